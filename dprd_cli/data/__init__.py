@@ -1,0 +1,1 @@
+"""Pictures with annotations: reading, checking, generating, augmenting and batching them."""

@@ -1,0 +1,60 @@
+"""What every data set gives, before augmentation: numpy arrays at the picture's own size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One picture with its objects (crowds left out), in the picture's own pixels.
+
+    Args:
+        image: RGB, uint8. [H, W, 3]
+        boxes: xyxy in pixels, float32. [G, 4]
+        labels: Class indices 0..K-1, int64. [G]
+        masks: Instance masks, bool, or None where the data set has none. [G, H, W]
+        has_mask: Which objects carry a mask, bool. [G]
+        image_id: Id in the annotation file.
+        file_name: Path relative to the image folder (or a made-up name), for messages and outputs.
+    """
+
+    image: NDArray[np.uint8]
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    masks: NDArray[np.bool_] | None
+    has_mask: NDArray[np.bool_]
+    image_id: int
+    file_name: str
+
+
+class Dataset(Protocol):
+    """A split.
+
+    Attributes:
+        name: What to call it in messages.
+        class_names: Name of each class index 0..K-1.
+        category_ids: Original category id of each class index (results files use these).
+        has_masks: Whether any object of the split has a mask.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    has_masks: bool
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        ...
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return one picture with its objects."""
+        ...
+
+    def coco(self) -> dict[str, Any]:
+        """Return the ground truth as a COCO `instances` dict, crowds included, for evaluation."""
+        ...

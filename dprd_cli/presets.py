@@ -1,0 +1,167 @@
+"""Named models and schedules, as data; and how they combine with files and flags.
+
+A preset names an architecture, a schedule names how it is trained. Each is a set of overrides of the
+defaults in `config.py`, which are the paper's Cascade D-PRD on R50-FPN under Detectron2's settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from dprd_cli.config import Config, merge, nest, parse_overrides, read_toml, settle, validate
+from dprd_cli.errors import UsageError, did_you_mean
+
+_ONE_STAGE: dict[str, Any] = {
+    "ious": [0.5],
+    "box_weights": [[10.0, 10.0, 5.0, 5.0]],
+    "mask_stages": [1],
+    "class_agnostic_box": False,
+}
+_NO_PARTS: dict[str, Any] = {
+    "parts": {"mode": "none", "losses": False},
+    "heads": {"mask_iou": False},
+    "sampling": {"bg_iou_low": 0.0},
+}
+# Narrow enough that two CPU cores train it from scratch in minutes; every module is the paper's.
+_SMALL: dict[str, Any] = {
+    "backbone": {"name": "r18"},
+    "neck": {"channels": 64},
+    "rpn": {
+        "anchor_sizes": [12.0, 24.0, 48.0, 96.0, 192.0],
+        "anchors_per_image": 128,
+        "pre_nms_train": 400,
+        "pre_nms_test": 400,
+        "post_nms_train": 200,
+        "post_nms_test": 200,
+    },
+    "fusion": {"norm": "gn"},
+    "heads": {
+        "box_dim": 256,
+        "mask_channels": 32,
+        "mask_convs": 2,
+        "mask_iou_channels": 32,
+        "mask_iou_dim": 128,
+        "norm": "gn",
+    },
+    "sampling": {"rois_per_image": 64},
+}
+
+_ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "mask-rcnn": {**_NO_PARTS, "cascade": {**_ONE_STAGE, "part_stages": []}},
+    "cascade-mrcnn": {
+        **_NO_PARTS,
+        "cascade": {"part_stages": [], "mask_stages": [1], "feature_grad_scale": 1 / 3},
+    },
+    "dprd": {"cascade": {**_ONE_STAGE, "part_stages": [1]}},
+    "cascade-dprd": {},
+}
+
+#: Architecture name -> overrides of `ModelConfig`.
+PRESETS: dict[str, dict[str, Any]] = {
+    **_ARCHITECTURES,
+    **{f"{name}-small": merge(merge({}, _SMALL), tree) for name, tree in _ARCHITECTURES.items()},
+}
+
+_PHOTOS: dict[str, Any] = {
+    "data": {
+        "train_min_sizes": [256, 288, 320, 352],
+        "test_min_size": 320,
+        "max_size": 576,
+        "color_jitter": 0.2,
+    },
+    "train": {
+        "steps": 600,
+        "batch_size": 4,
+        "optimizer": "adamw",
+        "lr": 5e-4,
+        "weight_decay": 0.05,
+        "warmup_steps": 50,
+        "decay": "cosine",
+        "clip_norm": 5.0,
+        "part_lr_mult": 0.1,
+        "eval_every": 150,
+        "save_every": 50,
+        "log_every": 10,
+    },
+}
+
+#: Schedule name -> overrides of `data` and `train`.
+SCHEDULES: dict[str, dict[str, Any]] = {
+    # Detectron2's 1x and 3x for COCO: 90 k and 270 k steps of 16 pictures, SGD, lr 0.02.
+    "1x": {},
+    "3x": {"train": {"steps": 270_000, "milestones": [7 / 9, 25 / 27]}},
+    # The built-in data, from scratch, on a CPU.
+    "small": {
+        "data": {"train_min_sizes": [128], "test_min_size": 128, "max_size": 256},
+        "train": {
+            "steps": 900,
+            "batch_size": 8,
+            "optimizer": "adamw",
+            "lr": 2e-3,
+            "weight_decay": 0.05,
+            "warmup_steps": 50,
+            "decay": "cosine",
+            "clip_norm": 5.0,
+            "part_lr_mult": 0.1,
+            "eval_every": 300,
+            "eval_limit": 100,
+            "save_every": 100,
+            "log_every": 10,
+        },
+    },
+    # A few hundred photographs, from ImageNet weights, on a CPU.
+    "photos": _PHOTOS,
+}
+
+
+def pick(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return `name` if it is known.
+
+    Raises:
+        UsageError: With a suggestion, if it is not.
+    """
+    known = list(known)
+    if name not in known:
+        raise UsageError(f"unknown {kind} '{name}'{did_you_mean(name, known)}; there are: {', '.join(known)}")
+    return name
+
+
+def resolve(
+    *,
+    preset: str | None = None,
+    schedule: str | None = None,
+    config_file: Path | None = None,
+    flags: dict[str, Any] | None = None,
+    overrides: Iterable[str] = (),
+) -> Config:
+    """Combine preset, schedule, file, flags and `--set` (later wins) into one settled config.
+
+    Args:
+        preset: Architecture name; the file's, or `cascade-dprd`, by default.
+        schedule: Schedule name; the file's, or `small` on the built-in data and `1x` elsewhere, by default.
+        config_file: TOML file with any subset of the keys.
+        flags: Dotted key -> value; entries that are None are left out.
+        overrides: `KEY=VALUE` pairs.
+
+    Raises:
+        UsageError: On an unknown name or key, or a value that does not fit.
+    """
+    file_tree = read_toml(config_file) if config_file else {}
+    given = parse_overrides(overrides)
+    for key, value in (flags or {}).items():
+        if value is not None:
+            given = merge(nest(key, value), given)
+    preset = preset or given.get("preset") or file_tree.get("preset") or "cascade-dprd"
+    path = given.get("data", {}).get("path") or file_tree.get("data", {}).get("path") or "synthetic"
+    schedule = schedule or given.get("schedule") or file_tree.get("schedule")
+    schedule = schedule or ("small" if path == "synthetic" else "1x")
+    tree: dict[str, Any] = {"model": merge({}, PRESETS[pick("preset", preset, PRESETS)])}
+    merge(tree, SCHEDULES[pick("schedule", schedule, SCHEDULES)])
+    if file_tree:
+        validate(file_tree, str(config_file))
+    merge(tree, file_tree)
+    merge(tree, given)
+    merge(tree, {"preset": preset, "schedule": schedule})
+    return settle(validate(tree, str(config_file) if config_file else "config"))
