@@ -1,0 +1,145 @@
+"""From configuration to network: the only file that reads `ModelConfig`."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from dprd_cli.config import ModelConfig
+from dprd_cli.errors import UsageError
+from dprd_cli.model.backbone import build_backbone
+from dprd_cli.model.detector import Detector
+from dprd_cli.model.fusion import ConcatFusion, NoFusion, RDAFusion, WholeTransform
+from dprd_cli.model.heads import BoxHead, MaskHead, MaskIoUHead
+from dprd_cli.model.neck import FPN
+from dprd_cli.model.parts import DeformableParts, FixedParts
+from dprd_cli.model.roi_heads import RoIHeads
+from dprd_cli.model.rpn import RPN, Anchors
+from dprd_cli.model.stage import Stage
+
+
+def build_detector(config: ModelConfig, *, num_classes: int, with_masks: bool = True) -> Detector:
+    """Build a detector with random weights.
+
+    Args:
+        config: Settled configuration (no `auto` in the backbone).
+        num_classes: K.
+        with_masks: Whether the data has masks; `heads.mask` can switch them off (or insist).
+
+    Raises:
+        UsageError: If the configuration contradicts itself.
+    """
+    if config.backbone.norm == "auto" or config.backbone.frozen_stages == "auto":
+        raise ValueError("expected a settled config (config.settle), but the backbone is on 'auto'")
+    if config.heads.mask != "auto":
+        with_masks = config.heads.mask
+    backbone = build_backbone(config.backbone.name, config.backbone.norm, config.backbone.frozen_stages)
+    neck = FPN(backbone.channels, config.neck.channels, config.neck.norm)
+    rpn = _build_rpn(config)
+    roi_heads = _build_roi_heads(config, num_classes, with_masks)
+    detector = Detector(
+        backbone=backbone,
+        neck=neck,
+        rpn=rpn,
+        roi_heads=roi_heads,
+        pixel_mean=config.pixel_mean,
+        pixel_std=config.pixel_std,
+    )
+    return detector.to(memory_format=torch.channels_last)
+
+
+def _build_rpn(config: ModelConfig) -> RPN:
+    settings = config.rpn
+    return RPN(
+        config.neck.channels,
+        Anchors(settings.anchor_sizes, settings.aspect_ratios, FPN.strides),
+        fg_iou=settings.fg_iou,
+        bg_iou=settings.bg_iou,
+        anchors_per_image=settings.anchors_per_image,
+        positive_fraction=settings.positive_fraction,
+        pre_nms=(settings.pre_nms_train, settings.pre_nms_test),
+        post_nms=(settings.post_nms_train, settings.post_nms_test),
+        nms_iou=settings.nms_iou,
+        smooth_l1_beta=settings.smooth_l1_beta,
+    )
+
+
+def _build_parts(config: ModelConfig) -> nn.Module | None:
+    settings = config.parts
+    if settings.mode == "none":
+        return None
+    if settings.mode == "fixed":
+        return FixedParts(settings.count)
+    return DeformableParts(
+        settings.count,
+        config.neck.channels,
+        len(config.rpn.aspect_ratios),
+        sigma=settings.sigma,
+        feature_grad_scale=settings.feature_grad_scale,
+        straight_through=settings.straight_through,
+    )
+
+
+def _build_fusion(config: ModelConfig, *, uses_parts: bool) -> nn.Module:
+    channels, fusion, count = config.neck.channels, config.fusion, config.parts.count
+    if config.parts.mode == "none":
+        return NoFusion()
+    if not uses_parts:
+        return WholeTransform(channels, fusion.bottleneck, fusion.norm)
+    if fusion.name == "concat":
+        if channels % count:
+            raise UsageError(f"model.fusion.name=concat needs model.neck.channels divisible by {count} parts")
+        return ConcatFusion(channels, count, fusion.norm)
+    return RDAFusion(channels, count, fusion.bottleneck, fusion.norm)
+
+
+def _build_stage(config: ModelConfig, index: int, num_classes: int, *, with_masks: bool) -> Stage:
+    heads, cascade, channels = config.heads, config.cascade, config.neck.channels
+    uses_parts = config.parts.mode != "none" and index + 1 in cascade.part_stages
+    masks = with_masks and index + 1 in cascade.mask_stages
+    mask_head = mask_iou_head = None
+    if masks:
+        mask_head = MaskHead(channels, heads.mask_channels, heads.mask_convs, num_classes, heads.norm)
+        if heads.mask_iou:
+            mask_iou_head = MaskIoUHead(
+                channels, heads.mask_pool, heads.mask_iou_channels, heads.mask_iou_dim, num_classes, heads.norm
+            )
+    return Stage(
+        fusion=_build_fusion(config, uses_parts=uses_parts),
+        box_head=BoxHead(
+            channels, heads.box_pool, heads.box_dim, num_classes, class_agnostic=cascade.class_agnostic_box
+        ),
+        mask_head=mask_head,
+        mask_iou_head=mask_iou_head,
+        uses_parts=uses_parts,
+        part_losses=uses_parts and config.parts.losses,
+        iou_thresh=cascade.ious[index],
+        box_weights=cascade.box_weights[index],
+    )
+
+
+def _build_roi_heads(config: ModelConfig, num_classes: int, with_masks: bool) -> RoIHeads:
+    heads, cascade = config.heads, config.cascade
+    num_stages = len(cascade.ious)
+    if num_stages > 1 and not cascade.class_agnostic_box:
+        raise UsageError("model.cascade.class_agnostic_box=false needs a single stage")
+    return RoIHeads(
+        [_build_stage(config, i, num_classes, with_masks=with_masks) for i in range(num_stages)],
+        _build_parts(config),
+        num_classes=num_classes,
+        strides=FPN.strides[:4],
+        box_pool=heads.box_pool,
+        mask_pool=heads.mask_pool,
+        sampling_ratio=heads.sampling_ratio,
+        rois_per_image=config.sampling.rois_per_image,
+        positive_fraction=config.sampling.positive_fraction,
+        bg_iou_low=config.sampling.bg_iou_low,
+        part_level=config.parts.level,
+        refeed=config.parts.refeed,
+        average_masks=cascade.average_masks,
+        feature_grad_scale=cascade.feature_grad_scale,
+        smooth_l1_beta=heads.smooth_l1_beta,
+        score_thresh=config.test.score_thresh,
+        nms_iou=config.test.nms_iou,
+        detections_per_image=config.test.detections_per_image,
+    )

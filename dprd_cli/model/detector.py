@@ -1,0 +1,139 @@
+"""The whole network: pictures in, losses or detections out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, overload
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dprd_cli.model.backbone import Backbone
+from dprd_cli.model.neck import FPN
+from dprd_cli.model.parts import DeformableParts
+from dprd_cli.model.roi_heads import RoIHeads
+from dprd_cli.model.rpn import RPN
+from dprd_cli.structures import Detections, Target
+
+_STRIDE = 32
+
+
+class LossOutput(NamedTuple):
+    """What a training step gives.
+
+    Args:
+        losses: Weighted losses; the total is their sum.
+        diagnostics: Scalars without gradient, for the log.
+    """
+
+    losses: dict[str, Tensor]
+    diagnostics: dict[str, Tensor]
+
+
+class InferenceOutput(NamedTuple):
+    """What inference gives, one entry per picture, in the frame of the given tensors.
+
+    Args:
+        detections: Best score first.
+        proposals: Boxes of the RPN, best first. [R, 4]
+    """
+
+    detections: list[Detections]
+    proposals: list[Tensor]
+
+
+class Detector(nn.Module):
+    """Backbone, neck, RPN with DPR-Net, and the (cascade of) D-PRD stages.
+
+    Args:
+        backbone: Pictures -> C2..C5.
+        neck: C2..C5 -> P2..P6.
+        rpn: Proposals.
+        roi_heads: RoIs -> losses or detections; owns DPR-Net.
+        pixel_mean: Of R, G, B, in 0..255.
+        pixel_std: Of R, G, B, in 0..255.
+
+    Source: Figs. 1 and 3.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(
+        self,
+        *,
+        backbone: Backbone,
+        neck: FPN,
+        rpn: RPN,
+        roi_heads: RoIHeads,
+        pixel_mean: tuple[float, float, float],
+        pixel_std: tuple[float, float, float],
+    ) -> None:
+        super().__init__()
+        self.backbone, self.neck, self.rpn, self.roi_heads = backbone, neck, rpn, roi_heads
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean)[:, None, None], persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std)[:, None, None], persistent=False)
+
+    @property
+    def part_layer(self) -> nn.Module | None:
+        """The part box transformation layer, or None where parts do not move."""
+        parts = self.roi_heads.parts
+        return parts.layer if isinstance(parts, DeformableParts) else None
+
+    @overload
+    def forward(self, images: list[Tensor], targets: list[Target]) -> LossOutput: ...
+
+    @overload
+    def forward(self, images: list[Tensor], targets: None = None) -> list[Detections]: ...
+
+    def forward(
+        self, images: list[Tensor], targets: list[Target] | None = None
+    ) -> LossOutput | list[Detections]:
+        """Return losses where there are targets, detections where there are none.
+
+        Args:
+            images: RGB in 0..255, uint8 or float, sizes may differ. N x [3, H, W]
+            targets: Objects of each picture, in its frame.
+
+        Returns:
+            `LossOutput`, or one `Detections` per picture in the picture's frame.
+        """
+        if targets is None:
+            return self.detect(images).detections
+        batch, limits, sizes = self._batch(images)
+        features = self.neck(self.backbone(batch))
+        rpn = self.rpn(features, sizes, targets)
+        losses, diagnostics = self.roi_heads.losses(
+            features[: len(self.roi_heads.strides)], rpn, limits, targets, self.rpn.anchors.locate
+        )
+        return LossOutput(rpn.losses | losses, diagnostics)
+
+    @torch.no_grad()
+    def detect(self, images: list[Tensor], part_offsets: str = "learned") -> InferenceOutput:
+        """Detect objects, and return the proposals too.
+
+        Args:
+            images: RGB in 0..255. N x [3, H, W]
+            part_offsets: `learned`, `mean` (one mean offset for all RoIs) or `reference` (parts do not move).
+        """
+        batch, limits, sizes = self._batch(images)
+        features = self.neck(self.backbone(batch))
+        rpn = self.rpn(features, sizes, None)
+        detections = self.roi_heads.detect(
+            features[: len(self.roi_heads.strides)], rpn, limits, sizes, self.rpn.anchors.locate, part_offsets
+        )
+        return InferenceOutput(detections, [p.boxes for p in rpn.proposals])
+
+    def _batch(self, images: list[Tensor]) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
+        """Normalise and pad to a common multiple of 32 with zeros (the mean colour), channels-last."""
+        sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
+        height = -(-max(h for h, _ in sizes) // _STRIDE) * _STRIDE
+        width = -(-max(w for _, w in sizes) // _STRIDE) * _STRIDE
+        device = self.pixel_mean.device
+        padded = []
+        for image, (h, w) in zip(images, sizes, strict=True):
+            normal = (image.to(device, non_blocking=True).float() - self.pixel_mean) / self.pixel_std
+            padded.append(F.pad(normal, (0, width - w, 0, height - h)))
+        batch = torch.stack(padded).contiguous(memory_format=torch.channels_last)
+        limits = torch.tensor(sizes, dtype=torch.float32).to(device)
+        return batch, limits, sizes

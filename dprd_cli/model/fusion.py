@@ -1,0 +1,146 @@
+"""Region assembly (RDA) and its alternatives: how part features and the whole feature become one.
+
+Every fusion maps (whole [R, C, S, S], parts [R, P, C, S, S]) to (comb_parts, comb): the feature of the parts
+alone (x^comb_3 in the paper; None where there is none) and the feature with the whole (x^comb_4). All sizes
+stay S x S.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dprd_cli.model.layers import conv_block
+
+
+class Fused(NamedTuple):
+    """Fused RoI features.
+
+    Args:
+        parts: From the parts only, x^comb_3, or None. [R, C, S, S]
+        whole: From parts and whole, x^comb_4. [R, C, S, S]
+    """
+
+    parts: Tensor | None
+    whole: Tensor
+
+
+class Transform(nn.Sequential):
+    """F of Eq. 1's blocks: 3x3 conv C -> C/b, ReLU, 3x3 conv C/b -> C, ReLU.
+
+    Reading: the paper's parameter counts (Table 2: 44 M -> 46 M) fit b = 4; full width would add 8 M.
+    """
+
+    def __init__(self, channels: int, bottleneck: int, norm: str) -> None:
+        narrow = max(channels // bottleneck, 1)
+        super().__init__(
+            conv_block(channels, narrow, norm=norm),
+            conv_block(narrow, channels, norm=norm),
+        )
+
+
+class RAB(nn.Module):
+    """Region assembly block: RAB(a, b) = max(F_a(a), F_b(b)), elementwise.
+
+    Source: Eq. 1, Fig. 1 ("four consecutive 3x3 conv filters, ReLU, and one element-wise max unit").
+    """
+
+    def __init__(self, channels: int, bottleneck: int, norm: str) -> None:
+        super().__init__()
+        self.a = Transform(channels, bottleneck, norm)
+        self.b = Transform(channels, bottleneck, norm)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Assemble two features [R, C, S, S] into one."""
+        return torch.maximum(self.a(a), self.b(b))
+
+
+class RDAFusion(nn.Module):
+    """Region decomposition and assembly: a tree of RABs over the parts, then the whole.
+
+    For P=4: (left, right) -> l/r, (bottom, upper) -> b/u, (l/r, b/u) -> comb_3, max with F_w(whole) -> comb_4.
+
+    Args:
+        channels: C.
+        num_parts: P, a power of two; the tree has log2(P) stages.
+        bottleneck: Channel divisor inside each transform.
+        norm: Normalisation after each convolution.
+
+    Source: "Preliminaries of D-PRD", Eq. 1, Fig. 1. RABs do not share weights; the detection and the
+    segmentation branch share the network.
+    """
+
+    def __init__(self, channels: int, num_parts: int, bottleneck: int = 4, norm: str = "none") -> None:
+        super().__init__()
+        self.stages = nn.ModuleList()
+        width = num_parts // 2
+        while width >= 1:
+            self.stages.append(nn.ModuleList(RAB(channels, bottleneck, norm) for _ in range(width)))
+            width //= 2
+        self.whole = Transform(channels, bottleneck, norm)
+
+    def forward(self, whole: Tensor, parts: Tensor | None) -> Fused:
+        """Fuse; see the module."""
+        if parts is None:
+            raise ValueError("RDAFusion: expected part features, but got None")
+        level = list(parts.unbind(dim=1))
+        for stage in self.stages:
+            pairs = zip(level[::2], level[1::2], strict=True)
+            level = [rab(a, b) for rab, (a, b) in zip(stage, pairs, strict=True)]
+        return Fused(level[0], torch.maximum(level[0], self.whole(whole)))
+
+
+class ConcatFusion(nn.Module):
+    """1x1 convs C -> C/P of each part, concatenated; then the max with the whole (D1 and D3 of Table 2).
+
+    Args:
+        channels: C.
+        num_parts: P.
+        norm: Normalisation after each convolution.
+
+    Source: "Detailed analysis of DPR and RDA networks".
+    """
+
+    def __init__(self, channels: int, num_parts: int, norm: str = "none") -> None:
+        super().__init__()
+        self.reduce = nn.ModuleList(
+            conv_block(channels, channels // num_parts, 1, norm=norm) for _ in range(num_parts)
+        )
+
+    def forward(self, whole: Tensor, parts: Tensor | None) -> Fused:
+        """Fuse; see the module."""
+        if parts is None:
+            raise ValueError("ConcatFusion: expected part features, but got None")
+        reduced = [reduce(part) for reduce, part in zip(self.reduce, parts.unbind(dim=1), strict=True)]
+        comb_parts = torch.cat(reduced, dim=1)
+        return Fused(comb_parts, torch.maximum(comb_parts, whole))
+
+
+class WholeTransform(nn.Module):
+    """F_w on the whole feature only: the second cascade stage ("several conv layers", Fig. 3).
+
+    Args:
+        channels: C.
+        bottleneck: Channel divisor.
+        norm: Normalisation after each convolution.
+    """
+
+    def __init__(self, channels: int, bottleneck: int = 4, norm: str = "none") -> None:
+        super().__init__()
+        self.whole = Transform(channels, bottleneck, norm)
+
+    def forward(self, whole: Tensor, parts: Tensor | None) -> Fused:
+        """Transform the whole; parts are not used."""
+        del parts
+        return Fused(None, self.whole(whole))
+
+
+class NoFusion(nn.Module):
+    """The whole feature as it is: the baselines."""
+
+    def forward(self, whole: Tensor, parts: Tensor | None) -> Fused:
+        """Return the whole; parts are not used."""
+        del parts
+        return Fused(None, whole)

@@ -1,0 +1,149 @@
+"""Box, mask and MaskIoU heads.
+
+Source: "Detection and Instance Segmentation Heads"; Mask R-CNN (He et al. 2017), Mask Scoring R-CNN (Huang et
+al. 2019).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dprd_cli.model.layers import conv_block, kaiming_init, normal_init, xavier_init
+
+
+class BoxPrediction(NamedTuple):
+    """Output of the box head.
+
+    Args:
+        logits: Class logits, the background last. [R, K+1]
+        deltas: Box deltas, class-agnostic or per class. [R, 4] or [R, 4K]
+    """
+
+    logits: Tensor
+    deltas: Tensor
+
+
+class BoxHead(nn.Module):
+    """Two fully connected layers, then class logits and box deltas.
+
+    Args:
+        channels: C.
+        pool: S.
+        dim: Width of the fully connected layers.
+        num_classes: K.
+        class_agnostic: One box per RoI instead of one per class.
+    """
+
+    def __init__(self, channels: int, pool: int, dim: int, num_classes: int, *, class_agnostic: bool) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(channels * pool * pool, dim)
+        self.fc2 = nn.Linear(dim, dim)
+        self.classes = nn.Linear(dim, num_classes + 1)
+        self.deltas = nn.Linear(dim, 4 if class_agnostic else 4 * num_classes)
+        xavier_init(self.fc1)
+        xavier_init(self.fc2)
+        normal_init(self.classes, 0.01)
+        normal_init(self.deltas, 0.001)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Return the fully connected features of RoI features [R, C, S, S] in (C, S, S) order. [R, dim]."""
+        return F.relu(self.fc2(F.relu(self.fc1(x.flatten(1)))))
+
+    def forward(self, x: Tensor) -> BoxPrediction:
+        """Predict from RoI features [R, C, S, S]."""
+        embedded = self.embed(x)
+        return BoxPrediction(self.classes(embedded).float(), self.deltas(embedded).float())
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Return class logits only [R, K+1], for the part classification loss."""
+        return self.classes(self.embed(x)).float()
+
+
+class MaskHead(nn.Module):
+    """3x3 convolutions, a 2x2 deconvolution and a 1x1 convolution to a mask per class.
+
+    Args:
+        channels: C.
+        dim: Width of the convolutions.
+        num_convs: Number of 3x3 convolutions.
+        num_classes: K.
+        norm: Normalisation after the 3x3 convolutions.
+    """
+
+    def __init__(self, channels: int, dim: int, num_convs: int, num_classes: int, norm: str = "none") -> None:
+        super().__init__()
+        self.convs = nn.Sequential(
+            *(conv_block(channels if i == 0 else dim, dim, norm=norm) for i in range(num_convs))
+        )
+        self.deconv = nn.ConvTranspose2d(dim, dim, 2, stride=2)
+        self.masks = nn.Conv2d(dim, num_classes, 1)
+        kaiming_init(self.deconv)
+        normal_init(self.masks, 0.001)
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Return the mask logits of one class per RoI.
+
+        Args:
+            x: RoI features. [F, C, S, S]
+            labels: The class whose mask is wanted, 0..K-1. [F]
+
+        Returns:
+            [F, M, M] with M = 2S.
+        """
+        x = F.relu(self.deconv(self.convs(x)))
+        logits = self.masks(x)
+        return logits[torch.arange(len(x), device=x.device), labels].float()
+
+
+class MaskIoUHead(nn.Module):
+    """Predicts the IoU of a predicted mask with the object's true mask.
+
+    Args:
+        channels: C.
+        pool: S of the mask branch.
+        dim: Width of the convolutions.
+        fc_dim: Width of the fully connected layers.
+        num_classes: K.
+        norm: Normalisation after the convolutions.
+
+    Source: Huang et al. 2019: RoI feature and 2x2 max-pooled mask concatenated, four 3x3 convs (the last of
+    stride 2), two fully connected layers, one output per class. Reading: the mask enters without gradient.
+    """
+
+    def __init__(
+        self, channels: int, pool: int, dim: int, fc_dim: int, num_classes: int, norm: str = "none"
+    ) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(
+            conv_block(channels + 1, dim, norm=norm),
+            conv_block(dim, dim, norm=norm),
+            conv_block(dim, dim, norm=norm),
+            conv_block(dim, dim, stride=2, norm=norm),
+        )
+        side = (pool + 1) // 2
+        self.fc1 = nn.Linear(dim * side * side, fc_dim)
+        self.fc2 = nn.Linear(fc_dim, fc_dim)
+        self.ious = nn.Linear(fc_dim, num_classes)
+        xavier_init(self.fc1)
+        xavier_init(self.fc2)
+        normal_init(self.ious, 0.01)
+
+    def forward(self, x: Tensor, mask_logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the predicted mask IoU of one class per RoI.
+
+        Args:
+            x: RoI features of the mask branch. [F, C, S, S]
+            mask_logits: Predicted masks of that class. [F, 2S, 2S]
+            labels: 0..K-1. [F]
+
+        Returns:
+            Unbounded; about 0..1 after training. [F]
+        """
+        mask = F.max_pool2d(mask_logits.detach().sigmoid()[:, None], 2).to(x.dtype)
+        x = self.convs(torch.cat((x, mask), dim=1)).flatten(1)
+        ious = self.ious(F.relu(self.fc2(F.relu(self.fc1(x)))))
+        return ious[torch.arange(len(x), device=x.device), labels].float()

@@ -1,0 +1,68 @@
+"""Convolution with optional normalisation, and the initialisations that the heads share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import FrozenBatchNorm2d
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Return GroupNorm with 32 groups, or the largest power of two below that divides the channels."""
+    return nn.GroupNorm(math.gcd(32, channels), channels)
+
+
+#: Name in the configuration -> constructor from a channel count.
+NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "bn": nn.BatchNorm2d,
+    "frozen_bn": FrozenBatchNorm2d,
+    "gn": group_norm,
+}
+
+
+def conv_block(
+    in_channels: int, out_channels: int, kernel: int = 3, *, stride: int = 1, norm: str = "none"
+) -> nn.Sequential:
+    """Return convolution (Kaiming fan-out), normalisation unless `norm` is `none`, and ReLU."""
+    conv = nn.Conv2d(
+        in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=norm == "none"
+    )
+    kaiming_init(conv)
+    layers: list[nn.Module] = [conv]
+    if norm != "none":
+        layers.append(NORMS[norm](out_channels))
+    return nn.Sequential(*layers, nn.ReLU(inplace=True))
+
+
+def kaiming_init(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
+    """Kaiming normal by fan-out, zero bias (Detectron2's `c2_msra_fill`)."""
+    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def xavier_init(layer: nn.Conv2d | nn.Linear) -> None:
+    """Uniform by fan-in with unit gain, zero bias (Detectron2's `c2_xavier_fill`)."""
+    nn.init.kaiming_uniform_(layer.weight, a=1)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def normal_init(layer: nn.Conv2d | nn.Linear, std: float) -> None:
+    """Normal weights, zero bias."""
+    nn.init.normal_(layer.weight, std=std)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """Return `x`, with its gradient multiplied by `factor` (0 detaches it)."""
+    if factor == 0:
+        return x.detach()
+    if factor == 1 or not torch.is_grad_enabled():
+        return x
+    scaled = x * factor
+    return scaled + (x - scaled).detach()

@@ -1,0 +1,88 @@
+"""Losses of one D-PRD stage, Eq. 3 of the paper.
+
+Every function returns a scalar that stays connected to the graph, zero where it has nothing to compare.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import roi_align
+
+
+def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy over RoIs, L_cls and L_cls^prt. [R, K+1], [R] -> scalar."""
+    return F.cross_entropy(logits, labels, reduction="sum") / max(len(labels), 1)
+
+
+def box_loss(deltas: Tensor, goals: Tensor, labels: Tensor, num_classes: int, beta: float) -> Tensor:
+    """Smooth L1 over the foreground RoIs, divided by the number of all RoIs, L_reg.
+
+    Args:
+        deltas: [R, 4], or [R, 4K] of which the ground-truth class's are taken.
+        goals: Regression targets. [R, 4]
+        labels: 0..K, K being the background. [R]
+        num_classes: K.
+        beta: Transition to L1; 0 is plain L1.
+    """
+    foreground = torch.nonzero(labels < num_classes)[:, 0]
+    chosen = deltas.view(len(deltas), deltas.shape[1] // 4, 4)[foreground]
+    kind = labels[foreground] if chosen.shape[1] > 1 else torch.zeros_like(foreground)
+    chosen = chosen[torch.arange(len(chosen), device=chosen.device), kind]
+    return F.smooth_l1_loss(chosen, goals[foreground], beta=beta, reduction="sum") / max(len(labels), 1)
+
+
+def mask_loss(logits: Tensor, goals: Tensor) -> Tensor:
+    """Average binary cross entropy, L_mask and L_mask^prt. [F, M, M] and bool [F, M, M] -> scalar."""
+    loss = F.binary_cross_entropy_with_logits(logits, goals.to(logits.dtype), reduction="sum")
+    return loss / max(goals.numel(), 1)
+
+
+def mask_iou_loss(predicted: Tensor, goals: Tensor) -> Tensor:
+    """Mean squared error, L_miou and L_miou^prt. [F], [F] -> scalar."""
+    return F.mse_loss(predicted, goals, reduction="sum") / max(len(goals), 1)
+
+
+def crop_masks(masks: Tensor, gt_index: Tensor, boxes: Tensor, size: int) -> Tensor:
+    """Return each RoI's view of its object's mask.
+
+    Args:
+        masks: Masks of one picture, bool. [G, H, W]
+        gt_index: The object of each RoI. [F]
+        boxes: RoIs. [F, 4]
+        size: M.
+
+    Returns:
+        Cells that are at least half covered, bool. [F, M, M]
+    """
+    if len(boxes) == 0:
+        return torch.zeros((0, size, size), dtype=torch.bool, device=boxes.device)
+    used, member = torch.unique(gt_index, return_inverse=True)
+    rois = torch.cat((member[:, None].to(boxes.dtype), boxes), dim=1)
+    planes = masks[used][:, None].to(boxes.dtype)
+    return roi_align(planes, rois, size, spatial_scale=1.0, sampling_ratio=-1, aligned=True)[:, 0] >= 0.5
+
+
+def mask_iou_goals(logits: Tensor, goals: Tensor, gt_areas: Tensor, boxes: Tensor) -> Tensor:
+    """Return the IoU of predicted masks, binarised at 0.5, with the objects' whole masks.
+
+    Args:
+        logits: Predicted masks. [F, M, M]
+        goals: True masks inside the RoIs, bool. [F, M, M]
+        gt_areas: Area of each object's whole mask, square pixels (what lies outside the RoI counts). [F]
+        boxes: RoIs. [F, 4]
+
+    Returns:
+        0..1, no gradient. [F]
+
+    Source: Mask Scoring R-CNN, section 3.2.
+    """
+    predicted = logits.detach() > 0
+    intersection = (predicted & goals).flatten(1).sum(1)
+    cells = goals[0].numel() if len(goals) else 1
+    roi_area = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clamp(min=1e-6)
+    inside = goals.flatten(1).sum(1)
+    whole = torch.maximum(gt_areas * cells / roi_area, inside.to(boxes.dtype))
+    union = predicted.flatten(1).sum(1) + whole - intersection
+    return intersection / union.clamp(min=1e-6)

@@ -1,0 +1,249 @@
+"""Region proposal network: anchors, proposals, losses, and the cell each box takes its part offsets from.
+
+Source: Faster R-CNN (Ren et al. 2015) as in FPN (Lin et al. 2017); settings from Detectron2.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import batched_nms
+
+from dprd_cli.boxes import apply_deltas, clip_boxes, encode_deltas, paired_iou
+from dprd_cli.model.layers import normal_init
+from dprd_cli.model.matching import label_anchors, sample_labels
+from dprd_cli.model.pooling import FeatureTable, cells_of
+from dprd_cli.structures import Target
+
+_UNIT = (1.0, 1.0, 1.0, 1.0)
+
+
+class Proposals(NamedTuple):
+    """Proposals of one picture, best first, without gradient.
+
+    Args:
+        boxes: Clipped to the picture. [R, 4]
+        logits: Objectness. [R]
+        sources: (row of the hidden-feature table, anchor) that each proposal came from, int64. [R, 2]
+    """
+
+    boxes: Tensor
+    logits: Tensor
+    sources: Tensor
+
+
+class RPNOutput(NamedTuple):
+    """What the RPN hands to the heads.
+
+    Args:
+        proposals: One entry per picture.
+        hidden: The RPN's hidden features, for the part box transformation layer.
+        losses: `loss_rpn_cls` and `loss_rpn_reg`, empty at test.
+    """
+
+    proposals: list[Proposals]
+    hidden: FeatureTable
+    losses: dict[str, Tensor]
+
+
+class Anchors(nn.Module):
+    """Anchor boxes of a pyramid: one size per level, the same aspect ratios everywhere.
+
+    Args:
+        sizes: Square root of the anchor area on each level, pixels. [L]
+        ratios: Height over width. [A]
+        strides: Pixels per cell of each level. [L]
+    """
+
+    base: Tensor
+
+    def __init__(self, sizes: tuple[float, ...], ratios: tuple[float, ...], strides: tuple[int, ...]) -> None:
+        super().__init__()
+        self.strides = strides
+        size = torch.tensor(sizes)[:, None]
+        ratio = torch.tensor(ratios)[None]
+        width = size / ratio.sqrt()
+        height = width * ratio
+        #: Anchors around the origin. [L, A, 4]
+        base = 0.5 * torch.stack((-width, -height, width, height), dim=-1)
+        self.register_buffer("base", base, persistent=False)
+        self.register_buffer("log_sizes", torch.tensor(sizes).log2(), persistent=False)
+
+    def at(self, level: int, height: int, width: int) -> Tensor:
+        """Return the anchors of a level, row by row. [H*W*A, 4]."""
+        stride = self.strides[level]
+        y = torch.arange(height, device=self.base.device) * stride
+        x = torch.arange(width, device=self.base.device) * stride
+        shift = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).repeat(1, 1, 2)  # [H, W, 4]
+        return (shift[:, :, None] + self.base[level]).view(-1, 4)
+
+    def locate(self, boxes: Tensor, image_index: Tensor, table: FeatureTable) -> Tensor:
+        """Find the anchor that stands for each box that came from none (objects, refined boxes).
+
+        Args:
+            boxes: [R, 4]
+            image_index: Picture of each box. [R]
+            table: Hidden-feature table of the same batch.
+
+        Returns:
+            Sources (row, anchor), int64. [R, 2]
+
+        Reading: level by the anchor size nearest to sqrt(area) in log2, the cell that holds the centre, the
+        anchor of highest IoU with the box there (SPEC 2).
+        """
+        sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3)
+        log_side = 0.5 * sides.log2().sum(dim=1)
+        level = (log_side[:, None] - self.log_sizes).abs().argmin(dim=1)
+        stride = boxes.new_tensor(self.strides)[level, None]
+        size = table.sizes[level]
+        cell = torch.minimum(cells_of(boxes, stride).clamp(min=0), size - 1)  # [R, 2] row, column
+        center = (cell.flip(-1) * stride).repeat(1, 2)
+        anchor = paired_iou(center[:, None] + self.base[level], boxes[:, None]).argmax(dim=1)
+        row = table.starts[level] + (image_index * size[:, 0] + cell[:, 0]) * size[:, 1] + cell[:, 1]
+        return torch.stack((row, anchor), dim=1)
+
+
+class RPN(nn.Module):
+    """Proposals from a pyramid.
+
+    Args:
+        channels: C.
+        anchors: Anchor generator.
+        fg_iou: Least IoU of an object anchor.
+        bg_iou: IoU below which an anchor is background.
+        anchors_per_image: Anchors in the loss, per picture.
+        positive_fraction: Largest share of objects among them.
+        pre_nms: Proposals per level before NMS, (training, test).
+        post_nms: Proposals per picture after NMS, (training, test).
+        nms_iou: NMS threshold.
+        smooth_l1_beta: Transition of the box loss.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        anchors: Anchors,
+        *,
+        fg_iou: float,
+        bg_iou: float,
+        anchors_per_image: int,
+        positive_fraction: float,
+        pre_nms: tuple[int, int],
+        post_nms: tuple[int, int],
+        nms_iou: float,
+        smooth_l1_beta: float,
+    ) -> None:
+        super().__init__()
+        self.anchors = anchors
+        num_anchors = anchors.base.shape[1]
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.objectness = nn.Conv2d(channels, num_anchors, 1)
+        self.deltas = nn.Conv2d(channels, num_anchors * 4, 1)
+        for layer in (self.conv, self.objectness, self.deltas):
+            normal_init(layer, 0.01)
+        self.fg_iou, self.bg_iou = fg_iou, bg_iou
+        self.anchors_per_image, self.positive_fraction = anchors_per_image, positive_fraction
+        self.pre_nms, self.post_nms, self.nms_iou = pre_nms, post_nms, nms_iou
+        self.smooth_l1_beta = smooth_l1_beta
+
+    def forward(
+        self, features: list[Tensor], image_sizes: list[tuple[int, int]], targets: list[Target] | None
+    ) -> RPNOutput:
+        """Propose boxes, and compute the RPN's losses where there are targets.
+
+        Args:
+            features: P2..P6. L x [N, C, H, W]
+            image_sizes: (height, width) of each picture, without padding.
+            targets: Objects of each picture in training, None at test.
+        """
+        hidden = [F.relu(self.conv(feature)) for feature in features]
+        logits = [_by_anchor(self.objectness(h), 1)[..., 0].float() for h in hidden]  # L x [N, HWA]
+        deltas = [_by_anchor(self.deltas(h), 4).float() for h in hidden]  # L x [N, HWA, 4]
+        anchors = [self.anchors.at(level, *h.shape[-2:]) for level, h in enumerate(hidden)]
+        table = FeatureTable.build(hidden, self.anchors.strides)
+        proposals = self.propose(logits, deltas, anchors, table, image_sizes, training=targets is not None)
+        losses = {} if targets is None else self.losses(logits, deltas, anchors, targets)
+        return RPNOutput(proposals, table, losses)
+
+    @torch.no_grad()
+    def propose(
+        self,
+        logits: list[Tensor],
+        deltas: list[Tensor],
+        anchors: list[Tensor],
+        table: FeatureTable,
+        image_sizes: list[tuple[int, int]],
+        *,
+        training: bool,
+    ) -> list[Proposals]:
+        """Decode, clip and suppress the best anchors of each level and picture."""
+        pre_nms, post_nms = (setting[0 if training else 1] for setting in (self.pre_nms, self.post_nms))
+        num_anchors = self.anchors.base.shape[1]
+        scores, boxes, rows, kinds, levels = [], [], [], [], []
+        for level, (logit, delta, anchor) in enumerate(zip(logits, deltas, anchors, strict=True)):
+            top, index = logit.topk(min(pre_nms, logit.shape[1]), dim=1)  # [N, k]
+            chosen = delta.gather(1, index[..., None].expand(-1, -1, 4))
+            boxes.append(apply_deltas(chosen, anchor[index]))
+            scores.append(top)
+            cells = logit.shape[1] // num_anchors
+            image = torch.arange(len(logit), device=logit.device)[:, None]
+            rows.append(table.starts[level] + image * cells + index // num_anchors)
+            kinds.append(index % num_anchors)
+            levels.append(torch.full_like(index, level))
+        sources = torch.stack((torch.cat(rows, 1), torch.cat(kinds, 1)), dim=-1)
+        merged = (torch.cat(boxes, 1), torch.cat(scores, 1), sources, torch.cat(levels, 1))
+        return [
+            self._suppress(b, s, src, lvl, size, post_nms)
+            for b, s, src, lvl, size in zip(*merged, image_sizes, strict=True)
+        ]
+
+    def _suppress(
+        self,
+        boxes: Tensor,
+        logits: Tensor,
+        sources: Tensor,
+        levels: Tensor,
+        image_size: tuple[int, int],
+        limit: int,
+    ) -> Proposals:
+        boxes = clip_boxes(boxes, boxes.new_tensor(image_size))
+        valid = ((boxes[:, 2:] > boxes[:, :2]).all(dim=1) & boxes.isfinite().all(dim=1)).nonzero()[:, 0]
+        keep = valid[batched_nms(boxes[valid], logits[valid], levels[valid], self.nms_iou)[:limit]]
+        return Proposals(boxes[keep], logits[keep], sources[keep])
+
+    def losses(
+        self, logits: list[Tensor], deltas: list[Tensor], anchors: list[Tensor], targets: list[Target]
+    ) -> dict[str, Tensor]:
+        """Return objectness and box losses over sampled anchors, normalised by their nominal number.
+
+        Source: Faster R-CNN, Eq. 1; normalisation as in Detectron2.
+        """
+        all_anchors = torch.cat(anchors)
+        all_logits, all_deltas = torch.cat(logits, 1), torch.cat(deltas, 1)
+        loss_cls, loss_reg = all_logits.sum() * 0, all_deltas.sum() * 0
+        for logit, delta, target in zip(all_logits, all_deltas, targets, strict=True):
+            labels, index = label_anchors(all_anchors, target.boxes, self.fg_iou, self.bg_iou)
+            positive, negative = sample_labels(labels, self.anchors_per_image, self.positive_fraction)
+            sampled = torch.cat((positive, negative))
+            loss_cls = loss_cls + F.binary_cross_entropy_with_logits(
+                logit[sampled], (labels[sampled] == 1).to(logit.dtype), reduction="sum"
+            )
+            if len(positive):
+                goal = encode_deltas(all_anchors[positive], target.boxes[index[positive]], _UNIT)
+                loss_reg = loss_reg + F.smooth_l1_loss(
+                    delta[positive], goal, beta=self.smooth_l1_beta, reduction="sum"
+                )
+        scale = 1.0 / (self.anchors_per_image * len(targets))
+        return {"loss_rpn_cls": loss_cls * scale, "loss_rpn_reg": loss_reg * scale}
+
+
+def _by_anchor(output: Tensor, values: int) -> Tensor:
+    """Reorder [N, A*values, H, W] to [N, H*W*A, values]."""
+    n, _, height, width = output.shape
+    return output.permute(0, 2, 3, 1).reshape(n, height * width * (output.shape[1] // values), values)
+
+
+__all__ = ["RPN", "Anchors", "Proposals", "RPNOutput"]

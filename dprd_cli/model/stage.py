@@ -1,0 +1,125 @@
+"""One detection stage: fusion, heads and the stage's own Eq. 3. One stage is D-PRD, three are Cascade D-PRD."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dprd_cli.model.fusion import Fused
+from dprd_cli.model.heads import BoxHead, BoxPrediction, MaskHead, MaskIoUHead
+from dprd_cli.model.losses import class_loss, mask_iou_goals, mask_iou_loss, mask_loss
+
+
+class MaskGoals(NamedTuple):
+    """What the mask branch should say of foreground RoIs.
+
+    Args:
+        labels: Class of each RoI's object. [F]
+        masks: True masks inside the RoIs, bool. [F, M, M]
+        areas: Area of each object's whole mask, square pixels. [F]
+        boxes: The RoIs. [F, 4]
+    """
+
+    labels: Tensor
+    masks: Tensor
+    areas: Tensor
+    boxes: Tensor
+
+
+class Stage(nn.Module):
+    """Fusion and heads that share nothing with other stages.
+
+    Args:
+        fusion: Maps (whole, parts) to `Fused`.
+        box_head: Class logits and box deltas.
+        mask_head: Masks, or None.
+        mask_iou_head: Mask IoUs, or None.
+        uses_parts: The fusion wants part features.
+        part_losses: Feed x^comb_3 to the same heads in training.
+        iou_thresh: IoU from which a RoI is an object here.
+        box_weights: (wx, wy, ww, wh) of the box targets here.
+    """
+
+    def __init__(
+        self,
+        *,
+        fusion: nn.Module,
+        box_head: BoxHead,
+        mask_head: MaskHead | None,
+        mask_iou_head: MaskIoUHead | None,
+        uses_parts: bool,
+        part_losses: bool,
+        iou_thresh: float,
+        box_weights: tuple[float, float, float, float],
+    ) -> None:
+        super().__init__()
+        self.fusion = fusion
+        self.box_head = box_head
+        self.mask_head = mask_head
+        self.mask_iou_head = mask_iou_head
+        self.uses_parts = uses_parts
+        self.part_losses = part_losses
+        self.iou_thresh = iou_thresh
+        self.box_weights = box_weights
+
+    def predict_boxes(self, whole: Tensor, parts: Tensor | None) -> tuple[Fused, BoxPrediction]:
+        """Fuse and run the box head. [R, C, S, S], [R, P, C, S, S]."""
+        fused: Fused = self.fusion(whole, parts)
+        return fused, self.box_head(fused.whole)
+
+    def part_class_loss(self, fused: Fused, labels: Tensor) -> dict[str, Tensor]:
+        """Return L_cls^prt: x^comb_3 through the same box head; empty where part losses are off."""
+        if not self.part_losses or fused.parts is None:
+            return {}
+        return {"loss_part_cls": class_loss(self.box_head.classify(fused.parts), labels)}
+
+    def mask_losses(self, whole: Tensor, parts: Tensor | None, goals: MaskGoals) -> dict[str, Tensor]:
+        """Return the mask and MaskIoU losses of foreground RoIs, part losses included.
+
+        Args:
+            whole: RoI features of the mask branch. [F, C, S, S]
+            parts: Part features. [F, P, C, S, S]
+            goals: What they should say.
+        """
+        fused: Fused = self.fusion(whole, parts)
+        losses = self._mask_losses(fused.whole, goals, "")
+        if self.part_losses and fused.parts is not None:
+            losses |= self._mask_losses(fused.parts, goals, "part_")
+        return losses
+
+    def _mask_losses(self, feature: Tensor, goals: MaskGoals, prefix: str) -> dict[str, Tensor]:
+        assert self.mask_head is not None
+        logits = self.mask_head(feature, goals.labels)
+        losses = {f"loss_{prefix}mask": mask_loss(logits, goals.masks)}
+        if self.mask_iou_head is not None:
+            predicted = self.mask_iou_head(feature, logits, goals.labels)
+            target = mask_iou_goals(logits, goals.masks, goals.areas, goals.boxes)
+            losses[f"loss_{prefix}miou"] = mask_iou_loss(predicted, target)
+        return losses
+
+    def predict_masks(
+        self, whole: Tensor, parts: Tensor | None, labels: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return mask probabilities [F, M, M] and mask IoUs in 0..1 [F] (None without a MaskIoU head)."""
+        assert self.mask_head is not None
+        feature = self.fusion(whole, parts).whole
+        logits = self.mask_head(feature, labels)
+        if self.mask_iou_head is None:
+            return logits.sigmoid(), None
+        return logits.sigmoid(), self.mask_iou_head(feature, logits, labels).clamp(0, 1)
+
+
+@torch.no_grad()
+def comb_parts_win(fused: Fused, limit: int = 128) -> Tensor | None:
+    """Return the share of elements where the parts win the last max (both zero counts for nobody).
+
+    Args:
+        fused: Features of one stage.
+        limit: Look at the first so many RoIs only.
+    """
+    if fused.parts is None or len(fused.whole) == 0:
+        return None
+    parts, whole = fused.parts[:limit], fused.whole[:limit]
+    return ((parts >= whole) & (whole > 0)).float().mean()
