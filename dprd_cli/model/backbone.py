@@ -36,6 +36,7 @@ class Backbone(nn.Module):
     """Stem and four stages in a row; each stage's output is a feature.
 
     Args:
+        name: A key of `IMAGENET_WEIGHTS`.
         body: The torchvision model without its classifier; state-dict keys are torchvision's under `body.`.
         stages: Modules of `body` in order: the stem, then the stages of stride 4, 8, 16 and 32.
         channels: Channels of C2..C5.
@@ -46,12 +47,14 @@ class Backbone(nn.Module):
 
     def __init__(
         self,
+        name: str,
         body: nn.Module,
         stages: list[list[nn.Module]],
         channels: tuple[int, ...],
         frozen_stages: int,
     ) -> None:
         super().__init__()
+        self.name = name
         self.body = body
         self._stages = stages  # a plain list: the modules are registered once, under `body`
         self.channels = channels
@@ -84,14 +87,13 @@ def build_backbone(name: str, norm: str, frozen_stages: int) -> Backbone:
         features = tvm.mobilenet_v2(weights=None, norm_layer=norm_layer).features
         body: nn.Module = nn.ModuleDict({"features": features})
         stages = [list(features[low:high]) for low, high in pairwise(_MOBILENET_CUTS)]
-        return Backbone(body, stages, _MOBILENET_CHANNELS, frozen_stages)
+        return Backbone(name, body, stages, _MOBILENET_CHANNELS, frozen_stages)
     constructor, channels = _RESNETS[name]
     body = constructor(weights=None, norm_layer=norm_layer)
     del body.fc, body.avgpool
     stem: list[nn.Module] = [body.conv1, body.bn1, body.relu, body.maxpool]
-    return Backbone(
-        body, [stem, [body.layer1], [body.layer2], [body.layer3], [body.layer4]], channels, frozen_stages
-    )
+    stages = [stem, [body.layer1], [body.layer2], [body.layer3], [body.layer4]]
+    return Backbone(name, body, stages, channels, frozen_stages)
 
 
 __all__ = ["IMAGENET_WEIGHTS", "Backbone", "build_backbone"]

@@ -1,0 +1,122 @@
+"""Parameters and multiply-accumulates, by module (paper: the cost columns of Table 2)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dprd_cli.model.detector import Detector
+from dprd_cli.model.parts import DeformableParts
+from dprd_cli.model.roi_heads import RoIHeads
+
+_MODULES = ("backbone", "neck", "rpn", "dpr", "fusion", "box_head", "mask_head", "mask_iou_head")
+
+
+def _modules(detector: Detector) -> dict[str, list[nn.Module]]:
+    heads = detector.roi_heads
+    found: dict[str, list[nn.Module]] = {
+        "backbone": [detector.backbone],
+        "neck": [detector.neck],
+        "rpn": [detector.rpn],
+        "dpr": [] if heads.parts is None else [heads.parts],
+    }
+    for name in _MODULES[4:]:
+        found[name] = [module for stage in heads.stages if (module := getattr(stage, name)) is not None]
+    return found
+
+
+def count_parameters(detector: Detector) -> dict[str, Any]:
+    """Count parameters (batch-norm statistics are none).
+
+    Returns:
+        `total`, `trainable`, and `modules`: name -> count for backbone, neck, rpn, dpr (the part box
+        transformation layer), fusion, box_head, mask_head and mask_iou_head.
+    """
+    modules = {
+        name: sum(p.numel() for module in found for p in module.parameters())
+        for name, found in _modules(detector).items()
+    }
+    parameters = list(detector.parameters())
+    return {
+        "total": sum(p.numel() for p in parameters),
+        "trainable": sum(p.numel() for p in parameters if p.requires_grad),
+        "modules": modules,
+    }
+
+
+def count_macs(
+    detector: Detector, image_size: tuple[int, int], proposals: int = 1000, detections: int = 100
+) -> dict[str, Any]:
+    """Count the multiply-accumulates of one picture's inference, without running it.
+
+    Args:
+        detector: The network; it is not changed.
+        image_size: (height, width), padded to multiples of 32.
+        proposals: RoIs of the box branch.
+        detections: RoIs of the mask branch.
+
+    Returns:
+        `total`, `proposals`, `detections`, and `modules` as in `count_parameters`, with `roi_align` beside
+        them: 4 cells per sample, S*S bins, C channels (two samples per bin and axis where the ratio adapts).
+    """
+    detector = copy.deepcopy(detector).to("meta").eval()
+    macs = dict.fromkeys((*_MODULES, "roi_align"), 0)
+    height, width = (-(-side // 32) * 32 for side in image_size)
+    image = torch.empty((1, 3, height, width), device="meta")
+    features, macs["backbone"] = _count(detector.backbone, image)
+    pyramid, macs["neck"] = _count(detector.neck, features)
+    for level in pyramid:
+        hidden, count = _count(detector.rpn.conv, level)
+        counts = [_count(layer, hidden)[1] for layer in (detector.rpn.objectness, detector.rpn.deltas)]
+        macs["rpn"] += count + sum(counts)
+    _count_heads(detector.roi_heads, pyramid[0].shape[1], proposals, detections, macs)
+    return {
+        "total": sum(macs.values()),
+        "proposals": proposals,
+        "detections": detections,
+        "modules": macs,
+    }
+
+
+def _count_heads(heads: RoIHeads, channels: int, proposals: int, detections: int, macs: dict[str, int]) -> None:
+    num_parts = 0 if heads.parts is None else heads.parts.count
+    samples = heads.sampling_ratio or 2
+
+    def pooled(rois: int, side: int, *, parts: bool) -> tuple[Tensor, Tensor | None]:
+        regions = 1 + (num_parts if parts else 0)
+        macs["roi_align"] += rois * regions * side * side * 4 * samples * samples * channels
+        whole = torch.empty((rois, channels, side, side), device="meta")
+        return whole, torch.empty((rois, num_parts, channels, side, side), device="meta") if parts else None
+
+    decomposed = 0
+    for stage in heads.stages:
+        whole, parts = pooled(proposals, heads.box_pool, parts=stage.uses_parts)
+        decomposed += proposals if stage.uses_parts else 0
+        fused, count = _count(stage.fusion, whole, parts)
+        macs["fusion"] += count
+        macs["box_head"] += _count(stage.box_head, fused.whole)[1]
+    masked = [stage for stage in heads.stages if stage.mask_head is not None]
+    if masked:  # the final boxes are pooled once for all stages
+        whole, parts = pooled(detections, heads.mask_pool, parts=num_parts > 0)
+        decomposed += detections if num_parts else 0
+    labels = torch.zeros(detections, dtype=torch.int64, device="meta")
+    for stage in masked if heads.average_masks else masked[-1:]:
+        fused, count = _count(stage.fusion, whole, parts)
+        macs["fusion"] += count
+        logits, count = _count(stage.mask_head, fused.whole, labels)
+        macs["mask_head"] += count
+        if stage.mask_iou_head is not None:
+            macs["mask_iou_head"] += _count(stage.mask_iou_head, fused.whole, logits, labels)[1]
+    if isinstance(heads.parts, DeformableParts):
+        macs["dpr"] = decomposed * heads.parts.layer.weight.numel()
+
+
+def _count(module: nn.Module | Any, *inputs: Any) -> tuple[Any, int]:
+    """Run a module on meta tensors; return its output and its multiply-accumulates."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        output = module(*inputs)
+    return output, counter.get_total_flops() // 2

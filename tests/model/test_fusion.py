@@ -1,0 +1,69 @@
+import pytest
+import torch
+from dprd_cli.model.fusion import RAB, ConcatFusion, NoFusion, RDAFusion, WholeTransform
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_rab_is_the_elementwise_max_of_its_branches():
+    block = RAB(8, 4, "none")
+    a, b = torch.randn(3, 8, 7, 7), torch.randn(3, 8, 7, 7)
+    torch.testing.assert_close(block(a, b), torch.maximum(block.a(a), block.b(b)))
+
+
+@pytest.mark.parametrize("parts", [2, 4, 8, 16])
+def test_rda_tree_has_log2_stages_and_keeps_the_size(parts: int):
+    fusion = RDAFusion(16, parts)
+    assert len(fusion.stages) == {2: 1, 4: 2, 8: 3, 16: 4}[parts]
+    fused = fusion(torch.randn(2, 16, 7, 7), torch.randn(2, parts, 16, 7, 7))
+    assert fused.parts.shape == fused.whole.shape == (2, 16, 7, 7)
+    assert (fused.whole >= fused.parts).all()  # comb4 = max(comb3, F_w(whole))
+
+
+def test_rda_of_four_parts_by_its_definition():
+    fusion = RDAFusion(8, 4)
+    whole, parts = torch.randn(2, 8, 7, 7), torch.randn(2, 4, 8, 7, 7)
+    (lr, ub), (top,) = fusion.stages
+    comb3 = top(lr(parts[:, 0], parts[:, 1]), ub(parts[:, 2], parts[:, 3]))
+    fused = fusion(whole, parts)
+    torch.testing.assert_close(fused.parts, comb3)
+    torch.testing.assert_close(fused.whole, torch.maximum(comb3, fusion.whole(whole)))
+
+
+def test_rda_has_14_convolutions_of_2_million_parameters():
+    with torch.device("meta"):
+        fusion = RDAFusion(256, 4)
+    convs = [m for m in fusion.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(convs) == 14
+    # 7 transforms of 9*256*64 + 64 + 9*64*256 + 256 = 295,232
+    assert count(fusion) == 7 * 295_232
+
+
+def test_concat_by_its_definition():
+    fusion = ConcatFusion(8, 4)
+    whole, parts = torch.randn(2, 8, 7, 7), torch.randn(2, 4, 8, 7, 7)
+    comb3 = torch.cat([reduce(parts[:, i]) for i, reduce in enumerate(fusion.reduce)], dim=1)
+    fused = fusion(whole, parts)
+    torch.testing.assert_close(fused.parts, comb3)
+    torch.testing.assert_close(fused.whole, torch.maximum(comb3, whole))
+
+
+def test_stage_without_parts():
+    whole = torch.randn(2, 8, 7, 7)
+    transform = WholeTransform(8)
+    assert transform(whole, None).parts is None
+    torch.testing.assert_close(transform(whole, None).whole, transform.whole(whole))
+    assert NoFusion()(whole, None).whole is whole
+    with pytest.raises(ValueError, match="expected part features"):
+        RDAFusion(8, 4)(whole, None)
+
+
+def test_initial_scale_is_within_a_factor_of_two_of_the_roi_feature():
+    torch.manual_seed(0)
+    fusion = RDAFusion(256, 4)
+    whole, parts = torch.randn(16, 256, 7, 7), torch.randn(16, 4, 256, 7, 7)
+    with torch.no_grad():
+        ratio = fusion(whole, parts).whole.square().mean().sqrt() / whole.square().mean().sqrt()
+    assert 0.5 < ratio < 2

@@ -1,0 +1,62 @@
+import math
+
+import pytest
+import torch
+from dprd_cli.model.losses import box_loss, class_loss, crop_masks, mask_iou_goals, mask_iou_loss, mask_loss
+
+
+def test_class_loss_by_hand():
+    # Uniform logits over 4 classes: ln 4 each, whatever the label
+    assert class_loss(torch.zeros(3, 4), torch.tensor([0, 1, 3])).item() == pytest.approx(math.log(4))
+
+
+def test_box_loss_by_hand():
+    # L1 over the foreground RoI |1-0|*4 = 4, divided by both RoIs: 2
+    deltas, goals = torch.ones(2, 4), torch.zeros(2, 4)
+    assert box_loss(deltas, goals, torch.tensor([0, 5]), 5, 0.0).item() == 2.0
+
+
+def test_box_loss_takes_the_deltas_of_the_true_class():
+    deltas = torch.zeros(1, 12)
+    deltas[0, 8:] = 1.0  # class 2 of 3
+    assert box_loss(deltas, torch.zeros(1, 4), torch.tensor([2]), 3, 0.0).item() == 4.0
+    assert box_loss(deltas, torch.zeros(1, 4), torch.tensor([1]), 3, 0.0).item() == 0.0
+
+
+def test_mask_loss_of_zero_logits_is_ln_2():
+    assert mask_loss(torch.zeros(2, 4, 4), torch.ones(2, 4, 4, dtype=torch.bool)).item() == pytest.approx(
+        math.log(2)
+    )
+
+
+def test_losses_of_nothing_are_connected_zeros():
+    logits = torch.zeros((0, 5), requires_grad=True)
+    deltas = torch.zeros((0, 4), requires_grad=True)
+    masks = torch.zeros((0, 4, 4), requires_grad=True)
+    ious = torch.zeros(0, requires_grad=True)
+    none = torch.zeros(0, dtype=torch.int64)
+    total = (
+        class_loss(logits, none)
+        + box_loss(deltas, torch.zeros(0, 4), none, 4, 0.0)
+        + mask_loss(masks, torch.zeros((0, 4, 4), dtype=torch.bool))
+        + mask_iou_loss(ious, torch.zeros(0))
+    )
+    assert total.item() == 0
+    total.backward()
+    assert all(x.grad is not None for x in (logits, deltas, masks, ious))
+
+
+def test_crop_masks_by_hand():
+    mask = torch.zeros((2, 8, 8), dtype=torch.bool)
+    mask[1, :, 4:] = True  # right half
+    crop = crop_masks(mask, torch.tensor([1]), torch.tensor([[0.0, 0.0, 8.0, 8.0]]), 4)
+    assert crop[0].tolist() == [[False, False, True, True]] * 4
+
+
+def test_mask_iou_goal_counts_what_lies_outside_the_roi():
+    # RoI = left half (8x8) of a 16x8 object, all predicted: intersection 64 px, union 128 px -> 0.5
+    logits, inside = torch.ones(1, 4, 4), torch.ones((1, 4, 4), dtype=torch.bool)
+    goal = mask_iou_goals(logits, inside, torch.tensor([128.0]), torch.tensor([[0.0, 0.0, 8.0, 8.0]]))
+    assert goal.item() == pytest.approx(0.5)
+    exact = mask_iou_goals(logits, inside, torch.tensor([64.0]), torch.tensor([[0.0, 0.0, 8.0, 8.0]]))
+    assert exact.item() == pytest.approx(1.0)
