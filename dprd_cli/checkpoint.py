@@ -1,0 +1,317 @@
+"""Checkpoints: saved atomically, read without ever running code, and explained when they do not fit.
+
+A checkpoint is a dict of tensors and plain containers, either in PyTorch's zip format (`.pt`) or, without
+the optimizer, as safetensors with the rest as JSON in its metadata.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import torch
+from torch import Tensor, nn
+
+from dprd_cli.config import Config, validate
+from dprd_cli.device import pick_device
+from dprd_cli.errors import ResourceError, UserError
+
+if TYPE_CHECKING:
+    from dprd_cli.model.detector import Detector
+
+FORMAT = "dprd-checkpoint"
+VERSION = 1
+_REQUIRED = ("config", "class_names", "category_ids", "with_masks", "model", "step")
+_BACKBONE_HINT = "backbone weights go to --backbone-weights"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A detector ready to detect, and what it was trained as.
+
+    Attributes:
+        detector: In eval mode, on the device asked for.
+        config: The run's configuration.
+        class_names: Name of each class index 0..K-1.
+        category_ids: Original category id of each class index.
+        with_masks: Whether the detector has mask heads.
+        step: Optimiser steps it was trained for.
+        source: The file it came from.
+    """
+
+    detector: Detector
+    config: Config
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    with_masks: bool
+    step: int
+    source: Path
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], Any], *, previous: Path | None = None) -> None:
+    """Write a file so that at every moment either the old or the new one is there, whole.
+
+    Args:
+        path: The file.
+        write: Writes the contents to a binary file object.
+        previous: Where the old file is moved just before the new one takes its place; it is lost by default.
+
+    Raises:
+        ResourceError: If the disk is full or the folder not writable; the old file is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        if previous is not None and path.exists():
+            path.replace(previous)
+        temporary.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        # torch's zip writer reports a short write as a RuntimeError
+        if isinstance(error, OSError | RuntimeError):
+            reason = getattr(error, "strerror", None) or "the disk may be full"
+            raise ResourceError(f"{path}: cannot save ({reason}); the old file is untouched") from error
+        raise
+
+
+def save_checkpoint(path: Path, payload: Mapping[str, Any], *, previous: Path | None = None) -> None:
+    """Save a checkpoint atomically; see `write_atomically` for the arguments and what it raises.
+
+    Args:
+        path: The `.pt` file.
+        payload: Tensors and plain containers: config (JSON), class_names, category_ids, with_masks, model,
+            step, and for training optimizer and best.
+        previous: Where the checkpoint that was there goes.
+    """
+    content = {"format": FORMAT, "version": VERSION, **payload}
+    write_atomically(path, lambda file: torch.save(content, file), previous=previous)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a `.pt` or `.safetensors` checkpoint onto the CPU; code in it is refused, never run.
+
+    Raises:
+        UserError: One line, if there is no such file, it is broken, holds code, or is something else.
+    """
+    content = _read(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise UserError(f"{path}: not a dprd checkpoint but {_describe(content)}; {_BACKBONE_HINT}")
+    if content.get("version") != VERSION:
+        raise UserError(f"{path}: checkpoint version {content.get('version')!r}; version {VERSION} expected")
+    missing = [key for key in _REQUIRED if key not in content]
+    if missing:
+        raise UserError(f"{path}: the checkpoint is incomplete (no {', '.join(missing)})")
+    return content
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read a bare state dict (or one under `model` or `state_dict`) of a `.pt` or `.safetensors` file.
+
+    Raises:
+        UserError: One line, if there is no such file, it is broken, holds code, or holds no tensors.
+    """
+    content = _read(path)
+    for key in ("model", "state_dict"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if (
+        not isinstance(content, dict)
+        or not content
+        or not all(isinstance(v, Tensor) for v in content.values())
+    ):
+        raise UserError(f"{path}: not a state dict but {_describe(content)}; pass a file of named tensors")
+    return content
+
+
+def _read(path: Path) -> Any:
+    try:
+        with path.open("rb") as file:
+            head = file.read(9)
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the checkpoint ({error.strerror})") from error
+    return _read_safetensors(path) if head[8:9] == b"{" else _read_torch(path, head)
+
+
+def _read_torch(path: Path, head: bytes) -> Any:
+    broken = UserError(f"{path}: not a checkpoint, or truncated; pass a .pt or .safetensors file of a run")
+    # Zip files without an end record (truncated) and files of other kinds would reach torch's older reader.
+    if not zipfile.is_zipfile(path) and not head.startswith(b"\x80"):
+        raise broken
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+            raise UserError(f"{path}: contains pickled code; refused") from error
+        raise broken from error
+    except Exception as error:  # whatever torch's readers stumble over in a broken file
+        raise broken from error
+
+
+def _read_safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            model = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        if metadata.get("format") != FORMAT:
+            return model
+        return {"format": FORMAT, "model": model, **json.loads(metadata["content"])}
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path}: not a safetensors checkpoint, or truncated") from error
+
+
+def _describe(content: Any) -> str:
+    if not isinstance(content, dict):
+        return f"a saved {type(content).__name__}"
+    if content and all(isinstance(value, Tensor) for value in content.values()):
+        return f"a bare state dict of {len(content)} tensors (first: {next(iter(content))})"
+    keys = ", ".join(str(key) for key in list(content)[:4])
+    return f"a checkpoint of another program (keys: {keys})"
+
+
+def export_safetensors(
+    checkpoint: Mapping[str, Any],
+    path: Path,
+    provenance: Mapping[str, Any],
+    *,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a checkpoint's model as safetensors, with the configuration and where it came from as metadata.
+
+    Args:
+        checkpoint: What `read_checkpoint` returned.
+        path: The `.safetensors` file.
+        provenance: What made it, such as command, commit and AP; plain JSON values.
+        dtype: Store matrices and filters in this type, such as `torch.float16`; vectors keep theirs.
+
+    Raises:
+        ResourceError: If it cannot be written.
+    """
+    from safetensors.torch import save
+
+    narrow = {
+        name: (tensor.to(dtype) if dtype and tensor.ndim > 1 and tensor.is_floating_point() else tensor)
+        for name, tensor in checkpoint["model"].items()
+    }
+    kept = {key: checkpoint[key] for key in _REQUIRED if key != "model"}
+    content = json.dumps({"version": VERSION, **kept, "provenance": dict(provenance)})
+    data = save(
+        {name: tensor.contiguous().clone() for name, tensor in narrow.items()},
+        metadata={"format": FORMAT, "content": content},
+    )
+    write_atomically(path, lambda file: file.write(data))
+
+
+def load_state(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> None:
+    """Load a state dict strictly.
+
+    Raises:
+        UserError: One line that names the first keys or shapes that differ.
+    """
+    own = module.state_dict()
+    differences = [f"no {key}" for key in own if key not in state]
+    differences += [f"unexpected {key}" for key in state if key not in own]
+    differences += [
+        f"{key} is {list(state[key].shape)}, expected {list(own[key].shape)}"
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    if differences:
+        more = f" and {len(differences) - 2} more" if len(differences) > 2 else ""
+        raise UserError(
+            f"{source}: checkpoint of another model or class count ({'; '.join(differences[:2])}{more})"
+        )
+    module.load_state_dict(dict(state))
+
+
+def load_model(spec: str = "", device: str = "auto") -> LoadedModel:
+    """Build the detector that a checkpoint holds.
+
+    Args:
+        spec: A run folder (its best checkpoint, else the last), a file, `demo`, or empty: the newest run.
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        UserError: One line, if there is no such checkpoint or it does not fit.
+    """
+    from dprd_cli.model.build import build_detector
+
+    place = pick_device(device)
+    path = find_checkpoint(spec)
+    content = read_checkpoint(path)
+    config = validate(content["config"], str(path))
+    names = tuple(str(name) for name in content["class_names"])
+    detector = build_detector(config.model, num_classes=len(names), with_masks=bool(content["with_masks"]))
+    load_state(detector, content["model"], path)
+    detector = detector.to(place).to(memory_format=torch.channels_last).eval()
+    return LoadedModel(
+        detector=detector,
+        config=config,
+        class_names=names,
+        category_ids=tuple(int(number) for number in content["category_ids"]),
+        with_masks=bool(content["with_masks"]),
+        step=int(content["step"]),
+        source=path,
+    )
+
+
+def find_checkpoint(spec: str = "", runs: Path = Path("runs")) -> Path:
+    """Return the file that `spec` stands for (see `load_model`).
+
+    Raises:
+        UserError: If there is none, with the next step.
+    """
+    if spec == "demo":
+        return _demo_checkpoint()
+    path = Path(spec)
+    if spec and path.is_file():
+        return path
+    if spec and path.is_dir():
+        return _checkpoint_in(path) or _no_checkpoint(path)
+    if spec:
+        raise UserError(f"no such checkpoint: {spec}; pass a file, a run folder, or 'demo'")
+    newest = newest_run(runs)
+    return (newest and _checkpoint_in(newest)) or _no_checkpoint(runs)
+
+
+def newest_run(runs: Path = Path("runs")) -> Path | None:
+    """Return the run folder whose checkpoint is the newest, or None."""
+    found = {
+        folder: path
+        for folder in runs.glob("*/")
+        if (path := _checkpoint_in(folder, ("last", "previous", "best")))
+    }
+    return max(found, key=lambda folder: found[folder].stat().st_mtime, default=None)
+
+
+def _checkpoint_in(folder: Path, names: tuple[str, ...] = ("best", "last", "previous")) -> Path | None:
+    return next((path for name in names if (path := folder / f"{name}.pt").is_file()), None)
+
+
+def _no_checkpoint(folder: Path) -> Path:
+    raise UserError(f"no checkpoint in {folder}/; train one with `dprd train`, or pass --weights")
+
+
+def _demo_checkpoint() -> Path:
+    package = Path(__file__).resolve().parent
+    for folder in (package, package.parent):
+        if (path := folder / "assets" / "demo.safetensors").is_file():
+            return path
+    raise UserError("the demo checkpoint is not installed; train one with `dprd train`, or pass --weights")

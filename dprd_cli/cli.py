@@ -1,0 +1,113 @@
+"""The `dprd` program: the typer app, and the one place where errors become lines and exit codes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from dprd_cli import __version__
+from dprd_cli.commands.data import data_app
+from dprd_cli.commands.eval import evaluate
+from dprd_cli.commands.info import info
+from dprd_cli.commands.predict import predict
+from dprd_cli.commands.train import train
+from dprd_cli.commands.visualize_parts import visualize_parts
+from dprd_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_RESOURCES, DprdWarning, UserError
+
+_MEMORY_ADVICE = (
+    "use a smaller --batch-size, a smaller --backbone, or smaller pictures (--set data.test_min_size=...)"
+)
+
+app = typer.Typer(
+    name="dprd",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"dprd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Cascade D-PRD: detect and segment objects by parts that deform (Bae, AAAI 2022)."""
+
+
+app.command("train", short_help="Train a detector.")(train)
+app.command("eval", short_help="Measure a detector with COCO's metrics.")(evaluate)
+app.command("predict", short_help="Detect objects in pictures.")(predict)
+app.command("visualize-parts", short_help="Draw the parts and how they deform.")(visualize_parts)
+app.command("info", short_help="Count parameters and MACs by module.")(info)
+app.add_typer(data_app, name="data")
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code; every error becomes a line on stderr.
+
+    Args:
+        arguments: The command line without the program's name; the process's by default.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        warnings.simplefilter("always", DprdWarning)
+        try:
+            app(args=list(sys.argv[1:] if arguments is None else arguments), prog_name="dprd")
+        except SystemExit as leave:
+            return leave.code if isinstance(leave.code, int) else EXIT_FAILED if leave.code else 0
+        except BaseException as error:
+            if os.environ.get("DPRD_DEBUG"):
+                traceback.print_exception(error)
+            message, code = _explain(error)
+            print(f"error: {message}", file=sys.stderr)
+            return code
+    return 0
+
+
+def _explain(error: BaseException) -> tuple[str, int]:
+    """Return the line that an error gets, and its exit code."""
+    if isinstance(error, UserError):
+        return str(error), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", EXIT_INTERRUPTED
+    text = " ".join(str(error).split())
+    # by name, because torch may not be imported; its CPU allocator raises a RuntimeError
+    if (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "allocate memory" in text
+    ):
+        return f"out of memory; {_MEMORY_ADVICE}", EXIT_RESOURCES
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return (
+            f"{error.filename or 'disk'}: no space left; free some, or choose another folder",
+            EXIT_RESOURCES,
+        )
+    name = type(error).__name__
+    return f"{name}: {text}; this is a bug; rerun with DPRD_DEBUG=1 for the traceback", EXIT_FAILED
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
+    """Print this project's warnings as a line; other libraries' concern developers."""
+    if issubclass(category, DprdWarning) or os.environ.get("DPRD_DEBUG"):
+        print(f"warning: {message}", file=sys.stderr)
+
+
+def main() -> None:
+    """Run the program as a process."""
+    sys.exit(run())

@@ -1,0 +1,164 @@
+"""`dprd train`."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dprd_cli.commands._options import (
+    Backbone,
+    Data,
+    Device,
+    OnBadImage,
+    Overrides,
+    Preset,
+    check_backbone,
+    existing,
+    say,
+)
+
+if TYPE_CHECKING:
+    from dprd_cli.config import Config
+
+
+def train(
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="RUN", help="With --resume: the run folder; the newest by default."),
+    ] = None,
+    data: Data = None,
+    preset: Preset = None,
+    backbone: Backbone = None,
+    backbone_weights: Annotated[
+        str | None,
+        typer.Option(
+            "--backbone-weights", metavar="imagenet|FILE|none", help="Weights that the backbone starts from."
+        ),
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            "--schedule", metavar="NAME", help="1x or 3x (COCO), photos, or small (the built-in data)."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="TOML file with any of the config's keys.")
+    ] = None,
+    overrides: Overrides = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Pictures per step.")] = None,
+    on_bad_image: OnBadImage = None,
+    device: Device = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Run folder; runs/<preset>-<backbone>-<data>-<n> by default."
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run where it stopped.")] = False,
+) -> None:
+    """Train a detector; everything goes into one run folder."""
+    from dprd_cli.errors import UsageError
+
+    flags = {
+        "train.steps": steps,
+        "train.batch_size": batch_size,
+        "train.device": device,
+        "data.on_bad_image": on_bad_image,
+    }
+    if resume:
+        fixed = {
+            "--data": data,
+            "--preset": preset,
+            "--backbone": backbone,
+            "--backbone-weights": backbone_weights,
+            "--schedule": schedule,
+            "--config": config,
+        }
+        given = [name for name, value in fixed.items() if value is not None]
+        if given:
+            raise UsageError(
+                f"{', '.join(given)}: a run is resumed with its own; start a new run to change it"
+            )
+        folder = _run_to_resume(run or out)
+        resolved = _saved_config(folder, flags, overrides or [])
+    else:
+        from dprd_cli.presets import resolve
+
+        if run is not None:
+            raise UsageError(f"unexpected argument '{run}'; to continue a run: dprd train --resume {run}")
+        flags |= {
+            "data.path": data,
+            "model.backbone.name": check_backbone(backbone),
+            "model.backbone.weights": backbone_weights,
+        }
+        resolved = resolve(
+            preset=preset,
+            schedule=schedule,
+            config_file=existing(config),
+            flags=flags,
+            overrides=overrides or [],
+        )
+        if data is None and resolved.data.path == "synthetic":
+            say("no --data given: training on the built-in data (drawn on the fly; see `dprd data synth`)")
+        folder = _new_folder(resolved, out)
+    _train(resolved, folder, resume)
+
+
+def _train(config: Config, folder: Path, resume: bool) -> None:
+    from dprd_cli.commands._tables import print_results
+    from dprd_cli.training.loop import train as run_training
+
+    say(f"{config.preset} on {config.model.backbone.name}, {config.train.steps} steps, into {folder}")
+    try:
+        results = run_training(config, folder, resume=resume)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # nothing was written: the data or the weights could not be used
+        raise
+    print_results(results)
+    say(f"run folder: {folder} (best.pt, last.pt, results.json, metrics.csv, curves and part overlays)")
+    say("next:")
+    say(f"  dprd eval --weights {folder}")
+    say(f"  dprd predict --weights {folder} --save-parts IMAGES")
+    say(f"  dprd visualize-parts --weights {folder} IMAGES")
+
+
+def _new_folder(config: Config, out: Path | None) -> Path:
+    from dprd_cli.training.run_folder import new_run_folder
+
+    return new_run_folder(config, out)
+
+
+def _run_to_resume(folder: Path | None) -> Path:
+    from dprd_cli.checkpoint import newest_run
+    from dprd_cli.errors import UserError
+
+    if folder is None:
+        folder = newest_run()
+        if folder is None:
+            raise UserError("no run to resume in runs/; start one with `dprd train`")
+        say(f"resuming the newest run: {folder}")
+    if folder.is_file():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise UserError(f"no such run: {folder}")
+    return folder
+
+
+def _saved_config(folder: Path, flags: dict[str, int | str | None], overrides: list[str]) -> Config:
+    """Return the config of a run, with what was given now on top."""
+    from dprd_cli.config import merge, nest, parse_overrides, read_toml, validate
+    from dprd_cli.errors import UserError
+
+    path = folder / "config.toml"
+    if not path.is_file():
+        raise UserError(f"no run to resume in {folder}: it has no config.toml")
+    tree = read_toml(path)
+    for key, value in flags.items():
+        if value is not None:
+            merge(tree, nest(key, value))
+    return validate(merge(tree, parse_overrides(overrides)), str(path))

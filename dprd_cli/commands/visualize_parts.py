@@ -1,0 +1,159 @@
+"""`dprd visualize-parts`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dprd_cli.commands._options import PART_OFFSETS, Device, Json, PartOffsets, Weights, print_json, say
+
+if TYPE_CHECKING:
+    from dprd_cli.canvas import Picture
+    from dprd_cli.checkpoint import LoadedModel
+    from dprd_cli.evaluation.parts import PartStatistics
+
+_GRID_LIMIT = 48
+
+
+def visualize_parts(
+    inputs: Annotated[
+        list[str], typer.Argument(metavar="INPUTS...", help="Pictures, folders of pictures, globs.")
+    ],
+    weights: Weights = "",
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the figures go.")] = Path("parts"),
+    score_thresh: Annotated[
+        float, typer.Option("--score-thresh", min=0, max=1, help="Show detections from this score.")
+    ] = 0.5,
+    max_objects: Annotated[
+        int, typer.Option("--max-objects", min=1, help="The best so many objects of each picture.")
+    ] = 10,
+    per_stage: Annotated[
+        bool, typer.Option("--per-stage", help="One panel for what went into each cascade stage.")
+    ] = False,
+    compare: Annotated[
+        bool | None,
+        typer.Option(
+            "--compare/--no-compare", help="Reference beside deformed parts; by default for one picture."
+        ),
+    ] = None,
+    grid: Annotated[
+        bool | None,
+        typer.Option("--grid/--no-grid", help="One figure of all pictures; by default for several."),
+    ] = None,
+    columns: Annotated[int, typer.Option("--columns", min=1, help="Columns of that figure.")] = 4,
+    part_offsets: PartOffsets = "learned",
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    """Show whole and part boxes in orange (the paper's Fig. 6), and measure how parts deform."""
+    from dprd_cli.checkpoint import load_model
+    from dprd_cli.drawing import draw_parts
+    from dprd_cli.errors import DataError
+    from dprd_cli.evaluation.parts import PartStatistics
+    from dprd_cli.figures import part_figures
+    from dprd_cli.inference import Predictor, Unreadable, find_images
+    from dprd_cli.presets import pick
+    from dprd_cli.results import output_folder, picture_names, write_picture
+
+    pick("kind of part offsets", part_offsets, PART_OFFSETS)
+    paths = find_images(inputs)
+    model = load_model(weights, device or "auto")
+    say(f"checkpoint: {model.source} (step {model.step})")
+    _check_parts(model)
+    output_folder(out, paths)
+    predictor = Predictor(model, min_score=score_thresh, part_offsets=part_offsets)
+    statistics, errors = PartStatistics(model.class_names), 0
+    written: list[Path] = []
+    cells: list[Picture] = []
+    compare = len(paths) == 1 if compare is None else compare
+    grid = len(paths) > 1 if grid is None else grid
+    names = picture_names(paths, ".png", reserved=["grid"])
+    for item, name in zip(predictor.predict_files(paths), names, strict=True):
+        if isinstance(item, Unreadable):
+            say(f"skipped: {item.message}")
+            errors += 1
+            continue
+        found = item.detections[:max_objects]
+        statistics.add(found)
+        figures = part_figures(item, found, model, compare=compare, per_stage=per_stage)
+        for kind, figure in figures.items():
+            path = out / (Path(name).stem + kind + ".png")
+            write_picture(path, figure)
+            written.append(path)
+        if grid and len(cells) < _GRID_LIMIT:
+            cells.append(draw_parts(item.image, found.boxes, found.part_boxes))
+    if cells:
+        written.append(_save_grid(cells, columns, len(paths) - errors, out))
+    how = {"checkpoint": str(model.source), "part_offsets": part_offsets, "score_thresh": score_thresh}
+    written += _save_statistics(statistics, how, out)
+    result = statistics.result()
+    if json:
+        print_json({**how, "files": [str(path) for path in written], **result})
+    elif result["all"]:
+        _print_statistics(result)
+    else:
+        say(f"no object reached the score {score_thresh:g}; lower --score-thresh to see more")
+    say(f"results: {len(written)} files in {out}/")
+    if errors:
+        raise DataError(f"{errors} of {len(paths)} pictures could not be read; the others are in {out}/")
+
+
+def _check_parts(model: LoadedModel) -> None:
+    from dprd_cli.errors import UserError
+
+    mode = model.config.model.parts.mode
+    if mode == "none":
+        raise UserError(
+            f"{model.source}: this model has no parts (preset {model.config.preset}); "
+            "pass the weights of a dprd or cascade-dprd run"
+        )
+    if mode == "fixed":
+        say("the parts of this model are fixed: they are the reference parts")
+
+
+def _save_grid(cells: Sequence[Picture], columns: int, total: int, out: Path) -> Path:
+    from dprd_cli.drawing import grid
+    from dprd_cli.results import write_picture
+
+    if total > len(cells):
+        say(f"grid.png shows the first {len(cells)} of {total} pictures")
+    write_picture(out / "grid.png", grid(cells, columns))
+    return out / "grid.png"
+
+
+def _save_statistics(statistics: PartStatistics, how: dict[str, Any], out: Path) -> list[Path]:
+    from dprd_cli.evaluation.parts import COLUMNS
+    from dprd_cli.results import write_rows
+    from dprd_cli.training.run_folder import write_json
+
+    write_json(out / "parts.json", {**how, **statistics.result()})
+    write_rows(out / "parts.csv", COLUMNS, statistics.rows())
+    return [out / "parts.json", out / "parts.csv"]
+
+
+def _print_statistics(result: dict[str, Any]) -> None:
+    """Print how parts deform, per class; see `PartStatistics.result` for the columns."""
+    from math import exp
+
+    from dprd_cli.commands._tables import print_rows
+
+    columns = ("objects", "IoU", "|dx|", "|dy|", "size", "motion", "adapts")
+    rows: list[tuple[str, ...]] = [
+        (
+            row["name"],
+            str(row["objects"]),
+            f"{row['iou']:.3f}",
+            f"{row['abs_dx']:.3f}",
+            f"{row['abs_dy']:.3f}",
+            f"{exp(row['log_w']):.2f}x{exp(row['log_h']):.2f}",
+            f"{row['motion']:.3f}",
+            f"{row['spread_class']:.3f}",
+        )
+        for row in (*result["classes"], result["all"])
+    ]
+    print_rows("class", columns, rows)
+    say("IoU: with the reference parts; |dx|, |dy|: shift in part sizes; size: width x height against them;")
+    say("motion: root mean square of the offsets; adapts: what is left of it after each class's mean offsets")

@@ -1,0 +1,124 @@
+"""Reading one picture: fully decoded, upright, 8-bit RGB, or one line that says why not."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from dprd_cli.errors import DataError, DprdWarning
+
+EXIF_ORIENTATION = 0x0112
+_OPENING = threading.Lock()  # Pillow's pixel limit is a global
+_DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_warned_deep = False
+
+
+def read_image(path: Path | str, max_pixels: int) -> NDArray[np.uint8]:
+    """Read a picture as it should be seen.
+
+    The first frame is decoded to its last byte, turned upright as its EXIF data says, and converted to
+    8-bit RGB: 16-bit grey is divided by 257 (with one warning a process), alpha is dropped, palette, CMYK
+    and grey are converted.
+
+    Args:
+        path: The file.
+        max_pixels: Largest picture (width x height) that is decoded.
+
+    Returns:
+        RGB. [H, W, 3]
+
+    Raises:
+        DataError: If the file is missing, a folder, empty, not a picture, truncated, or too large.
+    """
+    path = Path(path)
+    try:
+        with _open(path, max_pixels) as image:
+            image.load()
+            return _to_rgb(_upright(image), path)
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's plugins raise nearly anything on broken files
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise DataError(
+            f"{path}: the picture is truncated or corrupt ({reason}); replace or remove it"
+        ) from error
+
+
+def exif_orientation(path: Path | str) -> int:
+    """Return the EXIF orientation of a picture, 1..8; 1 (upright) where there is none."""
+    try:
+        with Image.open(path) as image:
+            return int(image.getexif().get(EXIF_ORIENTATION, 1))
+    except Exception:  # a message is being written: never replace it by another error
+        return 1
+
+
+def _open(path: Path, max_pixels: int) -> Image.Image:
+    """Open a picture without decoding it, after every check that needs no pixels."""
+    if path.is_dir():
+        raise DataError(f"{path}: a folder, where a picture was expected")
+    try:
+        if path.stat().st_size == 0:
+            raise DataError(f"{path}: the file is empty; replace or remove it")
+        with _OPENING:  # this limit is the caller's, not the one Pillow has for everybody
+            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = Image.open(path)
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file; check the path") from error
+    except UnidentifiedImageError as error:
+        raise DataError(
+            f"{path}: not a picture that Pillow can read; remove it or convert it to PNG or JPEG"
+        ) from error
+    except OSError as error:
+        if not error.strerror:  # a decoder's, not the system's
+            raise
+        raise DataError(f"{path}: cannot read the file ({error.strerror})") from error
+    if image.width * image.height > max_pixels:
+        image.close()
+        raise DataError(
+            f"{path}: {image.width}x{image.height} are more than {max_pixels} pixels; if you trust the file, "
+            f"pass --set data.max_pixels={image.width * image.height}"
+        )
+    return image
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation; data too broken to hold one says nothing."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (SyntaxError, ValueError, KeyError, TypeError, ZeroDivisionError, OSError):
+        return image
+
+
+def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+    """Convert any mode to 8-bit RGB. [H, W, 3]."""
+    if image.mode in _DEEP_GREY:
+        return _scale_deep_grey(np.asarray(image).astype(np.int64), path)
+    if image.mode == "F":
+        raise DataError(f"{path}: a picture of floating-point numbers; convert it to 8 or 16 bits")
+    if image.mode in ("RGBa", "La"):  # premultiplied alpha has no direct way to RGB
+        image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _scale_deep_grey(grey: NDArray[np.int64], path: Path) -> NDArray[np.uint8]:
+    """Map 0..65535 to 0..255 as RGB, where `convert("RGB")` would turn most of it white. [H, W, 3]."""
+    global _warned_deep
+    if grey.min(initial=0) < 0 or grey.max(initial=0) > 0xFFFF:
+        raise DataError(f"{path}: a grey picture with values outside 0..65535; convert it to 8 or 16 bits")
+    if not _warned_deep:
+        _warned_deep = True
+        warnings.warn(
+            f"{path}: 16-bit grey is scaled to 8 bits (divided by 257), here and in further pictures",
+            DprdWarning,
+            stacklevel=4,
+        )
+    return np.repeat(((grey + 128) // 257).astype(np.uint8)[:, :, None], 3, axis=2)

@@ -1,0 +1,238 @@
+"""Batches: endless, shuffled and changed at random for training; in order for evaluation."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import warnings
+from collections import Counter, deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import cv2
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from dprd_cli.config import DataConfig
+from dprd_cli.data.base import Dataset, Sample
+from dprd_cli.data.reading import OR_SKIP, Item, Packed, Reader, pack, unpack
+from dprd_cli.data.splits import build_datasets, describe
+from dprd_cli.data.transforms import prepare
+from dprd_cli.errors import DataError, DprdWarning
+from dprd_cli.structures import Target
+
+__all__ = ["TrainLoader", "build_datasets", "choose_workers", "describe", "iterate_eval"]
+
+_MIN_SHARED_MEMORY = 512 << 20  # below this, pictures in flight between processes can end in a bus error
+
+
+class TrainLoader:
+    """The batches of a training run, a pure function of (dataset, config, batch size, seed, step).
+
+    Neither the number of loader processes nor where the run resumes changes a batch: position p of the
+    endless order is picture `permutation(seed, epoch)[p mod N]` of epoch p // N, and its augmentation is
+    drawn from (seed, epoch, picture). The global random state is neither read nor changed.
+
+    Args:
+        dataset: The training split.
+        config: Augmentation, `workers` and `on_bad_image`.
+        batch_size: Pictures a step.
+        seed: Of the order and the augmentation.
+        steps: Last step, exclusive.
+        start_step: First step.
+
+    Attributes:
+        skipped: How often each unreadable file was skipped.
+        workers: Loader processes in use.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: DataConfig,
+        batch_size: int,
+        seed: int,
+        steps: int,
+        start_step: int = 0,
+    ) -> None:
+        self.batch_size, self.steps, self.start_step = batch_size, steps, start_step
+        self.workers = choose_workers(config)
+        self.skipped: Counter[str] = Counter()
+        self._reader = Reader(dataset, config, seed)
+
+    def __len__(self) -> int:
+        return max(0, self.steps - self.start_step)
+
+    def indices(self, step: int) -> list[int]:
+        """Return which pictures of the data set a step trains on (before any is skipped)."""
+        return [self._reader.index(position) for position in self._positions(step)]
+
+    def _positions(self, step: int) -> range:
+        return range(step * self.batch_size, (step + 1) * self.batch_size)
+
+    def __iter__(self) -> Iterator[tuple[list[Tensor], list[Target]]]:
+        for items in self._batches():
+            images: list[Tensor] = []
+            targets: list[Target] = []
+            for item in items:
+                self._note(item)
+                assert item.image is not None
+                assert item.target is not None
+                images.append(item.image)
+                targets.append(item.target)
+            yield images, targets
+
+    def _note(self, item: Item) -> None:
+        """Count and warn of skipped files, and raise what a loader process could not."""
+        for name, message in item.skipped:
+            if name not in self.skipped:
+                warnings.warn(f"skipped: {message}", DprdWarning, stacklevel=3)
+            self.skipped[name] += 1
+        if item.error:
+            raise DataError(item.error)
+
+    def _batches(self) -> Iterator[list[Item]]:
+        step = self.start_step
+        iterator = _start(self._loader()) if self.workers else iter(())
+        while self.workers and step < self.steps:
+            try:
+                packed = next(iterator)
+            except (RuntimeError, OSError, EOFError) as error:  # what a killed process leaves behind
+                reason = str(error).partition("\n")[0] or type(error).__name__
+                warnings.warn(
+                    f"the loader processes failed ({reason}; memory or /dev/shm may be short); "
+                    "going on without any",
+                    DprdWarning,
+                    stacklevel=3,
+                )
+                self.workers = 0
+                break
+            yield unpack(packed)
+            step += 1
+        for later in range(step, self.steps):
+            yield [self._reader[position] for position in self._positions(later)]
+
+    def _loader(self) -> DataLoader[Any]:
+        return DataLoader(
+            self._reader,  # type: ignore[arg-type]
+            batch_sampler=_Steps(self),
+            num_workers=self.workers,
+            collate_fn=pack,
+            worker_init_fn=_init_worker,
+            generator=torch.Generator(),  # or the loader would draw from the global one
+        )
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The positions of each step that is left."""
+
+    loader: TrainLoader
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return (list(self.loader._positions(s)) for s in range(self.loader.start_step, self.loader.steps))
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+
+def choose_workers(config: DataConfig) -> int:
+    """Return the number of loader processes: as configured, or by the number of cores for -1."""
+    if config.workers >= 0:
+        return config.workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        if shutil.disk_usage("/dev/shm").free < _MIN_SHARED_MEMORY:
+            return 0
+    except OSError:
+        pass
+    return 0 if cores <= 2 else min(8, cores // 2)
+
+
+def _init_worker(_: int) -> None:
+    """One thread each; and Ctrl-C is the main process's business, which saves before it ends."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _start(loader: DataLoader[Any]) -> Iterator[Packed]:
+    """Start the loader processes without torch's SIGCHLD handler.
+
+    It raises in the middle of whatever the main process does when one dies, such as saving a checkpoint
+    after a signal to the whole group; without it the death shows when the next batch is asked for.
+    """
+    in_main = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD")
+    before = signal.getsignal(signal.SIGCHLD) if in_main else None
+    iterator = iter(loader)
+    if in_main:
+        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
+    return iterator
+
+
+def iterate_eval(
+    dataset: Dataset, config: DataConfig, batch_size: int, limit: int = 0
+) -> Iterator[tuple[list[Tensor], list[Target], list[Sample]]]:
+    """Yield (images, targets, samples) in the data set's order, read ahead by threads.
+
+    Args:
+        dataset: The split.
+        config: `test_min_size`, `max_size`, `on_bad_image` (a skipped picture is left out, with a warning).
+        batch_size: Pictures a batch; the last batch may be smaller.
+        limit: Only the first so many pictures; 0 takes all.
+
+    Raises:
+        DataError: At an unreadable picture, unless those are skipped.
+    """
+    batch: list[_Prepared] = []
+    for item in _read_ahead(dataset, config, min(len(dataset), limit or len(dataset)), batch_size):
+        if not isinstance(item, DataError):
+            batch.append(item)
+        elif config.on_bad_image == "skip":
+            warnings.warn(f"skipped: {item}", DprdWarning, stacklevel=2)
+        else:
+            raise DataError(f"{item}{OR_SKIP}")
+        if len(batch) == batch_size:
+            yield _unzip(batch)
+            batch = []
+    if batch:
+        yield _unzip(batch)
+
+
+_Prepared = tuple[Tensor, Target, Sample]
+
+
+def _unzip(batch: list[_Prepared]) -> tuple[list[Tensor], list[Target], list[Sample]]:
+    images, targets, samples = zip(*batch, strict=True)
+    return list(images), list(targets), list(samples)
+
+
+def _read_ahead(
+    dataset: Dataset, config: DataConfig, total: int, batch_size: int
+) -> Iterator[_Prepared | DataError]:
+    """Yield the first `total` pictures in order, while threads read as many as the next batch needs."""
+
+    def read(index: int) -> _Prepared | DataError:
+        try:
+            sample = dataset[index]
+        except DataError as error:
+            return error
+        return *prepare(sample, config), sample
+
+    threads = max(1, choose_workers(config))
+    with ThreadPoolExecutor(threads) as pool:
+        calls = (pool.submit(read, index) for index in range(total))  # submitted as it is consumed
+        waiting = deque(islice(calls, threads + batch_size))
+        try:
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(islice(calls, 1))
+                yield result
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

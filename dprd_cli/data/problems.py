@@ -1,0 +1,46 @@
+"""Collecting what is wrong with a file, to say it in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from dprd_cli.errors import DataError
+
+
+class Problems:
+    """Errors by kind: the first of each in words, and who else has it."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self.kinds: dict[str, tuple[str, list[str]]] = {}
+
+    def add(self, kind: str, message: str, who: object) -> None:
+        """Record one error; `message` is kept for the first of its kind."""
+        self.kinds.setdefault(kind, (message, []))[1].append(str(who))
+
+    def stop(self, advice: str = "correct the file") -> None:
+        """Raise the first kind found, if any.
+
+        Raises:
+            DataError: One line: the first problem, how many of its kind, and how many of others.
+        """
+        if not self.kinds:
+            return
+        (message, who), *others = self.kinds.values()
+        more = f" ({len(who)} such: {first_five(who)})" if len(who) > 1 else ""
+        rest = sum(len(names) for _, names in others)
+        also = f"; {plural(rest, 'other problem')}" if rest else ""
+        raise DataError(f"{self.source}: {message}{more}{also}; {advice}")
+
+
+def first_five(items: Iterable[object]) -> str:
+    """Join the first five of `items`, and say that there are more where there are."""
+    words = [str(item) for item in items]
+    return ", ".join(words[:5]) + (", ..." if len(words) > 5 else "")
+
+
+def plural(number: int, word: str) -> str:
+    """Return "1 word" or "3 words"."""
+    ending = "" if number == 1 else ("es" if word.endswith("s") else "s")
+    return f"{number} {word}{ending}"

@@ -1,0 +1,134 @@
+"""A loader process's work: the picture at a position of the shuffled order, and handing over a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dprd_cli.config import DataConfig
+from dprd_cli.data.base import Dataset
+from dprd_cli.data.transforms import augment
+from dprd_cli.errors import DataError
+from dprd_cli.structures import Target
+
+OR_SKIP = " (or pass --set data.on_bad_image=skip)"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A loaded picture, or the error that stops the run, and the files that were skipped on the way."""
+
+    image: Tensor | None
+    target: Target | None
+    skipped: tuple[tuple[str, str], ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the picture at a position of the endless shuffled order; runs in the loader processes."""
+
+    dataset: Dataset
+    config: DataConfig
+    seed: int
+
+    def index(self, position: int) -> int:
+        """Return the picture at a position: each epoch is a permutation, f(seed, epoch)."""
+        epoch, offset = divmod(position, len(self.dataset))
+        return int(_order(self.seed, epoch, len(self.dataset))[offset])
+
+    def __getitem__(self, position: int) -> Item:
+        epoch, offset = divmod(position, len(self.dataset))
+        order = _order(self.seed, epoch, len(self.dataset))
+        rng = np.random.default_rng([1, self.seed, epoch, int(order[offset])])
+        skipped: list[tuple[str, str]] = []
+        for step in range(len(order)):
+            try:
+                sample = self.dataset[int(order[(offset + step) % len(order)])]
+            except DataError as error:
+                if self.config.on_bad_image == "error":
+                    return Item(None, None, error=f"{error}{OR_SKIP}")
+                skipped.append((str(error).partition(":")[0], str(error)))
+                continue
+            return Item(*augment(sample, rng, self.config), skipped=tuple(skipped))
+        return Item(None, None, error=f"{self.dataset.name}: no picture can be read; first: {skipped[0][1]}")
+
+
+@lru_cache(maxsize=4)
+def _order(seed: int, epoch: int, length: int) -> NDArray[np.int64]:
+    """Return the permutation of an epoch."""
+    return np.random.default_rng([0, seed, epoch]).permutation(length)
+
+
+@dataclass(frozen=True, slots=True)
+class _Small:
+    """All of an `Item` but its large tensors."""
+
+    image_size: tuple[int, int]
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    has_mask: NDArray[np.bool_]
+    masks: bool
+    image_id: int
+    skipped: tuple[tuple[str, str], ...]
+
+
+Packed = tuple[Tensor, list[_Small | Item]]
+
+
+def pack(items: Sequence[Item]) -> Packed:
+    """Put all images and masks of a batch into one tensor, because each shared tensor takes a file handle."""
+    blocks: list[Tensor] = [torch.empty(0, dtype=torch.uint8)]
+    small: list[_Small | Item] = []
+    for item in items:
+        target = item.target
+        if item.image is None or target is None:
+            small.append(item)
+            continue
+        blocks.append(item.image.flatten())
+        if target.masks is not None:
+            blocks.append(target.masks.flatten().view(torch.uint8))
+        small.append(
+            _Small(
+                target.image_size,
+                target.boxes.numpy(),
+                target.labels.numpy(),
+                target.has_mask.numpy(),
+                target.masks is not None,
+                target.image_id,
+                item.skipped,
+            )
+        )
+    return torch.cat(blocks), small
+
+
+def unpack(packed: Packed) -> list[Item]:
+    """Undo `pack`; images and masks are views of the one tensor. `unpack(pack(items)) == items`."""
+    rest, small = packed
+    items: list[Item] = []
+    for one in small:
+        if isinstance(one, Item):
+            items.append(one)
+            continue
+        height, width = one.image_size
+        image, rest = rest[: 3 * height * width], rest[3 * height * width :]
+        masks = None
+        if one.masks:
+            length = len(one.boxes) * height * width
+            masks, rest = rest[:length].view(torch.bool).view(-1, height, width), rest[length:]
+        target = Target(
+            boxes=torch.from_numpy(one.boxes),
+            labels=torch.from_numpy(one.labels),
+            image_size=one.image_size,
+            masks=masks,
+            has_mask=torch.from_numpy(one.has_mask),
+            image_id=one.image_id,
+        )
+        items.append(Item(image.view(3, height, width), target, one.skipped))
+    return items

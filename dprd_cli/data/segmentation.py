@@ -1,0 +1,139 @@
+"""Segmentations in COCO's forms: what is wrong with one, keeping many, and turning them into masks."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as rle_masks
+
+#: Kinds of segmentation.
+NO_MASK, POLYGONS, RLE = 0, 1, 2
+_NUMBERS = {int, float}
+
+
+def are_numbers(values: list[Any]) -> bool:
+    """Whether all values are finite ints or floats (a bool is neither)."""
+    if not set(map(type, values)) <= _NUMBERS:
+        return False
+    try:
+        return math.isfinite(sum(values)) or all(map(math.isfinite, values))
+    except OverflowError:  # an integer beyond the range of floats
+        return False
+
+
+def has_thin_polygon(segmentation: Any) -> bool:
+    """Whether a well-formed segmentation has a polygon of one or two points, or none."""
+    return isinstance(segmentation, list) and any(len(ring) < 6 for ring in segmentation)
+
+
+def segmentation_fault(segmentation: Any, size: tuple[int, int]) -> str:
+    """Return what is wrong with a segmentation of a picture of `size` (height, width), or an empty string."""
+    if segmentation is None:
+        return ""
+    if isinstance(segmentation, dict):
+        return _rle_fault(segmentation, size)
+    if not isinstance(segmentation, list):
+        return f"segmentation is a {type(segmentation).__name__}, expected a list of polygons or an RLE"
+    for ring in segmentation:
+        if not isinstance(ring, list):
+            return "segmentation must be a list of polygons [[x1, y1, x2, y2, ...], ...]"
+        if len(ring) % 2:
+            return f"a polygon has {len(ring)} numbers, expected pairs of x and y"
+        if not are_numbers(ring):
+            return "a polygon holds something that is not a finite number"
+    return ""
+
+
+def _rle_fault(rle: dict[str, Any], size: tuple[int, int]) -> str:
+    height, width = size
+    counts = rle.get("counts")
+    if rle.get("size") != [height, width]:
+        return f"RLE size {rle.get('size')!r} is not the picture's [height, width] = [{height}, {width}]"
+    if isinstance(counts, list):
+        if not set(map(type, counts)) <= {int} or min(counts, default=0) < 0:
+            return "RLE counts must be non-negative integers"
+        total = sum(counts)
+    elif isinstance(counts, str):
+        total = compressed_total(counts)
+    else:
+        return f"RLE counts is a {type(counts).__name__}, expected a list of integers or a string"
+    if total < 0:
+        return "RLE counts is malformed"
+    if total != height * width:
+        return f"RLE counts cover {total} pixels, the picture has {height * width}"
+    return ""
+
+
+def compressed_total(counts: str) -> int:
+    """Return how many pixels a compressed RLE covers; -1 if it is malformed.
+
+    Each run is base-32 digits, least first, in the low five bits of (character - 48); bit 5 says that a
+    digit follows, bit 4 of the last digit is the sign. From the fourth run on, a run is the difference to
+    the one two before (pycocotools' `rleFrString`, which checks nothing).
+    """
+    digits = np.frombuffer(counts.encode("utf-8"), dtype=np.uint8).astype(np.int64) - 48
+    if not len(digits) or digits.min() < 0 or digits.max() > 63 or digits[-1] & 32:
+        return -1
+    last = np.flatnonzero((digits & 32) == 0)
+    first = np.concatenate([[0], last[:-1] + 1])
+    place = np.arange(len(digits)) - np.repeat(first, last - first + 1)
+    if place.max() > 6:
+        return -1
+    runs = np.add.reduceat((digits & 31) << (5 * place), first)
+    runs = np.where(digits[last] & 16, runs - (1 << (5 * (place[last] + 1))), runs)
+    runs[1::2] = np.cumsum(runs[1::2])
+    runs[2::2] = np.cumsum(runs[2::2])
+    return int(runs.sum()) if runs.min() >= 0 else -1
+
+
+def encode(segmentation: Any, size: tuple[int, int]) -> tuple[int, list[bytes]]:
+    """Return the kind of a segmentation, and its polygons (as float64) or its RLE as bytes."""
+    if isinstance(segmentation, dict):
+        counts = segmentation["counts"]
+        if isinstance(counts, list):
+            counts = rle_masks.frPyObjects(segmentation, *size)["counts"]
+        return RLE, [counts.encode() if isinstance(counts, str) else counts]
+    rings = [np.asarray(ring, dtype=np.float64).tobytes() for ring in segmentation or [] if len(ring) >= 6]
+    return (POLYGONS if rings else NO_MASK), rings
+
+
+def decode(kind: int, pieces: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+    """Turn what `encode` returned into one compressed RLE."""
+    if kind == RLE:
+        return {"size": list(size), "counts": bytes(pieces[0])}
+    rings = [np.frombuffer(piece, dtype=np.float64).tolist() for piece in pieces]
+    merged: dict[str, Any] = rle_masks.merge(rle_masks.frPyObjects(rings, *size))
+    return merged
+
+
+class MaskStore:
+    """The segmentations of all objects in a few arrays, because lists of lists take four times the memory.
+
+    Args:
+        segmentations: Segmentation and picture size (height, width) of each object.
+
+    Attributes:
+        kinds: `NO_MASK`, `POLYGONS` or `RLE`. [G]
+    """
+
+    def __init__(self, segmentations: list[tuple[Any, tuple[int, int]]]) -> None:
+        encoded = [encode(segmentation, size) for segmentation, size in segmentations]
+        pieces = [piece for _, rings in encoded for piece in rings]
+        self.kinds = np.array([kind for kind, _ in encoded], dtype=np.uint8)
+        self.first_piece = np.cumsum([0, *(len(rings) for _, rings in encoded)])
+        self.first_byte = np.cumsum([0, *map(len, pieces)])
+        self.data = np.frombuffer(b"".join(pieces), dtype=np.uint8)
+
+    def decode(self, objects: slice, size: tuple[int, int]) -> NDArray[np.bool_]:
+        """Return the masks of some objects of a picture of `size` (height, width). [G, H, W]."""
+        masks = np.zeros((objects.stop - objects.start, *size), dtype=bool)
+        for row, index in enumerate(range(objects.start, objects.stop)):
+            if self.kinds[index] == NO_MASK:
+                continue
+            span = range(self.first_piece[index], self.first_piece[index + 1])
+            pieces = [self.data[self.first_byte[p] : self.first_byte[p + 1]] for p in span]
+            masks[row] = rle_masks.decode(decode(int(self.kinds[index]), pieces, size))
+        return masks

@@ -1,0 +1,230 @@
+"""Finding the annotations and pictures of a run's splits, building the data sets, and describing them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from dprd_cli.config import DataConfig
+from dprd_cli.data.base import Dataset
+from dprd_cli.data.checks import read_coco_json
+from dprd_cli.data.coco import CocoDataset
+from dprd_cli.data.problems import first_five, plural
+from dprd_cli.errors import DataError
+
+Split = Literal["train", "val"]
+
+#: Names tried in a data folder, in this order (COCO's own, common variants, Roboflow's export).
+JSON_NAMES: dict[Split, tuple[str, ...]] = {
+    "train": (
+        "train.json",
+        "annotations/train.json",
+        "annotations/instances_train.json",
+        "annotations/instances_train2017.json",
+        "instances_train2017.json",
+        "annotations/instances_train2014.json",
+        "train/_annotations.coco.json",
+    ),
+    "val": (
+        "val.json",
+        "annotations/val.json",
+        "annotations/instances_val.json",
+        "annotations/instances_val2017.json",
+        "instances_val2017.json",
+        "annotations/instances_val2014.json",
+        "valid/_annotations.coco.json",
+    ),
+}
+#: Picture folders tried, below the data folder; after them the json's own folder and the data folder.
+IMAGE_NAMES: dict[Split, tuple[str, ...]] = {
+    "train": (
+        "images",
+        "train2017",
+        "images/train2017",
+        "images/train",
+        "train",
+        "train2014",
+        "images/train2014",
+    ),
+    "val": ("images", "val2017", "images/val2017", "images/val", "val", "val2014", "images/val2014"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A split's files, and the parsed annotations."""
+
+    json_path: Path
+    images_dir: Path
+    tree: dict[str, Any]
+
+
+def find_split(config: DataConfig, split: Split) -> Found:
+    """Find a split's annotation file and picture folder: named in the config, or below `config.path`.
+
+    Raises:
+        DataError: If either is missing; the line lists what was tried and says what to add.
+    """
+    json_path = _find_json(config, split)
+    tree = read_coco_json(json_path)
+    return Found(json_path, _find_images(config, split, json_path, tree), tree)
+
+
+def _root(config: DataConfig) -> Path | None:
+    """Return the data folder, or None where both files were named without one."""
+    return None if config.path == "synthetic" else Path(config.path)
+
+
+def _below(root: Path | None, name: str) -> Path:
+    """Return a path that the user named: as it is, or below the data folder where only that exists."""
+    path = Path(name)
+    return root / name if root and not path.exists() and (root / name).exists() else path
+
+
+def _find_json(config: DataConfig, split: Split) -> Path:
+    root = _root(config)
+    named = config.train_json if split == "train" else config.val_json
+    if named:
+        return _below(root, named)
+    if root is None:
+        raise DataError(
+            f"no {split} annotation file: pass --set data.{split}_json=FILE, or --data FOLDER that holds both"
+        )
+    if root.is_file():
+        raise DataError(
+            f"{root}: one file, but training and evaluation need an annotation file each: pass the folder "
+            "that holds train.json and val.json, or --set data.train_json=FILE --set data.val_json=FILE"
+        )
+    if not root.is_dir():
+        raise DataError(
+            f"{root}: no such data folder; pass --data FOLDER with COCO annotations, or --data synthetic"
+        )
+    for name in JSON_NAMES[split]:
+        if (root / name).is_file():
+            return root / name
+    other: Split = "val" if split == "train" else "train"
+    beside = next((name for name in JSON_NAMES[other] if (root / name).is_file()), None)
+    start = f"{root}: there is {beside}, but no annotation file" if beside else f"{root}: no annotation file"
+    raise DataError(
+        f"{start} of the {split} split; add {root / JSON_NAMES[split][0]}, or pass "
+        f"--set data.{split}_json=FILE (tried {', '.join(JSON_NAMES[split])})"
+    )
+
+
+def _find_images(config: DataConfig, split: Split, json_path: Path, tree: dict[str, Any]) -> Path:
+    root = _root(config)
+    named = config.train_images if split == "train" else config.val_images
+    if named:
+        return _below(root, named)
+    bases = [root] if root else [json_path.parent, json_path.parent.parent]
+    tried = [base / name for base in bases for name in IMAGE_NAMES[split]]
+    tried += [json_path.parent, *([root] if root else [])]
+    folders = [folder for folder in dict.fromkeys(tried) if folder.is_dir()]
+    images = tree.get("images")
+    entries = [i for i in images[:5] if isinstance(i, dict)] if isinstance(images, list) else []
+    names: list[str] = [
+        n for i in entries if isinstance(n := i.get("file_name"), str) and n and "\0" not in n
+    ]
+    if not names:  # the check of the file will say what is wrong with it
+        return folders[0]
+    held = [sum((folder / name).is_file() for name in names) for folder in folders]
+    if max(held) == 0:
+        raise DataError(
+            f"{json_path}: its pictures ({first_five(names[:2])}, ...) are in none of "
+            f"{', '.join(str(folder) for folder in folders)}; pass --set data.{split}_images=DIR"
+        )
+    return folders[held.index(max(held))]
+
+
+def build_datasets(
+    config: DataConfig,
+    *,
+    train: bool = True,
+    val: bool = True,
+    class_names: tuple[str, ...] | None = None,
+    category_ids: tuple[int, ...] | None = None,
+) -> tuple[Dataset | None, Dataset | None]:
+    """Build the splits that are asked for: built-in, or found and checked in a folder (see `folders`).
+
+    Args:
+        config: What to build.
+        train: Whether the training split is wanted.
+        val: Whether the evaluation split is wanted.
+        class_names: Classes of a checkpoint, which the data must agree with.
+        category_ids: Category id of each of them.
+
+    Returns:
+        (train, val), None for a split that was not asked for.
+
+    Raises:
+        DataError: If a split is missing or broken, or the two have different classes.
+    """
+    if config.path == "synthetic" and not (config.train_json or config.val_json):
+        built = _synthetic(config, "train") if train else None, _synthetic(config, "val") if val else None
+        for split in built:
+            if split is not None and class_names not in (None, split.class_names):
+                raise DataError(
+                    f"the built-in data has the classes {first_five(split.class_names)}, which are not those "
+                    "of the checkpoint; pass the data that it was trained for with --data FOLDER"
+                )
+        return built
+    first = _coco(config, "train", class_names, category_ids) if train else None
+    if first is not None:
+        class_names, category_ids = first.class_names, first.category_ids
+    return first, _coco(config, "val", class_names, category_ids) if val else None
+
+
+def _synthetic(config: DataConfig, split: Split) -> Dataset:
+    from dprd_cli.data.synthetic import SyntheticDataset
+
+    length = config.synthetic_train if split == "train" else config.synthetic_val
+    length = min(length, config.limit or length)
+    return SyntheticDataset(split, length=length, size=config.synthetic_size, seed=config.synthetic_seed)
+
+
+def _coco(
+    config: DataConfig,
+    split: Split,
+    class_names: tuple[str, ...] | None,
+    category_ids: tuple[int, ...] | None,
+) -> CocoDataset:
+    found = find_split(config, split)
+    return CocoDataset(
+        found.json_path,
+        found.images_dir,
+        config,
+        split == "train",
+        class_names,
+        category_ids,
+        tree=found.tree,
+    )
+
+
+def describe(dataset: Dataset) -> list[str]:
+    """Return lines that say what a split holds: sizes, masks, classes, and what the check found."""
+    start, classes = (
+        f"{dataset.name}: {plural(len(dataset), 'picture')}",
+        plural(len(dataset.class_names), "class"),
+    )
+    if not isinstance(dataset, CocoDataset):
+        return [f"{start}, {classes}: {', '.join(dataset.class_names)}"]
+    total, masks = len(dataset.labels), int(dataset.has_mask.sum())
+    kind = f"{masks} with masks, {total - masks} without"
+    if masks in (0, total):
+        kind = "all with masks" if masks else "boxes only, no masks"
+    empty = len(dataset) - int(np.count_nonzero(dataset.objects_per_image))
+    counts = Counter(dataset.labels.tolist())
+    shown = [f"{dataset.class_names[label]} {number}" for label, number in counts.most_common(12)]
+    more = f", and {len(counts) - len(shown)} rarer" if len(counts) > len(shown) else ""
+    lines = [
+        f"{start} ({empty} without objects), {plural(total, 'object')} ({kind})",
+        f"  {classes}: {', '.join(shown)}{more}",
+    ]
+    absent = [name for label, name in enumerate(dataset.class_names) if label not in counts]
+    if absent:
+        lines.append(f"  no object of {plural(len(absent), 'class')}: {', '.join(absent)}")
+    return lines + [f"  warning: {line}" for line in dataset.report.warnings]

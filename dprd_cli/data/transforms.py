@@ -1,0 +1,231 @@
+"""From a sample to what the detector takes: resizing at test, and random changes in training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dprd_cli.config import DataConfig
+from dprd_cli.data.base import Sample
+from dprd_cli.structures import Target
+
+_LUMA = np.array([0.299, 0.587, 0.114])
+_FULL = np.uint8(254)  # a mask's grey value: even, so that one half is exact
+_MIN_CROP = 0.5  # least side of a crop, as a share of the picture's
+_MIN_SIDE = 1.0  # objects of which a crop leaves less than this, in pixels, are dropped
+
+
+def augment(sample: Sample, rng: np.random.Generator, config: DataConfig) -> tuple[Tensor, Target]:
+    """Change a picture at random, for training.
+
+    In this order: crop, resize (short side from `train_min_sizes`, times `scale_jitter`), horizontal flip,
+    colour jitter. The result is a function of the sample, the generator's state and the config alone.
+
+    Args:
+        sample: A picture with its objects.
+        rng: Source of all randomness.
+        config: `crop`, `train_min_sizes`, `scale_jitter`, `max_size`, `flip` and `color_jitter` are used.
+
+    Returns:
+        The image, uint8 RGB [3, h, w], and its objects in the image's frame.
+    """
+    if rng.random() < config.crop:
+        sample = crop(sample, random_window(sample, rng))
+    short = rng.choice(config.train_min_sizes) * rng.uniform(*config.scale_jitter)
+    sample = resize(
+        sample, resize_shape(sample.image.shape[0], sample.image.shape[1], short, config.max_size)
+    )
+    if rng.random() < config.flip:
+        sample = flip(sample)
+    if config.color_jitter > 0:
+        low, high = 1 - config.color_jitter, 1 + config.color_jitter
+        brightness, contrast, saturation = rng.uniform(low, high, size=3)
+        sample = replace(sample, image=change_color(sample.image, brightness, contrast, saturation))
+    return to_tensors(sample)
+
+
+def prepare(sample: Sample, config: DataConfig) -> tuple[Tensor, Target]:
+    """Resize a picture for testing: short side `test_min_size`, longest side at most `max_size`.
+
+    Returns:
+        The image, uint8 RGB [3, h, w], and its objects in the image's frame.
+    """
+    shape = resize_shape(sample.image.shape[0], sample.image.shape[1], config.test_min_size, config.max_size)
+    return to_tensors(resize(sample, shape))
+
+
+def resize_shape(height: int, width: int, min_size: float, max_size: int) -> tuple[int, int]:
+    """Return the (height, width) whose short side is `min_size`, unless the longest would exceed `max_size`.
+
+    Rounds halves up. Source: Detectron2's `ResizeShortestEdge.get_output_shape`.
+    """
+    scale = min_size / min(height, width)
+    new_height, new_width = (min_size, scale * width) if height < width else (scale * height, min_size)
+    if max(new_height, new_width) > max_size:
+        shrink = max_size / max(new_height, new_width)
+        new_height, new_width = new_height * shrink, new_width * shrink
+    return max(1, int(new_height + 0.5)), max(1, int(new_width + 0.5))
+
+
+def resize(sample: Sample, shape: tuple[int, int]) -> Sample:
+    """Resize picture, boxes and masks to `shape` (height, width); the same sample if it is that already.
+
+    The picture is resized bilinearly: at the paper's sizes nearly all pictures grow, where every
+    implementation of that agrees (Pillow's, which Detectron2 uses, takes six times as long). Below half
+    the size two-tap interpolation skips pixels, so there the mean of the covered area is taken.
+    """
+    height, width = sample.image.shape[:2]
+    if shape == (height, width):
+        return sample
+    image = _interpolate(sample.image, shape)
+    scale = np.array([shape[1] / width, shape[0] / height] * 2, dtype=np.float64)
+    boxes = (sample.boxes * scale).astype(np.float32)
+    masks = None if sample.masks is None else resize_masks(sample.masks, shape)
+    has_mask = sample.has_mask
+    if masks is not None:  # shrinking can take an object's last pixel
+        has_mask = has_mask & masks.any(axis=(1, 2))
+    return replace(sample, image=image, boxes=boxes, masks=masks, has_mask=has_mask)
+
+
+def resize_masks(masks: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Resize masks: a pixel is set where the interpolated mask reaches one half. [G, h, w].
+
+    Compared with the polygons drawn at the new size (120 COCO pictures, short side 320, 480, 800), mean IoU
+    is 0.956, 0.972, 0.954; of nearest-neighbour masks 0.948, 0.967, 0.947, and 0.880, 0.946, 0.932 with
+    OpenCV's INTER_NEAREST, which is off by up to half a pixel.
+    """
+    resized = np.zeros((len(masks), *shape), dtype=bool)
+    for out, mask in zip(resized, masks, strict=True):
+        grey = mask.view(np.uint8) * _FULL
+        x, y, width, height = cv2.boundingRect(grey)
+        if not width:
+            continue
+        if _shrinks_much(mask.shape[:2], shape):
+            out[:] = _interpolate(grey, shape) >= _FULL // 2
+            continue
+        # the same interpolation, of the part of the picture that holds the object
+        scale = np.array([shape[1] / mask.shape[1], shape[0] / mask.shape[0]])
+        low = np.maximum(np.floor(scale * (x - 1, y - 1)), 0).astype(int)
+        high = np.minimum(np.ceil(scale * (x + width + 1, y + height + 1)), shape[::-1]).astype(int)
+        shift = (low + 0.5) / scale - 0.5
+        matrix = np.array([[1 / scale[0], 0, shift[0]], [0, 1 / scale[1], shift[1]]])
+        part = cv2.warpAffine(
+            grey,
+            matrix,
+            (high - low).tolist(),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        out[low[1] : high[1], low[0] : high[0]] = part >= _FULL // 2
+    return resized
+
+
+def _shrinks_much(before: tuple[int, ...], after: tuple[int, int]) -> bool:
+    return after[0] * 2 < before[0] or after[1] * 2 < before[1]
+
+
+def _interpolate(image: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np.uint8]:
+    method = cv2.INTER_AREA if _shrinks_much(image.shape, shape) else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (shape[1], shape[0]), interpolation=method), dtype=np.uint8)
+
+
+def flip(sample: Sample) -> Sample:
+    """Mirror left and right: x becomes width - x. `flip(flip(s)) == s`."""
+    boxes = sample.boxes.copy()
+    boxes[:, [0, 2]] = sample.image.shape[1] - sample.boxes[:, [2, 0]]
+    masks = None
+    if sample.masks is not None:
+        masks = np.empty(sample.masks.shape, dtype=bool)
+        for out, mask in zip(masks, sample.masks, strict=True):  # six times as fast as [..., ::-1] and a copy
+            cv2.flip(mask.view(np.uint8), 1, dst=out.view(np.uint8))
+    return replace(
+        sample, image=np.asarray(cv2.flip(sample.image, 1), dtype=np.uint8), boxes=boxes, masks=masks
+    )
+
+
+def random_window(sample: Sample, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """Draw a window (x1, y1, x2, y2) that holds the centre of an object, drawn too, if there is any.
+
+    Each side is 0.5 to 1 of the picture's (uniform), and the place is uniform among those that hold the
+    centre.
+    """
+    height, width = sample.image.shape[:2]
+    share = rng.uniform(_MIN_CROP, 1.0, size=2)
+    size = np.maximum(1, (share * [width, height]).astype(int))
+    room = np.array([width, height]) - size
+    low, high = np.zeros(2), room.astype(float)
+    if len(sample.boxes):
+        box = sample.boxes[rng.integers(len(sample.boxes))].astype(np.float64)
+        centre = (box[:2] + box[2:]) / 2
+        low = np.clip(np.ceil(centre - size), 0, room)
+        high = np.clip(np.floor(centre), 0, room)
+    x, y = (int(v) for v in rng.integers(low.astype(int), high.astype(int), endpoint=True))
+    return x, y, x + int(size[0]), y + int(size[1])
+
+
+def crop(sample: Sample, window: tuple[int, int, int, int]) -> Sample:
+    """Cut out a window (x1, y1, x2, y2), in pixels.
+
+    The boxes that it cuts are clipped, and shrunk to what is left of the mask where there is one. Objects
+    of which less than a pixel is left on a side are dropped.
+    """
+    x1, y1, x2, y2 = window
+    origin, limit = np.array([x1, y1] * 2), np.array([x2 - x1, y2 - y1] * 2)
+    shifted = (sample.boxes - origin).astype(np.float32)
+    boxes = np.clip(shifted, 0, limit).astype(np.float32)
+    cut = (boxes != shifted).any(axis=1)
+    masks = None if sample.masks is None else sample.masks[:, y1:y2, x1:x2]
+    if masks is not None:
+        for row in np.flatnonzero(cut & sample.has_mask):
+            boxes[row] = mask_box(masks[row])
+    keep = ((boxes[:, 2:] - boxes[:, :2]) >= _MIN_SIDE).all(axis=1) | ~cut
+    return replace(
+        sample,
+        image=sample.image[y1:y2, x1:x2],
+        boxes=boxes[keep],
+        labels=sample.labels[keep],
+        masks=None if masks is None else masks[keep],
+        has_mask=sample.has_mask[keep],
+    )
+
+
+def mask_box(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the tight box, xyxy in pixels, around a mask [H, W]; all zeros if it is empty. [4]."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if not len(columns):
+        return np.zeros(4, dtype=np.float32)
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float32)
+
+
+def change_color(
+    image: NDArray[np.uint8], brightness: float, contrast: float, saturation: float
+) -> NDArray[np.uint8]:
+    """Change the colours of a picture; 1 leaves each property as it is. [H, W, 3].
+
+    Multiplies by `brightness`, then spreads around the mean grey by `contrast`, then around each pixel's
+    grey by `saturation`. All are linear in RGB: together one 3x4 matrix, and values are clipped once.
+    """
+    grey = np.tile(_LUMA, (3, 1))
+    mix = saturation * np.eye(3) + (1 - saturation) * grey
+    mean = brightness * float(np.dot(_LUMA, cv2.mean(image)[:3]))
+    matrix = np.column_stack([contrast * brightness * mix, np.full(3, (1 - contrast) * mean)])
+    return np.asarray(cv2.transform(image, matrix), dtype=np.uint8)
+
+
+def to_tensors(sample: Sample) -> tuple[Tensor, Target]:
+    """Copy a sample into an image tensor, uint8 RGB [3, H, W], and a `Target` in the same frame."""
+    image = torch.from_numpy(np.stack(cv2.split(sample.image)))
+    target = Target(
+        boxes=torch.from_numpy(np.ascontiguousarray(sample.boxes, dtype=np.float32)),
+        labels=torch.from_numpy(np.ascontiguousarray(sample.labels, dtype=np.int64)),
+        image_size=(image.shape[1], image.shape[2]),
+        masks=None if sample.masks is None else torch.from_numpy(np.ascontiguousarray(sample.masks)),
+        has_mask=torch.from_numpy(np.ascontiguousarray(sample.has_mask)),
+        image_id=sample.image_id,
+    )
+    return image, target

@@ -1,0 +1,295 @@
+"""COCO's metrics for boxes and masks, over all classes and for each.
+
+The numbers come from faster-coco-eval, and are pycocotools' numbers: a test compares the whole
+`precision`, `recall` and `stats` arrays of the two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+
+from dprd_cli.masks import encode_rle
+from dprd_cli.structures import Detections
+
+Kind = Literal["bbox", "segm"]
+#: The order of COCO's `stats`.
+METRICS = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL")
+
+
+def to_coco_results(
+    detections: Detections, image_id: int, category_ids: tuple[int, ...], kind: Kind = "bbox"
+) -> list[dict[str, Any]]:
+    """Turn detections into COCO's results format, JSON-serialisable.
+
+    Args:
+        detections: In the frame of the original picture.
+        image_id: Id of the picture in the annotation file.
+        category_ids: Original category id of each class index. [K]
+        kind: `bbox` gives boxes (xywh) with class scores, `segm` gives RLE masks with mask scores.
+
+    Returns:
+        One dict per detection; none for `segm` where the detector gives no masks.
+    """
+    if kind == "segm" and detections.masks is None:
+        return []
+    scores = detections.scores
+    if kind == "segm":
+        assert detections.masks is not None
+        values: list[Any] = encode_rle(detections.masks, detections.boxes, detections.image_size)
+        scores = scores if detections.mask_scores is None else detections.mask_scores
+    else:
+        boxes = detections.boxes.double()
+        values = [[x, y, x2 - x, y2 - y] for x, y, x2, y2 in boxes.tolist()]
+    name = "segmentation" if kind == "segm" else "bbox"
+    rows = zip(detections.labels.tolist(), values, scores.tolist(), strict=True)
+    return [
+        {"image_id": image_id, "category_id": category_ids[label], name: value, "score": score}
+        for label, value, score in rows
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class CocoArrays:
+    """What COCO's evaluation accumulates; -1 marks cells without ground truth.
+
+    Args:
+        precision: [T=10 IoUs, R=101 recalls, K classes, A=4 areas (all, S, M, L), M=3 limits (1, 10, 100)]
+        recall: [T, K, A, M]
+        stats: The twelve numbers that `METRICS` names, as fractions. [12]
+    """
+
+    precision: NDArray[np.float64]
+    recall: NDArray[np.float64]
+    stats: NDArray[np.float64]
+
+
+def accumulate(
+    ground_truth: dict[str, Any],
+    results: list[dict[str, Any]],
+    kind: Kind,
+    *,
+    image_ids: list[int],
+    category_ids: tuple[int, ...],
+    backend: Literal["faster", "pycocotools"] = "faster",
+) -> CocoArrays:
+    """Match detections with the ground truth and accumulate precision and recall, silently.
+
+    Args:
+        ground_truth: A COCO `instances` dict; left unchanged. Objects without a mask are ignored
+            regions for `segm` (neither missed nor false).
+        results: From `to_coco_results`; left unchanged. May be empty.
+        kind: What overlaps: `bbox` or `segm`.
+        image_ids: Pictures that count.
+        category_ids: Categories that count, ascending along the arrays' class axis.
+        backend: `pycocotools` is the reference.
+    """
+    if backend == "faster":
+        from faster_coco_eval import COCO
+        from faster_coco_eval import COCOeval_faster as COCOeval
+    else:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth, found = COCO(), COCO()
+        truth.dataset = _truth(ground_truth, kind)
+        # not `loadRes`: it fails on an empty list in pycocotools
+        found.dataset = {**truth.dataset, "annotations": _found(results, kind)}
+        truth.createIndex()
+        found.createIndex()
+        evaluation = COCOeval(truth, found, iouType=kind)
+        evaluation.params.imgIds = sorted(image_ids)
+        evaluation.params.catIds = sorted(category_ids)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    arrays = evaluation.eval
+    return CocoArrays(
+        precision=np.asarray(arrays["precision"]),
+        recall=np.asarray(arrays["recall"]),
+        stats=np.asarray(evaluation.stats[: len(METRICS)], dtype=np.float64),
+    )
+
+
+def _truth(ground_truth: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    """Copy a ground truth; annotations are numbered from 1, because id 0 reads as "not matched"."""
+    annotations = []
+    for number, original in enumerate(ground_truth.get("annotations", []), start=1):
+        box = original["bbox"]
+        annotation = {**original, "id": number, "iscrowd": int(original.get("iscrowd") or 0)}
+        if annotation.get("area") is None:
+            annotation["area"] = box[2] * box[3]
+        if kind == "segm" and not annotation.get("segmentation"):
+            x1, y1, x2, y2 = box[0], box[1], box[0] + box[2], box[1] + box[3]
+            annotation |= {"segmentation": [[x1, y1, x2, y1, x2, y2, x1, y2]], "iscrowd": 1}
+        annotations.append(annotation)
+    return {
+        "images": ground_truth["images"],
+        "categories": ground_truth["categories"],
+        "annotations": annotations,
+    }
+
+
+def _found(results: list[dict[str, Any]], kind: Kind) -> list[dict[str, Any]]:
+    """Copy results as annotations, with what `loadRes` adds."""
+    if kind == "segm":
+        areas = [float(coco_mask.area(result["segmentation"])) for result in results]
+    else:
+        areas = [result["bbox"][2] * result["bbox"][3] for result in results]
+    return [
+        {**result, "id": number, "area": area, "iscrowd": 0}
+        for number, (result, area) in enumerate(zip(results, areas, strict=True), start=1)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassResult:
+    """AP and AP50 of one class, in percent; None where the class has no ground truth (or no masks).
+
+    Args:
+        name: Class name.
+        category_id: Original category id.
+        objects: Objects in the evaluated pictures, crowds left out.
+        bbox_ap: Box AP.
+        bbox_ap50: Box AP at IoU 0.5.
+        segm_ap: Mask AP.
+        segm_ap50: Mask AP at IoU 0.5.
+    """
+
+    name: str
+    category_id: int
+    objects: int
+    bbox_ap: float | None
+    bbox_ap50: float | None
+    segm_ap: float | None = None
+    segm_ap50: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvalResult:
+    """COCO's metrics in percent (0..100, as papers print them); None where there is no ground truth.
+
+    Args:
+        bbox: Box metrics by the names in `METRICS`.
+        segm: Mask metrics, or None without masks.
+        classes: Per class, in the order of the class indices.
+        images: Number of evaluated pictures.
+    """
+
+    bbox: dict[str, float | None]
+    segm: dict[str, float | None] | None
+    classes: tuple[ClassResult, ...]
+    images: int
+
+    def metrics(self) -> dict[str, float | None]:
+        """Return the metrics flat, as a row of the training's metrics file: `bbox_AP`, `segm_AP50`, ..."""
+        kinds = {"bbox": self.bbox, "segm": self.segm or {}}
+        return {f"{kind}_{name}": value for kind, values in kinds.items() for name, value in values.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain JSON-serialisable containers; None stays None (null)."""
+        classes = [{name: getattr(row, name) for name in ClassResult.__slots__} for row in self.classes]
+        return {
+            "images": self.images,
+            "unit": "percent",
+            "bbox": self.bbox,
+            "segm": self.segm,
+            "classes": classes,
+        }
+
+
+def show(value: float | None) -> str:
+    """Write a metric for a table: one decimal, and `-` where there is nothing to measure."""
+    return "-" if value is None else f"{value:.1f}"
+
+
+class CocoEvaluator:
+    """Collects detections picture by picture and computes COCO's metrics over the pictures added.
+
+    Args:
+        ground_truth: A COCO `instances` dict of the whole split, crowds included; left unchanged.
+        category_ids: Original category id of each class index. [K]
+        class_names: Name of each class index. [K]
+        with_masks: Evaluate masks too.
+    """
+
+    def __init__(
+        self,
+        ground_truth: dict[str, Any],
+        category_ids: tuple[int, ...],
+        class_names: tuple[str, ...],
+        with_masks: bool,
+    ) -> None:
+        self.ground_truth = ground_truth
+        self.category_ids = tuple(category_ids)
+        self.class_names = tuple(class_names)
+        self.kinds: tuple[Kind, ...] = ("bbox", "segm") if with_masks else ("bbox",)
+        self.results: dict[Kind, list[dict[str, Any]]] = {kind: [] for kind in self.kinds}
+        self.image_ids: list[int] = []
+        self._known = {image["id"] for image in ground_truth["images"]}
+
+    def add(self, image_id: int, detections: Detections) -> None:
+        """Add one picture's detections, in the frame of the original picture; masks are kept as RLE.
+
+        Raises:
+            ValueError: If the picture is not in the ground truth, or was added before.
+        """
+        if image_id not in self._known:
+            raise ValueError(f"image_id: {image_id} is not in the ground truth (or was added before)")
+        self._known.remove(image_id)
+        self.image_ids.append(image_id)
+        for kind in self.kinds:
+            self.results[kind] += to_coco_results(detections, image_id, self.category_ids, kind)
+
+    def arrays(self, kind: Kind, backend: Literal["faster", "pycocotools"] = "faster") -> CocoArrays:
+        """Return the accumulated arrays of what was added so far; classes by ascending category id."""
+        return accumulate(
+            self.ground_truth,
+            self.results[kind],
+            kind,
+            image_ids=self.image_ids,
+            category_ids=self.category_ids,
+            backend=backend,
+        )
+
+    def summarize(self) -> EvalResult:
+        """Return the metrics of what was added so far."""
+        arrays = {kind: self.arrays(kind) for kind in self.kinds}
+        totals: dict[Kind, dict[str, float | None]] = {
+            kind: dict(zip(METRICS, map(_percent, values.stats), strict=True))
+            for kind, values in arrays.items()
+        }
+        return EvalResult(totals["bbox"], totals.get("segm"), self._classes(arrays), len(self.image_ids))
+
+    def _classes(self, arrays: dict[Kind, CocoArrays]) -> tuple[ClassResult, ...]:
+        images = set(self.image_ids)
+        counted = [
+            annotation["category_id"]
+            for annotation in self.ground_truth.get("annotations", [])
+            if annotation["image_id"] in images and not annotation.get("iscrowd")
+        ]
+        column = {category_id: index for index, category_id in enumerate(sorted(self.category_ids))}
+        rows = []
+        for name, category_id in zip(self.class_names, self.category_ids, strict=True):
+            values = {}
+            for kind, accumulated in arrays.items():
+                precision = accumulated.precision[:, :, column[category_id], 0, -1]  # [T, R]
+                values[f"{kind}_ap"] = _mean_percent(precision)
+                values[f"{kind}_ap50"] = _mean_percent(precision[0])
+            rows.append(ClassResult(name, category_id, counted.count(category_id), **values))
+        return tuple(rows)
+
+
+def _percent(fraction: float) -> float | None:
+    return None if fraction < 0 else 100 * float(fraction)
+
+
+def _mean_percent(values: NDArray[np.float64]) -> float | None:
+    valid = values[values > -1]
+    return 100 * float(valid.mean()) if valid.size else None

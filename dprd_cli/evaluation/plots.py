@@ -1,0 +1,221 @@
+"""The curves of a training: losses, AP and proposal recall, and what the parts do."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from dprd_cli.checkpoint import write_atomically
+
+Row = dict[str, Any]
+Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+# Okabe and Ito's palette, distinct for every kind of colour vision
+BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+#: Group of losses -> the pattern of its keys (first match wins), its label and colour.
+LOSSES: tuple[tuple[str, str, str], ...] = (
+    (r"loss_part_", "part losses", ORANGE),
+    (r"loss_(cls|class)", "class", GREEN),
+    (r"loss_(box|reg)", "box", RED),
+    (r"loss_(mask_iou|miou)", "MaskIoU", SKY),
+    (r"loss_mask", "mask", PURPLE),
+    (r"loss_rpn_", "RPN", BLUE),
+)
+
+AP_LINES = (
+    ("bbox_AP", "box AP", BLUE, "-"),
+    ("bbox_AP50", "box AP50", BLUE, ":"),
+    ("segm_AP", "mask AP", RED, "-"),
+    ("segm_AP50", "mask AP50", RED, ":"),
+)
+RECALL_LINES = (("recall50", "IoU 0.5", GREEN, "-"), ("recall70", "IoU 0.7", PURPLE, "-"))
+
+
+def plot_training(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Draw `loss.png`, `ap.png` and `parts.png`, each where there is something to draw.
+
+    Args:
+        rows: Rows of `metrics.jsonl`; missing and null values are left out.
+        folder: Where the figures go.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ResourceError: If a file cannot be written.
+    """
+    figures = {"loss.png": _losses(rows), "ap.png": _accuracy(rows), "parts.png": _parts(rows)}
+    written = []
+    for name, figure in figures.items():
+        if figure is not None:
+            save_figure(figure, folder / name)
+            written.append(folder / name)
+    return written
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all.
+
+    Raises:
+        ResourceError: If the file cannot be written.
+    """
+    FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white")
+    write_atomically(path, lambda file: file.write(buffer.getvalue()))
+
+
+def curve(rows: Sequence[Row], key: str) -> Curve:
+    """Return the (steps, values) of a key, without the rows that lack it."""
+    points = [(row["step"], row[key]) for row in rows if row.get(key) is not None]
+    steps, values = zip(*points, strict=True) if points else ((), ())
+    return np.asarray(steps, dtype=np.float64), np.asarray(values, dtype=np.float64)
+
+
+def smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Average over a centred window of about a twentieth of the points, shorter at the ends."""
+    half = len(values) // 40
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    index = np.arange(len(values))
+    reach = np.minimum(half, np.minimum(index, len(values) - 1 - index))
+    return np.asarray((sums[index + reach + 1] - sums[index - reach]) / (2 * reach + 1))
+
+
+def group_losses(rows: Sequence[Row]) -> dict[str, Curve]:
+    """Sum each row's losses over stages and kinds into the groups of `LOSSES`; empty groups are left out."""
+    keys = {key for row in rows for key in row if key.startswith("loss_")}
+    groups: dict[str, list[str]] = {}
+    for key in sorted(keys):
+        label = next((label for pattern, label, _ in LOSSES if re.match(pattern, key)), "other")
+        groups.setdefault(label, []).append(key)
+    curves = {}
+    for label in [label for _, label, _ in LOSSES] + ["other"]:
+        members = groups.get(label, [])
+        summed = [
+            {"step": row["step"], "sum": sum(row.get(key) or 0.0 for key in members)}
+            for row in rows
+            if any(row.get(key) is not None for key in members)
+        ]
+        if summed:
+            curves[label] = curve(summed, "sum")
+    return curves
+
+
+def _losses(rows: Sequence[Row]) -> Figure | None:
+    train = [row for row in rows if row.get("loss") is not None]
+    if not train:
+        return None
+    figure = Figure(figsize=(7.2, 4.6), dpi=150, layout="constrained")
+    axes, rate = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    steps, values = curve(train, "loss")
+    axes.plot(steps, values, color=BLACK, alpha=0.18, linewidth=0.8)
+    _draw(axes, (steps, smooth(values)), "total", BLACK, width=2.0)
+    colours = {label: colour for _, label, colour in LOSSES}
+    for label, (steps, values) in group_losses(train).items():
+        _draw(axes, (steps, smooth(values)), label, colours.get(label, "#777777"))
+    _log_scale(axes)
+    _finish(axes, "loss (summed over stages)", legend=True)
+    _draw(rate, curve(train, "lr"), "learning rate", BLUE)
+    _finish(rate, "learning rate", bottom=0)
+    rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
+    rate.set_xlabel("optimiser step")
+    return figure
+
+
+def _accuracy(rows: Sequence[Row]) -> Figure | None:
+    panels = (("AP (%)", AP_LINES), ("recall of 100 proposals", RECALL_LINES))
+    if not any(len(curve(rows, key)[0]) for _, lines in panels for key, *_ in lines):
+        return None
+    figure = Figure(figsize=(7.2, 5.2), dpi=150, layout="constrained")
+    both: NDArray[Any] = figure.subplots(2, 1, sharex=True)
+    for axes, (label, lines) in zip(both, panels, strict=True):
+        for key, name, colour, style in lines:
+            _draw(axes, curve(rows, key), name, colour, style=style, marker="o")
+        _finish(axes, label, legend=True, bottom=0)
+    both[1].set_ylim(0, 1.02)
+    both[1].set_xlabel("optimiser step")
+    return figure
+
+
+def _parts(rows: Sequence[Row]) -> Figure | None:
+    train = [row for row in rows if row.get("bbox_AP") is None]
+    if not len(curve(train, "part_iou")[0]):
+        return None
+    figure = Figure(figsize=(7.2, 6.6), dpi=150, layout="constrained")
+    overlap, share, gradient = figure.subplots(3, 1, sharex=True)
+    _smoothed(overlap, curve(train, "part_iou"), "in training", ORANGE)
+    tested = [row for row in rows if row.get("bbox_AP") is not None]
+    _draw(overlap, curve(tested, "part_iou"), "of detections", BLACK, marker="o")
+    _finish(overlap, "IoU of deformed with\nreference parts", legend=True)
+    overlap.set_ylim(top=1.01)
+    _smoothed(share, curve(train, "part_fallback"), "fell back to reference\n(IoU below sigma)", RED)
+    _smoothed(share, curve(train, "comb_parts_win"), "parts win the max\nof the fusion", GREEN)
+    _finish(share, "share", legend=True, bottom=0)
+    _smoothed(gradient, curve(train, "part_grad_norm"), "part layer", ORANGE)
+    _smoothed(gradient, curve(train, "grad_norm"), "all other layers", BLUE)
+    if any((line.get_ydata() > 0).any() for line in gradient.get_lines()):
+        _log_scale(gradient)
+    _finish(gradient, "gradient norm\nbefore clipping", legend=True)
+    gradient.set_xlabel("optimiser step")
+    return figure
+
+
+def _smoothed(axes: Axes, points: Curve, label: str, colour: str) -> None:
+    steps, values = points
+    if len(steps):
+        axes.plot(steps, values, color=colour, alpha=0.22, linewidth=0.8)
+        _draw(axes, (steps, smooth(values)), label, colour)
+
+
+def _draw(
+    axes: Axes,
+    points: Curve,
+    label: str,
+    colour: str,
+    *,
+    width: float = 1.5,
+    style: str = "-",
+    marker: str = "",
+) -> None:
+    steps, values = points
+    if len(steps):
+        marker = marker or ("o" if len(steps) == 1 else "")
+        (line,) = axes.plot(steps, values, color=colour, label=label, linewidth=width, linestyle=style)
+        line.set(marker=marker, markersize=3.5)
+
+
+def _log_scale(axes: Axes) -> None:
+    axes.set_yscale("log", nonpositive="mask")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.6)))
+
+
+def _finish(axes: Axes, label: str, *, legend: bool = False, bottom: float | None = None) -> None:
+    axes.set_ylabel(label)
+    if bottom is not None:
+        axes.set_ylim(bottom=bottom)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True))
+    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_xlim(left=0)
+    if legend and axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, borderaxespad=0)

@@ -1,0 +1,45 @@
+"""How many objects the proposals reach: the measure that shows a region proposal network being harmed."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchvision.ops import box_iou
+
+
+class ProposalRecall:
+    """Recall of the first `limit` proposals of each picture, over all pictures.
+
+    An object is found at an IoU if any of these proposals reaches it.
+
+    Args:
+        ious: IoUs at which to count.
+        limit: Proposals per picture that count.
+    """
+
+    def __init__(self, ious: tuple[float, ...] = (0.5, 0.7), limit: int = 100) -> None:
+        self.ious = ious
+        self.limit = limit
+        self._best: list[Tensor] = []
+
+    def add(self, proposals: Tensor, gt_boxes: Tensor) -> None:
+        """Count one picture; both in the same frame.
+
+        Args:
+            proposals: xyxy, best first. [R, 4]
+            gt_boxes: xyxy, crowds left out. [G, 4]
+        """
+        if not len(gt_boxes):
+            return
+        first = proposals[: self.limit].detach()
+        overlaps = box_iou(gt_boxes.to(first).float(), first.float())  # [G, R]
+        best = overlaps.max(dim=1).values if len(first) else overlaps.new_zeros(len(gt_boxes))
+        self._best.append(best.cpu())
+
+    def result(self) -> dict[str, float | None]:
+        """Return `{"recall50": ..., "recall70": ...}` as fractions 0..1, None where there was no object."""
+        best = torch.cat(self._best) if self._best else torch.zeros(0)
+        return {
+            f"recall{round(100 * iou)}": (best >= iou).double().mean().item() if len(best) else None
+            for iou in self.ious
+        }

@@ -1,0 +1,58 @@
+"""Figures of one picture's parts: as in the paper's Fig. 6, against the reference, and stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from dprd_cli.canvas import Picture
+from dprd_cli.drawing import compare_parts, draw_parts, grid
+from dprd_cli.inference import Prediction
+from dprd_cli.model.parts import decompose
+from dprd_cli.structures import Detections
+
+if TYPE_CHECKING:
+    from dprd_cli.checkpoint import LoadedModel
+
+
+def part_figures(
+    item: Prediction, found: Detections, model: LoadedModel, *, compare: bool, per_stage: bool
+) -> dict[str, Picture]:
+    """Return the figures of one picture by the ending of their file names.
+
+    Args:
+        item: The picture.
+        found: Its detections that are shown.
+        model: What detected them: class names, and which stages have parts.
+        compare: Add `_compare`: reference parts beside deformed parts.
+        per_stage: Add `_stages`: a panel for each cascade stage.
+    """
+    labels = zip(found.labels.tolist(), found.scores.tolist(), strict=True)
+    captions = [f"{model.class_names[label]} {score:.2f}" for label, score in labels]
+    figures = {"": draw_parts(item.image, found.boxes, found.part_boxes, captions=captions)}
+    if compare and found.part_boxes is not None:
+        reference = decompose(found.boxes, found.part_boxes.shape[1])
+        figures["_compare"] = compare_parts(item.image, found, reference)
+    if per_stage:
+        figures["_stages"] = draw_stages(item, found, model.config.model.cascade.part_stages)
+    return figures
+
+
+def draw_stages(item: Prediction, found: Detections, part_stages: Sequence[int]) -> Picture:
+    """Draw a panel for the boxes that went into each cascade stage, and one for the final boxes.
+
+    Args:
+        item: The picture.
+        found: Its detections that are shown.
+        part_stages: Stages (from 1) that pool parts; the others' panels show whole boxes only.
+    """
+    panels, titles = [], []
+    if found.stage_boxes is not None:
+        for index in range(found.stage_boxes.shape[1]):
+            used = index + 1 in part_stages and found.stage_part_boxes is not None
+            parts = found.stage_part_boxes[:, index] if used and found.stage_part_boxes is not None else None
+            panels.append(draw_parts(item.image, found.stage_boxes[:, index], parts))
+            titles.append(f"into stage {index + 1}" + ("" if used else " (no parts)"))
+    panels.append(draw_parts(item.image, found.boxes, found.part_boxes))
+    titles.append("final")
+    return grid(panels, 2 if len(panels) > 3 else len(panels), titles)

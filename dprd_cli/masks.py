@@ -1,0 +1,124 @@
+"""Masks between their three forms: probabilities inside a box, bool pictures, and COCO's run lengths.
+
+A full-size mask is large (100 of them on a 1333x800 picture are 100 MB), so nothing here makes more than
+one at a time unless `paste_masks` is asked for it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pycocotools import mask as coco_mask
+from torch import Tensor
+
+
+def _interpolation(low: float, high: float, cells: int, start: int, stop: int) -> Tensor:
+    """Return the bilinear weights [n, M] of M `cells` spread over low..high, at pixels start..stop.
+
+    The same as `grid_sample(align_corners=False, padding_mode="zeros")` along one axis: the mask's cell
+    centres lie half a cell inside the box, and outside them the values fall off to zero.
+    """
+    pixels = torch.arange(start, stop, dtype=torch.float32) + 0.5
+    where = (pixels - low) / (high - low) * cells - 0.5
+    return (1 - (where[:, None] - torch.arange(cells, dtype=torch.float32)).abs()).clamp(min=0)
+
+
+def paste_crop(
+    mask: Tensor, box: Tensor, image_size: tuple[int, int], threshold: float = 0.5
+) -> tuple[NDArray[np.bool_], int, int]:
+    """Paste one mask into the part of the picture that it can reach.
+
+    Args:
+        mask: Probabilities inside the box. [M, M]
+        box: xyxy, pixels of the picture; may reach outside it. [4]
+        image_size: (height, width) of the picture.
+        threshold: Pixels at or above this probability belong to the object.
+
+    Returns:
+        The crop [h, w] (empty for an empty box), and the x and y of its top left pixel.
+
+    Source: Detectron2's `paste_masks_in_image`; bilinear sampling is done as two small matrix products.
+    """
+    height, width = image_size
+    left, top, right, bottom = box.detach().cpu().float().tolist()
+    if not (right > left and bottom > top and all(map(math.isfinite, (left, top, right, bottom)))):
+        return np.zeros((0, 0), dtype=bool), 0, 0
+    rows, columns = mask.shape
+    # values reach half a mask cell beyond the box
+    margin_x, margin_y = (right - left) / columns / 2, (bottom - top) / rows / 2
+    x0, x1 = max(math.floor(left - margin_x), 0), min(math.ceil(right + margin_x), width)
+    y0, y1 = max(math.floor(top - margin_y), 0), min(math.ceil(bottom + margin_y), height)
+    if x0 >= x1 or y0 >= y1:
+        return np.zeros((0, 0), dtype=bool), 0, 0
+    across = _interpolation(left, right, columns, x0, x1)
+    down = _interpolation(top, bottom, rows, y0, y1)
+    values = down @ mask.detach().cpu().float() @ across.T  # [h, w]
+    return (values >= threshold).numpy(), x0, y0
+
+
+def paste_masks(
+    masks: Tensor, boxes: Tensor, image_size: tuple[int, int], threshold: float = 0.5
+) -> NDArray[np.bool_]:
+    """Paste masks into full-size pictures; call it with a few at a time.
+
+    Args:
+        masks: Probabilities inside each box. [D, M, M]
+        boxes: xyxy, pixels of the picture. [D, 4]
+        image_size: (height, width) of the picture.
+        threshold: Pixels at or above this probability belong to the object.
+
+    Returns:
+        One mask per box. [D, H, W]
+    """
+    pasted = np.zeros((len(masks), *image_size), dtype=bool)
+    for canvas, mask, box in zip(pasted, masks, boxes, strict=True):
+        crop, x, y = paste_crop(mask, box, image_size, threshold)
+        canvas[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
+    return pasted
+
+
+def encode_rle(
+    masks: Tensor, boxes: Tensor, image_size: tuple[int, int], threshold: float = 0.5
+) -> list[dict[str, Any]]:
+    """Paste masks and run-length encode them, one full-size mask in memory at a time.
+
+    Law: `rle_to_mask(encode_rle(masks, ...)[i]) == paste_masks(masks, ...)[i]`.
+
+    Args:
+        masks: Probabilities inside each box. [D, M, M]
+        boxes: xyxy, pixels of the picture. [D, 4]
+        image_size: (height, width) of the picture.
+        threshold: Pixels at or above this probability belong to the object.
+
+    Returns:
+        COCO's compressed RLE per box, JSON-serialisable: `{"size": [H, W], "counts": str}`.
+    """
+    masks, boxes = masks.detach().cpu(), boxes.detach().cpu()
+    canvas = np.zeros(image_size, dtype=np.uint8, order="F")
+    encoded = []
+    for mask, box in zip(masks, boxes, strict=True):
+        crop, x, y = paste_crop(mask, box, image_size, threshold)
+        window = canvas[y : y + crop.shape[0], x : x + crop.shape[1]]
+        window[...] = crop
+        encoded.append(_encode(canvas))
+        window[...] = 0
+    return encoded
+
+
+def mask_to_rle(mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """Run-length encode a full-size mask [H, W] as COCO's compressed RLE, JSON-serialisable."""
+    return _encode(np.asfortranarray(mask, dtype=np.uint8))
+
+
+def rle_to_mask(rle: dict[str, Any]) -> NDArray[np.bool_]:
+    """Return the mask [H, W] of COCO's compressed RLE; the inverse of `mask_to_rle`."""
+    return np.asarray(coco_mask.decode(rle), dtype=bool)
+
+
+def _encode(canvas: NDArray[np.uint8]) -> dict[str, Any]:
+    rle = coco_mask.encode(canvas)
+    return {"size": [int(n) for n in rle["size"]], "counts": rle["counts"].decode("ascii")}

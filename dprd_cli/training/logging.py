@@ -1,0 +1,188 @@
+"""What a run tells: metrics files for programs, lines or a progress bar for people."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+
+from dprd_cli.checkpoint import write_atomically
+
+Row = dict[str, Any]
+
+
+def say(line: str) -> None:
+    """Print a line on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+class RunLog:
+    """Writes `metrics.jsonl` and `metrics.csv`, and shows progress on stderr.
+
+    Every row has `kind` (`train` or `eval`) and `step`, the number of optimiser steps done.
+
+    Args:
+        folder: The run folder.
+        steps: Steps of the whole run, for the progress bar.
+        start_step: Step that the run resumes from; rows after it are dropped from the files.
+    """
+
+    def __init__(self, folder: Path, steps: int, start_step: int = 0) -> None:
+        self._folder = folder
+        self._steps = steps
+        self.rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["step"] <= start_step]
+        text = "".join(json.dumps(row) + "\n" for row in self.rows)
+        write_atomically(folder / "metrics.jsonl", lambda file: file.write(text.encode()))
+        self._jsonl = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self._columns: list[str] = []
+        self._csv: TextIO | None = None
+        self._write_csv()
+        self._console = Console(stderr=True, highlight=False)
+        self._progress: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        if sys.stderr.isatty():
+            columns = ("[progress.description]{task.description}", "{task.completed}/{task.total}")
+            bars = (
+                BarColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
+            self._progress = Progress(*columns, *bars, console=self._console)
+            self._progress.start()
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+        self._jsonl.close()
+        if self._csv is not None:
+            self._csv.close()
+
+    def say(self, line: str) -> None:
+        """Print a line on stderr, above the progress bar where there is one."""
+        if self._progress is not None:
+            self._console.print(line, markup=False, soft_wrap=True)
+        else:
+            say(line)
+
+    def add(self, row: Row) -> None:
+        """Append a row to both files and show it."""
+        row = {key: _finite(value) for key, value in row.items()}
+        self.rows.append(row)
+        self._jsonl.write(json.dumps(row) + "\n")
+        self._jsonl.flush()
+        if all(key in self._columns for key in row) and self._csv is not None:
+            csv.DictWriter(self._csv, self._columns).writerow(row)
+            self._csv.flush()
+        else:
+            self._write_csv()
+        if row["kind"] != "train":
+            self.say(_eval_line(row, self._steps))
+        elif self._progress is None:
+            self.say(_train_line(row, self._steps))
+
+    def progress(self, task: str, done: int, total: int) -> None:
+        """Move a progress bar: `train`, or `evaluate`, which goes when it is done."""
+        if self._progress is None:
+            return
+        if task not in self._tasks:
+            self._tasks[task] = self._progress.add_task(task, total=total, note="")
+        note = _note(self.rows[-1]) if task == "train" and self.rows else ""
+        self._progress.update(self._tasks[task], completed=done, note=note)
+        if task != "train" and done >= total:
+            self._progress.remove_task(self._tasks.pop(task))
+
+    def evaluations(self) -> list[Row]:
+        """Return the rows of evaluations."""
+        return [row for row in self.rows if row["kind"] == "eval"]
+
+    def _write_csv(self) -> None:
+        """Write the whole CSV: its columns are the union of the rows' keys, in order of appearance."""
+        if self._csv is not None:
+            self._csv.close()
+        known = dict.fromkeys(self._columns)
+        self._columns = list(known | dict.fromkeys(key for row in self.rows for key in row))
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self._columns)
+        writer.writeheader()
+        writer.writerows(self.rows)
+        path = self._folder / "metrics.csv"
+        write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+        self._csv = path.open("a", encoding="utf-8", newline="")
+
+
+class Means:
+    """Means of what was added since the last `take`; on CUDA nothing waits before that."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Any] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, values: Mapping[str, Tensor | float]) -> None:
+        """Add one observation of each key."""
+        for key, value in values.items():
+            value = value.detach().float() if isinstance(value, Tensor) else value
+            self._sums[key] = self._sums.get(key, 0.0) + value
+            self._counts[key] = self._counts.get(key, 0) + 1
+
+    def take(self) -> dict[str, float]:
+        """Return the means and start anew."""
+        means = {key: float(total) / self._counts[key] for key, total in self._sums.items()}
+        self.__init__()  # type: ignore[misc]
+        return means
+
+
+def read_metrics(path: Path) -> list[Row]:
+    """Return the rows of a `metrics.jsonl`; a last line that a kill cut short is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if isinstance(row, dict) and "step" in row and "kind" in row:
+            rows.append(row)
+    return rows
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _note(row: Row) -> str:
+    return f"loss {_number(row['loss'], 3)} · {row['seconds_per_step']:.2f} s/step" if "loss" in row else ""
+
+
+def _train_line(row: Row, steps: int) -> str:
+    left = (steps - row["step"]) * row["seconds_per_step"]
+    parts = [f"step {row['step']}/{steps}", f"loss {_number(row['loss'], 3)}", f"lr {row['lr']:.2e}"]
+    parts += [
+        f"{key} {_number(row[key], 2)}" for key in ("grad_norm", "part_grad_norm", "part_iou") if key in row
+    ]
+    parts.append(f"{row['seconds_per_step']:.2f} s/step")
+    parts.append(f"{_number(row['data_wait'], 2)} s wait")
+    parts.append(f"{left / 60:.0f} min left")
+    return "  ".join(parts)
+
+
+def _eval_line(row: Row, steps: int) -> str:
+    names = {"bbox_AP": "box AP", "bbox_AP50": "AP50", "segm_AP": "mask AP"}
+    parts = [f"{text} {_number(row[key], 1)}" for key, text in names.items() if key in row]
+    parts += [f"{key} {_number(row[key], 3)}" for key in ("recall50", "recall70", "part_iou") if key in row]
+    return f"step {row['step']}/{steps}  evaluation of {row['images']} pictures: " + "  ".join(parts)

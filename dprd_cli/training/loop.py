@@ -1,0 +1,91 @@
+"""Training from a config to results: sets up, resumes, and leaves a checkpoint whatever stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dprd_cli.checkpoint import load_state
+from dprd_cli.config import Config
+from dprd_cli.data.base import Dataset
+from dprd_cli.data.loading import build_datasets, describe
+from dprd_cli.device import pick_device
+from dprd_cli.errors import DataError
+from dprd_cli.model.build import build_detector
+from dprd_cli.model.detector import Detector
+from dprd_cli.training.interrupt import StopRequest
+from dprd_cli.training.logging import RunLog, say
+from dprd_cli.training.run_folder import describe_run, read_resumable
+from dprd_cli.training.trainer import Trainer
+
+
+def train(config: Config, run_dir: Path, *, resume: bool = False) -> dict[str, Any]:
+    """Train a detector, or continue a run.
+
+    Args:
+        config: The whole run.
+        run_dir: Where everything is written; empty, or a run to continue.
+        resume: Continue from `last.pt` (else `previous.pt`) in `run_dir`.
+
+    Returns:
+        The final evaluation: what `results.json` in the run folder holds.
+
+    Raises:
+        UserError: On data that cannot be used, a checkpoint that does not fit, a loss that is not finite
+            (`DivergedError`), a full disk (`ResourceError`), or a signal (`InterruptedRun`, all saved).
+    """
+    device = pick_device(config.train.device)
+    saved = read_resumable(run_dir) if resume else None
+    train_set, val_set = _datasets(config, saved)
+    for line in [*describe(train_set), *describe(val_set)]:
+        say(line)
+    with_masks = _with_masks(config, train_set)
+    detector = _detector(config, len(train_set.class_names), with_masks, saved, run_dir).to(device)
+    describe_run(run_dir, config, device)  # from here on there is something to continue
+    with RunLog(run_dir, config.train.steps, saved["step"] if saved else 0) as log, StopRequest() as stop:
+        trainer = Trainer(config, run_dir, detector, (train_set, val_set), with_masks, log, stop)
+        if saved is None:
+            trainer.save()
+        else:
+            trainer.restore(saved)
+        return trainer.run()
+
+
+def _datasets(config: Config, saved: Mapping[str, Any] | None) -> tuple[Dataset, Dataset]:
+    """Return the training and the evaluation split, which must have the classes of a resumed run."""
+    names = tuple(saved["class_names"]) if saved else None
+    category_ids = tuple(saved["category_ids"]) if saved else None
+    train_set, val_set = build_datasets(config.data, class_names=names, category_ids=category_ids)
+    assert train_set is not None
+    assert val_set is not None
+    return train_set, val_set
+
+
+def _detector(
+    config: Config, num_classes: int, with_masks: bool, saved: Mapping[str, Any] | None, run_dir: Path
+) -> Detector:
+    """Build the detector, with the weights of a resumed run or those of its backbone."""
+    torch.manual_seed(config.train.seed)
+    detector = build_detector(config.model, num_classes=num_classes, with_masks=with_masks)
+    weights = config.model.backbone.weights
+    if saved is not None:
+        load_state(detector, saved["model"], run_dir)
+    elif weights != "none":
+        from dprd_cli.model.weights import load_backbone_weights
+
+        for line in load_backbone_weights(detector, weights):
+            say(line)
+    return detector.to(memory_format=torch.channels_last)
+
+
+def _with_masks(config: Config, dataset: Dataset) -> bool:
+    if config.model.heads.mask == "auto":
+        return dataset.has_masks
+    if config.model.heads.mask and not dataset.has_masks:
+        raise DataError(
+            f"{dataset.name}: no object has a mask; leave model.heads.mask at auto, or set it to false"
+        )
+    return config.model.heads.mask

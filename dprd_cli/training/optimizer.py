@@ -1,0 +1,80 @@
+"""Parameter groups, and gradient clipping with the part layer on its own (SPEC 2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dprd_cli.config import TrainConfig
+
+
+def part_parameters(detector: nn.Module) -> list[nn.Parameter]:
+    """Return the trainable parameters of the part box transformation layer; none where there is none."""
+    layer = getattr(detector, "part_layer", None)
+    return [p for p in layer.parameters() if p.requires_grad] if isinstance(layer, nn.Module) else []
+
+
+def parameter_groups(detector: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
+    """Sort the trainable parameters into groups, each with its `lr_mult` and `weight_decay`.
+
+    Under AdamW, biases and normalisation (everything with fewer than two axes) are not decayed; under SGD
+    everything is, as in Detectron2.
+    """
+    part = {id(p) for p in part_parameters(detector)}
+    backbone = {id(p) for p in detector.get_submodule("backbone").parameters()}
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for parameter in detector.parameters():
+        if not parameter.requires_grad:
+            continue
+        scale = 1.0
+        if id(parameter) in part:
+            scale = config.part_lr_mult
+        elif id(parameter) in backbone:
+            scale = config.backbone_lr_mult
+        decay = 0.0 if config.optimizer == "adamw" and parameter.ndim < 2 else config.weight_decay
+        group = groups.setdefault((scale, decay), {"params": [], "lr_mult": scale, "weight_decay": decay})
+        group["params"].append(parameter)
+    return list(groups.values())
+
+
+def build_optimizer(detector: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """Return the optimizer that the config names."""
+    groups = parameter_groups(detector, config)
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
+    return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set each group's learning rate to `rate` times the group's `lr_mult`."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_mult"]
+
+
+class GradientClipper:
+    """Clips the part layer's gradient and that of everything else separately, and reports both norms.
+
+    Args:
+        detector: Its trainable parameters are clipped.
+        config: `clip_norm` and `part_clip_norm`; 0 measures without clipping.
+    """
+
+    def __init__(self, detector: nn.Module, config: TrainConfig) -> None:
+        part = part_parameters(detector)
+        known = {id(p) for p in part}
+        rest = [p for p in detector.parameters() if p.requires_grad and id(p) not in known]
+        self._groups = [("grad_norm", rest, config.clip_norm)]
+        if part:
+            self._groups.append(("part_grad_norm", part, config.part_clip_norm))
+
+    def __call__(self) -> dict[str, Tensor]:
+        """Clip in place and return the norms before clipping, each a scalar."""
+        norms = {}
+        for name, parameters, limit in self._groups:
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+            if limit > 0:
+                nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+            norms[name] = norm
+        return norms

@@ -1,0 +1,94 @@
+"""What a run draws: the first training batches, the parts at each evaluation, the curves."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dprd_cli.config import Config
+from dprd_cli.data.base import Dataset
+from dprd_cli.data.loading import iterate_eval
+from dprd_cli.device import autocast
+from dprd_cli.structures import Detections, Target
+
+if TYPE_CHECKING:
+    from dprd_cli.model.detector import Detector
+
+_PICTURES = 6
+_SURE = 0.5
+_FEWEST = 3
+
+
+def draw_batch(images: list[Tensor], targets: list[Target], class_names: tuple[str, ...], path: Path) -> None:
+    """Draw what the network is trained on: pictures after augmentation, with their boxes and masks."""
+    from dprd_cli.drawing import draw_targets
+
+    pairs = list(zip(images, targets, strict=True))[:16]
+    _save([draw_targets(_picture(image), target, class_names) for image, target in pairs], 4, path)
+
+
+@torch.no_grad()
+def draw_parts(
+    detector: Detector, dataset: Dataset, config: Config, device: torch.device, path: Path
+) -> None:
+    """Draw a few held-out pictures with their sure detections (or the best few), parts in orange."""
+    from dprd_cli.drawing import draw_detections
+
+    images, _, _ = next(iterate_eval(dataset, config.data, batch_size=_PICTURES, limit=_PICTURES))
+    was_training = detector.training
+    detector.eval()
+    with autocast(device, config.train.amp), _any_score(detector):
+        found = detector.detect([image.to(device) for image in images]).detections
+    detector.train(was_training)
+    drawn = [
+        draw_detections(
+            _picture(image), _best(rows), dataset.class_names, score_thresh=0.0, masks=False, parts=True
+        )
+        for image, rows in zip(images, found, strict=True)
+    ]
+    _save(drawn, 3, path)
+
+
+def draw_curves(rows: list[dict[str, Any]], folder: Path) -> None:
+    """Draw the curves of a run from its metrics."""
+    from dprd_cli.evaluation.plots import plot_training
+
+    plot_training(rows, folder)
+
+
+def _best(found: Detections) -> Detections:
+    """Return the detections that are sure, and early in training the first few anyway."""
+    return found[: max(int((found.scores >= _SURE).sum()), _FEWEST)].to("cpu")
+
+
+@contextlib.contextmanager
+def _any_score(detector: Detector) -> Iterator[None]:
+    """Let every score through: early in training none passes the usual threshold."""
+    heads = detector.roi_heads
+    usual, heads.score_thresh = heads.score_thresh, 0.0
+    try:
+        yield
+    finally:
+        heads.score_thresh = usual
+
+
+def _picture(image: Tensor) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())  # [H, W, 3]
+
+
+def _save(pictures: list[NDArray[np.uint8]], columns: int, path: Path) -> None:
+    import cv2
+
+    from dprd_cli.checkpoint import write_atomically
+    from dprd_cli.drawing import grid
+
+    sheet = cv2.cvtColor(grid(pictures, columns, width=1280), cv2.COLOR_RGB2BGR)
+    encoded = cv2.imencode(".png", sheet)[1]
+    write_atomically(path, lambda file: file.write(encoded.tobytes()))

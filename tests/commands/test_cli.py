@@ -1,0 +1,130 @@
+import errno
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from dprd_cli import __version__, cli
+from dprd_cli.errors import DataError, DivergedError, DprdWarning, ResourceError, UsageError, UserError
+
+COMMANDS = ("train", "eval", "predict", "visualize-parts", "info", "data")
+
+
+def fails_with(monkeypatch, error):
+    def app(**_):
+        raise error
+
+    monkeypatch.setattr(cli, "app", app)
+
+
+def test_help_lists_every_command(capsys):
+    assert cli.run(["--help"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Usage: dprd [OPTIONS] COMMAND [ARGS]...")
+    assert all(f"\n  {name} " in out for name in COMMANDS)
+    assert err == ""
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "data synth"])
+def test_every_command_has_help(capsys, command):
+    assert cli.run([*command.split(), "-h"]) == 0
+    assert capsys.readouterr().out.startswith(f"Usage: dprd {command} ")
+
+
+def test_help_imports_nothing_heavy():
+    heavy = ("torch", "torchvision", "numpy", "pydantic", "matplotlib", "cv2", "PIL")
+    code = (
+        "import sys, dprd_cli.cli as cli; code = cli.run(['--help']); "
+        f"print([name for name in {heavy} if name in sys.modules], file=sys.stderr); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == "[]\n"
+
+
+def test_version(capsys):
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"dprd {__version__}\n"
+
+
+def test_python_m_is_the_same_program():
+    command = [sys.executable, "-m", "dprd_cli", "--version"]
+    assert (
+        subprocess.run(command, capture_output=True, text=True, check=True).stdout == f"dprd {__version__}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "arguments", [["trian"], ["train", "--no-such-flag"], ["train", "--steps", "many"], ["data", "x"]]
+)
+def test_wrong_usage_exits_2(capsys, arguments):
+    assert cli.run(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Error: " in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("a plain one"), 1, "a plain one"),
+        (UsageError("a flag"), 2, "a flag"),
+        (DataError("a file"), 3, "a file"),
+        (DivergedError("a loss"), 4, "a loss"),
+        (ResourceError("a disk"), 5, "a disk"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/data/x.png"),
+            5,
+            "/data/x.png: no space left; free some, or choose another folder",
+        ),
+        (
+            ValueError("shapes\n  differ"),
+            1,
+            "ValueError: shapes differ; this is a bug; rerun with DPRD_DEBUG=1 for the traceback",
+        ),
+    ],
+)
+def test_every_error_is_one_line_with_its_code(monkeypatch, capsys, error, code, line):
+    fails_with(monkeypatch, error)
+    assert cli.run([]) == code
+    assert capsys.readouterr().err == f"error: {line}\n"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: 99 bytes"),
+    ],
+)
+def test_no_memory_left_gets_advice(monkeypatch, capsys, error):
+    fails_with(monkeypatch, error)
+    assert cli.run([]) == 5
+    assert capsys.readouterr().err == (
+        "error: out of memory; use a smaller --batch-size, a smaller --backbone, "
+        "or smaller pictures (--set data.test_min_size=...)\n"
+    )
+
+
+def test_debug_shows_the_traceback(monkeypatch, capsys):
+    monkeypatch.setenv("DPRD_DEBUG", "1")
+    fails_with(monkeypatch, ValueError("deep inside"))
+    assert cli.run([]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in err
+    assert err.endswith(
+        "error: ValueError: deep inside; this is a bug; rerun with DPRD_DEBUG=1 for the traceback\n"
+    )
+
+
+def test_own_warnings_are_lines_and_others_are_silent(monkeypatch, capsys):
+    def app(**_):
+        warnings.warn("one picture was skipped", DprdWarning, stacklevel=1)
+        warnings.warn("a library's", UserWarning, stacklevel=1)
+
+    monkeypatch.setattr(cli, "app", app)
+    assert cli.run([]) == 0
+    assert capsys.readouterr().err == "warning: one picture was skipped\n"

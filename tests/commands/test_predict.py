@@ -1,0 +1,172 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pycocotools.coco import COCO
+
+from dprd_cli.canvas import ORANGE
+from dprd_cli.checkpoint import save_checkpoint
+from dprd_cli.cli import run
+from dprd_cli.model.build import build_detector
+from dprd_cli.presets import resolve
+
+SMALL = (
+    "model.neck.channels=16",
+    "model.rpn.post_nms_test=20",
+    "model.test.detections_per_image=4",
+    "data.test_min_size=64",
+)
+
+
+def save_model(path, preset="cascade-dprd-small", with_masks=True):
+    torch.manual_seed(0)
+    config = resolve(preset=preset, overrides=SMALL)
+    detector = build_detector(config.model, num_classes=2, with_masks=with_masks)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    payload = {
+        "config": config.model_dump(mode="json"),
+        "class_names": ["cat", "dog"],
+        "category_ids": [3, 7],
+        "with_masks": with_masks,
+        "model": detector.state_dict(),
+        "step": 7,
+    }
+    save_checkpoint(path, payload)
+    return str(path)
+
+
+def save_picture(path, seed=0, size=(60, 80)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)).save(path)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("weights") / "tiny.pt")
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_picture(tmp_path / "in" / "285.png")
+    save_picture(tmp_path / "in" / "17.jpg", 1, (90, 70))
+    return tmp_path / "in"
+
+
+def test_pictures_coco_results_and_csv(pictures, weights, capsys):
+    code = run(["predict", "in", "--weights", weights, "--save-parts", "--score-thresh", "0", "--out", "out"])
+    output, errors = capsys.readouterr()
+    assert (code, output) == (0, "")
+    assert f"checkpoint: {weights} (step 7)" in errors
+    assert "results: 2 annotated pictures, results.json, images.json, results.csv in out/" in errors
+    out = pictures.parent / "out"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "17.jpg",
+        "285.png",
+        "images.json",
+        "results.csv",
+        "results.json",
+    ]
+    drawn = np.asarray(Image.open(out / "285.png"))
+    assert drawn.shape == (600, 800, 3)
+    assert (drawn == np.array(ORANGE)).all(axis=-1).any()
+    images = json.loads((out / "images.json").read_text())
+    assert [(row["id"], row["file_name"]) for row in images] == [(17, "in/17.jpg"), (285, "in/285.png")]
+    records = json.loads((out / "results.json").read_text())
+    assert {record["category_id"] for record in records} <= {3, 7}
+    assert all(len(record["part_boxes"]) == 4 for record in records)
+    rows = list(csv.DictReader((out / "results.csv").open()))
+    assert len(rows) == len(records) > 0
+    truth = COCO()  # the results load as COCO results
+    truth.dataset = {"images": images, "annotations": [], "categories": [{"id": 3}, {"id": 7}]}
+    truth.createIndex()
+    assert len(truth.loadRes(str(out / "results.json")).anns) == len(records)
+
+
+def test_results_keep_what_is_not_drawn(pictures, weights):
+    assert run(["predict", "in/285.png", "--weights", weights, "--score-thresh", "1", "--out", "out"]) == 0
+    assert json.loads((pictures.parent / "out" / "results.json").read_text())
+    plain = Image.open("in/285.png").resize((800, 600), Image.Resampling.BICUBIC)
+    drawn = np.asarray(Image.open("out/285.png")).astype(int)
+    assert np.abs(drawn - np.asarray(plain)).mean() < 8  # enlarged, nothing on it
+
+
+def test_json_is_one_document_on_stdout(pictures, weights, capsys):
+    code = run(["predict", "in", "--weights", weights, "--json", "--score-thresh", "0", "--no-masks"])
+    document = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert (document["checkpoint"], document["out"], document["errors"]) == (weights, "predictions", [])
+    assert [row["file"] for row in document["images"]] == ["in/17.jpg", "in/285.png"]
+    assert document["images"][0]["objects"][0].keys() == {"class", "score", "box"}
+    records = json.loads((pictures.parent / "predictions" / "results.json").read_text())
+    assert "segmentation" not in records[0]
+
+
+def test_unreadable_pictures_are_skipped_and_the_rest_is_done(pictures, weights, capsys):
+    whole = (pictures / "17.jpg").read_bytes()
+    (pictures / "3.jpg").write_bytes(whole[: len(whole) // 2])
+    (pictures / "4.jpg").write_text("not a picture")
+    code = run(["predict", "in", "--weights", weights, "--out", "out", "--json"])
+    output, errors = capsys.readouterr()
+    assert code == 3
+    lines = errors.splitlines()
+    assert (
+        sum(line.startswith("skipped: in/3.jpg") or line.startswith("skipped: in/4.jpg") for line in lines)
+        == 2
+    )
+    assert lines[-1] == "error: 2 of 4 pictures could not be read; the others are in out/"
+    assert [row["file"] for row in json.loads(output)["errors"]] == ["in/3.jpg", "in/4.jpg"]
+    assert {path.name for path in (pictures.parent / "out").glob("*.*g")} == {"17.jpg", "285.png"}
+
+
+def test_equal_names_from_two_folders(pictures, weights):
+    save_picture(pictures.parent / "more" / "285.png", 5)
+    assert run(["predict", "in/285.png", "more/285.png", "--weights", weights, "--out", "out"]) == 0
+    images = json.loads((pictures.parent / "out" / "images.json").read_text())
+    assert [(row["id"], row["picture"]) for row in images] == [(1, "285.png"), (2, "285-2.png")]
+
+
+def test_the_newest_run_is_the_default_and_is_named(pictures, capsys):
+    save_model(pictures.parent / "runs" / "first" / "last.pt")
+    assert run(["predict", "in/17.jpg"]) == 0
+    assert "checkpoint: runs/first/last.pt (step 7)" in capsys.readouterr().err
+
+
+def test_boxes_only_models_and_models_without_parts(pictures, capsys):
+    boxes_only = save_model(pictures.parent / "b.pt", with_masks=False)
+    assert run(["predict", "in", "--weights", boxes_only, "--save-parts"]) == 0
+    plain = save_model(pictures.parent / "p.pt", preset="mask-rcnn-small")
+    assert run(["predict", "in", "--weights", plain, "--save-parts"]) == 0
+    assert "this model has no parts; --save-parts does nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["mean", "reference"])
+def test_other_part_offsets(pictures, weights, kind):
+    assert run(["predict", "in/17.jpg", "--weights", weights, "--part-offsets", kind]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nothing.jpg"], 3, "error: nothing.jpg: no such file or folder; check the path"),
+        (["empty"], 3, "error: empty: no images in this folder"),
+        (["*.jpg"], 3, "error: *.jpg: no image matches"),
+        (["in", "--weights", "nowhere.pt"], 1, "error: no such checkpoint: nowhere.pt"),
+        (["in"], 1, "train one with `dprd train`, or pass --weights"),
+        (["in", "--part-offsets", "meen"], 2, "(did you mean 'mean'?)"),
+        (["in", "--weights", "WEIGHTS", "--out", "in"], 2, "error: --out in: holds pictures that are read"),
+        (["in", "--weights", "WEIGHTS", "--device", "tpu"], 2, "error: unknown device 'tpu'"),
+        (["in", "--weights", "WEIGHTS", "--out", "in/17.jpg/x"], 5, "cannot create the folder"),
+    ],
+)
+def test_mistakes_are_one_clear_line(pictures, weights, capsys, arguments, code, message):
+    (pictures.parent / "empty").mkdir()
+    assert run(["predict", *(weights if word == "WEIGHTS" else word for word in arguments)]) == code
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert message in errors.splitlines()[-1]
+    assert "Traceback" not in errors

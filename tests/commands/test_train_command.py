@@ -1,0 +1,136 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from dprd_cli import cli
+from dprd_cli.training.logging import read_metrics
+
+TINY = str(Path(__file__).parents[1] / "tiny.toml")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def error(capsys, *arguments):
+    """Return the exit code and the last line on stderr; nothing may be on stdout."""
+    code = cli.run(["train", *arguments])
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Traceback" not in err
+    return code, err.splitlines()[-1]
+
+
+def test_train_then_resume(capsys):
+    assert cli.run(["train", "--config", TINY, "--steps", "1"]) == 0
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    folder = "runs/cascade-dprd-small-mobilenet_v2-synthetic-1"
+    assert lines[0] == (
+        "no --data given: training on the built-in data (drawn on the fly; see `dprd data synth`)"
+    )
+    assert lines[1] == f"cascade-dprd-small on mobilenet_v2, 1 steps, into {folder}"
+    assert lines[2].startswith("synthetic train: 8 pictures, 6 classes: tadpole, dumbbell")
+    assert lines[4].startswith("step 1/1  loss ")
+    assert lines[5].startswith("step 1/1  evaluation of 4 pictures: box AP ")
+    assert lines[-5:] == [
+        f"run folder: {folder} (best.pt, last.pt, results.json, metrics.csv, curves and part overlays)",
+        "next:",
+        f"  dprd eval --weights {folder}",
+        f"  dprd predict --weights {folder} --save-parts IMAGES",
+        f"  dprd visualize-parts --weights {folder} IMAGES",
+    ]
+    assert [line.split()[0] for line in out.splitlines() if line.split()][:12:11] == ["AP", "squid"]
+
+    assert cli.run(["train", "--resume", "--steps", "2"]) == 0
+    err = capsys.readouterr().err
+    assert f"resuming the newest run: {folder}\n" in err
+    assert f"resuming {folder} at step 1 of 2\n" in err
+    assert "steps = 2\n" in (Path(folder) / "config.toml").read_text()
+    rows = read_metrics(Path(folder) / "metrics.jsonl")
+    assert [(row["kind"], row["step"]) for row in rows] == [
+        ("train", 1), ("eval", 1), ("train", 2), ("eval", 2),
+    ]  # fmt: skip
+
+    code, line = error(capsys, "--config", TINY, "--out", folder)
+    assert code == 2
+    assert line == (
+        f"error: {folder} is not empty; choose another --out, or continue that run with --resume {folder}"
+    )
+    code, line = error(capsys, "--resume", folder, "--set", "model.neck.channels=8")
+    assert code == 1
+    assert line.startswith(f"error: {folder}: checkpoint of another model or class count (")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ["--preset", "cascade-dpdr"],
+            "unknown preset 'cascade-dpdr' (did you mean 'cascade-dprd'?); there are: ",
+        ),
+        (
+            ["--backbone", "r51"],
+            "unknown backbone 'r51' (did you mean 'r50'?); there are: r18, r34, r50, r101, ",
+        ),
+        (
+            ["--schedule", "smal"],
+            "unknown schedule 'smal' (did you mean 'small'?); there are: 1x, 3x, small, ",
+        ),
+        (
+            ["--set", "model.parts.sgma=1"],
+            "--set model.parts.sgma=1: no config key 'model.parts.sgma' (did you mean 'model.parts.sigma'?)",
+        ),
+        (["--set", "nonsense"], "--set nonsense: expected KEY=VALUE, such as --set model.parts.sigma=0.4"),
+        (["--config", "gone.toml"], "--config gone.toml: no such file"),
+        (["--device", "tpu"], "unknown device 'tpu'; there are: auto, cpu, cuda, cuda:N"),
+        (["some-run"], "unexpected argument 'some-run'; to continue a run: dprd train --resume some-run"),
+        (
+            ["--resume", "--preset", "dprd", "--data", "x"],
+            "--data, --preset: a run is resumed with its own; start a new run to change it",
+        ),
+    ],
+)
+def test_wrong_arguments_are_named(capsys, arguments, line):
+    code, last = error(capsys, *arguments)
+    assert code == 2
+    assert last.startswith(f"error: {line}")
+    assert not list(Path("runs").glob("*"))
+
+
+def test_a_config_key_in_a_file_is_named_too(capsys):
+    Path("run.toml").write_text("[train]\nstep = 3\n")
+    code, line = error(capsys, "--config", "run.toml")
+    assert (code, line) == (2, "error: run.toml: no config key 'train.step' (did you mean 'train.steps'?)")
+
+
+def test_data_that_is_not_there_leaves_no_folder(capsys):
+    code, line = error(capsys, "--data", "gone", "--out", "mine")
+    assert code == 3
+    assert line.startswith("error: gone: no such data folder")
+    assert not Path("mine").exists()
+
+
+def test_weights_that_are_not_there_leave_no_folder(capsys):
+    code, line = error(capsys, "--config", TINY, "--backbone-weights", "gone.pth", "--out", "mine")
+    assert code == 1
+    assert line.startswith("error: gone.pth: ")
+    assert not Path("mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--resume"], "no run to resume in runs/; start one with `dprd train`"),
+        (["--resume", "gone"], "no such run: gone"),
+        (["--resume", "."], "no run to resume in .: it has no config.toml"),
+    ],
+)
+def test_nothing_to_resume(capsys, arguments, line):
+    assert error(capsys, *arguments) == (1, f"error: {line}")

@@ -1,0 +1,142 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from dprd_cli.canvas import ORANGE
+from dprd_cli.checkpoint import save_checkpoint
+from dprd_cli.cli import run
+from dprd_cli.model.build import build_detector
+from dprd_cli.presets import resolve
+
+SMALL = (
+    "model.neck.channels=16",
+    "model.rpn.post_nms_test=20",
+    "model.test.detections_per_image=4",
+    "data.test_min_size=64",
+)
+
+
+def save_model(path, preset="cascade-dprd-small", more=()):
+    torch.manual_seed(0)
+    config = resolve(preset=preset, overrides=(*SMALL, *more))
+    detector = build_detector(config.model, num_classes=2, with_masks=True)
+    if detector.part_layer is not None:
+        torch.nn.init.normal_(detector.part_layer.bias, std=0.1)  # parts that move
+    payload = {
+        "config": config.model_dump(mode="json"),
+        "class_names": ["cat", "dog"],
+        "category_ids": [3, 7],
+        "with_masks": True,
+        "model": detector.state_dict(),
+        "step": 7,
+    }
+    save_checkpoint(path, payload)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("weights") / "tiny.pt")
+
+
+@pytest.fixture
+def pictures(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for seed in range(3):
+        noise = np.random.default_rng(seed).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / f"{seed}.png")
+    return folder
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_several_pictures_give_a_grid_and_statistics(pictures, weights, capsys):
+    code = run(["visualize-parts", "in", "--weights", weights, "--score-thresh", "0", "--columns", "2"])
+    output, errors = capsys.readouterr()
+    assert code == 0
+    out = pictures.parent / "parts"
+    assert names(out) == ["0.png", "1.png", "2.png", "grid.png", "parts.csv", "parts.json"]
+    assert "results: 6 files in parts/" in errors
+    for word in ("class", "objects", "IoU", "|dx|", "all"):
+        assert word in output
+    assert (np.asarray(Image.open(out / "0.png")) == np.array(ORANGE)).all(axis=-1).any()
+    statistics = json.loads((out / "parts.json").read_text())
+    assert statistics["parts"] == ["left", "right", "upper", "bottom"]
+    assert statistics["all"]["iou"] < 0.95
+    assert statistics["all"]["objects"] == sum(row["objects"] for row in statistics["classes"]) > 0
+    rows = list(csv.DictReader((out / "parts.csv").open()))
+    assert len(rows) == 4 * (1 + len(statistics["classes"]))
+    assert rows[0]["class"] == "all"
+
+
+def test_one_picture_is_compared_and_shown_stage_by_stage(pictures, weights):
+    arguments = ["visualize-parts", "in/0.png", "--weights", weights, "--score-thresh", "0", "--out", "out"]
+    assert run([*arguments, "--per-stage", "--max-objects", "1"]) == 0
+    out = pictures.parent / "out"
+    assert names(out) == ["0.png", "0_compare.png", "0_stages.png", "parts.csv", "parts.json"]
+    assert json.loads((out / "parts.json").read_text())["all"]["objects"] == 1
+    width, height = Image.open(out / "0_compare.png").size
+    assert width > 2 * height  # side by side
+    assert run([*arguments, "--no-compare", "--grid"]) == 0
+    assert "grid.png" in names(out)
+
+
+def test_reference_offsets_do_not_move(pictures, weights):
+    common = ["visualize-parts", "in", "--weights", weights, "--score-thresh", "0"]
+    assert run([*common, "--part-offsets", "reference"]) == 0
+    assert json.loads((pictures.parent / "parts" / "parts.json").read_text())["all"]["moved"] == 0
+
+
+def test_json_is_one_document_on_stdout(pictures, weights, capsys):
+    assert run(["visualize-parts", "in", "--weights", weights, "--score-thresh", "0", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["part_offsets"] == "learned"
+    assert document["files"][-1] == "parts/parts.csv"
+    assert document["all"]["objects"] > 0
+
+
+def test_nothing_found_says_how_to_see_more(pictures, weights, capsys):
+    assert run(["visualize-parts", "in", "--weights", weights, "--score-thresh", "1"]) == 0
+    assert "no object reached the score 1; lower --score-thresh" in capsys.readouterr().err
+    assert names(pictures.parent / "parts")[-2:] == ["parts.csv", "parts.json"]
+
+
+def test_unreadable_pictures_are_skipped(pictures, weights, capsys):
+    (pictures / "3.png").write_text("not a picture")
+    assert run(["visualize-parts", "in", "--weights", weights]) == 3
+    errors = capsys.readouterr().err
+    assert "skipped: in/3.png" in errors
+    assert errors.splitlines()[-1] == "error: 1 of 4 pictures could not be read; the others are in parts/"
+
+
+def test_a_model_without_parts_and_one_with_fixed_parts(pictures, capsys):
+    plain = save_model(pictures.parent / "plain.pt", preset="cascade-mrcnn-small")
+    assert run(["visualize-parts", "in", "--weights", plain]) == 1
+    assert "this model has no parts (preset cascade-mrcnn-small)" in capsys.readouterr().err
+    fixed = save_model(pictures.parent / "fixed.pt", more=("model.parts.mode=fixed",))
+    assert run(["visualize-parts", "in", "--weights", fixed, "--score-thresh", "0"]) == 0
+    assert "the parts of this model are fixed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nothing.jpg"], 3, "error: nothing.jpg: no such file or folder; check the path"),
+        (["in"], 1, "train one with `dprd train`, or pass --weights"),
+        (["in", "--part-offsets", "x"], 2, "error: unknown kind of part offsets 'x'"),
+    ],
+)
+def test_mistakes_are_one_clear_line(pictures, capsys, arguments, code, message):
+    assert run(["visualize-parts", *arguments]) == code
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert message in errors
+    assert "Traceback" not in errors

@@ -1,0 +1,154 @@
+"""Reading pictures: every mode, every orientation, and one line for whatever cannot be read."""
+
+import re
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dprd_cli.data import images
+from dprd_cli.data.images import exif_orientation, read_image
+from dprd_cli.errors import DataError, DprdWarning
+
+LIMIT = 1_000_000
+
+
+def noise(height=24, width=32, channels=3):
+    shape = (height, width, channels) if channels > 1 else (height, width)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def message(path, limit=LIMIT):
+    with pytest.raises(DataError) as caught:
+        read_image(path, limit)
+    text = str(caught.value)
+    assert "\n" not in text
+    assert text.startswith(str(path))
+    return text.removeprefix(f"{path}: ")
+
+
+def test_png_comes_back_exactly(tmp_path):
+    Image.fromarray(noise()).save(tmp_path / "a.png")
+    read = read_image(tmp_path / "a.png", LIMIT)
+    assert read.dtype == np.uint8
+    assert read.flags.writeable
+    np.testing.assert_array_equal(read, noise())
+
+
+def test_grey_palette_bilevel_and_cmyk_become_rgb(tmp_path):
+    grey = noise(channels=1)
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png", LIMIT), np.stack([grey] * 3, axis=2))
+    palette = Image.fromarray(noise()).quantize(16)
+    palette.save(tmp_path / "palette.png")
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "palette.png", LIMIT), np.asarray(palette.convert("RGB"))
+    )
+    Image.new("1", (3, 2), 1).save(tmp_path / "bits.png")
+    assert (read_image(tmp_path / "bits.png", LIMIT) == 255).all()
+    Image.new("CMYK", (8, 8), (0, 255, 255, 0)).save(tmp_path / "cmyk.tif")  # magenta + yellow = red
+    assert read_image(tmp_path / "cmyk.tif", LIMIT)[0, 0].tolist() == [255, 0, 0]
+
+
+def test_alpha_is_dropped_not_blended(tmp_path):
+    Image.new("RGBA", (4, 3), (200, 100, 50, 0)).save(tmp_path / "rgba.png")
+    assert read_image(tmp_path / "rgba.png", LIMIT)[0, 0].tolist() == [200, 100, 50]
+    Image.new("LA", (4, 3), (77, 10)).save(tmp_path / "la.png")
+    assert read_image(tmp_path / "la.png", LIMIT)[0, 0].tolist() == [77, 77, 77]
+
+
+def test_deep_grey_is_scaled_with_one_warning(tmp_path, monkeypatch):
+    monkeypatch.setattr(images, "_warned_deep", False)
+    deep = np.array([[0, 257, 25700, 65535]], dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    with pytest.warns(DprdWarning, match=r"deep\.png: 16-bit grey is scaled to 8 bits"):
+        read = read_image(tmp_path / "deep.png", LIMIT)
+    assert read[0, :, 0].tolist() == [0, 1, 100, 255]  # 25700 / 257 = 100
+    assert read.shape == (1, 4, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_image(tmp_path / "deep.png", LIMIT)
+
+
+def test_numbers_that_are_no_grey_values(tmp_path):
+    Image.fromarray(np.full((2, 2), 0.5, dtype=np.float32)).save(tmp_path / "float.tif")
+    assert message(tmp_path / "float.tif") == (
+        "a picture of floating-point numbers; convert it to 8 or 16 bits"
+    )
+    Image.fromarray(np.full((2, 2), 70000, dtype=np.int32)).save(tmp_path / "int.tif")
+    assert message(tmp_path / "int.tif") == (
+        "a grey picture with values outside 0..65535; convert it to 8 or 16 bits"
+    )
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(tmp_path, orientation):
+    # what each orientation does to the stored pixels, from the EXIF standard
+    upright = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.transpose(1, 0, 2),
+        6: lambda a: np.rot90(a, -1),
+        7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
+        8: lambda a: np.rot90(a, 1),
+    }
+    image = Image.fromarray(noise())
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "turned.png", LIMIT), upright[orientation](noise()))
+    assert exif_orientation(tmp_path / "turned.png") == orientation
+
+
+def test_orientation_of_what_has_none(tmp_path):
+    Image.fromarray(noise()).save(tmp_path / "plain.png")
+    assert exif_orientation(tmp_path / "plain.png") == 1
+    assert exif_orientation(tmp_path / "absent.png") == 1
+
+
+def test_an_animation_gives_its_first_frame(tmp_path):
+    frames = [Image.new("RGB", (5, 4), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    assert read_image(tmp_path / "a.gif", LIMIT)[0, 0].tolist() == [255, 0, 0]
+
+
+def test_what_is_no_picture(tmp_path):
+    assert message(tmp_path / "absent.jpg") == "no such file; check the path"
+    assert message(tmp_path) == "a folder, where a picture was expected"
+    (tmp_path / "empty.jpg").touch()
+    assert message(tmp_path / "empty.jpg") == "the file is empty; replace or remove it"
+    (tmp_path / "text.jpg").write_text("hello")
+    assert message(tmp_path / "text.jpg") == (
+        "not a picture that Pillow can read; remove it or convert it to PNG or JPEG"
+    )
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif", "webp"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_truncated_picture_is_refused(tmp_path, suffix, share):
+    path = tmp_path / f"cut.{suffix}"
+    Image.fromarray(noise(64, 96)).save(path)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    pattern = (
+        r"the picture is truncated or corrupt \(.+\); replace or remove it|"
+        r"not a picture that Pillow can read; .*"
+    )
+    assert re.fullmatch(pattern, message(path))
+
+
+def test_the_pixel_limit_names_file_and_option(tmp_path):
+    Image.fromarray(noise(20, 30)).save(tmp_path / "big.png")
+    assert read_image(tmp_path / "big.png", 600).shape == (20, 30, 3)
+    assert message(tmp_path / "big.png", 599) == (
+        "30x20 are more than 599 pixels; if you trust the file, pass --set data.max_pixels=600"
+    )
+
+
+def test_pillows_own_limit_is_left_alone(tmp_path, monkeypatch):
+    Image.fromarray(noise(20, 30)).save(tmp_path / "big.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # raising max_pixels is enough
+    assert read_image(tmp_path / "big.png", 600).shape == (20, 30, 3)
+    assert Image.MAX_IMAGE_PIXELS == 10

@@ -1,0 +1,224 @@
+"""The built-in data set: the same for everyone, exact, and without a short cut to the class."""
+
+import errno
+import json
+
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from dprd_cli.data import synthetic
+from dprd_cli.data.shapes import CLASSES, PAIRS, draw_pose, outlines, transform
+from dprd_cli.data.synthetic import MIN_PIXELS, SyntheticDataset, write_coco
+from dprd_cli.errors import DataError, ResourceError
+
+
+@pytest.fixture(scope="module")
+def many():
+    dataset = SyntheticDataset("train", 200)
+    return [dataset[i] for i in range(200)]
+
+
+def assert_same(a, b):
+    np.testing.assert_array_equal(a.image, b.image)
+    np.testing.assert_array_equal(a.boxes, b.boxes)
+    np.testing.assert_array_equal(a.labels, b.labels)
+    np.testing.assert_array_equal(a.masks, b.masks)
+    assert (a.image_id, a.file_name) == (b.image_id, b.file_name)
+
+
+def test_picture_depends_on_its_index_alone(many):
+    other = SyntheticDataset("train", 10_000)
+    for index in (7, 3, 3):
+        assert_same(other[index], many[index])
+
+
+def test_first_picture_stays_what_it_was(many):
+    # every number reported on this data is about these pictures; another OpenCV may move edges by a pixel
+    assert many[0].labels.tolist() == [1, 5, 2, 5, 1]
+    boxes = [[27, 44, 43, 77], [0, 55, 39, 128], [29, 99, 47, 121], [20, 50, 56, 70], [42, 65, 55, 71]]
+    np.testing.assert_allclose(many[0].boxes, boxes, atol=1)
+    np.testing.assert_allclose(many[0].image.mean(axis=(0, 1)), [86.3, 137.6, 140.9], atol=1)
+
+
+@pytest.mark.parametrize("change", [{"split": "val"}, {"seed": 1}, {"size": 129}])
+def test_split_seed_and_size_change_the_pictures(many, change):
+    other = SyntheticDataset(**{"split": "train", "length": 3, **change})
+    for index in range(3):
+        image = cv2.resize(other[index].image, (128, 128))
+        assert np.abs(image.astype(int) - many[index].image).mean() > 5
+
+
+def test_shapes_and_types(many):
+    for sample in many[:20]:
+        count = len(sample.labels)
+        assert sample.image.shape == (128, 128, 3)
+        assert sample.image.dtype == np.uint8
+        assert sample.boxes.shape == (count, 4)
+        assert sample.boxes.dtype == np.float32
+        assert sample.labels.dtype == np.int64
+        assert sample.masks.shape == (count, 128, 128)
+        assert sample.masks.dtype == np.bool_
+        assert sample.has_mask.all()
+        assert sample.has_mask.shape == (count,)
+
+
+def test_boxes_are_the_tight_boxes_of_the_masks(many):
+    for sample in many:
+        for box, mask in zip(sample.boxes, sample.masks, strict=True):
+            y, x = np.nonzero(mask)
+            assert box.tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]
+
+
+def test_masks_are_disjoint_and_none_is_a_sliver(many):
+    for sample in many:
+        assert sample.masks.sum(axis=0).max() <= 1
+        assert sample.masks.sum(axis=(1, 2)).min() >= MIN_PIXELS
+
+
+def test_masks_are_where_the_objects_are_painted(many, monkeypatch):
+    monkeypatch.setattr(synthetic, "paint_sprite", lambda rng, region, *rest: np.zeros(3))
+    bare = SyntheticDataset("train", 200)
+    for index in range(20):
+        image, masks = bare[index].image.astype(int), many[index].masks
+        painted = np.abs(image - many[index].image).max(axis=2) > 2 * 16  # the noise is 16 levels wide
+        # outlines are dark and colours far from the ground, so nearly every object pixel differs; no other
+        # does but along the borders, where pixels are covered by less than half
+        assert painted[masks.any(axis=0)].mean() > 0.85
+        halo = cv2.dilate(masks.any(axis=0).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        assert not painted[~halo].any()
+
+
+def test_objects_vary_in_number_scale_and_class(many):
+    assert {len(sample.labels) for sample in many} == {1, 2, 3, 4, 5}
+    boxes = np.concatenate([sample.boxes for sample in many])
+    long_side = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
+    small, large = np.percentile(long_side, [5, 95])
+    assert small < 16
+    assert large > 75
+    assert long_side.max() >= 6 * np.percentile(long_side, 5)
+    counts = np.bincount(np.concatenate([sample.labels for sample in many]), minlength=len(CLASSES))
+    assert counts.min() > 0.6 * counts.mean()
+
+
+def test_objects_occlude_each_other(many):
+    boxes = [sample.boxes for sample in many]
+    touching = 0
+    for b in boxes:
+        low, high = np.maximum(b[:, None, :2], b[None, :, :2]), np.minimum(b[:, None, 2:], b[None, :, 2:])
+        touching += ((high > low).all(axis=2).sum() - len(b)) // 2
+    assert touching > len(boxes) / 2
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_pair_has_the_same_parts_in_another_arrangement(pair):
+    for seed in range(50):
+        one, two = (draw_pose(name, np.random.default_rng(seed)) for name in pair)
+        kinds = []
+        for parts in (one, two):
+            length = np.hypot(*(parts[:, 2:4] - parts[:, :2]).T)
+            kinds.append(sorted(map(tuple, np.round(np.column_stack([length, parts[:, 4:]]), 9).tolist())))
+        assert kinds[0] == kinds[1]
+        assert not np.allclose(one, two)
+
+
+def test_pairs_cover_the_classes():
+    assert [name for pair in PAIRS for name in pair] == list(CLASSES)
+
+
+def test_turning_and_scaling_keep_the_parts():
+    parts = draw_pose("lizard", np.random.default_rng(0))
+    moved = transform(parts, 0.7, 3.0)
+    length, moved_length = (np.hypot(*(p[:, 2:4] - p[:, :2]).T) for p in (parts, moved))
+    np.testing.assert_allclose(moved_length, 3 * length)
+    np.testing.assert_allclose(moved[:, 4:], 3 * parts[:, 4:])
+    np.testing.assert_allclose(transform(moved, -0.7, 1 / 3), parts, atol=1e-12)
+
+
+def test_outline_of_a_capsule():
+    # from (0, 0) to (4, 0) with radii 1 and 2: reaches from x = -1 to x = 4 + 2, and 2 up and down
+    polygon = outlines(np.array([[0.0, 0, 4, 0, 1, 2]]))[0]
+    np.testing.assert_allclose(polygon.min(axis=0), [-1, -2], atol=1e-12)
+    np.testing.assert_allclose(polygon.max(axis=0), [6, 2], atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [64, 200])
+def test_other_sizes(size):
+    dataset = SyntheticDataset("val", 5, size=size)
+    for index in range(5):
+        assert dataset[index].image.shape == (size, size, 3)
+        assert len(dataset[index].labels) >= 1
+
+
+def test_index_beyond_the_end():
+    dataset = SyntheticDataset("val", 3)
+    assert len(list(dataset)) == 3
+    with pytest.raises(IndexError, match=r"expected 0\.\.2, but got 3"):
+        dataset[3]
+
+
+def test_unknown_split():
+    with pytest.raises(ValueError, match="expected train or val, but got 'test'"):
+        SyntheticDataset("test", 3)  # type: ignore[arg-type]
+
+
+def test_coco_is_made_once_and_matches_the_samples():
+    dataset = SyntheticDataset("val", 6)
+    tree = dataset.coco()
+    assert dataset.coco() is tree
+    assert [c["name"] for c in tree["categories"]] == list(dataset.class_names)
+    assert [c["id"] for c in tree["categories"]] == list(dataset.category_ids)
+    assert len(tree["annotations"]) == sum(len(sample.labels) for sample in dataset)
+
+
+def test_written_data_set_holds_the_same_samples(tmp_path):
+    dataset = SyntheticDataset("train", 6)
+    path = write_coco(dataset, tmp_path / "new" / "folder")
+    assert path == tmp_path / "new" / "folder" / "train.json"
+    assert json.loads(path.read_text()) == SyntheticDataset("train", 6).coco()
+    coco = COCO(str(path))
+    for sample in dataset:
+        info = coco.loadImgs(sample.image_id)[0]
+        assert (info["file_name"], info["width"], info["height"]) == (sample.file_name, 128, 128)
+        image = cv2.imread(str(path.parent / "images" / info["file_name"]))
+        np.testing.assert_array_equal(image[..., ::-1], sample.image)
+        found = coco.loadAnns(coco.getAnnIds(sample.image_id))
+        assert [a["category_id"] - 1 for a in found] == sample.labels.tolist()
+        for annotation, box, mask in zip(found, sample.boxes, sample.masks, strict=True):
+            np.testing.assert_array_equal(coco.annToMask(annotation), mask)
+            assert annotation["iscrowd"] == 0
+            assert annotation["area"] == mask.sum() == coco_mask.area(annotation["segmentation"])
+            assert annotation["bbox"] == coco_mask.toBbox(annotation["segmentation"]).tolist()
+            assert annotation["bbox"] == [box[0], box[1], box[2] - box[0], box[3] - box[1]]
+
+
+def test_both_splits_share_a_folder(tmp_path):
+    for split in ("train", "val"):
+        write_coco(SyntheticDataset(split, 2), tmp_path)
+    names = sorted(p.name for p in tmp_path.rglob("*.*"))
+    assert names == [
+        "train.json",
+        "train_000000.png",
+        "train_000001.png",
+        "val.json",
+        "val_000000.png",
+        "val_000001.png",
+    ]
+
+
+def test_file_where_the_folder_should_be(tmp_path):
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(DataError, match=r"taken.*: cannot write the data set \(.*\); choose another folder"):
+        write_coco(SyntheticDataset("train", 1), tmp_path / "taken")
+
+
+def test_full_disk(tmp_path, monkeypatch):
+    def full(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(ResourceError, match=r"no space for the data set \(No space left on device\)"):
+        write_coco(SyntheticDataset("train", 1), tmp_path)
+    assert not (tmp_path / "train.json").exists()

@@ -1,0 +1,229 @@
+import copy
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from dprd_cli.evaluation.coco import METRICS, CocoEvaluator, EvalResult, show, to_coco_results
+from dprd_cli.structures import Detections
+
+DATA = Path(os.environ.get("DPRD_DATA_DIR", Path(__file__).parents[3] / "shared" / "data"))
+
+
+def truth(*annotations, images=1):
+    return {
+        "images": [
+            {"id": 10 + n, "file_name": f"{n}.png", "height": 100, "width": 100} for n in range(images)
+        ],
+        "categories": [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}],
+        "annotations": list(annotations),
+    }
+
+
+def annotation(number, box, *, category=3, image=10, crowd=0, mask=True):
+    x, y, w, h = box
+    polygon = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    row = {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "bbox": box,
+        "area": w * h,
+        "iscrowd": crowd,
+    }
+    return {**row, "segmentation": polygon} if mask else row
+
+
+def detections(boxes, scores, labels, masks=True, mask_scores=None):
+    return Detections(
+        torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        torch.tensor(scores, dtype=torch.float32),
+        torch.tensor(labels, dtype=torch.int64),
+        (100, 100),
+        masks=torch.ones(len(boxes), 28, 28) if masks else None,
+        mask_scores=None if mask_scores is None else torch.tensor(mask_scores),
+    )
+
+
+def evaluator(ground_truth, with_masks=True):
+    return CocoEvaluator(ground_truth, (3, 7), ("cat", "dog"), with_masks)
+
+
+def test_results_have_original_ids_xywh_and_each_kind_its_own_score():
+    found = detections([[10, 20, 30, 60]], [0.75], [1], mask_scores=[0.5])
+    assert to_coco_results(found, 10, (3, 7)) == [
+        {"image_id": 10, "category_id": 7, "bbox": [10.0, 20.0, 20.0, 40.0], "score": 0.75}
+    ]
+    (segm,) = to_coco_results(found, 10, (3, 7), "segm")
+    assert (segm["category_id"], segm["score"]) == (7, 0.5)
+    assert segm["segmentation"]["size"] == [100, 100]
+    json.dumps(segm)
+
+
+def test_without_masks_there_are_no_mask_results():
+    assert to_coco_results(detections([[0, 0, 9, 9]], [0.5], [0], masks=False), 10, (3, 7), "segm") == []
+
+
+def test_perfect_detections_score_100_and_an_absent_class_has_no_ap():
+    measured = evaluator(truth(annotation(1, [10, 10, 40, 40])))
+    measured.add(10, detections([[10, 10, 50, 50]], [0.9], [0]))
+    result = measured.summarize()
+    assert result.bbox["AP"] == result.segm["AP"] == pytest.approx(100)
+    assert result.bbox["APM"] == pytest.approx(100)  # 40x40 lies between 32 and 96 squared
+    assert result.bbox["APS"] is None
+    assert result.bbox["APL"] is None
+    cat, dog = result.classes
+    assert (cat.name, cat.category_id, cat.objects, cat.bbox_ap) == ("cat", 3, 1, pytest.approx(100))
+    assert (dog.objects, dog.bbox_ap, dog.segm_ap50) == (0, None, None)
+    assert (show(dog.bbox_ap), show(cat.bbox_ap)) == ("-", "100.0")
+
+
+def test_hand_worked_ap():
+    # Two cats; best detection wrong, second right: precision 1/2 up to recall 1/2 (51 of 101 points), then 0.
+    measured = evaluator(
+        truth(annotation(1, [0, 0, 20, 20]), annotation(2, [50, 50, 20, 20])), with_masks=False
+    )
+    measured.add(10, detections([[0, 70, 20, 90], [0, 0, 20, 20]], [0.9, 0.8], [0, 0]))
+    result = measured.summarize()
+    assert result.bbox["AP"] == pytest.approx(100 * 51 / 101 / 2)
+    assert result.bbox["AR1"] == 0
+    assert result.bbox["AR100"] == pytest.approx(50)
+    assert result.segm is None
+
+
+def test_no_detections_at_all_is_ap_0():
+    measured = evaluator(truth(annotation(1, [10, 10, 40, 40])))
+    measured.add(10, detections([], [], []))
+    result = measured.summarize()
+    assert result.bbox["AP"] == result.segm["AP"] == result.classes[0].segm_ap == 0
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_no_ground_truth_at_all_is_nothing_to_measure():
+    measured = evaluator(truth())
+    measured.add(10, detections([[0, 0, 9, 9]], [0.5], [0]))
+    assert set(measured.summarize().bbox.values()) == {None}
+
+
+def test_only_pictures_that_were_added_count():
+    ground_truth = truth(annotation(1, [0, 0, 20, 20]), annotation(2, [0, 0, 20, 20], image=11), images=2)
+    measured = evaluator(ground_truth)
+    measured.add(10, detections([[0, 0, 20, 20]], [0.9], [0]))
+    result = measured.summarize()
+    assert (result.images, result.classes[0].objects) == (1, 1)
+    assert result.bbox["AP"] == pytest.approx(100)
+
+
+def test_an_object_without_a_mask_is_ignored_for_masks_only():
+    measured = evaluator(truth(annotation(1, [0, 0, 20, 20]), annotation(2, [50, 50, 20, 20], mask=False)))
+    measured.add(10, detections([[0, 0, 20, 20], [50, 50, 70, 70]], [0.8, 0.9], [0, 0]))
+    result = measured.summarize()
+    assert result.bbox["AP"] == result.segm["AP"] == pytest.approx(100)
+
+
+def test_annotation_id_0_and_a_missing_area_do_no_harm():
+    row = annotation(0, [10, 10, 40, 40])
+    del row["area"]
+    measured = evaluator(truth(row))
+    measured.add(10, detections([[10, 10, 50, 50]], [0.9], [0]))
+    assert measured.summarize().bbox["APM"] == pytest.approx(100)
+
+
+def test_unknown_and_repeated_pictures_are_refused():
+    measured = evaluator(truth())
+    with pytest.raises(ValueError, match="99 is not in the ground truth"):
+        measured.add(99, detections([], [], []))
+    measured.add(10, detections([], [], []))
+    with pytest.raises(ValueError, match="10 is not in the ground truth"):
+        measured.add(10, detections([], [], []))
+
+
+def test_metrics_are_flat_and_to_dict_is_json():
+    result = EvalResult({"AP": 50.0}, {"AP": None}, (), 3)
+    assert result.metrics() == {"bbox_AP": 50.0, "segm_AP": None}
+    assert json.loads(json.dumps(result.to_dict()))["segm"] == {"AP": None}
+
+
+def generated(ground_truth, category_ids, seed=0):
+    """Detections near the truth (jittered, relabelled, doubled, dropped) plus noise, some pictures empty."""
+    rng = np.random.default_rng(seed)
+    column = {category_id: index for index, category_id in enumerate(category_ids)}
+    for number, image in enumerate(ground_truth["images"]):
+        size = np.array([image["width"], image["height"]] * 2, dtype=np.float64)
+        boxes, labels = [], []
+        for row in ground_truth["annotations"] if number % 7 else []:
+            if row["image_id"] != image["id"]:
+                continue
+            x, y, w, h = row["bbox"]
+            for _ in range(rng.integers(0, 4)):
+                jitter = rng.normal(0, 0.08, 4) * [w, h, w, h]
+                boxes.append(np.array([x, y, x + w, y + h]) + jitter)
+                wrong = rng.random() < 0.1
+                labels.append(rng.integers(len(column)) if wrong else column[row["category_id"]])
+        for _ in range(rng.integers(0, 10) if number % 7 else 0):
+            corners = rng.random(4) * size
+            boxes.append(
+                np.r_[np.minimum(corners[:2], corners[2:]), np.maximum(corners[:2], corners[2:]) + 1]
+            )
+            labels.append(rng.integers(len(column)))
+        num = len(boxes)
+        order = np.argsort(-(scores := np.round(rng.random(num), 2)), kind="stable")  # ties on purpose
+        as_tensor = torch.as_tensor
+        yield (
+            image["id"],
+            Detections(
+                as_tensor(np.array(boxes).reshape(-1, 4)[order], dtype=torch.float32).clamp(min=0),
+                as_tensor(scores[order], dtype=torch.float32),
+                as_tensor(np.array(labels, dtype=np.int64)[order]),
+                (image["height"], image["width"]),
+                masks=as_tensor(rng.random((num, 28, 28)) ** 0.3, dtype=torch.float32),
+                mask_scores=as_tensor(scores[order] * rng.random(num), dtype=torch.float32),
+            ),
+        )
+
+
+@pytest.mark.parametrize("name", ["coco", "pennfudan"])
+def test_arrays_equal_pycocotools_on_real_data(name, capfd):
+    path = DATA / name / "val.json"
+    if not path.exists():
+        pytest.skip(f"real data not found: {path} (set DPRD_DATA_DIR)")
+    ground_truth = json.loads(path.read_text())
+    before = copy.deepcopy(ground_truth)
+    categories = [(row["id"], row["name"]) for row in ground_truth["categories"]]
+    ids, names = zip(*reversed(categories), strict=True)  # class order need not be the id order
+    measured = CocoEvaluator(ground_truth, ids, names, with_masks=True)
+    for image_id, found in generated(ground_truth, ids):
+        measured.add(image_id, found)
+    result = measured.summarize()
+    assert capfd.readouterr() == ("", "")
+
+    assert ground_truth == before
+    if name == "coco":
+        assert any(row["iscrowd"] for row in ground_truth["annotations"])
+        assert any(row.objects == 0 for row in result.classes)
+    truth_api = COCO()
+    truth_api.dataset = before
+    truth_api.createIndex()
+    for kind in ("bbox", "segm"):
+        plain = COCOeval(truth_api, truth_api.loadRes(copy.deepcopy(measured.results[kind])), kind)
+        plain.evaluate()
+        plain.accumulate()
+        plain.summarize()
+        for backend in ("faster", "pycocotools"):
+            arrays = measured.arrays(kind, backend)
+            # pycocotools adds the float spacing of 1 (2e-16) to the denominator of each precision
+            exact = 0 if backend == "pycocotools" else 1e-15
+            np.testing.assert_allclose(arrays.precision, plain.eval["precision"], rtol=0, atol=exact)
+            np.testing.assert_array_equal(arrays.recall, plain.eval["recall"])
+            np.testing.assert_allclose(arrays.stats, plain.stats, rtol=0, atol=exact)
+        printed = getattr(result, kind)
+        expected = [None if value == -1 else pytest.approx(100 * value) for value in plain.stats]
+        assert [printed[metric] for metric in METRICS] == expected
+        assert 1 < printed["AP"] < 95
+        per_class = [getattr(row, f"{kind}_ap") for row in result.classes]
+        assert np.mean([ap for ap in per_class if ap is not None]) == pytest.approx(printed["AP"])

@@ -1,0 +1,237 @@
+import pytest
+import torch
+from dprd_cli.config import ModelConfig
+from dprd_cli.model.build import build_detector
+from dprd_cli.model.cost import count_macs, count_parameters
+from dprd_cli.presets import PRESETS, resolve
+from dprd_cli.structures import Target
+
+SMALL = [name for name in PRESETS if name.endswith("-small")]
+SIZES = [(128, 128), (96, 120)]
+
+
+def small_config(preset: str, *overrides: str) -> ModelConfig:
+    quick = ("model.sampling.rois_per_image=16", "model.rpn.post_nms_train=50", "model.rpn.post_nms_test=30")
+    return resolve(preset=preset, overrides=[*quick, *overrides]).model
+
+
+def make_batch(*, empty: bool = False, masks: bool = True) -> tuple[list[torch.Tensor], list[Target]]:
+    generator = torch.Generator().manual_seed(0)
+    images = [torch.randint(0, 255, (3, *size), dtype=torch.uint8, generator=generator) for size in SIZES]
+    full = torch.zeros((3, *SIZES[0]), dtype=torch.bool)
+    full[0, 10:60, 20:70] = True
+    full[1, 50:100, 60:110] = True
+    full[2, 80:128, 10:40] = True
+    boxes = torch.tensor([[20.0, 10, 70, 60], [60, 50, 110, 100], [10, 80, 40, 128]])
+    first = Target(boxes, torch.tensor([0, 3, 5]), SIZES[0], full if masks else None)
+    return images, [nothing(SIZES[0]) if empty else first, nothing(SIZES[1])]
+
+
+def nothing(size: tuple[int, int]) -> Target:
+    return Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), size)
+
+
+def detections_of(detector, images, **options):
+    detector.eval()
+    return detector.detect(images, **options).detections
+
+
+# Table 2 of the paper, in millions: D1 44, D2 46, D3 44, D4 46; Mask R-CNN is about 44
+@pytest.mark.parametrize(
+    ("preset", "mode", "fusion", "millions"),
+    [
+        ("dprd", "fixed", "concat", 44),
+        ("dprd", "fixed", "rda", 46),
+        ("dprd", "deformable", "concat", 44),
+        ("dprd", "deformable", "rda", 46),
+        ("mask-rcnn", "none", "rda", 44),
+    ],
+)
+def test_parameters_of_table_2(preset: str, mode: str, fusion: str, millions: int):
+    overrides = [f"model.parts.mode={mode}", f"model.fusion.name={fusion}"]
+    config = resolve(preset=preset, overrides=overrides).model
+    with torch.device("meta"):
+        counts = count_parameters(build_detector(config, num_classes=80))
+    without = counts["total"] - counts["modules"]["mask_iou_head"]
+    assert round(without / 1e6) == millions
+    assert counts["total"] == sum(counts["modules"].values())
+
+
+def test_macs_of_mask_rcnn_are_about_250_billion():
+    detector = build_detector(resolve(preset="mask-rcnn").model, num_classes=80)
+    macs = count_macs(detector, (800, 1216))
+    assert 240e9 < macs["total"] < 260e9
+    assert macs["total"] == sum(macs["modules"].values())
+    assert next(detector.parameters()).device.type == "cpu"  # the model itself is not touched
+
+
+@pytest.mark.parametrize("preset", [name for name in PRESETS if not name.endswith("-small")])
+@pytest.mark.parametrize("backbone", ["r18", "r34", "r50", "r101", "x101", "mobilenet_v2"])
+@pytest.mark.parametrize("norm", ["frozen_bn", "bn", "gn"])
+def test_every_preset_builds_on_every_backbone(preset: str, backbone: str, norm: str):
+    overrides = [f"model.backbone.name={backbone}", f"model.backbone.norm={norm}"]
+    with torch.device("meta"):
+        detector = build_detector(resolve(preset=preset, overrides=overrides).model, num_classes=5)
+    assert (detector.part_layer is not None) is ("dprd" in preset)
+
+
+@pytest.mark.parametrize("preset", SMALL)
+def test_loss_keys_are_the_same_whatever_the_batch(preset: str):
+    torch.manual_seed(0)
+    detector = build_detector(small_config(preset), num_classes=6)
+    keys = None
+    for batch in (make_batch(), make_batch(empty=True), make_batch(masks=False)):
+        losses = detector(*batch).losses
+        keys = keys or set(losses)
+        assert set(losses) == keys
+        total = sum(losses.values())
+        assert total.isfinite()
+        detector.zero_grad()
+        total.backward()
+    num_stages = 3 if preset.startswith("cascade") else 1
+    assert sum(key.startswith("loss_cls") for key in keys) == num_stages
+
+
+def test_cascade_dprd_has_exactly_the_losses_of_eq_3():
+    detector = build_detector(small_config("cascade-dprd-small"), num_classes=6)
+    kinds = {"cls", "reg", "mask", "miou"}
+    expected = {f"loss_{kind}_stage{n}" for kind in kinds for n in (1, 2, 3)}
+    expected |= {f"loss_part_{kind}_stage{n}" for kind in ("cls", "mask", "miou") for n in (1, 3)}
+    assert set(detector(*make_batch()).losses) == expected | {"loss_rpn_cls", "loss_rpn_reg"}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("model.fusion.name=concat",),
+        ("model.parts.count=2",),
+        ("model.parts.count=8",),
+        ("model.parts.count=16",),
+        ("model.parts.refeed=carry",),
+        ("model.parts.level=whole",),
+        ("model.parts.feature_grad_scale=1.0",),
+        ("model.heads.sampling_ratio=0",),
+        ("model.cascade.average_masks=false",),
+    ],
+)
+def test_one_step_changes_every_trainable_parameter(overrides: tuple[str, ...]):
+    torch.manual_seed(0)
+    detector = build_detector(small_config("cascade-dprd-small", *overrides), num_classes=6)
+    before = {name: p.detach().clone() for name, p in detector.named_parameters() if p.requires_grad}
+    optimizer = torch.optim.AdamW(detector.parameters(), lr=1e-3)
+    sum(detector(*make_batch()).losses.values()).backward()
+    assert all(p.grad.isfinite().all() for p in detector.parameters() if p.requires_grad)
+    optimizer.step()
+    same = [name for name, p in detector.named_parameters() if name in before and torch.equal(p, before[name])]
+    assert same == []
+    detector.eval()
+    found = detector(make_batch()[0])
+    assert [d.image_size for d in found] == SIZES
+
+
+@pytest.mark.parametrize("preset", ["dprd-small", "cascade-dprd-small"])
+@pytest.mark.parametrize("how", ["zero offsets", "sigma 1"])
+def test_limit_is_the_fixed_part_form_exactly(preset: str, how: str):
+    def outputs(*overrides: str, move: bool):
+        torch.manual_seed(0)
+        detector = build_detector(
+            small_config(preset, "model.test.score_thresh=0.01", *overrides), num_classes=6
+        )
+        if move:
+            torch.nn.init.normal_(detector.part_layer.bias, std=0.1)
+        torch.manual_seed(1)
+        losses = detector(*make_batch()).losses
+        return losses, detections_of(detector, make_batch()[0])
+
+    # DPR-Net draws no random numbers, so that both networks start from the same weights
+    fixed = outputs("model.parts.mode=fixed", move=False)
+    limit = outputs("model.parts.sigma=1.0", move=True) if how == "sigma 1" else outputs(move=False)
+    assert fixed[0].keys() == limit[0].keys()
+    assert all(torch.equal(fixed[0][key], limit[0][key]) for key in fixed[0])
+    for a, b in zip(fixed[1], limit[1], strict=True):
+        assert len(a) > 0
+        for name in ("boxes", "scores", "labels", "masks", "mask_scores", "part_boxes"):
+            assert torch.equal(getattr(a, name), getattr(b, name)), name
+
+
+def test_moved_parts_change_the_result():
+    torch.manual_seed(0)
+    detector = build_detector(small_config("cascade-dprd-small", "model.test.score_thresh=0.01"), num_classes=6)
+    torch.nn.init.normal_(detector.part_layer.bias, std=0.1)
+    images = make_batch()[0]
+    learned = detections_of(detector, images)[0]
+    reference = detections_of(detector, images, part_offsets="reference")[0]
+    assert not torch.equal(learned.scores, reference.scores)
+
+
+def test_detections_have_every_field_in_its_frame():
+    torch.manual_seed(0)
+    detector = build_detector(small_config("cascade-dprd-small", "model.test.score_thresh=0.01"), num_classes=6)
+    found = detections_of(detector, make_batch()[0])[0]
+    num = len(found)
+    assert 0 < num <= 100
+    assert found.masks.shape == (num, 28, 28)
+    assert found.part_boxes.shape == (num, 4, 4)
+    assert found.stage_boxes.shape == (num, 3, 4)
+    assert found.stage_part_boxes.shape == (num, 3, 4, 4)
+    assert found.boxes.min() >= 0
+    assert found.boxes.max() <= 128
+    assert (found.scores.diff() <= 0).all()
+    assert (found.mask_scores <= found.scores).all()
+
+
+def test_a_picture_without_detections():
+    detector = build_detector(small_config("cascade-dprd-small", "model.test.score_thresh=1.0"), num_classes=6)
+    found = detections_of(detector, make_batch()[0])
+    assert [len(d) for d in found] == [0, 0]
+    assert found[0].masks.shape == (0, 28, 28)
+    assert found[0].part_boxes.shape == (0, 4, 4)
+
+
+def test_without_masks_there_is_no_mask_branch():
+    detector = build_detector(small_config("cascade-dprd-small"), num_classes=6, with_masks=False)
+    assert not any("mask" in key or "miou" in key for key in detector(*make_batch(masks=False)).losses)
+    assert detections_of(detector, make_batch()[0])[0].masks is None
+
+
+def test_one_stage_is_the_cascade_cut_short():
+    torch.manual_seed(0)
+    single = build_detector(
+        small_config(
+            "cascade-dprd-small",
+            "model.cascade.ious=[0.5]",
+            "model.cascade.box_weights=[[10.0, 10.0, 5.0, 5.0]]",
+            "model.cascade.part_stages=[1]",
+            "model.cascade.mask_stages=[1]",
+        ),
+        num_classes=6,
+    )
+    torch.manual_seed(0)
+    cascade = build_detector(small_config("cascade-dprd-small"), num_classes=6)
+    single.load_state_dict(cascade.state_dict(), strict=False)
+    torch.manual_seed(1)
+    expected = cascade(*make_batch()).losses
+    torch.manual_seed(1)
+    for key, value in single(*make_batch()).losses.items():
+        torch.testing.assert_close(value, expected[key], msg=key)
+
+
+def test_padding_does_not_change_a_detection():
+    torch.manual_seed(0)
+    detector = build_detector(small_config("mask-rcnn-small", "model.test.score_thresh=0.01"), num_classes=6)
+    image = make_batch()[0][0]
+    alone = detections_of(detector, [image])[0]
+    beside = detections_of(detector, [image, torch.zeros(3, 128, 128, dtype=torch.uint8)])[0]
+    torch.testing.assert_close(alone.boxes, beside.boxes, rtol=1e-4, atol=1e-2)
+
+
+def test_frozen_stages_and_frozen_norm():
+    config = small_config("dprd-small", "model.backbone.norm=frozen_bn", "model.backbone.frozen_stages=2")
+    detector = build_detector(config, num_classes=6)
+    frozen = {name for name, p in detector.named_parameters() if not p.requires_grad}
+    assert frozen == {
+        name for name, _ in detector.named_parameters() if name.startswith(("backbone.body.conv1", "backbone.body.layer1"))
+    }
+    names = dict(detector.named_parameters())
+    assert "backbone.body.bn1.weight" not in names

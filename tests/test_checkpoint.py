@@ -1,0 +1,333 @@
+import errno
+import io
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dprd_cli import checkpoint
+from dprd_cli.checkpoint import (
+    export_safetensors,
+    find_checkpoint,
+    load_model,
+    load_state,
+    newest_run,
+    read_checkpoint,
+    save_checkpoint,
+    write_atomically,
+)
+from dprd_cli.errors import ResourceError, UserError
+from dprd_cli.model.build import build_detector
+from dprd_cli.presets import resolve
+
+TINY = Path(__file__).parent / "tiny.toml"
+
+
+class Attack:
+    """Unpickles by creating a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+@pytest.fixture(scope="module")
+def payload():
+    config = resolve(config_file=TINY)
+    torch.manual_seed(0)
+    detector = build_detector(config.model, num_classes=2, with_masks=True)
+    return {
+        "config": config.model_dump(mode="json"),
+        "class_names": ["cat", "dog"],
+        "category_ids": [17, 18],
+        "with_masks": True,
+        "model": detector.state_dict(),
+        "step": 7,
+    }
+
+
+def small(**changes):
+    base = {
+        "config": {},
+        "class_names": ["a"],
+        "category_ids": [1],
+        "with_masks": False,
+        "model": {"w": torch.ones(2)},
+        "step": 1,
+    }
+    return base | changes
+
+
+def message(path):
+    with pytest.raises(UserError) as caught:
+        read_checkpoint(path)
+    assert caught.value.exit_code == 1
+    return str(caught.value)
+
+
+def test_save_and_read_give_the_same_content_and_leave_no_other_file(tmp_path):
+    save_checkpoint(tmp_path / "last.pt", small())
+    content = read_checkpoint(tmp_path / "last.pt")
+    assert content["format"] == "dprd-checkpoint"
+    assert content["version"] == 1
+    assert content["step"] == 1
+    assert torch.equal(content["model"]["w"], torch.ones(2))
+    assert [path.name for path in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_save_keeps_the_previous_one_where_asked(tmp_path):
+    last, previous = tmp_path / "last.pt", tmp_path / "previous.pt"
+    for step in (1, 2, 3):
+        save_checkpoint(last, small(step=step), previous=previous)
+    assert read_checkpoint(last)["step"] == 3
+    assert read_checkpoint(previous)["step"] == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_leaves_the_old_file_and_no_temporary_one(tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, small(step=1))
+    (tmp_path / ".last.pt.tmp").symlink_to("/dev/full")  # every write to it fails with ENOSPC
+    with pytest.raises(ResourceError) as caught:
+        save_checkpoint(path, small(step=2), previous=tmp_path / "previous.pt")
+    assert str(caught.value) == f"{path}: cannot save (No space left on device); the old file is untouched"
+    assert caught.value.exit_code == 5
+    assert read_checkpoint(path)["step"] == 1
+    assert [item.name for item in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_short_write_inside_torch_is_a_full_disk_too(tmp_path):
+    def write(file):
+        file.write(b"part of it")
+        raise RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 704 vs 598")
+
+    with pytest.raises(ResourceError, match=r"x\.pt: cannot save \(the disk may be full\)"):
+        write_atomically(tmp_path / "x.pt", write)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_saving_into_a_missing_folder_is_a_clear_error(tmp_path):
+    path = tmp_path / "gone" / "last.pt"
+    with pytest.raises(ResourceError) as caught:
+        save_checkpoint(path, small())
+    assert (
+        str(caught.value) == f"{path}: cannot save ({os.strerror(errno.ENOENT)}); the old file is untouched"
+    )
+
+
+def test_an_interrupt_while_saving_leaves_the_old_file(tmp_path):
+    path = tmp_path / "last.pt"
+    path.write_bytes(b"old")
+
+    def write(file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(path, write)
+    assert path.read_bytes() == b"old"
+    assert [item.name for item in tmp_path.iterdir()] == ["last.pt"]
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_pickled_code_is_refused_and_never_run(tmp_path, zipped, protocol):
+    trap, path = tmp_path / "trap", tmp_path / "evil.pt"
+    content = small(config=Attack(trap))
+    torch.save(content, path, pickle_protocol=protocol, _use_new_zipfile_serialization=zipped)
+    assert message(path) == f"{path}: contains pickled code; refused"
+    assert not trap.exists()
+
+
+def test_a_plain_pickle_with_code_is_refused(tmp_path):
+    trap, path = tmp_path / "trap", tmp_path / "evil.pt"
+    path.write_bytes(pickle.dumps(Attack(trap), protocol=2))
+    assert message(path) == f"{path}: contains pickled code; refused"
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_truncated_checkpoint_gets_one_line(tmp_path, share):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, small(model={"w": torch.randn(1000)}))
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    assert (
+        message(path) == f"{path}: not a checkpoint, or truncated; pass a .pt or .safetensors file of a run"
+    )
+
+
+def test_a_checkpoint_with_flipped_bytes_in_its_pickle_gets_one_line(tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, small())
+    with zipfile.ZipFile(path) as archive:
+        names = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in names.items():
+            archive.writestr(name, b"\x80\x02garbage" if name.endswith("data.pkl") else data)
+    assert str(path) in message(path)
+
+
+def test_other_files_are_told_apart(tmp_path):
+    text = tmp_path / "notes.txt"
+    text.write_text("no checkpoint at all")
+    assert message(text).startswith(f"{text}: not a checkpoint, or truncated")
+    bare = tmp_path / "resnet.pth"
+    torch.save(nn.Linear(2, 2).state_dict(), bare)
+    hint = "backbone weights go to --backbone-weights"
+    assert message(bare) == (
+        f"{bare}: not a dprd checkpoint but a bare state dict of 2 tensors (first: weight); {hint}"
+    )
+    other = tmp_path / "other.pth"
+    torch.save({"state_dict": {}, "epoch": 3}, other)
+    assert message(other) == (
+        f"{other}: not a dprd checkpoint but a checkpoint of another program "
+        f"(keys: state_dict, epoch); {hint}"
+    )
+    listed = tmp_path / "list.pth"
+    torch.save([1, 2], listed)
+    assert message(listed) == f"{listed}: not a dprd checkpoint but a saved list; {hint}"
+    gone = tmp_path / "gone.pt"
+    assert message(gone) == f"{gone}: cannot read the checkpoint (No such file or directory)"
+    assert message(tmp_path) == f"{tmp_path}: cannot read the checkpoint (Is a directory)"
+
+
+def test_versions_and_missing_keys_are_named(tmp_path):
+    path = tmp_path / "x.pt"
+    torch.save({"format": "dprd-checkpoint", "version": 2}, path)
+    assert message(path) == f"{path}: checkpoint version 2; version 1 expected"
+    torch.save({"format": "dprd-checkpoint", "version": 1, "config": {}, "class_names": []}, path)
+    assert message(path) == f"{path}: the checkpoint is incomplete (no category_ids, with_masks, model, step)"
+
+
+def test_safetensors_hold_the_same_model_and_where_it_came_from(tmp_path, payload):
+    path = tmp_path / "demo.safetensors"
+    export_safetensors(payload, path, {"command": "dprd train", "bbox_AP": 51.0})
+    content = read_checkpoint(path)
+    assert content["provenance"] == {"command": "dprd train", "bbox_AP": 51.0}
+    assert {key: content[key] for key in payload if key != "model"} == {
+        key: payload[key] for key in payload if key != "model"
+    }
+    assert content["model"].keys() == payload["model"].keys()
+    assert all(torch.equal(content["model"][key], tensor) for key, tensor in payload["model"].items())
+
+
+def test_safetensors_in_half_precision_keep_vectors_whole(tmp_path, payload):
+    path = tmp_path / "demo.safetensors"
+    export_safetensors(payload, path, {}, dtype=torch.float16)
+    stored = read_checkpoint(path)["model"]
+    for key, tensor in payload["model"].items():
+        assert stored[key].dtype == (torch.float16 if tensor.ndim > 1 else tensor.dtype)
+    model = load_model(str(path), "cpu")
+    assert all(tensor.dtype == torch.float32 for tensor in model.detector.parameters())
+
+
+def test_broken_and_foreign_safetensors_get_one_line(tmp_path, payload):
+    from safetensors.torch import save_file
+
+    path = tmp_path / "x.safetensors"
+    export_safetensors(payload, path, {})
+    path.write_bytes(path.read_bytes()[:1000])
+    assert message(path) == f"{path}: not a safetensors checkpoint, or truncated"
+    save_file({"w": torch.ones(1)}, path)
+    assert "a bare state dict of 1 tensors (first: w)" in message(path)
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_load_model_builds_what_was_saved(tmp_path, payload, suffix):
+    path = tmp_path / f"model.{suffix}"
+    if suffix == "pt":
+        save_checkpoint(path, payload)
+    else:
+        export_safetensors(payload, path, {})
+    model = load_model(str(path), "cpu")
+    assert model.class_names == ("cat", "dog")
+    assert model.category_ids == (17, 18)
+    assert model.step == 7
+    assert model.with_masks
+    assert model.source == path
+    assert model.config == resolve(config_file=TINY)
+    assert not model.detector.training
+    for key, tensor in model.detector.state_dict().items():
+        assert torch.equal(tensor, payload["model"][key])
+
+
+def test_another_class_count_is_named(tmp_path, payload):
+    path = tmp_path / "x.pt"
+    save_checkpoint(path, {**payload, "class_names": ["a", "b", "c"], "category_ids": [1, 2, 3]})
+    with pytest.raises(UserError) as caught:
+        load_model(str(path), "cpu")
+    text = str(caught.value)
+    assert text.startswith(f"{path}: checkpoint of another model or class count (")
+    assert "expected [4, 16]" in text
+    assert "\n" not in text
+
+
+def test_load_state_names_the_first_differences():
+    layer = nn.Linear(2, 3)
+    with pytest.raises(UserError) as caught:
+        load_state(layer, {"weight": torch.ones(3, 5), "extra": torch.ones(1)}, Path("x.pt"))
+    assert str(caught.value) == (
+        "x.pt: checkpoint of another model or class count (no bias; unexpected extra and 1 more)"
+    )
+    with pytest.raises(UserError, match=r"\(weight is \[3, 5\], expected \[3, 2\]\)"):
+        load_state(layer, {"weight": torch.ones(3, 5), "bias": torch.ones(3)}, Path("x.pt"))
+
+
+def test_a_run_folder_gives_its_best_then_last_then_previous(tmp_path):
+    for name in ("previous", "last", "best"):
+        (tmp_path / f"{name}.pt").write_bytes(b"")
+        assert find_checkpoint(str(tmp_path)) == tmp_path / f"{name}.pt"
+    assert find_checkpoint(str(tmp_path / "previous.pt")) == tmp_path / "previous.pt"
+
+
+def test_without_a_name_the_newest_run_is_taken(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("old", "new", "empty")):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        if name != "empty":
+            (folder / "last.pt").write_bytes(b"")
+            os.utime(folder / "last.pt", (number, number))
+    assert newest_run() == Path("runs/new")
+    assert find_checkpoint("") == Path("runs/new/last.pt")
+
+
+def test_what_to_do_without_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        find_checkpoint("")
+    assert str(caught.value) == "no checkpoint in runs/; train one with `dprd train`, or pass --weights"
+    with pytest.raises(UserError, match=r"^no such checkpoint: gone; pass a file, a run folder, or 'demo'$"):
+        find_checkpoint("gone")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"^no checkpoint in empty/; train one"):
+        find_checkpoint("empty")
+
+
+def test_the_demo_is_found_in_the_package_or_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "__file__", str(tmp_path / "dprd_cli" / "checkpoint.py"))
+    with pytest.raises(UserError, match="the demo checkpoint is not installed"):
+        find_checkpoint("demo")
+    for folder in (tmp_path / "assets", tmp_path / "dprd_cli" / "assets"):
+        folder.mkdir(parents=True)
+        (folder / "demo.safetensors").write_bytes(b"")
+        assert find_checkpoint("demo") == folder / "demo.safetensors"
+
+
+def test_checkpoints_are_read_to_the_cpu_without_running_the_optimizer_code(tmp_path):
+    layer = nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    layer(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    buffer = io.BytesIO()
+    torch.save(optimizer.state_dict(), buffer)
+    save_checkpoint(tmp_path / "x.pt", small(optimizer=optimizer.state_dict()))
+    assert read_checkpoint(tmp_path / "x.pt")["optimizer"]["state"].keys() == {0, 1}
