@@ -34,7 +34,8 @@ class BackboneConfig(Section):
     """Feature extractor.
 
     Attributes:
-        name: `r50`, `r101`, `x101` (ResNeXt-101-32x8d), or the small `r18`, `r34`, `mobilenet_v2`.
+        name: `r50`, `r101`, `x101` (ResNeXt-101-32x8d), or the small `r10`, `r18`, `r34`,
+            `mobilenet_v2` (`r10`, one block a stage, has no ImageNet weights).
         norm: `frozen_bn` for pretrained weights, `bn` (trainable) or `gn` for training from scratch;
             `auto` takes `frozen_bn` with weights and `bn` without.
         frozen_stages: How many of stem, res2, res3, ... keep their weights; `auto` takes 2 with weights
@@ -43,7 +44,7 @@ class BackboneConfig(Section):
             `auto`: `none` on the built-in data, `imagenet` elsewhere.
     """
 
-    name: Literal["r18", "r34", "r50", "r101", "x101", "mobilenet_v2"] = "r50"
+    name: Literal["r10", "r18", "r34", "r50", "r101", "x101", "mobilenet_v2"] = "r50"
     norm: Literal["auto", "frozen_bn", "bn", "gn"] = "auto"
     frozen_stages: Literal["auto", 0, 1, 2, 3, 4, 5] = "auto"
     weights: str = "auto"
@@ -421,7 +422,10 @@ def validate(tree: Mapping[str, Any], source: str = "config") -> Config:
             raise UsageError(f"{source}: no config key '{key}'{did_you_mean(key, known_keys())}") from error
         hint = ""
         if first["type"] == "literal_error" and isinstance(first["input"], str):
-            hint = did_you_mean(first["input"], [w.strip("' ") for w in first["ctx"]["expected"].replace(" or ", ",").split(",")])
+            hint = did_you_mean(
+                first["input"],
+                [w.strip("' ") for w in first["ctx"]["expected"].replace(" or ", ",").split(",")],
+            )
         raise UsageError(f"{source}: {key} = {first['input']!r}: {first['msg']}{hint}") from error
 
 

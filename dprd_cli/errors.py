@@ -52,7 +52,7 @@ class ResourceError(UserError):
     exit_code = EXIT_RESOURCES
 
 
-class InterruptedRun(UserError):
+class InterruptedRun(UserError):  # noqa: N818 (an outcome, not an error)
     """A signal asked the run to stop, and everything was saved first.
 
     Args:

@@ -26,19 +26,20 @@ _NO_PARTS: dict[str, Any] = {
 }
 # Narrow enough that two CPU cores train it from scratch in minutes; every module is the paper's.
 _SMALL: dict[str, Any] = {
-    "backbone": {"name": "r18"},
+    "backbone": {"name": "r10"},
     "neck": {"channels": 64},
     "rpn": {
-        "anchor_sizes": [12.0, 24.0, 48.0, 96.0, 192.0],
+        "anchor_sizes": [16.0, 32.0, 64.0, 128.0, 256.0],
         "anchors_per_image": 128,
         "pre_nms_train": 400,
         "pre_nms_test": 400,
         "post_nms_train": 200,
         "post_nms_test": 200,
     },
-    "fusion": {"norm": "gn"},
     "heads": {
         "box_dim": 256,
+        "mask_pool": 8,
+        "sampling_ratio": 1,
         "mask_channels": 32,
         "mask_convs": 2,
         "mask_iou_channels": 32,
@@ -94,7 +95,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "3x": {"train": {"steps": 270_000, "milestones": [7 / 9, 25 / 27]}},
     # The built-in data, from scratch, on a CPU.
     "small": {
-        "data": {"train_min_sizes": [128], "test_min_size": 128, "max_size": 256},
+        "data": {"train_min_sizes": [192], "test_min_size": 192, "max_size": 384},
         "train": {
             "steps": 900,
             "batch_size": 8,

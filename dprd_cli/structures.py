@@ -9,7 +9,9 @@ from torch import Tensor
 
 
 def _check(name: str, value: Tensor, shape: tuple[int | None, ...]) -> None:
-    fits = value.ndim == len(shape) and all(w is None or w == g for w, g in zip(shape, value.shape, strict=True))
+    fits = value.ndim == len(shape) and all(
+        w is None or w == g for w, g in zip(shape, value.shape, strict=True)
+    )
     if not fits:
         expected = "(" + ", ".join("_" if n is None else str(n) for n in shape) + ")"
         raise ValueError(f"{name}: expected shape {expected}, but got {tuple(value.shape)}")
@@ -133,6 +135,15 @@ class Detections:
         return replace(self, image_size=image_size, **scaled)  # type: ignore[arg-type]
 
     def _map(self, function) -> Detections:  # noqa: ANN001
-        names = ("boxes", "scores", "labels", "masks", "mask_scores", "part_boxes", "stage_boxes", "stage_part_boxes")
+        names = (
+            "boxes",
+            "scores",
+            "labels",
+            "masks",
+            "mask_scores",
+            "part_boxes",
+            "stage_boxes",
+            "stage_part_boxes",
+        )
         changed = {name: function(value) for name in names if (value := getattr(self, name)) is not None}
         return replace(self, **changed)

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from dprd_cli.boxes import apply_deltas, box_area, clip_boxes, encode_deltas, paired_iou
 
 

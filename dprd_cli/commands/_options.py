@@ -55,7 +55,7 @@ OnBadImage = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
 
-BACKBONES = ("r18", "r34", "r50", "r101", "x101", "mobilenet_v2")
+BACKBONES = ("r10", "r18", "r34", "r50", "r101", "x101", "mobilenet_v2")
 PART_OFFSETS = ("learned", "mean", "reference")
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
 
 import torchvision.models as tvm
 from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock, ResNet
 
 from dprd_cli.model.layers import NORMS
 
-#: Name -> (torchvision constructor, channels of C2..C5).
+#: Name -> (torchvision constructor, channels of C2..C5); r10 has one block a stage.
 _RESNETS = {
+    "r10": (partial(ResNet, BasicBlock, [1, 1, 1, 1]), (64, 128, 256, 512)),
     "r18": (tvm.resnet18, (64, 128, 256, 512)),
     "r34": (tvm.resnet34, (64, 128, 256, 512)),
     "r50": (tvm.resnet50, (256, 512, 1024, 2048)),
@@ -78,7 +81,7 @@ def build_backbone(name: str, norm: str, frozen_stages: int) -> Backbone:
     """Build a backbone with random weights.
 
     Args:
-        name: A key of `IMAGENET_WEIGHTS`.
+        name: `r10`, or a key of `IMAGENET_WEIGHTS`.
         norm: `frozen_bn`, `bn` or `gn`.
         frozen_stages: Stages (the stem is the first) that are not trained.
     """
@@ -89,7 +92,7 @@ def build_backbone(name: str, norm: str, frozen_stages: int) -> Backbone:
         stages = [list(features[low:high]) for low, high in pairwise(_MOBILENET_CUTS)]
         return Backbone(name, body, stages, _MOBILENET_CHANNELS, frozen_stages)
     constructor, channels = _RESNETS[name]
-    body = constructor(weights=None, norm_layer=norm_layer)
+    body = constructor(norm_layer=norm_layer)
     del body.fc, body.avgpool
     stem: list[nn.Module] = [body.conv1, body.bn1, body.relu, body.maxpool]
     stages = [stem, [body.layer1], [body.layer2], [body.layer3], [body.layer4]]

@@ -102,7 +102,12 @@ def _build_stage(config: ModelConfig, index: int, num_classes: int, *, with_mask
         mask_head = MaskHead(channels, heads.mask_channels, heads.mask_convs, num_classes, heads.norm)
         if heads.mask_iou:
             mask_iou_head = MaskIoUHead(
-                channels, heads.mask_pool, heads.mask_iou_channels, heads.mask_iou_dim, num_classes, heads.norm
+                channels,
+                heads.mask_pool,
+                heads.mask_iou_channels,
+                heads.mask_iou_dim,
+                num_classes,
+                heads.norm,
             )
     return Stage(
         fusion=_build_fusion(config, uses_parts=uses_parts),

@@ -82,7 +82,9 @@ def count_macs(
     }
 
 
-def _count_heads(heads: RoIHeads, channels: int, proposals: int, detections: int, macs: dict[str, int]) -> None:
+def _count_heads(
+    heads: RoIHeads, channels: int, proposals: int, detections: int, macs: dict[str, int]
+) -> None:
     num_parts = 0 if heads.parts is None else heads.parts.count
     samples = heads.sampling_ratio or 2
 

@@ -23,9 +23,7 @@ def match_boxes(boxes: Tensor, gt_boxes: Tensor) -> tuple[Tensor, Tensor]:
     return iou, index
 
 
-def label_anchors(
-    anchors: Tensor, gt_boxes: Tensor, fg_iou: float, bg_iou: float
-) -> tuple[Tensor, Tensor]:
+def label_anchors(anchors: Tensor, gt_boxes: Tensor, fg_iou: float, bg_iou: float) -> tuple[Tensor, Tensor]:
     """Label anchors as object (1), background (0) or ignored (-1).
 
     An anchor is an object at IoU >= `fg_iou`, or where it is the best anchor (ties included) of some object;

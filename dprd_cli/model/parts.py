@@ -161,7 +161,11 @@ class DeformableParts(nn.Module):
     ) -> None:
         super().__init__()
         self.count, self.num_anchors = count, num_anchors
-        self.sigma, self.feature_grad_scale, self.straight_through = sigma, feature_grad_scale, straight_through
+        self.sigma, self.feature_grad_scale, self.straight_through = (
+            sigma,
+            feature_grad_scale,
+            straight_through,
+        )
         self.layer = nn.Conv2d(in_channels, num_anchors * count * 4, kernel_size=1)
         nn.init.zeros_(self.layer.weight)
         nn.init.zeros_(self.layer.bias)  # type: ignore[arg-type]
@@ -190,9 +194,9 @@ class DeformableParts(nn.Module):
         if mode == "learned":
             offsets = self.offsets(sources, rows)
         else:
-            offsets = (self.mean_offsets if mode == "mean" else torch.zeros_like(self.mean_offsets)).expand_as(
-                reference
-            )
+            offsets = (
+                self.mean_offsets if mode == "mean" else torch.zeros_like(self.mean_offsets)
+            ).expand_as(reference)
         return deform(reference, offsets, limits, self.sigma, straight_through=self.straight_through)
 
     @torch.no_grad()

@@ -63,7 +63,9 @@ def assign_levels(boxes: Tensor, num_levels: int) -> Tensor:
     return (level.clamp(2, num_levels + 1) - 2).long()
 
 
-def _axis_taps(start: Tensor, extent: Tensor, limit: Tensor, bins: int, samples: int) -> tuple[Tensor, Tensor]:
+def _axis_taps(
+    start: Tensor, extent: Tensor, limit: Tensor, bins: int, samples: int
+) -> tuple[Tensor, Tensor]:
     """Return cells and weights along one axis: every sample is a blend of two neighbouring cells.
 
     Args:

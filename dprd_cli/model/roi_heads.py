@@ -195,7 +195,9 @@ class RoIHeads(nn.Module):
             labels = torch.full_like(keep, self.num_classes)
             if len(target):
                 labels[: len(positive)] = target.labels[gt[positive]]
-            drawn.append(RoIs(boxes[keep], torch.full_like(keep, index), sources[keep], labels, gt[keep] + first))
+            drawn.append(
+                RoIs(boxes[keep], torch.full_like(keep, index), sources[keep], labels, gt[keep] + first)
+            )
             first += len(target)
         return RoIs(*(torch.cat(values) for values in zip(*drawn, strict=True)))
 
@@ -211,7 +213,9 @@ class RoIHeads(nn.Module):
             mine = torch.nonzero(rois.image_index == index)[:, 0]
             iou, gt = match_boxes(rois.boxes[mine], target.boxes)
             background = torch.full_like(gt, self.num_classes)
-            labels[mine] = torch.where(iou >= thresh, target.labels[gt], background) if len(target) else background
+            labels[mine] = (
+                torch.where(iou >= thresh, target.labels[gt], background) if len(target) else background
+            )
             gt_index[mine] = gt + first
             first += len(target)
         return rois._replace(labels=labels, gt_index=gt_index)
@@ -290,8 +294,8 @@ class RoIHeads(nn.Module):
             size,
             self.sampling_ratio,
         )
-        grouped = pooled.unflatten(0, (count + 1, len(boxes)))
-        return grouped[0], grouped[1:].transpose(0, 1)
+        whole, parts = pooled.split((len(boxes), count * len(boxes)))
+        return whole, parts.unflatten(0, (count, len(boxes))).transpose(0, 1)
 
     def _box_branch(self, stage: Stage, rois: RoIs, parts: Parts | None, scene: Scene):  # noqa: ANN202
         whole, part_features = self.pool(rois, None if parts is None else parts.boxes, scene, self.box_pool)
@@ -303,7 +307,9 @@ class RoIHeads(nn.Module):
     @torch.no_grad()
     def refine(self, rois: RoIs, deltas: Tensor, stage: Stage, scene: Scene, locate: Locate) -> RoIs:
         """Move RoIs by a stage's (class-agnostic) deltas, clip, and feed them to DPR-Net again."""
-        boxes = clip_boxes(apply_deltas(deltas, rois.boxes, stage.box_weights), scene.limits[rois.image_index])
+        boxes = clip_boxes(
+            apply_deltas(deltas, rois.boxes, stage.box_weights), scene.limits[rois.image_index]
+        )
         alive = ((boxes[:, 2:] > boxes[:, :2]).all(dim=1) & boxes.isfinite().all(dim=1))[:, None]
         boxes = torch.where(alive, boxes, rois.boxes)  # an emptied box stays where it was
         sources = rois.sources if self.refeed == "carry" else locate(boxes, rois.image_index, scene.hidden)
@@ -353,9 +359,7 @@ class RoIHeads(nn.Module):
             if number < len(self.stages):
                 rois = self.refine(rois, prediction.deltas, stage, scene, locate)
         assert probs is not None
-        final = apply_deltas(
-            prediction.deltas.unflatten(1, (-1, 4)), rois.boxes[:, None], stage.box_weights
-        )
+        final = apply_deltas(prediction.deltas.unflatten(1, (-1, 4)), rois.boxes[:, None], stage.box_weights)
         final = clip_boxes(final, limits[rois.image_index][:, None])  # [R, 1 or K, 4]
         trails = (torch.stack(trail, 1), torch.stack(part_trail, 1) if part_trail else None)
         kept, picked = self._select(final, probs / len(self.stages), rois, len(image_sizes))
@@ -410,7 +414,9 @@ class RoIHeads(nn.Module):
             "stage_boxes": trails[0][picked.rows],
             "stage_part_boxes": None if trails[1] is None else trails[1][picked.rows],
         }
-        pieces = {k: [None] * len(image_sizes) if v is None else v.split(picked.counts) for k, v in values.items()}
+        pieces = {
+            k: [None] * len(image_sizes) if v is None else v.split(picked.counts) for k, v in values.items()
+        }
         return [
             Detections(image_size=size, **{name: piece[i] for name, piece in pieces.items()})  # type: ignore[arg-type]
             for i, size in enumerate(image_sizes)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dprd_cli.checkpoint import read_tensors
-from dprd_cli.errors import UserError
+from dprd_cli.errors import UsageError, UserError
 from dprd_cli.model.backbone import IMAGENET_WEIGHTS
 from dprd_cli.model.detector import Detector
 
@@ -65,6 +65,8 @@ def _strip(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Ten
 
 
 def _download(name: str) -> dict[str, Any]:
+    if name not in IMAGENET_WEIGHTS:
+        raise UsageError(f"there are no ImageNet weights for {name}; pass --backbone-weights FILE or none")
     weights = IMAGENET_WEIGHTS[name]
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     file = folder / Path(urlparse(weights.url).path).name

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from dprd_cli.config import ModelConfig
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.cost import count_macs, count_parameters
@@ -123,7 +124,9 @@ def test_one_step_changes_every_trainable_parameter(overrides: tuple[str, ...]):
     sum(detector(*make_batch()).losses.values()).backward()
     assert all(p.grad.isfinite().all() for p in detector.parameters() if p.requires_grad)
     optimizer.step()
-    same = [name for name, p in detector.named_parameters() if name in before and torch.equal(p, before[name])]
+    same = [
+        name for name, p in detector.named_parameters() if name in before and torch.equal(p, before[name])
+    ]
     assert same == []
     detector.eval()
     found = detector(make_batch()[0])
@@ -157,7 +160,9 @@ def test_limit_is_the_fixed_part_form_exactly(preset: str, how: str):
 
 def test_moved_parts_change_the_result():
     torch.manual_seed(0)
-    detector = build_detector(small_config("cascade-dprd-small", "model.test.score_thresh=0.01"), num_classes=6)
+    detector = build_detector(
+        small_config("cascade-dprd-small", "model.test.score_thresh=0.01"), num_classes=6
+    )
     torch.nn.init.normal_(detector.part_layer.bias, std=0.1)
     images = make_batch()[0]
     learned = detections_of(detector, images)[0]
@@ -167,7 +172,9 @@ def test_moved_parts_change_the_result():
 
 def test_detections_have_every_field_in_its_frame():
     torch.manual_seed(0)
-    detector = build_detector(small_config("cascade-dprd-small", "model.test.score_thresh=0.01"), num_classes=6)
+    detector = build_detector(
+        small_config("cascade-dprd-small", "model.test.score_thresh=0.01"), num_classes=6
+    )
     found = detections_of(detector, make_batch()[0])[0]
     num = len(found)
     assert 0 < num <= 100
@@ -182,7 +189,9 @@ def test_detections_have_every_field_in_its_frame():
 
 
 def test_a_picture_without_detections():
-    detector = build_detector(small_config("cascade-dprd-small", "model.test.score_thresh=1.0"), num_classes=6)
+    detector = build_detector(
+        small_config("cascade-dprd-small", "model.test.score_thresh=1.0"), num_classes=6
+    )
     found = detections_of(detector, make_batch()[0])
     assert [len(d) for d in found] == [0, 0]
     assert found[0].masks.shape == (0, 28, 28)
@@ -231,7 +240,9 @@ def test_frozen_stages_and_frozen_norm():
     detector = build_detector(config, num_classes=6)
     frozen = {name for name, p in detector.named_parameters() if not p.requires_grad}
     assert frozen == {
-        name for name, _ in detector.named_parameters() if name.startswith(("backbone.body.conv1", "backbone.body.layer1"))
+        name
+        for name, _ in detector.named_parameters()
+        if name.startswith(("backbone.body.conv1", "backbone.body.layer1"))
     }
     names = dict(detector.named_parameters())
     assert "backbone.body.bn1.weight" not in names

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from dprd_cli.model.fusion import RAB, ConcatFusion, NoFusion, RDAFusion, WholeTransform
 
 

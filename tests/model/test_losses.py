@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+
 from dprd_cli.model.losses import box_loss, class_loss, crop_masks, mask_iou_goals, mask_iou_loss, mask_loss
 
 

@@ -1,4 +1,5 @@
 import torch
+
 from dprd_cli.model.matching import label_anchors, match_boxes, sample_labels
 
 GT = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 30]])

@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from dprd_cli.model.parts import DeformableParts, FixedParts, decompose, deform, move_parts
 from dprd_cli.model.pooling import FeatureTable, roi_align
 
@@ -56,7 +57,9 @@ def test_fallback_below_sigma_and_where_empty():
     parts = deform(reference, offsets, LIMITS, 0.5)
     assert parts.fallback.tolist() == [[False, True]]
     torch.testing.assert_close(parts.iou, torch.tensor([[0.8 / 1.2, 1.0]]))
-    gone = deform(reference, torch.full_like(offsets, 50.0).index_fill(-1, torch.tensor([2, 3]), 0), LIMITS, 0.0)
+    gone = deform(
+        reference, torch.full_like(offsets, 50.0).index_fill(-1, torch.tensor([2, 3]), 0), LIMITS, 0.0
+    )
     assert gone.fallback.all()  # clipped away entirely: the reference even at sigma 0
     assert torch.equal(gone.boxes, reference)
 

@@ -1,4 +1,5 @@
 import torch
+
 from dprd_cli.boxes import box_area
 from dprd_cli.model.neck import FPN
 from dprd_cli.model.pooling import FeatureTable
