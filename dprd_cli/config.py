@@ -378,9 +378,8 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
 
 def nest(key: str, value: Any) -> dict[str, Any]:
     """Return `{"a": {"b": value}}` for the key `a.b`."""
-    for name in reversed(key.split(".")):
-        value = {name: value}
-    return value
+    first, _, rest = key.partition(".")
+    return {first: nest(rest, value) if rest else value}
 
 
 def merge(base: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

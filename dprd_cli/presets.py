@@ -29,7 +29,6 @@ _SMALL: dict[str, Any] = {
     "backbone": {"name": "r10"},
     "neck": {"channels": 64},
     "rpn": {
-        "anchor_sizes": [16.0, 32.0, 64.0, 128.0, 256.0],
         "anchors_per_image": 128,
         "pre_nms_train": 400,
         "pre_nms_test": 400,
@@ -88,13 +87,14 @@ _PHOTOS: dict[str, Any] = {
     },
 }
 
-#: Schedule name -> overrides of `data` and `train`.
+#: Schedule name -> overrides of `data` and `train`, and of the anchors where the pictures are small.
 SCHEDULES: dict[str, dict[str, Any]] = {
     # Detectron2's 1x and 3x for COCO: 90 k and 270 k steps of 16 pictures, SGD, lr 0.02.
     "1x": {},
     "3x": {"train": {"steps": 270_000, "milestones": [7 / 9, 25 / 27]}},
     # The built-in data, from scratch, on a CPU.
     "small": {
+        "model": {"rpn": {"anchor_sizes": [16.0, 32.0, 64.0, 128.0, 256.0]}},
         "data": {"train_min_sizes": [192], "test_min_size": 192, "max_size": 384},
         "train": {
             "steps": 900,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -134,7 +135,7 @@ class Detections:
         }
         return replace(self, image_size=image_size, **scaled)  # type: ignore[arg-type]
 
-    def _map(self, function) -> Detections:  # noqa: ANN001
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Detections:
         names = (
             "boxes",
             "scores",
@@ -146,4 +147,4 @@ class Detections:
             "stage_part_boxes",
         )
         changed = {name: function(value) for name in names if (value := getattr(self, name)) is not None}
-        return replace(self, **changed)
+        return replace(self, **changed)  # type: ignore[arg-type]

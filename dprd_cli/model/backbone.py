@@ -93,6 +93,7 @@ def build_backbone(name: str, norm: str, frozen_stages: int) -> Backbone:
         return Backbone(name, body, stages, _MOBILENET_CHANNELS, frozen_stages)
     constructor, channels = _RESNETS[name]
     body = constructor(norm_layer=norm_layer)
+    assert isinstance(body, ResNet)
     del body.fc, body.avgpool
     stem: list[nn.Module] = [body.conv1, body.bn1, body.relu, body.maxpool]
     stages = [stem, [body.layer1], [body.layer2], [body.layer3], [body.layer4]]

@@ -13,8 +13,10 @@ from dprd_cli.model.fusion import ConcatFusion, NoFusion, RDAFusion, WholeTransf
 from dprd_cli.model.heads import BoxHead, MaskHead, MaskIoUHead
 from dprd_cli.model.neck import FPN
 from dprd_cli.model.parts import DeformableParts, FixedParts
+from dprd_cli.model.regions import RegionPooler
 from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.model.rpn import RPN, Anchors
+from dprd_cli.model.sampling import RoISampler
 from dprd_cli.model.stage import Stage
 
 
@@ -64,7 +66,7 @@ def _build_rpn(config: ModelConfig) -> RPN:
     )
 
 
-def _build_parts(config: ModelConfig) -> nn.Module | None:
+def _build_parts(config: ModelConfig) -> FixedParts | DeformableParts | None:
     settings = config.parts
     if settings.mode == "none":
         return None
@@ -131,15 +133,16 @@ def _build_roi_heads(config: ModelConfig, num_classes: int, with_masks: bool) ->
     return RoIHeads(
         [_build_stage(config, i, num_classes, with_masks=with_masks) for i in range(num_stages)],
         _build_parts(config),
+        pooler=RegionPooler(FPN.strides[:4], heads.sampling_ratio, config.parts.level),
+        sampler=RoISampler(
+            num_classes=num_classes,
+            rois_per_image=config.sampling.rois_per_image,
+            positive_fraction=config.sampling.positive_fraction,
+            bg_iou_low=config.sampling.bg_iou_low,
+        ),
         num_classes=num_classes,
-        strides=FPN.strides[:4],
         box_pool=heads.box_pool,
         mask_pool=heads.mask_pool,
-        sampling_ratio=heads.sampling_ratio,
-        rois_per_image=config.sampling.rois_per_image,
-        positive_fraction=config.sampling.positive_fraction,
-        bg_iou_low=config.sampling.bg_iou_low,
-        part_level=config.parts.level,
         refeed=config.parts.refeed,
         average_masks=cascade.average_masks,
         feature_grad_scale=cascade.feature_grad_scale,

@@ -25,7 +25,7 @@ def _modules(detector: Detector) -> dict[str, list[nn.Module]]:
         "dpr": [] if heads.parts is None else [heads.parts],
     }
     for name in _MODULES[4:]:
-        found[name] = [module for stage in heads.stages if (module := getattr(stage, name)) is not None]
+        found[name] = [module for stage in heads.cascade if (module := getattr(stage, name)) is not None]
     return found
 
 
@@ -86,7 +86,7 @@ def _count_heads(
     heads: RoIHeads, channels: int, proposals: int, detections: int, macs: dict[str, int]
 ) -> None:
     num_parts = 0 if heads.parts is None else heads.parts.count
-    samples = heads.sampling_ratio or 2
+    samples = heads.pooler.sampling_ratio or 2
 
     def pooled(rois: int, side: int, *, parts: bool) -> tuple[Tensor, Tensor | None]:
         regions = 1 + (num_parts if parts else 0)
@@ -95,13 +95,13 @@ def _count_heads(
         return whole, torch.empty((rois, num_parts, channels, side, side), device="meta") if parts else None
 
     decomposed = 0
-    for stage in heads.stages:
+    for stage in heads.cascade:
         whole, parts = pooled(proposals, heads.box_pool, parts=stage.uses_parts)
         decomposed += proposals if stage.uses_parts else 0
         fused, count = _count(stage.fusion, whole, parts)
         macs["fusion"] += count
         macs["box_head"] += _count(stage.box_head, fused.whole)[1]
-    masked = [stage for stage in heads.stages if stage.mask_head is not None]
+    masked = [stage for stage in heads.cascade if stage.mask_head is not None]
     if masked:  # the final boxes are pooled once for all stages
         whole, parts = pooled(detections, heads.mask_pool, parts=num_parts > 0)
         decomposed += detections if num_parts else 0

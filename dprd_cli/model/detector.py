@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from dprd_cli.model.backbone import Backbone
 from dprd_cli.model.neck import FPN
 from dprd_cli.model.parts import DeformableParts
+from dprd_cli.model.pooling import FeatureTable
+from dprd_cli.model.regions import Scene
 from dprd_cli.model.roi_heads import RoIHeads
-from dprd_cli.model.rpn import RPN
+from dprd_cli.model.rpn import RPN, RPNOutput
 from dprd_cli.structures import Detections, Target
 
 _STRIDE = 32
@@ -100,12 +102,8 @@ class Detector(nn.Module):
         """
         if targets is None:
             return self.detect(images).detections
-        batch, limits, sizes = self._batch(images)
-        features = self.neck(self.backbone(batch))
-        rpn = self.rpn(features, sizes, targets)
-        losses, diagnostics = self.roi_heads.losses(
-            features[: len(self.roi_heads.strides)], rpn, limits, targets, self.rpn.anchors.locate
-        )
+        rpn, scene, _ = self._propose(images, targets)
+        losses, diagnostics = self.roi_heads.losses(rpn.proposals, scene, targets)
         return LossOutput(rpn.losses | losses, diagnostics)
 
     @torch.no_grad()
@@ -116,13 +114,19 @@ class Detector(nn.Module):
             images: RGB in 0..255. N x [3, H, W]
             part_offsets: `learned`, `mean` (one mean offset for all RoIs) or `reference` (parts do not move).
         """
+        rpn, scene, sizes = self._propose(images, None)
+        detections = self.roi_heads.detect(rpn.proposals, scene, sizes, part_offsets)
+        return InferenceOutput(detections, [p.boxes for p in rpn.proposals])
+
+    def _propose(
+        self, images: list[Tensor], targets: list[Target] | None
+    ) -> tuple[RPNOutput, Scene, list[tuple[int, int]]]:
         batch, limits, sizes = self._batch(images)
         features = self.neck(self.backbone(batch))
-        rpn = self.rpn(features, sizes, None)
-        detections = self.roi_heads.detect(
-            features[: len(self.roi_heads.strides)], rpn, limits, sizes, self.rpn.anchors.locate, part_offsets
-        )
-        return InferenceOutput(detections, [p.boxes for p in rpn.proposals])
+        rpn = self.rpn(features, sizes, targets)
+        strides = self.roi_heads.pooler.strides
+        table = FeatureTable.build(features[: len(strides)], strides)
+        return rpn, Scene(table, rpn.hidden, limits, self.rpn.anchors.locate), sizes
 
     def _batch(self, images: list[Tensor]) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
         """Normalise and pad to a common multiple of 32 with zeros (the mean colour), channels-last."""

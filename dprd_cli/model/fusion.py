@@ -48,7 +48,8 @@ class _Max(torch.autograd.Function):
 
 def strongest(a: Tensor, b: Tensor) -> Tensor:
     """Return the elementwise maximum, the "max unit" of Eq. 1. [...], [...] -> [...]."""
-    return _Max.apply(a, b)
+    larger: Tensor = _Max.apply(a, b)
+    return larger
 
 
 class Transform(nn.Sequential):
@@ -84,7 +85,8 @@ class RAB(nn.Module):
 class RDAFusion(nn.Module):
     """Region decomposition and assembly: a tree of RABs over the parts, then the whole.
 
-    For P=4: (left, right) -> l/r, (bottom, upper) -> b/u, (l/r, b/u) -> comb_3, max with F_w(whole) -> comb_4.
+    For P=4: (left, right) -> l/r, (upper, bottom) -> b/u, (l/r, b/u) -> comb_3, and comb_4 is
+    max(comb_3, F_w(whole)).
 
     Args:
         channels: C.
@@ -98,11 +100,7 @@ class RDAFusion(nn.Module):
 
     def __init__(self, channels: int, num_parts: int, bottleneck: int = 4, norm: str = "none") -> None:
         super().__init__()
-        self.stages = nn.ModuleList()
-        width = num_parts // 2
-        while width >= 1:
-            self.stages.append(nn.ModuleList(RAB(channels, bottleneck, norm) for _ in range(width)))
-            width //= 2
+        self.blocks = nn.ModuleList(RAB(channels, bottleneck, norm) for _ in range(num_parts - 1))
         self.whole = Transform(channels, bottleneck, norm)
 
     def forward(self, whole: Tensor, parts: Tensor | None) -> Fused:
@@ -110,9 +108,9 @@ class RDAFusion(nn.Module):
         if parts is None:
             raise ValueError("RDAFusion: expected part features, but got None")
         level = list(parts.unbind(dim=1))
-        for stage in self.stages:
-            pairs = zip(level[::2], level[1::2], strict=True)
-            level = [rab(a, b) for rab, (a, b) in zip(stage, pairs, strict=True)]
+        blocks = iter(self.blocks)
+        while len(level) > 1:
+            level = [next(blocks)(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]
         return Fused(level[0], strongest(level[0], self.whole(whole)))
 
 

@@ -60,7 +60,8 @@ class BoxHead(nn.Module):
 
     def classify(self, x: Tensor) -> Tensor:
         """Return class logits only [R, K+1], for the part classification loss."""
-        return self.classes(self.embed(x)).float()
+        logits: Tensor = self.classes(self.embed(x))
+        return logits.float()
 
 
 class MaskHead(nn.Module):
@@ -95,7 +96,7 @@ class MaskHead(nn.Module):
             [F, M, M] with M = 2S.
         """
         x = F.relu(self.deconv(self.convs(x)))
-        logits = self.masks(x)
+        logits: Tensor = self.masks(x)
         return logits[torch.arange(len(x), device=x.device), labels].float()
 
 
@@ -145,5 +146,5 @@ class MaskIoUHead(nn.Module):
         """
         mask = F.max_pool2d(mask_logits.detach().sigmoid()[:, None], 2).to(x.dtype)
         x = self.convs(torch.cat((x, mask), dim=1)).flatten(1)
-        ious = self.ious(F.relu(self.fc2(F.relu(self.fc1(x)))))
+        ious: Tensor = self.ious(F.relu(self.fc2(F.relu(self.fc1(x)))))
         return ious[torch.arange(len(x), device=x.device), labels].float()

@@ -61,7 +61,8 @@ def crop_masks(masks: Tensor, gt_index: Tensor, boxes: Tensor, size: int) -> Ten
     used, member = torch.unique(gt_index, return_inverse=True)
     rois = torch.cat((member[:, None].to(boxes.dtype), boxes), dim=1)
     planes = masks[used][:, None].to(boxes.dtype)
-    return roi_align(planes, rois, size, spatial_scale=1.0, sampling_ratio=-1, aligned=True)[:, 0] >= 0.5
+    covered: Tensor = roi_align(planes, rois, size, spatial_scale=1.0, sampling_ratio=-1, aligned=True)
+    return covered[:, 0] >= 0.5
 
 
 def mask_iou_goals(logits: Tensor, goals: Tensor, gt_areas: Tensor, boxes: Tensor) -> Tensor:

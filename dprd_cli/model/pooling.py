@@ -177,9 +177,17 @@ def _adaptive(table: FeatureTable, scaled: Tensor, base: Tensor, size: Tensor, b
     return torch.empty_like(pooled).index_copy(0, torch.cat(order), pooled)
 
 
-def cells_of(boxes: Tensor, stride: float) -> Tensor:
-    """Return the (row, column) of the cell that holds each box's centre; int64. [..., 4] -> [..., 2]."""
-    center = (boxes[..., :2] + boxes[..., 2:]) * (0.5 / stride)
+def cells_of(boxes: Tensor, strides: Tensor) -> Tensor:
+    """Return the (row, column) of the cell that holds each box's centre, int64.
+
+    Args:
+        boxes: [R, 4]
+        strides: Pixels per cell. [R, 1]
+
+    Returns:
+        [R, 2]
+    """
+    center = (boxes[..., :2] + boxes[..., 2:]) * (0.5 / strides)
     return center.floor().long().flip(-1)
 
 

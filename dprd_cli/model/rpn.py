@@ -59,6 +59,7 @@ class Anchors(nn.Module):
     """
 
     base: Tensor
+    log_sizes: Tensor
 
     def __init__(self, sizes: tuple[float, ...], ratios: tuple[float, ...], strides: tuple[int, ...]) -> None:
         super().__init__()

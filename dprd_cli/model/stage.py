@@ -1,4 +1,4 @@
-"""One detection stage: fusion, heads and the stage's own Eq. 3. One stage is D-PRD, three are Cascade D-PRD."""
+"""A detection stage: fusion, heads and its own Eq. 3. One is D-PRD, three are Cascade D-PRD."""
 
 from __future__ import annotations
 

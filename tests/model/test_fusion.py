@@ -15,9 +15,9 @@ def test_rab_is_the_elementwise_max_of_its_branches():
 
 
 @pytest.mark.parametrize("parts", [2, 4, 8, 16])
-def test_rda_tree_has_log2_stages_and_keeps_the_size(parts: int):
+def test_rda_tree_merges_pairs_until_one_is_left_and_keeps_the_size(parts: int):
     fusion = RDAFusion(16, parts)
-    assert len(fusion.stages) == {2: 1, 4: 2, 8: 3, 16: 4}[parts]
+    assert len(fusion.blocks) == parts - 1
     fused = fusion(torch.randn(2, 16, 7, 7), torch.randn(2, parts, 16, 7, 7))
     assert fused.parts.shape == fused.whole.shape == (2, 16, 7, 7)
     assert (fused.whole >= fused.parts).all()  # comb4 = max(comb3, F_w(whole))
@@ -26,7 +26,7 @@ def test_rda_tree_has_log2_stages_and_keeps_the_size(parts: int):
 def test_rda_of_four_parts_by_its_definition():
     fusion = RDAFusion(8, 4)
     whole, parts = torch.randn(2, 8, 7, 7), torch.randn(2, 4, 8, 7, 7)
-    (lr, ub), (top,) = fusion.stages
+    lr, ub, top = fusion.blocks
     comb3 = top(lr(parts[:, 0], parts[:, 1]), ub(parts[:, 2], parts[:, 3]))
     fused = fusion(whole, parts)
     torch.testing.assert_close(fused.parts, comb3)

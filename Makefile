@@ -1,0 +1,40 @@
+# Everything runs from .venv, which `make setup` makes and keeps up to date.
+#   PYTHON=python3.12   the interpreter that .venv is made from
+#   ARGS="-k rpn"       more arguments for `make test` (pytest) or `make demo` (dprd train)
+
+VENV := .venv
+STAMP := $(VENV)/.stamp
+
+.PHONY: help setup demo test lint constraints clean
+
+help:
+	@echo 'make setup        .venv with the project, its extras and the developer tools'
+	@echo 'make demo         train, evaluate, predict and draw parts on the built-in data'
+	@echo 'make test         every test, slow ones too'
+	@echo 'make lint         ruff, format and type checks'
+	@echo 'make constraints  pin the dependencies anew (needs uv; ARGS=--upgrade takes the newest)'
+	@echo 'make clean        remove what builds and checks leave behind; runs stay'
+
+setup: $(STAMP)
+
+$(STAMP): constraints.txt pyproject.toml scripts/setup.sh
+	@PYTHON='$(PYTHON)' sh scripts/setup.sh $(VENV)
+	@touch $@
+
+demo: setup
+	@DPRD=$(VENV)/bin/dprd sh scripts/demo.sh $(ARGS)
+
+test: setup
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: setup
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+constraints:
+	@sh scripts/constraints.sh $(ARGS)
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,38 @@
+#!/bin/sh
+# demo.sh [TRAIN OPTIONS]: the main job from nothing. Trains the small Cascade D-PRD from scratch on the built-in
+# data, measures it on held-out pictures, detects in a few of these, and draws its parts.
+set -eu
+: "${DPRD:=.venv/bin/dprd}"
+start=$(date +%s)
+
+run=runs/demo number=1
+while [ -e "$run" ]; do
+    number=$((number + 1))
+    run=runs/demo-$number
+done
+held_out="$run/pictures/images/val_*.png"
+
+dprd() {
+    printf '\n$ dprd %s\n' "$*" >&2
+    "$DPRD" "$@"
+}
+
+dprd train --preset cascade-dprd-small --out "$run" "$@"
+dprd eval --weights "$run" >"$run/eval.txt"
+dprd data synth "$run/pictures" --train 1 --val 12
+dprd predict "$held_out" --weights "$run" --save-parts --out "$run/predictions"
+dprd visualize-parts "$held_out" --weights "$run" --grid --compare --out "$run/parts"
+
+cat <<END
+
+Done in $((($(date +%s) - start) / 60)) minutes; everything lies in $run:
+  curves              loss.png, ap.png, parts.png (from metrics.csv)
+  training pictures   train_batch0.png, train_batch1.png
+  predictions         predictions/val_*.png, results.json, results.csv
+  parts               parts/grid.png, parts/val_*_compare.png, parts/parts.csv
+  checkpoints         best.pt, last.pt
+
+COCO metrics of best.pt on the held-out pictures, percent (eval_val.json):
+
+END
+cat "$run/eval.txt"
