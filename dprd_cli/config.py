@@ -144,6 +144,8 @@ class HeadsConfig(Section):
         box_pool: Side of the RoI feature of the box head, S = 7.
         mask_pool: Side of the RoI feature of the mask head, S = 14.
         sampling_ratio: RoIAlign samples per bin and axis; 0 adapts to the box (Detectron2).
+        canonical_size: Side of a box that is pooled from P4, pixels (FPN's 224 belongs to pictures of 800;
+            the built-in ones are smaller).
         smooth_l1_beta: Transition of the smooth L1 box loss; 0 is plain L1 (Detectron2).
     """
 
@@ -158,6 +160,7 @@ class HeadsConfig(Section):
     box_pool: Positive = 7
     mask_pool: Positive = 14
     sampling_ratio: Count = 2
+    canonical_size: Annotated[float, Field(gt=0)] = 224.0
     smooth_l1_beta: Rate = 0.0
 
 

@@ -27,7 +27,7 @@ cat <<END
 
 Done in $((($(date +%s) - start) / 60)) minutes; everything lies in $run:
   curves              loss.png, ap.png, parts.png (from metrics.csv)
-  training pictures   train_batch0.png, train_batch1.png
+  training            train_batch0.png, parts_step*.png (part overlays at each evaluation)
   predictions         predictions/val_*.png, results.json, results.csv
   parts               parts/grid.png, parts/val_*_compare.png, parts/parts.csv
   checkpoints         best.pt, last.pt

@@ -30,10 +30,11 @@ choose() {
     fail "Python 3.11, 3.12 or 3.13 with venv is needed (Debian: python3 and python3-venv); name one with PYTHON=..."
 }
 
-# Runs pip, and of its output shows the large downloads and when unpacking starts.
-pip_install() {
+# Installs the pinned packages, and of pip's output shows the large downloads and when unpacking starts.
+install_pinned() {
     rm -f "$venv/.failed"
-    { "$venv/bin/python" -m pip install --progress-bar off "$@" || : >"$venv/.failed"; } |
+    { "$venv/bin/python" -m pip install --progress-bar off --require-hashes -r constraints.txt ||
+        : >"$venv/.failed"; } |
         while read -r line; do
             case $line in
             Downloading*MB\) | Downloading*GB\)) printf '    %s\n' "$line" ;;
@@ -50,8 +51,8 @@ else
     printf '==> %s: making it with %s\n' "$venv" "$("$python" -V 2>&1)"
     "$python" -m venv --clear "$venv"
 fi
-printf '==> installing %s pinned packages, PyTorch among them\n' "$(grep -c '^[a-z0-9].*==' constraints.txt)"
-pip_install --require-hashes -r constraints.txt
+printf '==> installing what constraints.txt pins, PyTorch among it\n'
+install_pinned
 printf '==> installing dprd-cli, editable\n'
-pip_install --no-deps --no-build-isolation -e .
+"$venv/bin/python" -m pip install --quiet --no-deps --no-build-isolation -e .
 printf '==> ready: %s/bin/dprd --help\n' "$venv"

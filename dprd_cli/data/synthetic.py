@@ -30,8 +30,9 @@ Split = Literal["train", "val"]
 FINE = 3  # canvas pixels a picture pixel, each way
 MIN_VISIBLE = 0.4  # share of an object that must be visible
 MIN_PIXELS = 12  # visible picture pixels
-LENGTHS = (0.13, 0.86)  # length of a stretched object over the picture's side
+LENGTHS = (0.14, 0.9)  # length of a stretched object over the picture's side
 MIN_LENGTH = 14.0  # pixels, however small the picture
+MAX_TILT = np.deg2rad(35)  # objects stand upright, as they mostly do in photographs
 MAX_OBJECTS = 5
 TRIES = 8
 
@@ -226,7 +227,7 @@ def _draw_object(rng: Rng, name: str, size: int) -> Sprite:
     """Draw an object in random pose, direction and scale, in canvas pixels."""
     low, high = np.log(max(MIN_LENGTH, LENGTHS[0] * size)), np.log(LENGTHS[1] * size)
     length = FINE * float(np.exp(rng.uniform(low, high)))
-    parts = transform(draw_pose(name, rng), rng.uniform(0, 2 * np.pi), length)
+    parts = transform(draw_pose(name, rng), rng.uniform(-MAX_TILT, MAX_TILT), length)
     return draw_sprite(rng, parts, outline=max(1, round(0.016 * length)))
 
 

@@ -133,7 +133,7 @@ def _build_roi_heads(config: ModelConfig, num_classes: int, with_masks: bool) ->
     return RoIHeads(
         [_build_stage(config, i, num_classes, with_masks=with_masks) for i in range(num_stages)],
         _build_parts(config),
-        pooler=RegionPooler(FPN.strides[:4], heads.sampling_ratio, config.parts.level),
+        pooler=RegionPooler(FPN.strides[:4], heads.sampling_ratio, config.parts.level, heads.canonical_size),
         sampler=RoISampler(
             num_classes=num_classes,
             rois_per_image=config.sampling.rois_per_image,

@@ -46,20 +46,21 @@ class FeatureTable(NamedTuple):
         return FeatureTable(torch.cat(rows), sizes.to(device), starts.to(device), strides)
 
 
-def assign_levels(boxes: Tensor, num_levels: int) -> Tensor:
+def assign_levels(boxes: Tensor, num_levels: int, canonical_size: float = 224.0) -> Tensor:
     """Return the pyramid level of each box, 0 for P2.
 
     Args:
         boxes: [..., 4]
         num_levels: Levels to choose from, P2 upward.
+        canonical_size: Side of a box that belongs to P4, pixels.
 
     Returns:
-        floor(4 + log2(sqrt(area) / 224)) - 2, clamped to the levels there are; int64. [...]
+        floor(4 + log2(sqrt(area) / canonical_size)) - 2, clamped to the levels there are; int64. [...]
 
     Source: Lin et al. 2017, Eq. 1.
     """
-    sides = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
-    level = torch.floor(4 + torch.log2(sides.clamp(min=0).sqrt() / 224 + _LOG2_EPS))
+    areas = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    level = torch.floor(4 + torch.log2(areas.clamp(min=0).sqrt() / canonical_size + _LOG2_EPS))
     return (level.clamp(2, num_levels + 1) - 2).long()
 
 

@@ -63,10 +63,14 @@ class RegionPooler(nn.Module):
         strides: Strides of the levels that are pooled from, P2..P5.
         sampling_ratio: RoIAlign samples per bin and axis; 0 adapts to the box.
         part_level: `own` (each part by its own area) or `whole` (the whole box's level).
+        canonical_size: Side of a box that is pooled from P4, pixels.
     """
 
-    def __init__(self, strides: tuple[int, ...], sampling_ratio: int, part_level: str) -> None:
+    def __init__(
+        self, strides: tuple[int, ...], sampling_ratio: int, part_level: str, canonical_size: float
+    ) -> None:
         super().__init__()
+        self.canonical_size = canonical_size
         self.strides, self.sampling_ratio, self.part_level = strides, sampling_ratio, part_level
 
     def forward(
@@ -74,13 +78,13 @@ class RegionPooler(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Pool whole and part features in one call. Returns [R, C, S, S] and [R, P, C, S, S] (or None)."""
         boxes, image_index = rois.boxes, rois.image_index
-        levels = assign_levels(boxes, len(self.strides))
+        levels = self._levels(boxes)
         if part_boxes is None:
             return roi_align(scene.table, boxes, image_index, levels, size, self.sampling_ratio), None
         count = part_boxes.shape[1]
         by_part = part_boxes.transpose(0, 1)  # [P, R, 4]: each part's features lie together in memory
         if self.part_level == "own":
-            part_levels = assign_levels(by_part.detach(), len(self.strides))
+            part_levels = self._levels(by_part.detach())
         else:
             part_levels = levels.expand(count, -1)
         pooled = roi_align(
@@ -93,3 +97,6 @@ class RegionPooler(nn.Module):
         )
         whole, parts = torch.split(pooled, [len(boxes), count * len(boxes)])
         return whole, parts.view(count, len(boxes), *parts.shape[1:]).transpose(0, 1)
+
+    def _levels(self, boxes: Tensor) -> Tensor:
+        return assign_levels(boxes, len(self.strides), self.canonical_size)

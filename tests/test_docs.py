@@ -1,0 +1,88 @@
+"""What the pages say exists: commands and options, config keys, modules, links."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from dprd_cli import cli, errors
+from dprd_cli.commands._options import BACKBONES
+from dprd_cli.config import known_keys
+from dprd_cli.presets import PRESETS, SCHEDULES
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "scripts" / "demo.sh"])
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+
+
+def options():
+    """Return command -> its options, `data synth` being one command."""
+    found = {}
+    for name, command in get_command(cli.app).commands.items():
+        for inner, leaf in getattr(command, "commands", {"": command}).items():
+            flags = {flag for p in leaf.params for flag in (*p.opts, *p.secondary_opts)}
+            found[f"{name} {inner}".strip()] = flags | {"--help", "-h"}
+    return found
+
+
+@pages
+def test_commands_and_options_exist(page):
+    known = options()
+    wrong = []
+    for line in re.findall(
+        r"(?:^|[ `/])dprd ([a-z][^`#\n]*)", page.read_text(encoding="utf-8"), re.MULTILINE
+    ):
+        command = next((name for name in known if f"{line} ".startswith(f"{name} ")), None)
+        flags = re.findall(r"(?<!\S)(--[a-z-]+)", line)
+        if command is None or not set(flags) <= known[command]:
+            wrong.append(line)
+    assert wrong == []
+
+
+@pages
+def test_config_keys_exist(page):
+    sections = r"\b((?:model|data|train)\.[a-z0-9_]+(?:\.[a-z0-9_]+)*)\b"
+    keys = {
+        key
+        for key in re.findall(sections, page.read_text(encoding="utf-8"))
+        if not key.endswith((".json", ".py"))
+    }
+    assert keys - set(known_keys()) == set()
+
+
+@pages
+def test_modules_exist(page):
+    names = re.findall(
+        r"`((?:[a-z_]+/)*[a-z_]+\.py|[a-z_]+(?:/[a-z_]+)*/)`", page.read_text(encoding="utf-8")
+    )
+    places = (ROOT, ROOT / "dprd_cli")
+    made_by_runs = {"runs/", "parts/", "predictions/", "images/", "cv2/", "utils.py"}
+    assert [n for n in names if n not in made_by_runs and not any((p / n).exists() for p in places)] == []
+
+
+@pages
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_readme_opens_with_the_two_commands():
+    assert README.startswith("# dprd-cli\n\n    make demo\n    make test\n")
+
+
+@pytest.mark.parametrize(
+    "name", [*(p for p in PRESETS if not p.endswith("-small")), *SCHEDULES, *BACKBONES], ids=str
+)
+def test_the_readme_names_every_preset_schedule_and_backbone(name):
+    assert f"`{name}`" in README
+
+
+def test_the_readme_names_every_exit_code():
+    table = README.partition("| exit code |")[2].partition("\n\n")[0]
+    codes = {
+        int(code) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE) for code in row.split(",")
+    }
+    assert codes == {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
