@@ -98,7 +98,7 @@ class PartsConfig(Section):
         count: Parts per proposal, kP in the paper (Table 3).
         sigma: Least IoU of a moved part with its reference part; below, the reference part is used.
         feature_grad_scale: Factor on the gradient that flows from the part layer into the RPN feature:
-            1 is the paper's literal sharing, 0 detaches it (see docs/architecture.md for the measurement).
+            1 is the paper's literal sharing, 0 detaches it (measured in docs/evidence.md).
         straight_through: Give parts that fell back to their reference the moved part's gradient.
         refeed: Offsets of refined boxes: `lookup` (placed in the RPN's map anew) or `carry` (the proposal's).
         level: Pyramid level a part is pooled from: by its `own` area, or the `whole` box's level.
@@ -282,7 +282,7 @@ class DataConfig(Section):
     on_bad_image: Literal["error", "skip"] = "error"
     max_pixels: Positive = 178_956_970
     workers: Annotated[int, Field(ge=-1)] = -1
-    synthetic_size: Annotated[int, Field(ge=64, le=1024)] = 128
+    synthetic_size: Annotated[int, Field(ge=64, le=1024)] = 192
     synthetic_train: Positive = 4096
     synthetic_val: Positive = 256
     synthetic_seed: Count = 0
@@ -303,7 +303,7 @@ class TrainConfig(Section):
         milestones: Fractions of `steps` at which multistep decays.
         clip_norm: Largest gradient norm of all parameters but the part layer's; 0 does not clip.
         backbone_lr_mult: Learning-rate factor of the backbone.
-        part_lr_mult: Learning-rate factor of the part box transformation layer (SPEC 2).
+        part_lr_mult: Learning-rate factor of the part box transformation layer (docs/reading.md).
         part_clip_norm: Largest gradient norm of the part layer alone; 0 does not clip.
         eval_every: Steps between evaluations (the last step always evaluates); 0 only at the end.
         eval_limit: Evaluate on the first so many pictures during training; 0 uses all. The end uses all.

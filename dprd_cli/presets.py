@@ -35,6 +35,7 @@ _SMALL: dict[str, Any] = {
         "post_nms_train": 200,
         "post_nms_test": 200,
     },
+    "fusion": {"norm": "gn"},
     "heads": {
         "box_dim": 256,
         "mask_pool": 8,
@@ -45,7 +46,7 @@ _SMALL: dict[str, Any] = {
         "mask_iou_dim": 128,
         "norm": "gn",
     },
-    "sampling": {"rois_per_image": 64},
+    "sampling": {"rois_per_image": 32},
 }
 
 _ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -87,22 +88,25 @@ _PHOTOS: dict[str, Any] = {
     },
 }
 
-#: Schedule name -> overrides of `data` and `train`, and of the anchors where the pictures are small.
+#: Schedule name -> overrides of `data` and `train`, and of box sizes where the pictures are small.
 SCHEDULES: dict[str, dict[str, Any]] = {
     # Detectron2's 1x and 3x for COCO: 90 k and 270 k steps of 16 pictures, SGD, lr 0.02.
     "1x": {},
     "3x": {"train": {"steps": 270_000, "milestones": [7 / 9, 25 / 27]}},
     # The built-in data, from scratch, on a CPU.
     "small": {
-        "model": {"rpn": {"anchor_sizes": [16.0, 32.0, 64.0, 128.0, 256.0]}},
-        "data": {"train_min_sizes": [192], "test_min_size": 192, "max_size": 384},
+        "model": {
+            "rpn": {"anchor_sizes": [16.0, 32.0, 64.0, 128.0, 256.0]},
+            "heads": {"canonical_size": 112.0},
+        },
+        "data": {"train_min_sizes": [192], "test_min_size": 192, "max_size": 384, "flip": 0.0},
         "train": {
-            "steps": 900,
+            "steps": 1000,
             "batch_size": 8,
             "optimizer": "adamw",
             "lr": 2e-3,
             "weight_decay": 0.05,
-            "warmup_steps": 50,
+            "warmup_steps": 30,
             "decay": "cosine",
             "clip_norm": 5.0,
             "part_lr_mult": 0.1,

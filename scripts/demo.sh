@@ -18,10 +18,10 @@ dprd() {
 }
 
 dprd train --preset cascade-dprd-small --out "$run" "$@"
-dprd eval --weights "$run" >"$run/eval.txt"
+dprd eval --weights "$run/last.pt" >"$run/eval.txt"
 dprd data synth "$run/pictures" --train 1 --val 12
-dprd predict "$held_out" --weights "$run" --save-parts --out "$run/predictions"
-dprd visualize-parts "$held_out" --weights "$run" --grid --compare --out "$run/parts"
+dprd predict "$held_out" --weights "$run/last.pt" --save-parts --out "$run/predictions"
+dprd visualize-parts "$held_out" --weights "$run/last.pt" --grid --compare --out "$run/parts"
 
 cat <<END
 
@@ -32,7 +32,7 @@ Done in $((($(date +%s) - start) / 60)) minutes; everything lies in $run:
   parts               parts/grid.png, parts/val_*_compare.png, parts/parts.csv
   checkpoints         best.pt, last.pt
 
-COCO metrics of best.pt on the held-out pictures, percent (eval_val.json):
+COCO metrics of last.pt on the held-out pictures, percent (eval_val.json):
 
 END
 cat "$run/eval.txt"

@@ -24,7 +24,9 @@ Preset = Annotated[
 ]
 Backbone = Annotated[
     str | None,
-    typer.Option("--backbone", metavar="NAME", help="r50 (default), r101, x101, r18, r34 or mobilenet_v2."),
+    typer.Option(
+        "--backbone", metavar="NAME", help="r50 (default), r101, x101, r10, r18, r34 or mobilenet_v2."
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,

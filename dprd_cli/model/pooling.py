@@ -6,7 +6,7 @@ feature rows: all cells of all levels and pictures are the rows of one channels-
 weights are the bag's weights, and `embedding_bag` differentiates both. The bilinear weights are piecewise
 linear in the box, so autograd carries the gradient on to the box.
 
-Source: SPEC 3; values of Mask R-CNN's RoIAlign (He et al. 2017), levels of FPN (Lin et al. 2017, Eq. 1).
+Source: values of Mask R-CNN's RoIAlign (He et al. 2017), levels of FPN (Lin et al. 2017, Eq. 1).
 """
 
 from __future__ import annotations

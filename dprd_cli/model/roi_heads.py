@@ -199,7 +199,7 @@ class RoIHeads(nn.Module):
         """Return the detections of each picture.
 
         Class probabilities are averaged over the stages, boxes come from the last one, masks and mask IoUs
-        of the final boxes are averaged over the stages that have mask heads (Reading: SPEC 7).
+        of the final boxes are averaged over the stages that have mask heads (Reading: docs/reading.md).
 
         Args:
             proposals: Of each picture.

@@ -93,7 +93,7 @@ class Anchors(nn.Module):
             Sources (row, anchor), int64. [R, 2]
 
         Reading: level by the anchor size nearest to sqrt(area) in log2, the cell that holds the centre, the
-        anchor of highest IoU with the box there (SPEC 2).
+        anchor of highest IoU with the box there.
         """
         sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3)
         log_side = 0.5 * sides.log2().sum(dim=1)

@@ -1,4 +1,4 @@
-"""Parameter groups, and gradient clipping with the part layer on its own (SPEC 2)."""
+"""Parameter groups, and gradient clipping with the part layer on its own."""
 
 from __future__ import annotations
 
