@@ -282,7 +282,7 @@ class DataConfig(Section):
     on_bad_image: Literal["error", "skip"] = "error"
     max_pixels: Positive = 178_956_970
     workers: Annotated[int, Field(ge=-1)] = -1
-    synthetic_size: Annotated[int, Field(ge=64, le=1024)] = 192
+    synthetic_size: Annotated[int, Field(ge=64, le=1024)] = 160
     synthetic_train: Positive = 4096
     synthetic_val: Positive = 256
     synthetic_seed: Count = 0

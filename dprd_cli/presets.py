@@ -29,7 +29,7 @@ _SMALL: dict[str, Any] = {
     "backbone": {"name": "r10"},
     "neck": {"channels": 64},
     "rpn": {
-        "anchors_per_image": 128,
+        "anchors_per_image": 64,
         "pre_nms_train": 400,
         "pre_nms_test": 400,
         "post_nms_train": 200,
@@ -97,12 +97,12 @@ SCHEDULES: dict[str, dict[str, Any]] = {
     "small": {
         "model": {
             "rpn": {"anchor_sizes": [16.0, 32.0, 64.0, 128.0, 256.0]},
-            "heads": {"canonical_size": 112.0},
+            "heads": {"canonical_size": 96.0},
         },
-        "data": {"train_min_sizes": [192], "test_min_size": 192, "max_size": 384, "flip": 0.0},
+        "data": {"train_min_sizes": [160], "test_min_size": 160, "max_size": 320, "flip": 0.0},
         "train": {
-            "steps": 1000,
-            "batch_size": 8,
+            "steps": 1200,
+            "batch_size": 6,
             "optimizer": "adamw",
             "lr": 2e-3,
             "weight_decay": 0.05,
@@ -110,7 +110,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
             "decay": "cosine",
             "clip_norm": 5.0,
             "part_lr_mult": 0.1,
-            "eval_every": 300,
+            "eval_every": 400,
             "eval_limit": 100,
             "save_every": 100,
             "log_every": 10,

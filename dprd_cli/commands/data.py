@@ -26,7 +26,7 @@ def synth(
     val: Annotated[int, typer.Option("--val", min=1, help="Held-out pictures.")] = 256,
     size: Annotated[
         int, typer.Option("--size", min=64, max=1024, help="Side of the pictures in pixels.")
-    ] = 192,
+    ] = 160,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other pictures.")] = 0,
 ) -> None:
     """Write the built-in data as COCO json and PNG; `dprd train --data DIR` then takes it like any other."""

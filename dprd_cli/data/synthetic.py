@@ -28,12 +28,12 @@ from dprd_cli.errors import DataError, ResourceError
 Split = Literal["train", "val"]
 
 FINE = 3  # canvas pixels a picture pixel, each way
-MIN_VISIBLE = 0.4  # share of an object that must be visible
+MIN_VISIBLE = 0.6  # share of an object that must be visible
 MIN_PIXELS = 12  # visible picture pixels
-LENGTHS = (0.14, 0.9)  # length of a stretched object over the picture's side
+LENGTHS = (0.15, 0.92)  # length of a stretched object over the picture's side
 MIN_LENGTH = 14.0  # pixels, however small the picture
 MAX_TILT = np.deg2rad(35)  # objects stand upright, as they mostly do in photographs
-MAX_OBJECTS = 5
+MAX_OBJECTS = 4
 TRIES = 8
 
 

@@ -43,7 +43,7 @@ def build_optimizer(detector: nn.Module, config: TrainConfig) -> torch.optim.Opt
     """Return the optimizer that the config names."""
     groups = parameter_groups(detector, config)
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay, fused=True)
     return torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
 
 
