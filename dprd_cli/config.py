@@ -175,7 +175,8 @@ class CascadeConfig(Section):
             has one mask head, trained on the first stage's RoIs.
         class_agnostic_box: One box per RoI instead of one per class.
         average_masks: Average masks and mask IoUs over the stages at test, or take the last stage's.
-        feature_grad_scale: Factor on each stage's gradient into the box RoI features (Detectron2: 1/stages).
+        feature_grad_scale: Factor on each stage's gradient into the box RoI features (1/stages, as Detectron2's
+            Cascade R-CNN; 1 is the plain sum of the stages' gradients).
     """
 
     ious: tuple[float, ...] = (0.5, 0.6, 0.7)
@@ -188,7 +189,7 @@ class CascadeConfig(Section):
     mask_stages: tuple[int, ...] = (1, 2, 3)
     class_agnostic_box: bool = True
     average_masks: bool = True
-    feature_grad_scale: Fraction = 1.0
+    feature_grad_scale: Fraction = 1 / 3
 
     @model_validator(mode="after")
     def _check(self) -> CascadeConfig:

@@ -18,6 +18,7 @@ _ONE_STAGE: dict[str, Any] = {
     "box_weights": [[10.0, 10.0, 5.0, 5.0]],
     "mask_stages": [1],
     "class_agnostic_box": False,
+    "feature_grad_scale": 1.0,
 }
 _NO_PARTS: dict[str, Any] = {
     "parts": {"mode": "none", "losses": False},
@@ -29,7 +30,7 @@ _SMALL: dict[str, Any] = {
     "backbone": {"name": "r10"},
     "neck": {"channels": 64},
     "rpn": {
-        "anchors_per_image": 64,
+        "anchors_per_image": 32,
         "pre_nms_train": 400,
         "pre_nms_test": 400,
         "post_nms_train": 200,
@@ -53,7 +54,7 @@ _ARCHITECTURES: dict[str, dict[str, Any]] = {
     "mask-rcnn": {**_NO_PARTS, "cascade": {**_ONE_STAGE, "part_stages": []}},
     "cascade-mrcnn": {
         **_NO_PARTS,
-        "cascade": {"part_stages": [], "mask_stages": [1], "feature_grad_scale": 1 / 3},
+        "cascade": {"part_stages": [], "mask_stages": [1]},
     },
     "dprd": {"cascade": {**_ONE_STAGE, "part_stages": [1]}},
     "cascade-dprd": {},

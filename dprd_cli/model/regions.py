@@ -83,10 +83,8 @@ class RegionPooler(nn.Module):
             return roi_align(scene.table, boxes, image_index, levels, size, self.sampling_ratio), None
         count = part_boxes.shape[1]
         by_part = part_boxes.transpose(0, 1)  # [P, R, 4]: each part's features lie together in memory
-        if self.part_level == "own":
-            part_levels = self._levels(by_part.detach())
-        else:
-            part_levels = levels.expand(count, -1)
+        own = self.part_level == "own"
+        part_levels = self._levels(by_part.detach()) if own else levels.expand(count, -1)
         pooled = roi_align(
             scene.table,
             torch.cat((boxes, by_part.reshape(-1, 4))),

@@ -88,3 +88,5 @@ def test_levels_by_hand():
     sides = torch.tensor([224.0, 223.0, 112.0, 56.0, 448.0, 10.0, 5000.0])
     boxes = torch.stack((torch.zeros(7), torch.zeros(7), sides, sides), dim=1)
     assert (assign_levels(boxes, 4) + 2).tolist() == [4, 3, 3, 2, 5, 2, 5]
+    # with a canonical side of 56, everything belongs two levels higher
+    assert (assign_levels(boxes, 4, 56.0) + 2).tolist() == [5, 5, 5, 4, 5, 2, 5]
