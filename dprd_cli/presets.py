@@ -39,7 +39,7 @@ _SMALL: dict[str, Any] = {
     "fusion": {"norm": "gn"},
     "heads": {
         "box_dim": 256,
-        "mask_pool": 8,
+        "mask_pool": 10,
         "sampling_ratio": 1,
         "mask_channels": 32,
         "mask_convs": 2,
@@ -47,7 +47,7 @@ _SMALL: dict[str, Any] = {
         "mask_iou_dim": 128,
         "norm": "gn",
     },
-    "sampling": {"rois_per_image": 32},
+    "sampling": {"rois_per_image": 16},
 }
 
 _ARCHITECTURES: dict[str, dict[str, Any]] = {
@@ -102,7 +102,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
         },
         "data": {"train_min_sizes": [160], "test_min_size": 160, "max_size": 320, "flip": 0.0},
         "train": {
-            "steps": 1200,
+            "steps": 1500,
             "batch_size": 6,
             "optimizer": "adamw",
             "lr": 2e-3,
@@ -111,7 +111,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
             "decay": "cosine",
             "clip_norm": 5.0,
             "part_lr_mult": 0.1,
-            "eval_every": 400,
+            "eval_every": 500,
             "eval_limit": 100,
             "save_every": 100,
             "log_every": 10,
