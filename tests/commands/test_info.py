@@ -18,7 +18,7 @@ def test_json_counts_what_the_model_has(capsys):
     content = json.loads(out)
     assert content["image_size"] == [128, 160]
     assert content["num_classes"] == 6
-    assert content["backbone"] == "r18"
+    assert content["backbone"] == "r10"
     parameters = content["parameters"]
     with torch.device("meta"):
         detector = build_detector(resolve(preset="cascade-dprd-small").model, num_classes=6, with_masks=True)
@@ -54,7 +54,8 @@ def test_a_wrong_image_size(capsys, text):
     )
 
 
-def test_unknown_names(capsys):
+def test_unknown_names(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert cli.run(["info", "--backbone", "resnet50"]) == 2
     assert capsys.readouterr().err.startswith("error: unknown backbone 'resnet50'")
     assert cli.run(["info", "--preset", "mask-rcn"]) == 2

@@ -77,7 +77,7 @@ def test_train_then_resume(capsys):
         ),
         (
             ["--backbone", "r51"],
-            "unknown backbone 'r51' (did you mean 'r50'?); there are: r18, r34, r50, r101, ",
+            "unknown backbone 'r51' (did you mean 'r50'?); there are: r10, r18, r34, r50, r101, ",
         ),
         (
             ["--schedule", "smal"],
