@@ -175,8 +175,8 @@ class CascadeConfig(Section):
             has one mask head, trained on the first stage's RoIs.
         class_agnostic_box: One box per RoI instead of one per class.
         average_masks: Average masks and mask IoUs over the stages at test, or take the last stage's.
-        feature_grad_scale: Factor on each stage's gradient into the box RoI features (1/stages, as Detectron2's
-            Cascade R-CNN; 1 is the plain sum of the stages' gradients).
+        feature_grad_scale: Factor on each stage's gradient into the box RoI features (1/stages, as in
+            Detectron2's Cascade R-CNN; 1 is the plain sum of the stages' gradients).
     """
 
     ious: tuple[float, ...] = (0.5, 0.6, 0.7)
