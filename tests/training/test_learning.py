@@ -16,7 +16,14 @@ STEPS = 120
 
 @pytest.fixture(scope="module")
 def overfitted():
-    """Cascade D-PRD after some steps on four pictures."""
+    """Cascade D-PRD after some steps on four pictures; one thread, so that busy machines do not stall it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield _overfit()
+    torch.set_num_threads(threads)
+
+
+def _overfit():
     config = resolve(
         preset="cascade-dprd-small",
         overrides=[
