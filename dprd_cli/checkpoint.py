@@ -12,47 +12,18 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
 
-from dprd_cli.config import Config, validate
-from dprd_cli.device import pick_device
 from dprd_cli.errors import ResourceError, UserError
-
-if TYPE_CHECKING:
-    from dprd_cli.model.detector import Detector
 
 FORMAT = "dprd-checkpoint"
 VERSION = 1
 _REQUIRED = ("config", "class_names", "category_ids", "with_masks", "model", "step")
 _BACKBONE_HINT = "backbone weights go to --backbone-weights"
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A detector ready to detect, and what it was trained as.
-
-    Attributes:
-        detector: In eval mode, on the device asked for.
-        config: The run's configuration.
-        class_names: Name of each class index 0..K-1.
-        category_ids: Original category id of each class index.
-        with_masks: Whether the detector has mask heads.
-        step: Optimiser steps it was trained for.
-        source: The file it came from.
-    """
-
-    detector: Detector
-    config: Config
-    class_names: tuple[str, ...]
-    category_ids: tuple[int, ...]
-    with_masks: bool
-    step: int
-    source: Path
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], Any], *, previous: Path | None = None) -> None:
@@ -239,79 +210,3 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> 
             f"{source}: checkpoint of another model or class count ({'; '.join(differences[:2])}{more})"
         )
     module.load_state_dict(dict(state))
-
-
-def load_model(spec: str = "", device: str = "auto") -> LoadedModel:
-    """Build the detector that a checkpoint holds.
-
-    Args:
-        spec: A run folder (its best checkpoint, else the last), a file, `demo`, or empty: the newest run.
-        device: `auto`, `cpu` or `cuda`.
-
-    Raises:
-        UserError: One line, if there is no such checkpoint or it does not fit.
-    """
-    from dprd_cli.model.build import build_detector
-
-    place = pick_device(device)
-    path = find_checkpoint(spec)
-    content = read_checkpoint(path)
-    config = validate(content["config"], str(path))
-    names = tuple(str(name) for name in content["class_names"])
-    detector = build_detector(config.model, num_classes=len(names), with_masks=bool(content["with_masks"]))
-    load_state(detector, content["model"], path)
-    detector = detector.to(place).to(memory_format=torch.channels_last).eval()
-    return LoadedModel(
-        detector=detector,
-        config=config,
-        class_names=names,
-        category_ids=tuple(int(number) for number in content["category_ids"]),
-        with_masks=bool(content["with_masks"]),
-        step=int(content["step"]),
-        source=path,
-    )
-
-
-def find_checkpoint(spec: str = "", runs: Path = Path("runs")) -> Path:
-    """Return the file that `spec` stands for (see `load_model`).
-
-    Raises:
-        UserError: If there is none, with the next step.
-    """
-    if spec == "demo":
-        return _demo_checkpoint()
-    path = Path(spec)
-    if spec and path.is_file():
-        return path
-    if spec and path.is_dir():
-        return _checkpoint_in(path) or _no_checkpoint(path)
-    if spec:
-        raise UserError(f"no such checkpoint: {spec}; pass a file, a run folder, or 'demo'")
-    newest = newest_run(runs)
-    return (newest and _checkpoint_in(newest)) or _no_checkpoint(runs)
-
-
-def newest_run(runs: Path = Path("runs")) -> Path | None:
-    """Return the run folder whose checkpoint is the newest, or None."""
-    found = {
-        folder: path
-        for folder in runs.glob("*/")
-        if (path := _checkpoint_in(folder, ("last", "previous", "best")))
-    }
-    return max(found, key=lambda folder: found[folder].stat().st_mtime, default=None)
-
-
-def _checkpoint_in(folder: Path, names: tuple[str, ...] = ("best", "last", "previous")) -> Path | None:
-    return next((path for name in names if (path := folder / f"{name}.pt").is_file()), None)
-
-
-def _no_checkpoint(folder: Path) -> Path:
-    raise UserError(f"no checkpoint in {folder}/; train one with `dprd train`, or pass --weights")
-
-
-def _demo_checkpoint() -> Path:
-    package = Path(__file__).resolve().parent
-    for folder in (package, package.parent):
-        if (path := folder / "assets" / "demo.safetensors").is_file():
-            return path
-    raise UserError("the demo checkpoint is not installed; train one with `dprd train`, or pass --weights")

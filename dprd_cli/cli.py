@@ -16,9 +16,11 @@ from dprd_cli import __version__
 from dprd_cli.commands.data import data_app
 from dprd_cli.commands.eval import evaluate
 from dprd_cli.commands.info import info
+from dprd_cli.commands.parity import parity
 from dprd_cli.commands.predict import predict
 from dprd_cli.commands.train import train
 from dprd_cli.commands.visualize_parts import visualize_parts
+from dprd_cli.commands.weights import weights_app
 from dprd_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_RESOURCES, DprdWarning, UserError
 
 _MEMORY_ADVICE = (
@@ -53,8 +55,10 @@ app.command("train", short_help="Train a detector.")(train)
 app.command("eval", short_help="Measure a detector with COCO's metrics.")(evaluate)
 app.command("predict", short_help="Detect objects in pictures.")(predict)
 app.command("visualize-parts", short_help="Draw the parts and how they deform.")(visualize_parts)
+app.command("parity", short_help="Compare with Detectron2's own numbers.")(parity)
 app.command("info", short_help="Count parameters and MACs by module.")(info)
 app.add_typer(data_app, name="data")
+app.add_typer(weights_app, name="weights", short_help="List, fetch and inspect published weights.")
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -40,14 +40,18 @@ class BackboneConfig(Section):
             `auto` takes `frozen_bn` with weights and `bn` without.
         frozen_stages: How many of stem, res2, res3, ... keep their weights; `auto` takes 2 with weights
             (Detectron2's setting) and 0 without.
-        weights: `imagenet` (torchvision's), a path to a file with torchvision's key names, `none`, or
-            `auto`: `none` on the built-in data, `imagenet` elsewhere.
+        weights: `imagenet` (torchvision's), published ones such as `detectron2:MSRA/R-50`, a file with
+            torchvision's or Caffe2's key names, `none`, or `auto`: `none` on the built-in data and where a
+            whole detector is started from, `imagenet` elsewhere.
+        stride_in_1x1: Bottlenecks of r50 and r101 halve the resolution in their first 1x1 convolution (the
+            original ResNet, Caffe's and Detectron2's weights) or in the 3x3 one (torchvision's).
     """
 
     name: Literal["r10", "r18", "r34", "r50", "r101", "x101", "mobilenet_v2"] = "r50"
     norm: Literal["auto", "frozen_bn", "bn", "gn"] = "auto"
     frozen_stages: Literal["auto", 0, 1, 2, 3, 4, 5] = "auto"
     weights: str = "auto"
+    stride_in_1x1: bool = False
 
 
 class NeckConfig(Section):
@@ -64,6 +68,7 @@ class RPNConfig(Section):
     Attributes:
         anchor_sizes: Square root of the anchor area on P2..P6, pixels.
         aspect_ratios: Height over width.
+        convs: 3x3 convolutions before the objectness and box layers.
         fg_iou: Anchors at or above this IoU are objects.
         bg_iou: Anchors below this IoU are background; those between are ignored.
         anchors_per_image: Anchors sampled for the loss in each picture.
@@ -78,6 +83,7 @@ class RPNConfig(Section):
 
     anchor_sizes: tuple[float, float, float, float, float] = (32.0, 64.0, 128.0, 256.0, 512.0)
     aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    convs: Positive = 1
     fg_iou: Fraction = 0.7
     bg_iou: Fraction = 0.3
     anchors_per_image: Positive = 256
@@ -133,14 +139,16 @@ class HeadsConfig(Section):
     """Box, mask and MaskIoU heads.
 
     Attributes:
-        box_dim: Width of the box head's two fully connected layers.
+        box_dim: Width of the box head's fully connected layers.
+        box_fcs: Fully connected layers of the box head.
+        box_convs: 3x3 convolutions before them.
         mask: Predict masks; `auto` follows the data (off where no object has one).
         mask_channels: Width of the mask head.
         mask_convs: 3x3 convolutions of the mask head.
         mask_iou: Attach the MaskIoU head (Mask Scoring R-CNN).
         mask_iou_channels: Width of its convolutions.
         mask_iou_dim: Width of its two fully connected layers.
-        norm: Normalisation inside the mask and MaskIoU convolutions.
+        norm: Normalisation inside the heads' convolutions.
         box_pool: Side of the RoI feature of the box head, S = 7.
         mask_pool: Side of the RoI feature of the mask head, S = 14.
         sampling_ratio: RoIAlign samples per bin and axis; 0 adapts to the box (Detectron2).
@@ -150,6 +158,8 @@ class HeadsConfig(Section):
     """
 
     box_dim: Positive = 1024
+    box_fcs: Positive = 2
+    box_convs: Count = 0
     mask: Literal["auto", True, False] = "auto"
     mask_channels: Positive = 256
     mask_convs: Positive = 4
@@ -208,11 +218,14 @@ class SamplingConfig(Section):
         rois_per_image: RoIs per picture.
         positive_fraction: Largest share of objects among them.
         bg_iou_low: Background RoIs need at least this IoU with an object (paper: 0.1; baselines: 0).
+        mask_rois_per_image: Each stage's mask branch sees at most so many of its object RoIs per picture,
+            drawn at random; 0 takes all. Later stages have ever more, and on a CPU they take most of a step.
     """
 
     rois_per_image: Positive = 512
     positive_fraction: Fraction = 0.25
     bg_iou_low: Fraction = 0.1
+    mask_rois_per_image: Count = 0
 
 
 class TestConfig(Section):
@@ -224,7 +237,14 @@ class TestConfig(Section):
 
 
 class ModelConfig(Section):
-    """The whole network. `model/build.py` is the only file that reads it."""
+    """The whole network. `model/build.py` is the only file that reads it.
+
+    Attributes:
+        conventions: Whose habits the details follow (anchor rounding, RoIAlign's frame, mask targets, ...):
+            `model/conventions.py` lists them. Published weights set it.
+        pixel_mean: Of R, G, B, in 0..255.
+        pixel_std: Of R, G, B, in 0..255.
+    """
 
     backbone: BackboneConfig = BackboneConfig()
     neck: NeckConfig = NeckConfig()
@@ -235,6 +255,7 @@ class ModelConfig(Section):
     cascade: CascadeConfig = CascadeConfig()
     sampling: SamplingConfig = SamplingConfig()
     test: TestConfig = TestConfig()
+    conventions: Literal["detectron2", "torchvision"] = "detectron2"
     pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
     pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
 
@@ -313,6 +334,7 @@ class TrainConfig(Section):
         seed: Seed of weights, order and augmentation.
         amp: Mixed precision: `auto` uses bfloat16 where CUDA is.
         device: `auto`, `cpu` or `cuda`.
+        weights: A detector that training starts from, named as for `dprd train --weights`; empty for none.
     """
 
     steps: Positive = 90_000
@@ -335,6 +357,7 @@ class TrainConfig(Section):
     seed: Count = 0
     amp: Literal["auto", "on", "off"] = "auto"
     device: str = "auto"
+    weights: str = ""
 
 
 class Config(Section):
@@ -437,8 +460,8 @@ def settle(config: Config) -> Config:
     backbone = config.model.backbone
     weights = backbone.weights
     if weights == "auto":
-        weights = "none" if config.data.path == "synthetic" else "imagenet"
-    scratch = weights == "none"
+        weights = "none" if config.data.path == "synthetic" or config.train.weights else "imagenet"
+    scratch = weights == "none" and not config.train.weights
     norm = backbone.norm if backbone.norm != "auto" else ("bn" if scratch else "frozen_bn")
     frozen = backbone.frozen_stages if backbone.frozen_stages != "auto" else (0 if scratch else 2)
     backbone = backbone.model_copy(update={"weights": weights, "norm": norm, "frozen_stages": frozen})

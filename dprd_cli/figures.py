@@ -12,7 +12,7 @@ from dprd_cli.model.parts import decompose
 from dprd_cli.structures import Detections
 
 if TYPE_CHECKING:
-    from dprd_cli.checkpoint import LoadedModel
+    from dprd_cli.weights import LoadedModel
 
 
 def part_figures(

@@ -20,7 +20,7 @@ from dprd_cli.errors import DataError
 from dprd_cli.structures import Detections
 
 if TYPE_CHECKING:
-    from dprd_cli.checkpoint import LoadedModel
+    from dprd_cli.weights import LoadedModel
 
 #: Suffixes of the files that are taken from a folder or a glob; a file named on its own may have any.
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})

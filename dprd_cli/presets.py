@@ -25,6 +25,8 @@ _NO_PARTS: dict[str, Any] = {
     "heads": {"mask_iou": False},
     "sampling": {"bg_iou_low": 0.0},
 }
+# Detectron2 trains its cascades on more proposals.
+_CASCADE: dict[str, Any] = {"rpn": {"post_nms_train": 2000}}
 # Narrow enough that two CPU cores train it from scratch in minutes; every module is the paper's.
 _SMALL: dict[str, Any] = {
     "backbone": {"name": "r10"},
@@ -54,16 +56,17 @@ _ARCHITECTURES: dict[str, dict[str, Any]] = {
     "mask-rcnn": {**_NO_PARTS, "cascade": {**_ONE_STAGE, "part_stages": []}},
     "cascade-mrcnn": {
         **_NO_PARTS,
+        **_CASCADE,
         "cascade": {"part_stages": [], "mask_stages": [1]},
     },
     "dprd": {"cascade": {**_ONE_STAGE, "part_stages": [1]}},
-    "cascade-dprd": {},
+    "cascade-dprd": _CASCADE,
 }
 
 #: Architecture name -> overrides of `ModelConfig`.
 PRESETS: dict[str, dict[str, Any]] = {
     **_ARCHITECTURES,
-    **{f"{name}-small": merge(merge({}, _SMALL), tree) for name, tree in _ARCHITECTURES.items()},
+    **{f"{name}-small": merge(merge({}, tree), _SMALL) for name, tree in _ARCHITECTURES.items()},
 }
 
 _PHOTOS: dict[str, Any] = {
@@ -141,6 +144,7 @@ def resolve(
     config_file: Path | None = None,
     flags: dict[str, Any] | None = None,
     overrides: Iterable[str] = (),
+    base: dict[str, Any] | None = None,
 ) -> Config:
     """Combine preset, schedule, file, flags and `--set` (later wins) into one settled config.
 
@@ -150,6 +154,7 @@ def resolve(
         config_file: TOML file with any subset of the keys.
         flags: Dotted key -> value; entries that are None are left out.
         overrides: `KEY=VALUE` pairs.
+        base: What the weights to start from ask for, on top of preset and schedule.
 
     Raises:
         UsageError: On an unknown name or key, or a value that does not fit.
@@ -165,6 +170,7 @@ def resolve(
     schedule = schedule or ("small" if path == "synthetic" else "1x")
     tree: dict[str, Any] = {"model": merge({}, PRESETS[pick("preset", preset, PRESETS)])}
     merge(tree, SCHEDULES[pick("schedule", schedule, SCHEDULES)])
+    merge(tree, base or {})
     if file_tree:
         validate(file_tree, str(config_file))
     merge(tree, file_tree)

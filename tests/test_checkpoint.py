@@ -9,13 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from dprd_cli import checkpoint
+from dprd_cli import weights
 from dprd_cli.checkpoint import (
     export_safetensors,
-    find_checkpoint,
-    load_model,
     load_state,
-    newest_run,
     read_checkpoint,
     save_checkpoint,
     write_atomically,
@@ -23,6 +20,7 @@ from dprd_cli.checkpoint import (
 from dprd_cli.errors import ResourceError, UserError
 from dprd_cli.model.build import build_detector
 from dprd_cli.presets import resolve
+from dprd_cli.weights import find_checkpoint, load_model, newest_run
 
 TINY = Path(__file__).parent / "tiny.toml"
 
@@ -313,7 +311,7 @@ def test_what_to_do_without_a_checkpoint(tmp_path, monkeypatch):
 
 
 def test_the_demo_is_found_in_the_package_or_beside_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "__file__", str(tmp_path / "dprd_cli" / "checkpoint.py"))
+    monkeypatch.setattr(weights, "__file__", str(tmp_path / "dprd_cli" / "weights.py"))
     with pytest.raises(UserError, match="the demo checkpoint is not installed"):
         find_checkpoint("demo")
     for folder in (tmp_path / "assets", tmp_path / "dprd_cli" / "assets"):

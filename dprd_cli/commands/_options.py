@@ -38,8 +38,9 @@ Weights = Annotated[
     str,
     typer.Option(
         "--weights",
-        metavar="RUN|FILE|demo",
-        help="Run folder, checkpoint, or 'demo'; the newest run by default.",
+        metavar="RUN|FILE|NAME",
+        help="Run folder, checkpoint, 'demo', or published weights (`dprd weights list`); the newest run by "
+        "default.",
     ),
 ]
 PartOffsets = Annotated[

@@ -21,8 +21,8 @@ from dprd_cli.commands._options import (
 )
 
 if TYPE_CHECKING:
-    from dprd_cli.checkpoint import LoadedModel
     from dprd_cli.config import Config
+    from dprd_cli.weights import LoadedModel
 
 
 def evaluate(
@@ -42,10 +42,10 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Measure a detector with COCO's metrics, for boxes and masks, over all classes and for each."""
-    from dprd_cli.checkpoint import load_model
     from dprd_cli.commands._tables import print_results
     from dprd_cli.presets import pick
     from dprd_cli.training.run_folder import write_json
+    from dprd_cli.weights import load_model
 
     pick("split", split, ("val", "train"))
     pick("kind of part offsets", part_offsets, PART_OFFSETS)

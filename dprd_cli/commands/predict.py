@@ -10,8 +10,8 @@ import typer
 from dprd_cli.commands._options import PART_OFFSETS, Device, Json, PartOffsets, Weights, print_json, say
 
 if TYPE_CHECKING:
-    from dprd_cli.checkpoint import LoadedModel
     from dprd_cli.inference import Prediction
+    from dprd_cli.weights import LoadedModel
 
 
 def predict(
@@ -41,11 +41,11 @@ def predict(
     json: Json = False,
 ) -> None:
     """Detect objects in pictures: annotated pictures, COCO results and a CSV."""
-    from dprd_cli.checkpoint import load_model
     from dprd_cli.errors import DataError
     from dprd_cli.inference import Predictor, Unreadable, find_images
     from dprd_cli.presets import pick
     from dprd_cli.results import Results, image_ids, output_folder, picture_names
+    from dprd_cli.weights import load_model
 
     pick("kind of part offsets", part_offsets, PART_OFFSETS)
     paths = find_images(inputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,10 +32,20 @@ def train(
     data: Data = None,
     preset: Preset = None,
     backbone: Backbone = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            "--weights",
+            metavar="NAME|RUN|FILE",
+            help="Detector to start from: published (`dprd weights list`), a run, a checkpoint, or demo.",
+        ),
+    ] = None,
     backbone_weights: Annotated[
         str | None,
         typer.Option(
-            "--backbone-weights", metavar="imagenet|FILE|none", help="Weights that the backbone starts from."
+            "--backbone-weights",
+            metavar="imagenet|NAME|FILE|none",
+            help="Weights that the backbone starts from; published ones too.",
         ),
     ] = None,
     schedule: Annotated[
@@ -74,6 +84,7 @@ def train(
             "--data": data,
             "--preset": preset,
             "--backbone": backbone,
+            "--weights": weights,
             "--backbone-weights": backbone_weights,
             "--schedule": schedule,
             "--config": config,
@@ -90,22 +101,43 @@ def train(
 
         if run is not None:
             raise UsageError(f"unexpected argument '{run}'; to continue a run: dprd train --resume {run}")
+        if weights == "imagenet":
+            weights, backbone_weights = None, backbone_weights or "imagenet"
         flags |= {
             "data.path": data,
             "model.backbone.name": check_backbone(backbone),
-            "model.backbone.weights": backbone_weights,
+            "model.backbone.weights": backbone_weights or ("none" if weights else None),
+            "train.weights": weights,
         }
+        preset, base = _implied(weights, backbone_weights, preset)
         resolved = resolve(
             preset=preset,
             schedule=schedule,
             config_file=existing(config),
             flags=flags,
             overrides=overrides or [],
+            base=base,
         )
         if data is None and resolved.data.path == "synthetic":
             say("no --data given: training on the built-in data (drawn on the fly; see `dprd data synth`)")
         folder = _new_folder(resolved, out)
     _train(resolved, folder, resume)
+
+
+def _implied(
+    weights: str | None, backbone_weights: str | None, preset: str | None
+) -> tuple[str | None, dict[str, Any]]:
+    """Return the preset and the configuration that the weights to start from ask for."""
+    if not weights and not backbone_weights:
+        return preset, {}  # without importing torch
+    from dprd_cli.config import merge
+    from dprd_cli.weights import implied_by_backbone, implied_config
+
+    base: dict[str, Any] = implied_by_backbone(backbone_weights or "")
+    if weights:
+        preset, more = implied_config(weights, preset)
+        merge(base, more)
+    return preset, base
 
 
 def _train(config: Config, folder: Path, resume: bool) -> None:
@@ -134,8 +166,8 @@ def _new_folder(config: Config, out: Path | None) -> Path:
 
 
 def _run_to_resume(folder: Path | None) -> Path:
-    from dprd_cli.checkpoint import newest_run
     from dprd_cli.errors import UserError
+    from dprd_cli.weights import newest_run
 
     if folder is None:
         folder = newest_run()

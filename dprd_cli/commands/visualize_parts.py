@@ -12,8 +12,8 @@ from dprd_cli.commands._options import PART_OFFSETS, Device, Json, PartOffsets, 
 
 if TYPE_CHECKING:
     from dprd_cli.canvas import Picture
-    from dprd_cli.checkpoint import LoadedModel
     from dprd_cli.evaluation.parts import PartStatistics
+    from dprd_cli.weights import LoadedModel
 
 _GRID_LIMIT = 48
 
@@ -49,7 +49,6 @@ def visualize_parts(
     json: Json = False,
 ) -> None:
     """Show whole and part boxes in orange (the paper's Fig. 6), and measure how parts deform."""
-    from dprd_cli.checkpoint import load_model
     from dprd_cli.drawing import draw_parts
     from dprd_cli.errors import DataError
     from dprd_cli.evaluation.parts import PartStatistics
@@ -57,6 +56,7 @@ def visualize_parts(
     from dprd_cli.inference import Predictor, Unreadable, find_images
     from dprd_cli.presets import pick
     from dprd_cli.results import output_folder, picture_names, write_picture
+    from dprd_cli.weights import load_model
 
     pick("kind of part offsets", part_offsets, PART_OFFSETS)
     paths = find_images(inputs)

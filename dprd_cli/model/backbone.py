@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import torchvision.models as tvm
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from dprd_cli.model.layers import NORMS
 
@@ -77,13 +77,14 @@ class Backbone(nn.Module):
         return features
 
 
-def build_backbone(name: str, norm: str, frozen_stages: int) -> Backbone:
+def build_backbone(name: str, norm: str, frozen_stages: int, *, stride_in_1x1: bool = False) -> Backbone:
     """Build a backbone with random weights.
 
     Args:
         name: `r10`, or a key of `IMAGENET_WEIGHTS`.
         norm: `frozen_bn`, `bn` or `gn`.
         frozen_stages: Stages (the stem is the first) that are not trained.
+        stride_in_1x1: Bottlenecks halve the resolution in their first 1x1 convolution, not in the 3x3 one.
     """
     norm_layer = NORMS[norm]
     if name == "mobilenet_v2":
@@ -95,6 +96,10 @@ def build_backbone(name: str, norm: str, frozen_stages: int) -> Backbone:
     body = constructor(norm_layer=norm_layer)
     assert isinstance(body, ResNet)
     del body.fc, body.avgpool
+    if stride_in_1x1:
+        for block in body.modules():
+            if isinstance(block, Bottleneck):
+                block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
     stem: list[nn.Module] = [body.conv1, body.bn1, body.relu, body.maxpool]
     stages = [stem, [body.layer1], [body.layer2], [body.layer3], [body.layer4]]
     return Backbone(name, body, stages, channels, frozen_stages)

@@ -8,6 +8,7 @@ from torch import nn
 from dprd_cli.config import ModelConfig
 from dprd_cli.errors import UsageError
 from dprd_cli.model.backbone import build_backbone
+from dprd_cli.model.conventions import CONVENTIONS
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.fusion import ConcatFusion, NoFusion, RDAFusion, WholeTransform
 from dprd_cli.model.heads import BoxHead, MaskHead, MaskIoUHead
@@ -35,7 +36,12 @@ def build_detector(config: ModelConfig, *, num_classes: int, with_masks: bool = 
         raise ValueError("expected a settled config (config.settle), but the backbone is on 'auto'")
     if config.heads.mask != "auto":
         with_masks = config.heads.mask
-    backbone = build_backbone(config.backbone.name, config.backbone.norm, config.backbone.frozen_stages)
+    backbone = build_backbone(
+        config.backbone.name,
+        config.backbone.norm,
+        config.backbone.frozen_stages,
+        stride_in_1x1=config.backbone.stride_in_1x1,
+    )
     neck = FPN(backbone.channels, config.neck.channels, config.neck.norm)
     rpn = _build_rpn(config)
     roi_heads = _build_roi_heads(config, num_classes, with_masks)
@@ -51,10 +57,17 @@ def build_detector(config: ModelConfig, *, num_classes: int, with_masks: bool = 
 
 
 def _build_rpn(config: ModelConfig) -> RPN:
-    settings = config.rpn
+    settings, habits = config.rpn, CONVENTIONS[config.conventions]
+    anchors = Anchors(
+        settings.anchor_sizes,
+        settings.aspect_ratios,
+        FPN.strides,
+        rounded=habits.rounded_anchors,
+        fitted=habits.fitted_strides,
+    )
     return RPN(
         config.neck.channels,
-        Anchors(settings.anchor_sizes, settings.aspect_ratios, FPN.strides),
+        anchors,
         fg_iou=settings.fg_iou,
         bg_iou=settings.bg_iou,
         anchors_per_image=settings.anchors_per_image,
@@ -63,6 +76,9 @@ def _build_rpn(config: ModelConfig) -> RPN:
         post_nms=(settings.post_nms_train, settings.post_nms_test),
         nms_iou=settings.nms_iou,
         smooth_l1_beta=settings.smooth_l1_beta,
+        num_convs=settings.convs,
+        min_size=habits.min_proposal,
+        loss_by_sampled=habits.rpn_loss_by_sampled,
     )
 
 
@@ -114,7 +130,14 @@ def _build_stage(config: ModelConfig, index: int, num_classes: int, *, with_mask
     return Stage(
         fusion=_build_fusion(config, uses_parts=uses_parts),
         box_head=BoxHead(
-            channels, heads.box_pool, heads.box_dim, num_classes, class_agnostic=cascade.class_agnostic_box
+            channels,
+            heads.box_pool,
+            heads.box_dim,
+            num_classes,
+            class_agnostic=cascade.class_agnostic_box,
+            num_fcs=heads.box_fcs,
+            num_convs=heads.box_convs,
+            norm=heads.norm,
         ),
         mask_head=mask_head,
         mask_iou_head=mask_iou_head,
@@ -126,19 +149,29 @@ def _build_stage(config: ModelConfig, index: int, num_classes: int, *, with_mask
 
 
 def _build_roi_heads(config: ModelConfig, num_classes: int, with_masks: bool) -> RoIHeads:
-    heads, cascade = config.heads, config.cascade
+    heads, cascade, habits = config.heads, config.cascade, CONVENTIONS[config.conventions]
     num_stages = len(cascade.ious)
     if num_stages > 1 and not cascade.class_agnostic_box:
         raise UsageError("model.cascade.class_agnostic_box=false needs a single stage")
     return RoIHeads(
         [_build_stage(config, i, num_classes, with_masks=with_masks) for i in range(num_stages)],
         _build_parts(config),
-        pooler=RegionPooler(FPN.strides[:4], heads.sampling_ratio, config.parts.level, heads.canonical_size),
+        pooler=RegionPooler(
+            FPN.strides[:4],
+            heads.sampling_ratio,
+            config.parts.level,
+            heads.canonical_size,
+            aligned=habits.aligned,
+            level_eps=habits.level_eps,
+        ),
         sampler=RoISampler(
             num_classes=num_classes,
             rois_per_image=config.sampling.rois_per_image,
             positive_fraction=config.sampling.positive_fraction,
             bg_iou_low=config.sampling.bg_iou_low,
+            mask_rois_per_image=config.sampling.mask_rois_per_image,
+            aligned=habits.aligned,
+            soft_masks=habits.soft_mask_targets,
         ),
         num_classes=num_classes,
         box_pool=heads.box_pool,
@@ -150,4 +183,5 @@ def _build_roi_heads(config: ModelConfig, num_classes: int, with_masks: bool) ->
         score_thresh=config.test.score_thresh,
         nms_iou=config.test.nms_iou,
         detections_per_image=config.test.detections_per_image,
+        min_size=habits.min_detection,
     )

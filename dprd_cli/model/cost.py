@@ -70,7 +70,7 @@ def count_macs(
     features, macs["backbone"] = _count(detector.backbone, image)
     pyramid, macs["neck"] = _count(detector.neck, features)
     for level in pyramid:
-        hidden, count = _count(detector.rpn.conv, level)
+        hidden, count = _count(detector.rpn.convs, level)
         counts = [_count(layer, hidden)[1] for layer in (detector.rpn.objectness, detector.rpn.deltas)]
         macs["rpn"] += count + sum(counts)
     _count_heads(detector.roi_heads, pyramid[0].shape[1], proposals, detections, macs)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dprd_cli.model.layers import conv_block, kaiming_init, normal_init, xavier_init
+from dprd_cli.model.layers import conv_block, full_precision, kaiming_init, normal_init, xavier_init
 
 
 class BoxPrediction(NamedTuple):
@@ -28,7 +28,7 @@ class BoxPrediction(NamedTuple):
 
 
 class BoxHead(nn.Module):
-    """Two fully connected layers, then class logits and box deltas.
+    """Fully connected layers (two in the paper), then class logits and box deltas.
 
     Args:
         channels: C.
@@ -36,32 +36,51 @@ class BoxHead(nn.Module):
         dim: Width of the fully connected layers.
         num_classes: K.
         class_agnostic: One box per RoI instead of one per class.
+        num_fcs: Fully connected layers.
+        num_convs: 3x3 convolutions before them, C wide.
+        norm: Normalisation after the convolutions.
     """
 
-    def __init__(self, channels: int, pool: int, dim: int, num_classes: int, *, class_agnostic: bool) -> None:
+    def __init__(
+        self,
+        channels: int,
+        pool: int,
+        dim: int,
+        num_classes: int,
+        *,
+        class_agnostic: bool,
+        num_fcs: int = 2,
+        num_convs: int = 0,
+        norm: str = "none",
+    ) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(channels * pool * pool, dim)
-        self.fc2 = nn.Linear(dim, dim)
+        self.convs = nn.Sequential(*(conv_block(channels, channels, norm=norm) for _ in range(num_convs)))
+        self.fcs = nn.ModuleList(
+            nn.Linear(channels * pool * pool if i == 0 else dim, dim) for i in range(num_fcs)
+        )
         self.classes = nn.Linear(dim, num_classes + 1)
         self.deltas = nn.Linear(dim, 4 if class_agnostic else 4 * num_classes)
-        xavier_init(self.fc1)
-        xavier_init(self.fc2)
+        for fc in self.fcs:
+            xavier_init(fc)  # type: ignore[arg-type]
         normal_init(self.classes, 0.01)
         normal_init(self.deltas, 0.001)
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the fully connected features of RoI features [R, C, S, S] in (C, S, S) order. [R, dim]."""
-        return F.relu(self.fc2(F.relu(self.fc1(x.flatten(1)))))
+        x = self.convs(x).flatten(1)
+        for fc in self.fcs:
+            x = F.relu(fc(x))
+        return x
 
     def forward(self, x: Tensor) -> BoxPrediction:
         """Predict from RoI features [R, C, S, S]."""
         embedded = self.embed(x)
-        return BoxPrediction(self.classes(embedded).float(), self.deltas(embedded).float())
+        return BoxPrediction(full_precision(self.classes(embedded)), full_precision(self.deltas(embedded)))
 
     def classify(self, x: Tensor) -> Tensor:
         """Return class logits only [R, K+1], for the part classification loss."""
         logits: Tensor = self.classes(self.embed(x))
-        return logits.float()
+        return full_precision(logits)
 
 
 class MaskHead(nn.Module):
@@ -97,7 +116,7 @@ class MaskHead(nn.Module):
         """
         x = F.relu(self.deconv(self.convs(x)))
         logits: Tensor = self.masks(x)
-        return logits[torch.arange(len(x), device=x.device), labels].float()
+        return full_precision(logits[torch.arange(len(x), device=x.device), labels])
 
 
 class MaskIoUHead(nn.Module):
@@ -147,4 +166,4 @@ class MaskIoUHead(nn.Module):
         mask = F.max_pool2d(mask_logits.detach().sigmoid()[:, None], 2).to(x.dtype)
         x = self.convs(torch.cat((x, mask), dim=1)).flatten(1)
         ious: Tensor = self.ious(F.relu(self.fc2(F.relu(self.fc1(x)))))
-        return ious[torch.arange(len(x), device=x.device), labels].float()
+        return full_precision(ious[torch.arange(len(x), device=x.device), labels])

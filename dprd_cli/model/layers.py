@@ -64,6 +64,11 @@ def normal_init(layer: nn.Conv2d | nn.Linear, std: float) -> None:
         nn.init.zeros_(layer.bias)
 
 
+def full_precision(x: Tensor) -> Tensor:
+    """Return `x` in float32 if it is narrower (under autocast), else as it is."""
+    return x.float() if x.dtype in {torch.float16, torch.bfloat16} else x
+
+
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
     """Return `x`, with its gradient multiplied by `factor` (0 detaches it)."""
     if factor == 0:

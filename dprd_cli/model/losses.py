@@ -34,7 +34,7 @@ def box_loss(deltas: Tensor, goals: Tensor, labels: Tensor, num_classes: int, be
 
 
 def mask_loss(logits: Tensor, goals: Tensor) -> Tensor:
-    """Average binary cross entropy, L_mask and L_mask^prt. [F, M, M] and bool [F, M, M] -> scalar."""
+    """Average binary cross entropy, L_mask and L_mask^prt. [F, M, M] and 0..1 or bool [F, M, M] -> scalar."""
     loss = F.binary_cross_entropy_with_logits(logits, goals.to(logits.dtype), reduction="sum")
     return loss / max(goals.numel(), 1)
 
@@ -44,7 +44,9 @@ def mask_iou_loss(predicted: Tensor, goals: Tensor) -> Tensor:
     return F.mse_loss(predicted, goals, reduction="sum") / max(len(goals), 1)
 
 
-def crop_masks(masks: Tensor, gt_index: Tensor, boxes: Tensor, size: int) -> Tensor:
+def crop_masks(
+    masks: Tensor, gt_index: Tensor, boxes: Tensor, size: int, *, aligned: bool = True, soft: bool = False
+) -> Tensor:
     """Return each RoI's view of its object's mask.
 
     Args:
@@ -52,17 +54,19 @@ def crop_masks(masks: Tensor, gt_index: Tensor, boxes: Tensor, size: int) -> Ten
         gt_index: The object of each RoI. [F]
         boxes: RoIs. [F, 4]
         size: M.
+        aligned: Half-pixel shift, as in `roi_align`.
+        soft: Return how much of each cell is covered.
 
     Returns:
-        Cells that are at least half covered, bool. [F, M, M]
+        Cells that are at least half covered, bool; or the share that is covered, 0..1. [F, M, M]
     """
     if len(boxes) == 0:
         return torch.zeros((0, size, size), dtype=torch.bool, device=boxes.device)
     used, member = torch.unique(gt_index, return_inverse=True)
     rois = torch.cat((member[:, None].to(boxes.dtype), boxes), dim=1)
     planes = masks[used][:, None].to(boxes.dtype)
-    covered: Tensor = roi_align(planes, rois, size, spatial_scale=1.0, sampling_ratio=-1, aligned=True)
-    return covered[:, 0] >= 0.5
+    covered: Tensor = roi_align(planes, rois, size, spatial_scale=1.0, sampling_ratio=-1, aligned=aligned)
+    return covered[:, 0] if soft else covered[:, 0] >= 0.5
 
 
 def mask_iou_goals(logits: Tensor, goals: Tensor, gt_areas: Tensor, boxes: Tensor) -> Tensor:
@@ -70,7 +74,7 @@ def mask_iou_goals(logits: Tensor, goals: Tensor, gt_areas: Tensor, boxes: Tenso
 
     Args:
         logits: Predicted masks. [F, M, M]
-        goals: True masks inside the RoIs, bool. [F, M, M]
+        goals: True masks inside the RoIs, bool or 0..1. [F, M, M]
         gt_areas: Area of each object's whole mask, square pixels (what lies outside the RoI counts). [F]
         boxes: RoIs. [F, 4]
 
@@ -79,7 +83,7 @@ def mask_iou_goals(logits: Tensor, goals: Tensor, gt_areas: Tensor, boxes: Tenso
 
     Source: Mask Scoring R-CNN, section 3.2.
     """
-    predicted = logits.detach() > 0
+    predicted, goals = logits.detach() > 0, goals >= 0.5
     intersection = (predicted & goals).flatten(1).sum(1)
     cells = goals[0].numel() if len(goals) else 1
     roi_area = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clamp(min=1e-6)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dprd_cli.boxes import MAX_LOG_SCALE, clip_boxes, paired_iou
-from dprd_cli.model.layers import scale_gradient
+from dprd_cli.model.layers import full_precision, scale_gradient
 
 _HALVES = ((0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 1.0))
 _QUADRANTS = ((0.0, 0.0, 0.5, 0.5), (0.5, 0.0, 1.0, 0.5), (0.0, 0.5, 0.5, 1.0), (0.5, 0.5, 1.0, 1.0))
@@ -175,8 +175,8 @@ class DeformableParts(nn.Module):
     def offsets(self, sources: Tensor, rows: Tensor) -> Tensor:
         """Return the raw offsets (dx, dy, dw, dh) of RoIs. [R, P, 4]; see `forward`."""
         cells = scale_gradient(rows[sources[:, 0]], self.feature_grad_scale)
-        out = nn.functional.linear(cells, self.layer.weight.flatten(1), self.layer.bias).float()
-        out = out.view(-1, self.num_anchors, self.count, 4)
+        out = nn.functional.linear(cells, self.layer.weight.flatten(1), self.layer.bias)
+        out = full_precision(out).view(-1, self.num_anchors, self.count, 4)
         return out[torch.arange(len(out), device=out.device), sources[:, 1]]
 
     def forward(self, boxes: Tensor, sources: Tensor, rows: Tensor, limits: Tensor, mode: str) -> Parts:

@@ -17,8 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_LOG2_EPS = 1e-8  # Detectron2's, inside the floor of the level rule
-
 
 class FeatureTable(NamedTuple):
     """All cells of a pyramid as the rows of one matrix.
@@ -46,13 +44,15 @@ class FeatureTable(NamedTuple):
         return FeatureTable(torch.cat(rows), sizes.to(device), starts.to(device), strides)
 
 
-def assign_levels(boxes: Tensor, num_levels: int, canonical_size: float = 224.0) -> Tensor:
+def assign_levels(boxes: Tensor, num_levels: int, canonical_size: float = 224.0, eps: float = 1e-8) -> Tensor:
     """Return the pyramid level of each box, 0 for P2.
 
     Args:
         boxes: [..., 4]
         num_levels: Levels to choose from, P2 upward.
         canonical_size: Side of a box that belongs to P4, pixels.
+        eps: Added inside the floor; frameworks differ in where (`model/conventions.py`), to no effect but on
+            the borders between levels.
 
     Returns:
         floor(4 + log2(sqrt(area) / canonical_size)) - 2, clamped to the levels there are; int64. [...]
@@ -60,7 +60,7 @@ def assign_levels(boxes: Tensor, num_levels: int, canonical_size: float = 224.0)
     Source: Lin et al. 2017, Eq. 1.
     """
     areas = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
-    level = torch.floor(4 + torch.log2(areas.clamp(min=0).sqrt() / canonical_size + _LOG2_EPS))
+    level = torch.floor(4 + torch.log2(areas.clamp(min=0).sqrt() / canonical_size + eps))
     return (level.clamp(2, num_levels + 1) - 2).long()
 
 

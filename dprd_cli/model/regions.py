@@ -64,13 +64,23 @@ class RegionPooler(nn.Module):
         sampling_ratio: RoIAlign samples per bin and axis; 0 adapts to the box.
         part_level: `own` (each part by its own area) or `whole` (the whole box's level).
         canonical_size: Side of a box that is pooled from P4, pixels.
+        aligned: See `roi_align`.
+        level_eps: See `assign_levels`.
     """
 
     def __init__(
-        self, strides: tuple[int, ...], sampling_ratio: int, part_level: str, canonical_size: float
+        self,
+        strides: tuple[int, ...],
+        sampling_ratio: int,
+        part_level: str,
+        canonical_size: float,
+        *,
+        aligned: bool = True,
+        level_eps: float = 1e-8,
     ) -> None:
         super().__init__()
         self.canonical_size = canonical_size
+        self.aligned, self.level_eps = aligned, level_eps
         self.strides, self.sampling_ratio, self.part_level = strides, sampling_ratio, part_level
 
     def forward(
@@ -80,21 +90,23 @@ class RegionPooler(nn.Module):
         boxes, image_index = rois.boxes, rois.image_index
         levels = self._levels(boxes)
         if part_boxes is None:
-            return roi_align(scene.table, boxes, image_index, levels, size, self.sampling_ratio), None
+            return self._pool(scene, boxes, image_index, levels, size), None
         count = part_boxes.shape[1]
         by_part = part_boxes.transpose(0, 1)  # [P, R, 4]: each part's features lie together in memory
         own = self.part_level == "own"
         part_levels = self._levels(by_part.detach()) if own else levels.expand(count, -1)
-        pooled = roi_align(
-            scene.table,
+        pooled = self._pool(
+            scene,
             torch.cat((boxes, by_part.reshape(-1, 4))),
             image_index.repeat(count + 1),
             torch.cat((levels, part_levels.reshape(-1))),
             size,
-            self.sampling_ratio,
         )
         whole, parts = torch.split(pooled, [len(boxes), count * len(boxes)])
         return whole, parts.view(count, len(boxes), *parts.shape[1:]).transpose(0, 1)
 
+    def _pool(self, scene: Scene, boxes: Tensor, image_index: Tensor, levels: Tensor, size: int) -> Tensor:
+        return roi_align(scene.table, boxes, image_index, levels, size, self.sampling_ratio, self.aligned)
+
     def _levels(self, boxes: Tensor) -> Tensor:
-        return assign_levels(boxes, len(self.strides), self.canonical_size)
+        return assign_levels(boxes, len(self.strides), self.canonical_size, self.level_eps)

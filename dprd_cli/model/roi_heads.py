@@ -16,7 +16,7 @@ from dprd_cli.model.losses import box_loss, class_loss
 from dprd_cli.model.parts import DeformableParts, FixedParts, Parts
 from dprd_cli.model.regions import RegionPooler, RoIs, Scene
 from dprd_cli.model.rpn import Proposals
-from dprd_cli.model.sampling import RoISampler, mask_goals
+from dprd_cli.model.sampling import RoISampler
 from dprd_cli.model.stage import Stage, comb_parts_win
 from dprd_cli.structures import Detections, Target
 
@@ -47,6 +47,7 @@ class RoIHeads(nn.Module):
         score_thresh: Least score of a detection.
         nms_iou: NMS threshold of detections.
         detections_per_image: Most detections of a picture.
+        min_size: Least side of a detection, pixels.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class RoIHeads(nn.Module):
         score_thresh: float,
         nms_iou: float,
         detections_per_image: int,
+        min_size: float = 0.0,
     ) -> None:
         super().__init__()
         self.stages = nn.ModuleList(stages)
@@ -76,6 +78,7 @@ class RoIHeads(nn.Module):
         self.feature_grad_scale, self.smooth_l1_beta = feature_grad_scale, smooth_l1_beta
         self.score_thresh, self.nms_iou = score_thresh, nms_iou
         self.detections_per_image = detections_per_image
+        self.min_size = min_size
 
     @property
     def cascade(self) -> list[Stage]:
@@ -132,14 +135,13 @@ class RoIHeads(nn.Module):
     ) -> dict[str, Tensor]:
         if stage.mask_head is None:
             return {}
-        has_mask = torch.cat([target.has_mask for target in targets])
-        index = torch.nonzero(rois.labels < self.num_classes)[:, 0]
-        if len(has_mask):
-            index = index[has_mask[rois.gt_index[index]]]
+        index = self.sampler.masked(rois, targets)
         chosen = rois.select(index)
         boxes = None if parts is None else parts.boxes[index]
         whole, part_features = self.pooler(chosen, boxes, scene, self.mask_pool)
-        return stage.mask_losses(whole, part_features, mask_goals(chosen, targets, 2 * self.mask_pool))
+        return stage.mask_losses(
+            whole, part_features, self.sampler.mask_goals(chosen, targets, 2 * self.mask_pool)
+        )
 
     @torch.no_grad()
     def _diagnose(self, rois: RoIs, parts: Parts | None, scene: Scene) -> dict[str, Tensor]:
@@ -242,6 +244,9 @@ class RoIHeads(nn.Module):
         score = probs[row, label]
         chosen = boxes[row, label if boxes.shape[1] > 1 else torch.zeros_like(label)]
         image = rois.image_index[row]
+        if self.min_size > 0:
+            large = torch.nonzero((chosen[:, 2:] - chosen[:, :2] >= self.min_size).all(dim=1))[:, 0]
+            row, label, score, chosen, image = (v[large] for v in (row, label, score, chosen, image))
         keep = batched_nms(chosen, score, image * self.num_classes + label, self.nms_iou)  # best first
         best = [keep[image[keep] == i][: self.detections_per_image] for i in range(num_images)]
         keep = torch.cat(best)

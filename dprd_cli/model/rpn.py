@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
 from dprd_cli.boxes import apply_deltas, clip_boxes, encode_deltas, paired_iou
-from dprd_cli.model.layers import normal_init
+from dprd_cli.model.layers import conv_block, full_precision, normal_init
 from dprd_cli.model.matching import label_anchors, sample_labels
 from dprd_cli.model.pooling import FeatureTable, cells_of
 from dprd_cli.structures import Target
@@ -56,28 +56,54 @@ class Anchors(nn.Module):
         sizes: Square root of the anchor area on each level, pixels. [L]
         ratios: Height over width. [A]
         strides: Pixels per cell of each level. [L]
+        rounded: Round the anchors' corners around the origin to whole pixels.
+        fitted: Step by the padded picture's size over the map's (floor) instead of the stride.
     """
 
     base: Tensor
     log_sizes: Tensor
 
-    def __init__(self, sizes: tuple[float, ...], ratios: tuple[float, ...], strides: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        sizes: tuple[float, ...],
+        ratios: tuple[float, ...],
+        strides: tuple[int, ...],
+        *,
+        rounded: bool = False,
+        fitted: bool = False,
+    ) -> None:
         super().__init__()
-        self.strides = strides
+        self.strides, self.fitted = strides, fitted
         size = torch.tensor(sizes)[:, None]
         ratio = torch.tensor(ratios)[None]
         width = size / ratio.sqrt()
         height = width * ratio
         #: Anchors around the origin. [L, A, 4]
         base = 0.5 * torch.stack((-width, -height, width, height), dim=-1)
-        self.register_buffer("base", base, persistent=False)
+        self.register_buffer("base", base.round() if rounded else base, persistent=False)
         self.register_buffer("log_sizes", torch.tensor(sizes).log2(), persistent=False)
 
-    def at(self, level: int, height: int, width: int) -> Tensor:
-        """Return the anchors of a level, row by row. [H*W*A, 4]."""
-        stride = self.strides[level]
-        y = torch.arange(height, device=self.base.device) * stride
-        x = torch.arange(width, device=self.base.device) * stride
+    def on(self, maps: list[Tensor]) -> list[Tensor]:
+        """Return the anchors of every level, row by row.
+
+        Args:
+            maps: One map a level; their sizes are used. L x [N, C, H, W]
+
+        Returns:
+            L x [H*W*A, 4]
+        """
+        padded = [side * self.strides[0] for side in maps[0].shape[-2:]]
+        anchors = []
+        for level, (height, width) in enumerate(m.shape[-2:] for m in maps):
+            fit = (padded[0] // height, padded[1] // width)
+            anchors.append(self.at(level, height, width, fit if self.fitted else None))
+        return anchors
+
+    def at(self, level: int, height: int, width: int, steps: tuple[int, int] | None = None) -> Tensor:
+        """Return the anchors of a level, row by row, `steps` (the stride) apart in y and x. [H*W*A, 4]."""
+        step_y, step_x = steps or (self.strides[level],) * 2
+        y = torch.arange(height, device=self.base.device) * step_y
+        x = torch.arange(width, device=self.base.device) * step_x
         shift = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).repeat(1, 1, 2)  # [H, W, 4]
         return (shift[:, :, None] + self.base[level]).view(-1, 4)
 
@@ -121,6 +147,9 @@ class RPN(nn.Module):
         post_nms: Proposals per picture after NMS, (training, test).
         nms_iou: NMS threshold.
         smooth_l1_beta: Transition of the box loss.
+        num_convs: 3x3 convolutions before the objectness and box layers.
+        min_size: Least side of a proposal, pixels; empty ones always go.
+        loss_by_sampled: Divide the losses by the number of anchors drawn, not by `anchors_per_image`.
     """
 
     def __init__(
@@ -136,19 +165,24 @@ class RPN(nn.Module):
         post_nms: tuple[int, int],
         nms_iou: float,
         smooth_l1_beta: float,
+        num_convs: int = 1,
+        min_size: float = 0.0,
+        loss_by_sampled: bool = False,
     ) -> None:
         super().__init__()
         self.anchors = anchors
         num_anchors = anchors.base.shape[1]
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.convs = nn.Sequential(*(conv_block(channels, channels) for _ in range(num_convs)))
         self.objectness = nn.Conv2d(channels, num_anchors, 1)
         self.deltas = nn.Conv2d(channels, num_anchors * 4, 1)
-        for layer in (self.conv, self.objectness, self.deltas):
-            normal_init(layer, 0.01)
+        for layer in (*self.convs.modules(), self.objectness, self.deltas):
+            if isinstance(layer, nn.Conv2d):
+                normal_init(layer, 0.01)
         self.fg_iou, self.bg_iou = fg_iou, bg_iou
         self.anchors_per_image, self.positive_fraction = anchors_per_image, positive_fraction
         self.pre_nms, self.post_nms, self.nms_iou = pre_nms, post_nms, nms_iou
         self.smooth_l1_beta = smooth_l1_beta
+        self.min_size, self.loss_by_sampled = min_size, loss_by_sampled
 
     def forward(
         self, features: list[Tensor], image_sizes: list[tuple[int, int]], targets: list[Target] | None
@@ -160,10 +194,10 @@ class RPN(nn.Module):
             image_sizes: (height, width) of each picture, without padding.
             targets: Objects of each picture in training, None at test.
         """
-        hidden = [F.relu(self.conv(feature)) for feature in features]
-        logits = [_by_anchor(self.objectness(h), 1)[..., 0].float() for h in hidden]  # L x [N, HWA]
-        deltas = [_by_anchor(self.deltas(h), 4).float() for h in hidden]  # L x [N, HWA, 4]
-        anchors = [self.anchors.at(level, *h.shape[-2:]) for level, h in enumerate(hidden)]
+        hidden = [self.convs(feature) for feature in features]
+        logits = [full_precision(_by_anchor(self.objectness(h), 1))[..., 0] for h in hidden]  # L x [N, HWA]
+        deltas = [full_precision(_by_anchor(self.deltas(h), 4)) for h in hidden]  # L x [N, HWA, 4]
+        anchors = self.anchors.on(hidden)
         table = FeatureTable.build(hidden, self.anchors.strides)
         proposals = self.propose(logits, deltas, anchors, table, image_sizes, training=targets is not None)
         losses = {} if targets is None else self.losses(logits, deltas, anchors, targets)
@@ -211,24 +245,27 @@ class RPN(nn.Module):
         limit: int,
     ) -> Proposals:
         boxes = clip_boxes(boxes, boxes.new_tensor(image_size))
-        valid = ((boxes[:, 2:] > boxes[:, :2]).all(dim=1) & boxes.isfinite().all(dim=1)).nonzero()[:, 0]
+        size = boxes[:, 2:] - boxes[:, :2]
+        valid = ((size > 0) & (size >= self.min_size) & boxes[:, 2:].isfinite()).all(dim=1).nonzero()[:, 0]
         keep = valid[batched_nms(boxes[valid], logits[valid], levels[valid], self.nms_iou)[:limit]]
         return Proposals(boxes[keep], logits[keep], sources[keep])
 
     def losses(
         self, logits: list[Tensor], deltas: list[Tensor], anchors: list[Tensor], targets: list[Target]
     ) -> dict[str, Tensor]:
-        """Return objectness and box losses over sampled anchors, normalised by their nominal number.
+        """Return objectness and box losses over sampled anchors, normalised by their number.
 
-        Source: Faster R-CNN, Eq. 1; normalisation as in Detectron2.
+        Source: Faster R-CNN, Eq. 1; the nominal number as in Detectron2, or that of anchors drawn.
         """
         all_anchors = torch.cat(anchors)
         all_logits, all_deltas = torch.cat(logits, 1), torch.cat(deltas, 1)
         loss_cls, loss_reg = all_logits.sum() * 0, all_deltas.sum() * 0
+        drawn = 0
         for logit, delta, target in zip(all_logits, all_deltas, targets, strict=True):
             labels, index = label_anchors(all_anchors, target.boxes, self.fg_iou, self.bg_iou)
             positive, negative = sample_labels(labels, self.anchors_per_image, self.positive_fraction)
             sampled = torch.cat((positive, negative))
+            drawn += len(sampled)
             loss_cls = loss_cls + F.binary_cross_entropy_with_logits(
                 logit[sampled], (labels[sampled] == 1).to(logit.dtype), reduction="sum"
             )
@@ -237,7 +274,7 @@ class RPN(nn.Module):
                 loss_reg = loss_reg + F.smooth_l1_loss(
                     delta[positive], goal, beta=self.smooth_l1_beta, reduction="sum"
                 )
-        scale = 1.0 / (self.anchors_per_image * len(targets))
+        scale = 1.0 / max(drawn if self.loss_by_sampled else self.anchors_per_image * len(targets), 1)
         return {"loss_rpn_cls": loss_cls * scale, "loss_rpn_reg": loss_reg * scale}
 
 

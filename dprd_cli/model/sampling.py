@@ -21,14 +21,27 @@ class RoISampler:
         rois_per_image: RoIs per picture.
         positive_fraction: Largest share of objects among them.
         bg_iou_low: Least IoU of a sampled background RoI.
+        mask_rois_per_image: Most RoIs of a stage's mask branch, per picture; 0 for all.
+        aligned: Frame of the mask targets, see `crop_masks`.
+        soft_masks: Mask targets in 0..1, see `crop_masks`.
     """
 
     def __init__(
-        self, *, num_classes: int, rois_per_image: int, positive_fraction: float, bg_iou_low: float
+        self,
+        *,
+        num_classes: int,
+        rois_per_image: int,
+        positive_fraction: float,
+        bg_iou_low: float,
+        mask_rois_per_image: int = 0,
+        aligned: bool = True,
+        soft_masks: bool = False,
     ) -> None:
         self.num_classes = num_classes
         self.rois_per_image, self.positive_fraction = rois_per_image, positive_fraction
         self.bg_iou_low = bg_iou_low
+        self.mask_rois_per_image = mask_rois_per_image
+        self.aligned, self.soft_masks = aligned, soft_masks
 
     @torch.no_grad()
     def sample(
@@ -88,24 +101,38 @@ class RoISampler:
         matched = gt_boxes[rois.gt_index.clamp(max=len(gt_boxes) - 1)]  # background may point past the end
         return torch.where(foreground, matched.to(rois.boxes.dtype), rois.boxes)
 
+    @torch.no_grad()
+    def masked(self, rois: RoIs, targets: list[Target]) -> Tensor:
+        """Return which RoIs the mask branch is trained on: those on an object with a mask. [F]."""
+        index = torch.nonzero(rois.labels < self.num_classes)[:, 0]
+        has_mask = torch.cat([target.has_mask for target in targets])
+        if len(has_mask):
+            index = index[has_mask[rois.gt_index[index]]]
+        limit = self.mask_rois_per_image * len(targets)
+        if 0 < limit < len(index):
+            index = index[torch.randperm(len(index), device=index.device)[:limit].sort().values]
+        return index
 
-@torch.no_grad()
-def mask_goals(rois: RoIs, targets: list[Target], size: int) -> MaskGoals:
-    """Return what the mask branch should say of foreground RoIs.
+    @torch.no_grad()
+    def mask_goals(self, rois: RoIs, targets: list[Target], size: int) -> MaskGoals:
+        """Return what the mask branch should say of foreground RoIs.
 
-    Args:
-        rois: Foreground RoIs.
-        targets: Objects of each picture.
-        size: M.
-    """
-    masks = torch.zeros((len(rois.boxes), size, size), dtype=torch.bool, device=rois.boxes.device)
-    areas = rois.boxes.new_zeros(len(rois.boxes))
-    first = 0
-    for index, target in enumerate(targets):
-        mine = torch.nonzero(rois.image_index == index)[:, 0]
-        if target.masks is not None and len(mine):
-            gt = rois.gt_index[mine] - first
-            masks[mine] = crop_masks(target.masks, gt, rois.boxes[mine], size)
-            areas[mine] = target.masks.flatten(1).sum(1).to(areas.dtype)[gt]
-        first += len(target)
-    return MaskGoals(rois.labels, masks, areas, rois.boxes)
+        Args:
+            rois: Foreground RoIs.
+            targets: Objects of each picture.
+            size: M.
+        """
+        kind = rois.boxes.dtype if self.soft_masks else torch.bool
+        masks = torch.zeros((len(rois.boxes), size, size), dtype=kind, device=rois.boxes.device)
+        areas = rois.boxes.new_zeros(len(rois.boxes))
+        first = 0
+        for index, target in enumerate(targets):
+            mine = torch.nonzero(rois.image_index == index)[:, 0]
+            if target.masks is not None and len(mine):
+                gt = rois.gt_index[mine] - first
+                masks[mine] = crop_masks(
+                    target.masks, gt, rois.boxes[mine], size, aligned=self.aligned, soft=self.soft_masks
+                )
+                areas[mine] = target.masks.flatten(1).sum(1).to(areas.dtype)[gt]
+            first += len(target)
+        return MaskGoals(rois.labels, masks, areas, rois.boxes)

@@ -17,7 +17,7 @@ class MaskGoals(NamedTuple):
 
     Args:
         labels: Class of each RoI's object. [F]
-        masks: True masks inside the RoIs, bool. [F, M, M]
+        masks: True masks inside the RoIs, bool or 0..1. [F, M, M]
         areas: Area of each object's whole mask, square pixels. [F]
         boxes: The RoIs. [F, 4]
     """

@@ -16,10 +16,12 @@ from dprd_cli.device import pick_device
 from dprd_cli.errors import DataError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
+from dprd_cli.model.weights import load_backbone_weights
 from dprd_cli.training.interrupt import StopRequest
 from dprd_cli.training.logging import RunLog, say
 from dprd_cli.training.run_folder import describe_run, read_resumable
 from dprd_cli.training.trainer import Trainer
+from dprd_cli.weights import start_from
 
 
 def train(config: Config, run_dir: Path, *, resume: bool = False) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> dict[str, A
     for line in [*describe(train_set), *describe(val_set)]:
         say(line)
     with_masks = _with_masks(config, train_set)
-    detector = _detector(config, len(train_set.class_names), with_masks, saved, run_dir).to(device)
+    detector = _detector(config, train_set.class_names, with_masks, saved, run_dir).to(device)
     describe_run(run_dir, config, device)  # from here on there is something to continue
     with RunLog(run_dir, config.train.steps, saved["step"] if saved else 0) as log, StopRequest() as stop:
         trainer = Trainer(config, run_dir, detector, (train_set, val_set), with_masks, log, stop)
@@ -65,18 +67,25 @@ def _datasets(config: Config, saved: Mapping[str, Any] | None) -> tuple[Dataset,
 
 
 def _detector(
-    config: Config, num_classes: int, with_masks: bool, saved: Mapping[str, Any] | None, run_dir: Path
+    config: Config,
+    class_names: tuple[str, ...],
+    with_masks: bool,
+    saved: Mapping[str, Any] | None,
+    run_dir: Path,
 ) -> Detector:
-    """Build the detector, with the weights of a resumed run or those of its backbone."""
+    """Build the detector, with the weights of a resumed run or those that it starts from."""
     torch.manual_seed(config.train.seed)
-    detector = build_detector(config.model, num_classes=num_classes, with_masks=with_masks)
+    detector = build_detector(config.model, num_classes=len(class_names), with_masks=with_masks)
     weights = config.model.backbone.weights
     if saved is not None:
         load_state(detector, saved["model"], run_dir)
-    elif weights != "none":
-        from dprd_cli.model.weights import load_backbone_weights
-
-        for line in load_backbone_weights(detector, weights):
+    else:
+        lines: list[str] = []
+        if weights != "none":
+            lines += load_backbone_weights(detector, weights)
+        if config.train.weights:
+            lines += start_from(detector, config.train.weights, class_names)
+        for line in lines:
             say(line)
     return detector.to(memory_format=torch.channels_last)
 

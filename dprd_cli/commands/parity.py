@@ -1,0 +1,38 @@
+"""`dprd parity`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dprd_cli.commands._options import Json, print_json, say
+
+
+def parity(
+    fixture: Annotated[Path, typer.Argument(metavar="FIXTURE.json", help="What Detectron2 computed.")],
+    json: Json = False,
+) -> None:
+    """Compare this implementation with Detectron2's own numbers; fails if they differ."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from dprd_cli.errors import EXIT_FAILED
+    from dprd_cli.parity import compare
+
+    differences = compare(fixture)
+    same = all(difference.ok for difference in differences)
+    if json:
+        rows = [{**difference._asdict(), "ok": difference.ok} for difference in differences]
+        print_json({"fixture": str(fixture), "ok": same, "differences": rows})
+    else:
+        table = Table("compared", "largest difference", "tolerance", "", title=fixture.name)
+        for difference in differences:
+            verdict = "ok" if difference.ok else "DIFFERS"
+            table.add_row(difference.kind, f"{difference.value:.2g}", f"{difference.tolerance:g}", verdict)
+        Console(width=None if sys.stdout.isatty() else 100).print(table)
+    say("within tolerance" if same else "not within tolerance")
+    if not same:
+        raise typer.Exit(EXIT_FAILED)

@@ -1,0 +1,111 @@
+"""`dprd weights`."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dprd_cli.commands._options import Json, check_backbone, print_json, say
+
+if TYPE_CHECKING:
+    from dprd_cli.zoo import Published
+
+weights_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+_Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A name that `dprd weights list` shows, or imagenet.")
+]
+_Backbone = Annotated[
+    str, typer.Option("--backbone", metavar="NAME", help="With imagenet: whose weights are wanted.")
+]
+
+
+@weights_app.callback()
+def _weights() -> None:
+    """List, fetch and inspect published weights."""
+
+
+@weights_app.command("list")
+def list_weights(json: Json = False) -> None:
+    """List the published weights that --weights and --backbone-weights take."""
+    from dprd_cli.downloads import download_folder
+    from dprd_cli.zoo import ZOO
+
+    folder = download_folder()
+    rows = [
+        {**_summary(name, file), "fetched": (folder / file.file_name).is_file()} for name, file in ZOO.items()
+    ]
+    if json:
+        print_json({"folder": str(folder), "weights": rows})
+        return
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    table = Table(Column("name", no_wrap=True, overflow="fold"), "network", "for", "here", box=None)
+    for row in rows:
+        network = f"{row['preset']} {row['backbone']}".strip()
+        option = "--weights" if row["preset"] else "--backbone-weights"
+        table.add_row(row["name"], network, option, "yes" if row["fetched"] else "")
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    say(f"downloads are kept in {folder}; 'imagenet' (torchvision's backbones) and 'demo' are names too")
+
+
+@weights_app.command("fetch")
+def fetch_weights(name: _Name, backbone: _Backbone = "r50", json: Json = False) -> None:
+    """Download published weights, check them, and print where they lie."""
+    from dprd_cli.downloads import fetch
+
+    file = _find(name, backbone)
+    path = fetch(file.url, file.file_name, file.sha256)
+    if json:
+        print_json({**_summary(name, file), "path": str(path)})
+    else:
+        typer.echo(path)
+
+
+@weights_app.command("show")
+def show_weights(
+    spec: Annotated[str, typer.Argument(metavar="NAME|FILE|RUN", help="Published weights, or a file.")],
+    keys: Annotated[
+        bool, typer.Option("--keys", help="List every tensor and the one it comes from.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Tell what a file of weights is, and which tensor becomes which."""
+    from dprd_cli.weights import inspect_weights
+
+    found = inspect_weights(spec)
+    if json:
+        print_json(found)
+        return
+    for key, value in found.items():
+        if key not in {"origin", "classes"}:
+            typer.echo(f"{key}: {', '.join(value) or 'none' if isinstance(value, list) else value}")
+    typer.echo(f"classes: {len(found['classes'])} ({', '.join(found['classes'][:5])}, ...)")
+    if keys:
+        for ours, theirs in found["origin"].items():
+            typer.echo(f"  {ours} <- {theirs}")
+
+
+def _find(name: str, backbone: str) -> Published:
+    from dprd_cli.zoo import published
+
+    if name != "imagenet":
+        return published(name)
+    from dprd_cli.model.weights import imagenet_file
+
+    check_backbone(backbone)
+    return imagenet_file(backbone)
+
+
+def _summary(name: str, file: Published) -> dict[str, Any]:
+    return {
+        "name": name,
+        "preset": file.preset,
+        "backbone": file.model["backbone"].get("name", "r50"),
+        "url": file.url,
+        "file": file.file_name,
+        "sha256": file.sha256,
+    }

@@ -1,0 +1,68 @@
+"""Reads pickles of numpy arrays and plain containers, and nothing else: no code in a file is ever run.
+
+Detectron2's model zoo publishes its weights as pickles.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dprd_cli.errors import UserError
+
+
+def _encode(text: str, encoding: str = "latin1") -> bytes:
+    """Return bytes that a protocol-2 pickle stored as text; only the encoding that pickle writes."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"_codecs.encode with {encoding}")
+    return text.encode(encoding)
+
+
+def _admitted() -> dict[tuple[str, str], Any]:
+    constructors = {
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        ("collections", "OrderedDict"): OrderedDict,
+        ("_codecs", "encode"): _encode,
+    }
+    for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
+        constructors[module, "_reconstruct"] = np.empty(0).__reduce__()[0]
+        constructors[module, "scalar"] = np.float32(0).__reduce__()[0]
+    return constructors
+
+
+class _Reader(pickle.Unpickler):
+    _constructors = _admitted()
+
+    def find_class(self, module_name: str, global_name: str) -> Any:
+        try:
+            return self._constructors[module_name, global_name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"refused: {module_name}.{global_name}") from None
+
+    def persistent_load(self, pid: Any) -> Any:
+        raise pickle.UnpicklingError("refused: a persistent id")
+
+
+def read_numpy_pickle(path: Path) -> Any:
+    """Read a pickle that holds numpy arrays and plain containers.
+
+    Raises:
+        UserError: One line, if it holds anything else, is broken, or cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return _Reader(file, encoding="latin1").load()
+    except OSError as error:
+        raise UserError(f"{path}: cannot read the weights ({error.strerror})") from error
+    except pickle.UnpicklingError as error:
+        if "refused" in str(error):
+            what = str(error).removeprefix("refused: ")
+            raise UserError(f"{path}: contains pickled code ({what}); refused") from error
+        raise UserError(f"{path}: not a pickle of weights, or truncated") from error
+    except Exception as error:  # whatever a broken file makes pickle and numpy stumble over
+        raise UserError(f"{path}: not a pickle of weights, or truncated") from error

@@ -1,0 +1,206 @@
+"""Published weights, as data: where they are, and the network that each of them belongs to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from dprd_cli.errors import UsageError, did_you_mean
+
+Keys = Literal["torchvision", "detectron2", "caffe2"]
+
+_DETECTRON2 = "https://dl.fbaipublicfiles.com/detectron2/"
+_PYTORCH = "https://download.pytorch.org/models/"
+
+#: COCO's 80 classes: category id -> name, in the order of the ids.
+COCO_CLASSES: dict[int, str] = {
+    1: "person", 2: "bicycle", 3: "car", 4: "motorcycle", 5: "airplane", 6: "bus", 7: "train", 8: "truck",
+    9: "boat", 10: "traffic light", 11: "fire hydrant", 13: "stop sign", 14: "parking meter", 15: "bench",
+    16: "bird", 17: "cat", 18: "dog", 19: "horse", 20: "sheep", 21: "cow", 22: "elephant", 23: "bear",
+    24: "zebra", 25: "giraffe", 27: "backpack", 28: "umbrella", 31: "handbag", 32: "tie", 33: "suitcase",
+    34: "frisbee", 35: "skis", 36: "snowboard", 37: "sports ball", 38: "kite", 39: "baseball bat",
+    40: "baseball glove", 41: "skateboard", 42: "surfboard", 43: "tennis racket", 44: "bottle",
+    46: "wine glass", 47: "cup", 48: "fork", 49: "knife", 50: "spoon", 51: "bowl", 52: "banana", 53: "apple",
+    54: "sandwich", 55: "orange", 56: "broccoli", 57: "carrot", 58: "hot dog", 59: "pizza", 60: "donut",
+    61: "cake", 62: "chair", 63: "couch", 64: "potted plant", 65: "bed", 67: "dining table", 70: "toilet",
+    72: "tv", 73: "laptop", 74: "mouse", 75: "remote", 76: "keyboard", 77: "cell phone", 78: "microwave",
+    79: "oven", 80: "toaster", 81: "sink", 82: "refrigerator", 84: "book", 85: "clock", 86: "vase",
+    87: "scissors", 88: "teddy bear", 89: "hair drier", 90: "toothbrush",
+}  # fmt: skip
+#: torchvision's models have a class for each id from 1 to 90, the ten that COCO left out among them.
+COCO_CLASSES_WITH_GAPS: dict[int, str] = {i: COCO_CLASSES.get(i, f"N/A {i}") for i in range(1, 91)}
+
+# ---- what the frameworks' networks are in this project's configuration ------------------------------------
+
+#: torchvision's `maskrcnn_resnet50_fpn`.
+TORCHVISION: dict[str, Any] = {
+    "backbone": {"name": "r50", "norm": "frozen_bn"},
+    "rpn": {"smooth_l1_beta": 1 / 9, "post_nms_train": 2000},
+    "heads": {"smooth_l1_beta": 1 / 9},
+    "conventions": "torchvision",
+}
+#: torchvision's `maskrcnn_resnet50_fpn_v2`: BatchNorm everywhere, deeper RPN and box head.
+TORCHVISION_V2: dict[str, Any] = {
+    **TORCHVISION,
+    "backbone": {"name": "r50", "norm": "bn"},
+    "neck": {"norm": "bn"},
+    "rpn": {**TORCHVISION["rpn"], "convs": 2},
+    "heads": {**TORCHVISION["heads"], "norm": "bn", "box_convs": 4, "box_fcs": 1},
+}
+#: Caffe's ResNets (MSRA's weights): the stride in the 1x1 convolution, and pixels that are not scaled.
+CAFFE: dict[str, Any] = {
+    "backbone": {"norm": "frozen_bn", "stride_in_1x1": True},
+    "pixel_std": [1.0, 1.0, 1.0],
+}
+#: FAIR's ResNeXt: the stride in the 3x3 convolution, and pixels scaled. The order is R, G, B.
+RESNEXT: dict[str, Any] = {
+    "backbone": {"name": "x101", "norm": "frozen_bn", "stride_in_1x1": False},
+    "pixel_std": [58.395, 57.12, 57.375],
+}
+#: What Detectron2's detectors add to their backbone.
+DETECTRON2_HEADS: dict[str, Any] = {"heads": {"sampling_ratio": 0}}
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A file of published weights.
+
+    Attributes:
+        url: Where it is.
+        keys: Whose names its tensors have.
+        preset: The preset it belongs to, or empty for a backbone.
+        model: Overrides of `ModelConfig` on top of the preset.
+        sha256: Start of the file's SHA-256, or empty where the publisher gives none.
+        classes: Category id -> name, of a detector.
+        norm_eps: What the weights' framework adds to the variance in frozen BatchNorm.
+    """
+
+    url: str
+    keys: Keys
+    preset: str = ""
+    model: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+    classes: dict[int, str] = field(default_factory=dict)
+    norm_eps: float = 1e-5
+
+    @property
+    def file_name(self) -> str:
+        """The name under which the file is kept; the zoo's own names are not unique."""
+        if self.keys == "torchvision":
+            return self.url.rsplit("/", 1)[1]
+        return self.url.removeprefix(_DETECTRON2).replace("/", "_")
+
+
+def detectron2_model(backbone: str) -> dict[str, Any]:
+    """Return the overrides of a Detectron2 detector on `r50`, `r101` or `x101`."""
+    base = RESNEXT if backbone == "x101" else CAFFE
+    return {**base, "backbone": {**base["backbone"], "name": backbone}, **DETECTRON2_HEADS}
+
+
+def _detectron2(path: str, preset: str, backbone: str) -> Published:
+    return Published(
+        f"{_DETECTRON2}{path}", "detectron2", preset, detectron2_model(backbone), classes=COCO_CLASSES
+    )
+
+
+def _caffe2(path: str, name: str, base: dict[str, Any]) -> Published:
+    return Published(
+        f"{_DETECTRON2}ImageNetPretrained/{path}",
+        "caffe2",
+        model={**base, "backbone": {**base["backbone"], "name": name}},
+    )
+
+
+#: `--weights` name -> file.
+ZOO: dict[str, Published] = {
+    "torchvision:maskrcnn_resnet50_fpn": Published(
+        f"{_PYTORCH}maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
+        "torchvision",
+        "mask-rcnn",
+        TORCHVISION,
+        "bf2d0c1e",
+        COCO_CLASSES_WITH_GAPS,
+        norm_eps=0.0,
+    ),
+    "torchvision:maskrcnn_resnet50_fpn_v2": Published(
+        f"{_PYTORCH}maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth",
+        "torchvision",
+        "mask-rcnn",
+        TORCHVISION_V2,
+        "73cbd019",
+        COCO_CLASSES_WITH_GAPS,
+    ),
+    **{
+        f"detectron2:{name}": _detectron2(f"{name}/{file}", preset, backbone)
+        for name, file, preset, backbone in (
+            (
+                "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_1x",
+                "137260431/model_final_a54504.pkl",
+                "mask-rcnn",
+                "r50",
+            ),
+            (
+                "COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x",
+                "137849600/model_final_f10217.pkl",
+                "mask-rcnn",
+                "r50",
+            ),
+            (
+                "COCO-InstanceSegmentation/mask_rcnn_R_101_FPN_3x",
+                "138205316/model_final_a3ec72.pkl",
+                "mask-rcnn",
+                "r101",
+            ),
+            (
+                "COCO-InstanceSegmentation/mask_rcnn_X_101_32x8d_FPN_3x",
+                "139653917/model_final_2d9806.pkl",
+                "mask-rcnn",
+                "x101",
+            ),
+            (
+                "Misc/cascade_mask_rcnn_R_50_FPN_1x",
+                "138602847/model_final_e9d89b.pkl",
+                "cascade-mrcnn",
+                "r50",
+            ),
+            (
+                "Misc/cascade_mask_rcnn_R_50_FPN_3x",
+                "144998488/model_final_480dd8.pkl",
+                "cascade-mrcnn",
+                "r50",
+            ),
+        )
+    },
+    "detectron2:MSRA/R-50": _caffe2("MSRA/R-50.pkl", "r50", CAFFE),
+    "detectron2:MSRA/R-101": _caffe2("MSRA/R-101.pkl", "r101", CAFFE),
+    "detectron2:FAIR/X-101-32x8d": _caffe2("FAIR/X-101-32x8d.pkl", "x101", RESNEXT),
+}
+
+
+def is_published(spec: str) -> bool:
+    """Whether a weights' name is meant to be one of `ZOO`."""
+    return spec.startswith(("torchvision:", "detectron2:"))
+
+
+def published(spec: str) -> Published:
+    """Return the published weights of that name.
+
+    The folder in Detectron2's names may be left out, and a trailing `.yaml` is ignored.
+
+    Raises:
+        UsageError: With a suggestion, if there are none.
+    """
+    maker, _, name = spec.removesuffix(".yaml").partition(":")
+    found = [key for key in ZOO if re.fullmatch(rf"{re.escape(maker)}:(.*/)?{re.escape(name)}", key)]
+    if not found:
+        near = did_you_mean(f"{maker}:{name}", ZOO)
+        raise UsageError(f"no published weights '{spec}'{near}; `dprd weights list` shows them")
+    return ZOO[found[0]]
+
+
+def foreign_file(spec: str) -> Path | None:
+    """Return the path if `spec` is a file that is not this project's by its name (`.pkl`, `.pth`)."""
+    path = Path(spec)
+    return path if spec and path.suffix in {".pkl", ".pth"} and path.is_file() else None
