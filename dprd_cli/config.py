@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from dprd_cli.errors import UsageError, did_you_mean
 
@@ -22,6 +22,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0)]
+Words = Annotated[
+    tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+]
 
 
 class Section(BaseModel):
@@ -264,11 +267,16 @@ class DataConfig(Section):
     """Pictures and annotations.
 
     Attributes:
-        path: `synthetic` (built in), or a folder that holds COCO annotations.
+        path: `synthetic` (built in), or a folder that holds COCO or Pascal VOC annotations.
         train_json: Annotation file of the training split; found in the folder by default.
         val_json: Annotation file of the evaluation split; found in the folder by default.
         train_images: Folder of the training pictures; found by default.
         val_images: Folder of the evaluation pictures; found by default.
+        voc_train: Image lists of a VOC folder's training split, such as `2007_trainval` (or `trainval`: every
+            year's); chosen by what there is by default.
+        voc_val: Image lists of a VOC folder's evaluation split.
+        skip_difficult: Leave objects that VOC marks as difficult out of training too (Detectron2 trains on
+            them).
         train_min_sizes: Short side in training, drawn from these (pixels).
         test_min_size: Short side at test (pixels).
         max_size: Longest side allowed (pixels).
@@ -292,6 +300,9 @@ class DataConfig(Section):
     val_json: str = ""
     train_images: str = ""
     val_images: str = ""
+    voc_train: Words = ()
+    voc_val: Words = ()
+    skip_difficult: bool = False
     train_min_sizes: tuple[Positive, ...] = (640, 672, 704, 736, 768, 800)
     test_min_size: Positive = 800
     max_size: Positive = 1333

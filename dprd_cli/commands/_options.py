@@ -11,7 +11,7 @@ import typer
 Data = Annotated[
     str | None,
     typer.Option(
-        "--data", metavar="PATH|synthetic", help="Folder with COCO annotations, or the built-in data."
+        "--data", metavar="PATH|synthetic", help="Folder with COCO or VOC annotations, or the built-in data."
     ),
 ]
 Preset = Annotated[

@@ -13,7 +13,7 @@ _COLUMNS = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100")
 
 
 def print_results(results: Mapping[str, Any]) -> None:
-    """Print the COCO metrics of boxes and masks, then those of every class.
+    """Print the COCO metrics of boxes and masks, VOC's on its data, then those of every class.
 
     Args:
         results: What `evaluate` returns under `results`, with `recall50`, `recall70` and `part_iou` where
@@ -24,12 +24,19 @@ def print_results(results: Mapping[str, Any]) -> None:
     masks = results.get("segm")
     if masks:
         totals.add_row("mask", *(_percent(masks.get(name)) for name in _COLUMNS))
-    classes = _table("class", "objects", "box AP", "box AP50", *(("mask AP", "mask AP50") if masks else ()))
-    for row in results["classes"]:
-        keys = ("bbox_ap", "bbox_ap50", *(("segm_ap", "segm_ap50") if masks else ()))
-        classes.add_row(row["name"], str(row["objects"]), *(_percent(row[key]) for key in keys))
+    columns = {"bbox_ap": "box AP", "bbox_ap50": "box AP50"}
+    columns |= {"segm_ap": "mask AP", "segm_ap50": "mask AP50"} if masks else {}
+    rows = results["classes"]
+    if "voc" in results:
+        columns |= {"11_point": "VOC07", "all_point": "VOC"}
+        rows = [row | voc for row, voc in zip(rows, results["voc"]["classes"], strict=True)]
+    classes = _table("class", "objects", *columns.values())
+    for row in rows:
+        classes.add_row(row["name"], str(row["objects"]), *(_percent(row[key]) for key in columns))
     console = Console(highlight=False)
     console.print(totals)
+    if "voc" in results:
+        console.print(_voc_table(results["voc"]))
     console.print(classes)
     notes = [
         f"{text} {results[key]:.3f}"
@@ -57,6 +64,14 @@ def _table(first: str, *others: str) -> Table:
     table.add_column(first)
     for name in others:
         table.add_column(name, justify="right")
+    return table
+
+
+def _voc_table(voc: Mapping[str, Any]) -> Table:
+    names = {"AP": "AP", "AP50": "mAP (AP50)", "AP75": "AP75"}
+    table = _table("", *names.values())
+    for title, points in (("VOC07 11-point", "11_point"), ("VOC all-point", "all_point")):
+        table.add_row(title, *(_percent(voc[points][name]) for name in names))
     return table
 
 

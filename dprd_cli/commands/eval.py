@@ -41,7 +41,10 @@ def evaluate(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    """Measure a detector with COCO's metrics, for boxes and masks, over all classes and for each."""
+    """Measure a detector with COCO's metrics, for boxes and masks, over all classes and for each.
+
+    On Pascal VOC's data, VOC's mAP too.
+    """
     from dprd_cli.commands._tables import print_results
     from dprd_cli.presets import pick
     from dprd_cli.training.run_folder import write_json
@@ -67,10 +70,10 @@ def _with_data(config: Config, data: str | None, on_bad_image: str | None) -> Co
     """Return a checkpoint's config with other data."""
     from dprd_cli.config import merge, validate
 
-    changes: dict[str, str] = {}
+    changes: dict[str, str | list[str]] = {}
     if data is not None and data != config.data.path:
         files = dict.fromkeys(("train_json", "val_json", "train_images", "val_images"), "")
-        changes |= {"path": data, **files}
+        changes |= {"path": data, **files, "voc_train": [], "voc_val": []}
     if on_bad_image is not None:
         changes["on_bad_image"] = on_bad_image
     return validate(merge(config.model_dump(mode="json"), {"data": changes}))

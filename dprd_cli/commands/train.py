@@ -51,7 +51,7 @@ def train(
     schedule: Annotated[
         str | None,
         typer.Option(
-            "--schedule", metavar="NAME", help="1x or 3x (COCO), photos, or small (the built-in data)."
+            "--schedule", metavar="NAME", help="1x or 3x (COCO), voc, photos, or small (the built-in data)."
         ),
     ] = None,
     config: Annotated[

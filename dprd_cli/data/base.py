@@ -40,12 +40,14 @@ class Dataset(Protocol):
         class_names: Name of each class index 0..K-1.
         category_ids: Original category id of each class index (results files use these).
         has_masks: Whether any object of the split has a mask.
+        is_voc: Whether it is Pascal VOC's, so that VOC's AP is measured too.
     """
 
     name: str
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     has_masks: bool
+    is_voc: bool
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -56,5 +58,5 @@ class Dataset(Protocol):
         ...
 
     def coco(self) -> dict[str, Any]:
-        """Return the ground truth as a COCO `instances` dict, crowds included, for evaluation."""
+        """Return the ground truth as a COCO `instances` dict, crowds (VOC: difficult objects) included."""
         ...

@@ -24,7 +24,7 @@ class CheckReport:
     Attributes:
         num_images: Pictures listed.
         num_objects: Annotations that are not crowds, degenerate ones included.
-        num_crowds: Annotations that are crowds.
+        num_crowds: Annotations that are crowds (COCO) or difficult (VOC).
         degenerate: Annotation ids of objects whose box is thinner than `MIN_BOX_SIDE`.
         warnings: Lines to print.
     """
@@ -89,7 +89,7 @@ def check_coco(
     categories = {category["id"] for category in tree["categories"]}
     _check_annotations(tree["annotations"], sizes, categories, problems, report)
     problems.stop()
-    _check_files([image["file_name"] for image in tree["images"]], images_dir, problems, report, missing_ok)
+    check_files([image["file_name"] for image in tree["images"]], images_dir, problems, report, missing_ok)
     problems.stop(
         "copy the pictures into the folder, or name another with --set data.train_images=DIR (val_images)"
     )
@@ -156,16 +156,26 @@ def _check_images(images: list[dict[str, Any]], problems: Problems) -> None:
                 )
         if not isinstance(name, str) or not name or "\0" in name:
             problems.add("file", f"image {ident} has file_name {name!r}, expected a path", ident)
-        elif re.match(r"[\\/]|[A-Za-z]:", name):
+        elif is_absolute(name):
             problems.add(
                 "absolute",
                 f"image {ident} has the absolute file_name '{name}', expected a relative one",
                 ident,
             )
-        elif ".." in re.split(r"[\\/]", name):
+        elif leaves_folder(name):
             problems.add(
                 "outside", f"image {ident} has file_name '{name}', which leaves the picture folder", ident
             )
+
+
+def is_absolute(name: str) -> bool:
+    """Whether a file name starts at a root or a drive, on any system."""
+    return bool(re.match(r"[\\/]|[A-Za-z]:", name))
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether a relative file name goes up, on any system."""
+    return ".." in re.split(r"[\\/]", name)
 
 
 def _check_annotations(
@@ -247,10 +257,21 @@ def is_degenerate(box: list[float], size: tuple[int, int]) -> bool:
     return x2 - x1 < MIN_BOX_SIDE or y2 - y1 < MIN_BOX_SIDE
 
 
-def _check_files(
+def check_files(
     names: list[str], images_dir: Path, problems: Problems, report: CheckReport, missing_ok: bool
 ) -> None:
-    """Every file is there, and inside the folder once symbolic links are followed."""
+    """Check that every file is there, and inside the folder once symbolic links are followed.
+
+    Args:
+        names: Relative to the folder.
+        images_dir: The folder.
+        problems: Gets what cannot be used.
+        report: Gets a warning where files are missing and that is all right.
+        missing_ok: Only warn of missing files, as long as there are others.
+
+    Raises:
+        DataError: If the folder is missing.
+    """
     if not images_dir.is_dir():
         raise DataError(
             f"{images_dir}: no such picture folder (for {problems.source}); name it with "

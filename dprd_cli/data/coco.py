@@ -1,9 +1,10 @@
-"""COCO `instances` files as a data set: compact in memory, masks decoded when a picture is asked for."""
+"""Annotations in COCO's form as a data set: compact in memory, masks decoded when a picture is asked for."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,21 +19,82 @@ from dprd_cli.data.segmentation import NO_MASK, MaskStore, decode, encode
 from dprd_cli.errors import DataError
 
 
+class Annotations(Protocol):
+    """A split's annotations, in whatever format; `read` gives them in COCO's form.
+
+    Attributes:
+        name: What to call them in messages.
+        images_dir: Folder that the `file_name`s are relative to.
+        is_voc: Whether they are Pascal VOC's.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def images_dir(self) -> Path: ...  # noqa: D102
+
+    @property
+    def is_voc(self) -> bool: ...  # noqa: D102
+
+    def read(self) -> dict[str, Any]:
+        """Return them as a COCO `instances` dict."""
+        ...
+
+    def check(self, tree: dict[str, Any], *, missing_ok: bool) -> CheckReport:
+        """Check what `read` returned, and the picture files; see `check_coco`."""
+        ...
+
+    def file_of(self, file_name: str) -> Path:
+        """Return the annotation file of a picture."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CocoFile:
+    """An annotation file in COCO's format.
+
+    Args:
+        path: The file.
+        images_dir: Folder that its `file_name`s are relative to.
+    """
+
+    path: Path
+    images_dir: Path
+    is_voc = False
+
+    @property
+    def name(self) -> str:
+        """The file's path."""
+        return str(self.path)
+
+    def read(self) -> dict[str, Any]:
+        """Parse the file; see `read_coco_json`."""
+        return read_coco_json(self.path)
+
+    def check(self, tree: dict[str, Any], *, missing_ok: bool) -> CheckReport:
+        """Check the format and the picture folder; see `check_coco`."""
+        return check_coco(tree, self.path, self.images_dir, missing_ok=missing_ok)
+
+    def file_of(self, file_name: str) -> Path:
+        """Return the one file."""
+        return self.path
+
+
 class CocoDataset:
-    """A split in COCO's format, checked when it is built.
+    """A split in COCO's form, checked when it is built.
 
     Category ids become class indices in the order of the ids. Crowds are no objects here, but stay in
     `coco()`. Objects whose box has no area inside the picture are left out.
 
     Args:
-        json_path: The annotation file.
-        images_dir: Folder that its `file_name`s are relative to.
+        annotations: Where they are.
         config: `limit`, `skip_empty` (training only), `max_pixels` and `on_bad_image` are used.
         train: Whether this is the training split.
         class_names: Classes to use (those of the training split, or of a checkpoint); the file's own by
             default. The file may lack some of them.
         category_ids: Category id of each class in `class_names`; the file must agree.
-        tree: The parsed file, where the caller has it already.
+        tree: What `annotations.read()` returned, where the caller has it already, or has changed it.
 
     Attributes:
         report: What the check found; its warnings are lines to print.
@@ -42,25 +104,23 @@ class CocoDataset:
         has_mask: Which objects have a mask. [G]
 
     Raises:
-        DataError: If the file cannot be used, or its categories are not the given ones.
+        DataError: If the annotations cannot be used, or their categories are not the given ones.
     """
 
     def __init__(
         self,
-        json_path: Path | str,
-        images_dir: Path | str,
+        annotations: Annotations,
         config: DataConfig,
         train: bool,
         class_names: tuple[str, ...] | None = None,
         category_ids: tuple[int, ...] | None = None,
         tree: dict[str, Any] | None = None,
     ) -> None:
-        self.json_path, self.images_dir, self.config = Path(json_path), Path(images_dir), config
-        self.name = f"{'train' if train else 'val'} ({self.json_path})"
-        tree = tree if tree is not None else read_coco_json(self.json_path)
-        skip = config.on_bad_image == "skip"
-        self.report: CheckReport = check_coco(tree, self.json_path, self.images_dir, missing_ok=skip)
-        self.class_names, self.category_ids = _classes(tree, self.json_path, class_names, category_ids)
+        self.annotations, self.images_dir, self.config = annotations, annotations.images_dir, config
+        self.name, self.is_voc = f"{'train' if train else 'val'} ({annotations.name})", annotations.is_voc
+        tree = tree if tree is not None else annotations.read()
+        self.report: CheckReport = annotations.check(tree, missing_ok=config.on_bad_image == "skip")
+        self.class_names, self.category_ids = _classes(tree, annotations.name, class_names, category_ids)
         self._collect(tree, skip_empty=train and config.skip_empty)
         self.has_masks = bool(self.has_mask.any())
 
@@ -80,7 +140,7 @@ class CocoDataset:
         images = [image for image in images if notes[image["id"]] or not skip_empty]
         if not images:
             raise DataError(
-                f"{self.json_path}: no picture has an object; train without --set data.skip_empty=true"
+                f"{self.annotations.name}: no picture has an object; train without --set data.skip_empty=true"
             )
         index = {ident: label for label, ident in enumerate(self.category_ids)}
         self.file_names: list[str] = [image["file_name"] for image in images]
@@ -112,7 +172,8 @@ class CocoDataset:
         image = read_image(path, self.config.max_pixels)
         size = (int(self.sizes[index, 0]), int(self.sizes[index, 1]))
         if image.shape[:2] != size:
-            raise DataError(self._size_message(path, image.shape[:2], size))
+            said_in = self.annotations.file_of(self.file_names[index])
+            raise DataError(_size_message(path, image.shape[:2], said_in, size))
         objects = slice(int(self._first[index]), int(self._first[index + 1]))
         masks = self._masks.decode(objects, size) if self.has_masks else None
         has_mask = self.has_mask[objects].copy()
@@ -128,23 +189,13 @@ class CocoDataset:
             file_name=self.file_names[index],
         )
 
-    def _size_message(self, path: Path, found: tuple[int, ...], said: tuple[int, int]) -> str:
-        text = f"{path}: the picture is {found[1]}x{found[0]}, but {self.json_path} says {said[1]}x{said[0]}"
-        turned = exif_orientation(path)
-        if turned >= 5 and found == said[::-1]:
-            return (
-                f"{text}: its width and height match the unrotated picture, which EXIF orientation {turned} "
-                "turns; turn the pixels and drop the EXIF tag, or annotate the upright picture"
-            )
-        return f"{text} (width x height); correct the file, or restore the picture that was annotated"
-
     def coco(self) -> dict[str, Any]:
-        """Return the original file, restricted to the pictures in use, for evaluation.
+        """Return the original annotations, restricted to the pictures in use, for evaluation.
 
-        It is read again each time, because it is large and rarely needed. A missing `area` or `iscrowd` is
-        filled in, and an annotation id of 0, which COCO's evaluator takes for "unmatched", is replaced.
+        They are read again each time, because they are large and rarely needed. A missing `area` or `iscrowd`
+        is filled in, and an annotation id of 0, which COCO's evaluator takes for "unmatched", is replaced.
         """
-        tree = read_coco_json(self.json_path)
+        tree = self.annotations.read()
         sizes = dict(zip(self.image_ids.tolist(), self.sizes.tolist(), strict=True))
         tree["images"] = [image for image in tree["images"] if image["id"] in sizes]
         tree["annotations"] = [note for note in tree["annotations"] if note["image_id"] in sizes]
@@ -157,9 +208,21 @@ class CocoDataset:
         return tree
 
 
+def _size_message(path: Path, found: tuple[int, ...], said_in: Path, said: tuple[int, int]) -> str:
+    """Say that a picture is not of the (height, width) that its annotation file says."""
+    text = f"{path}: the picture is {found[1]}x{found[0]}, but {said_in} says {said[1]}x{said[0]}"
+    turned = exif_orientation(path)
+    if turned >= 5 and found == said[::-1]:
+        return (
+            f"{text}: its width and height match the unrotated picture, which EXIF orientation {turned} "
+            "turns; turn the pixels and drop the EXIF tag, or annotate the upright picture"
+        )
+    return f"{text} (width x height); correct the file, or restore the picture that was annotated"
+
+
 def _classes(
     tree: dict[str, Any],
-    json_path: Path,
+    source: str,
     class_names: tuple[str, ...] | None,
     category_ids: tuple[int, ...] | None,
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -170,7 +233,7 @@ def _classes(
     unknown = [name for name in ids if name not in class_names]
     if unknown:
         raise DataError(
-            f"{json_path}: category '{unknown[0]}' is not a class of the training data or checkpoint "
+            f"{source}: category '{unknown[0]}' is not a class of the training data or checkpoint "
             f"({first_five(class_names)}); use data with the same classes"
         )
     if category_ids is None:
@@ -181,7 +244,7 @@ def _classes(
     for name, expected in zip(class_names, category_ids, strict=True):
         if ids.get(name, expected) != expected:
             raise DataError(
-                f"{json_path}: category '{name}' has id {ids[name]}, but id {expected} in the training data "
+                f"{source}: category '{name}' has id {ids[name]}, but id {expected} in the training data "
                 "or checkpoint; give the categories the same ids"
             )
     return class_names, category_ids

@@ -1,4 +1,4 @@
-"""Collecting what is wrong with a file, to say it in one line."""
+"""Collecting what is wrong with annotations, to say it in one line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from dprd_cli.errors import DataError
 
 
 class Problems:
-    """Errors by kind: the first of each in words, and who else has it."""
+    """Errors by kind: the first of each in words, and who else has it.
 
-    def __init__(self, source: Path) -> None:
+    Args:
+        source: The file that all of them are in; None where each message begins with its own.
+    """
+
+    def __init__(self, source: Path | None = None) -> None:
         self.source = source
         self.kinds: dict[str, tuple[str, list[str]]] = {}
 
@@ -31,7 +35,8 @@ class Problems:
         more = f" ({len(who)} such: {first_five(who)})" if len(who) > 1 else ""
         rest = sum(len(names) for _, names in others)
         also = f"; {plural(rest, 'other problem')}" if rest else ""
-        raise DataError(f"{self.source}: {message}{more}{also}; {advice}")
+        start = f"{self.source}: " if self.source else ""
+        raise DataError(f"{start}{message}{more}{also}; {advice}")
 
 
 def first_five(items: Iterable[object]) -> str:
@@ -42,5 +47,5 @@ def first_five(items: Iterable[object]) -> str:
 
 def plural(number: int, word: str) -> str:
     """Return "1 word" or "3 words"."""
-    ending = "" if number == 1 else ("es" if word.endswith("s") else "s")
+    ending = "" if number == 1 else ("es" if word.endswith(("s", "x")) else "s")
     return f"{number} {word}{ending}"

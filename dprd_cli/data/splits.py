@@ -12,8 +12,10 @@ import numpy as np
 from dprd_cli.config import DataConfig
 from dprd_cli.data.base import Dataset
 from dprd_cli.data.checks import read_coco_json
-from dprd_cli.data.coco import CocoDataset
+from dprd_cli.data.coco import CocoDataset, CocoFile
 from dprd_cli.data.problems import first_five, plural
+from dprd_cli.data.voc import VocAnnotations
+from dprd_cli.data.voc_lists import choose_lists, find_years
 from dprd_cli.errors import DataError
 
 Split = Literal["train", "val"]
@@ -101,7 +103,8 @@ def _find_json(config: DataConfig, split: Split) -> Path:
         )
     if not root.is_dir():
         raise DataError(
-            f"{root}: no such data folder; pass --data FOLDER with COCO annotations, or --data synthetic"
+            f"{root}: no such data folder; pass --data FOLDER with COCO or VOC annotations, "
+            "or --data synthetic"
         )
     for name in JSON_NAMES[split]:
         if (root / name).is_file():
@@ -172,10 +175,14 @@ def build_datasets(
                     "of the checkpoint; pass the data that it was trained for with --data FOLDER"
                 )
         return built
-    first = _coco(config, "train", class_names, category_ids) if train else None
+    build = _voc if _is_voc(config) else _coco
+    first = build(config, "train", class_names, category_ids) if train else None
     if first is not None:
         class_names, category_ids = first.class_names, first.category_ids
-    return first, _coco(config, "val", class_names, category_ids) if val else None
+    second = build(config, "val", class_names, category_ids) if val else None
+    if first is not None and second is not None and second.is_voc:
+        _warn_of_overlap(first, second)
+    return first, second
 
 
 def _synthetic(config: DataConfig, split: Split) -> Dataset:
@@ -193,15 +200,44 @@ def _coco(
     category_ids: tuple[int, ...] | None,
 ) -> CocoDataset:
     found = find_split(config, split)
-    return CocoDataset(
-        found.json_path,
-        found.images_dir,
-        config,
-        split == "train",
-        class_names,
-        category_ids,
-        tree=found.tree,
-    )
+    annotations = CocoFile(found.json_path, found.images_dir)
+    return CocoDataset(annotations, config, split == "train", class_names, category_ids, tree=found.tree)
+
+
+def _is_voc(config: DataConfig) -> bool:
+    """Whether the data folder is VOC's; COCO files that lie there, or are named, come first."""
+    root = _root(config)
+    if root is None or config.train_json or config.val_json or not find_years(root):
+        return False
+    names = (name for split in JSON_NAMES.values() for name in split)
+    return bool(config.voc_train or config.voc_val) or not any((root / name).is_file() for name in names)
+
+
+def _voc(
+    config: DataConfig,
+    split: Split,
+    class_names: tuple[str, ...] | None,
+    category_ids: tuple[int, ...] | None,
+) -> CocoDataset:
+    root, train = Path(config.path), split == "train"
+    classes = None
+    if class_names is not None:
+        classes = dict(zip(class_names, category_ids or range(1, len(class_names) + 1), strict=True))
+    annotations = VocAnnotations(root, choose_lists(find_years(root), config, split), classes)
+    tree = annotations.read()
+    if train and not config.skip_difficult:
+        for note in tree["annotations"]:
+            note["iscrowd"] = 0  # a target like any other; evaluation reads the files anew, and ignores it
+    return CocoDataset(annotations, config, train, class_names, category_ids, tree=tree)
+
+
+def _warn_of_overlap(train: CocoDataset, val: CocoDataset) -> None:
+    both = set(train.file_names) & set(val.file_names)
+    if both:
+        val.report.warnings.append(
+            f"{plural(len(both), 'picture')} shared with the training split ({first_five(sorted(both))}): "
+            "the numbers will be too good"
+        )
 
 
 def describe(dataset: Dataset) -> list[str]:
@@ -224,6 +260,8 @@ def describe(dataset: Dataset) -> list[str]:
         f"{start} ({empty} without objects), {plural(total, 'object')} ({kind})",
         f"  {classes}: {', '.join(shown)}{more}",
     ]
+    if dataset.is_voc and dataset.report.num_crowds:
+        lines.append(f"  {plural(dataset.report.num_crowds, 'difficult object')}, ignored in evaluation")
     absent = [name for label, name in enumerate(dataset.class_names) if label not in counts]
     if absent:
         lines.append(f"  no object of {plural(len(absent), 'class')}: {', '.join(absent)}")

@@ -66,11 +66,13 @@ class SyntheticDataset:
         class_names: Name of each class index.
         category_ids: 1..K.
         has_masks: True.
+        is_voc: False.
     """
 
     class_names = tuple(CLASSES)
     category_ids = tuple(range(1, len(CLASSES) + 1))
     has_masks = True
+    is_voc = False
 
     def __init__(self, split: Split, length: int, size: int = 128, seed: int = 0) -> None:
         if split not in ("train", "val"):

@@ -1,4 +1,4 @@
-"""Evaluation of a detector on a split: COCO's metrics, proposal recall, and how far the parts moved."""
+"""Evaluation of a detector on a split: COCO's and VOC's metrics, proposal recall, how far the parts moved."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dprd_cli.data.loading import iterate_eval
 from dprd_cli.device import autocast
 from dprd_cli.evaluation.coco import CocoEvaluator
 from dprd_cli.evaluation.recall import ProposalRecall
+from dprd_cli.evaluation.voc import POINTS, voc_metrics
 from dprd_cli.model.parts import decompose
 from dprd_cli.structures import Detections
 
@@ -51,8 +52,8 @@ def evaluate(
 
     Returns:
         `metrics` (flat: `bbox_AP` and so on in percent, `recall50` and `recall70` of 100 proposals as
-        fractions, `part_iou` of detected parts with their reference parts, `images`), `results` (COCO's,
-        per class too) and `seconds_per_image`.
+        fractions, `part_iou` of detected parts with their reference parts, `images`; on VOC data also
+        `voc_11_point_AP50` and so on), `results` (COCO's, per class too, and `voc`) and `seconds_per_image`.
     """
     total = min(limit, len(dataset)) if limit else len(dataset)
     masks = dataset.has_masks if with_masks is None else with_masks
@@ -79,7 +80,22 @@ def evaluate(
     seconds = (time.perf_counter() - started) / max(done, 1)
     result = coco.summarize()
     metrics = {**result.metrics(), **recall.result(), **drift.result(), "images": result.images}
-    return {"metrics": metrics, "results": result.to_dict(), "seconds_per_image": seconds}
+    results = result.to_dict()
+    if dataset.is_voc:
+        voc = results["voc"] = _voc(coco)
+        metrics |= {f"voc_{kind}_{name}": value for kind in POINTS for name, value in voc[kind].items()}
+    return {"metrics": metrics, "results": results, "seconds_per_image": seconds}
+
+
+def _voc(coco: CocoEvaluator) -> dict[str, Any]:
+    """Return VOC's metrics of the boxes that were collected for COCO's."""
+    return voc_metrics(
+        coco.ground_truth,
+        coco.results["bbox"],
+        image_ids=coco.image_ids,
+        category_ids=coco.category_ids,
+        class_names=coco.class_names,
+    )
 
 
 class PartDrift:

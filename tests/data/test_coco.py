@@ -11,7 +11,7 @@ from pycocotools import mask as rle_masks
 from pycocotools.coco import COCO
 
 from dprd_cli.config import DataConfig
-from dprd_cli.data.coco import CocoDataset
+from dprd_cli.data.coco import CocoDataset, CocoFile
 from dprd_cli.errors import DataError
 
 CONFIG = DataConfig(path="folder")
@@ -64,7 +64,7 @@ def build(tree, tmp_path):
             if not (tmp_path / image["file_name"]).exists():
                 Image.new("RGB", (WIDTH, HEIGHT), "gray").save(tmp_path / image["file_name"])
         (tmp_path / "t.json").write_text(json.dumps(tree))
-        return CocoDataset(tmp_path / "t.json", tmp_path, config, train, **options)
+        return CocoDataset(CocoFile(tmp_path / "t.json", tmp_path), config, train, **options)
 
     return make
 
@@ -242,7 +242,7 @@ def test_real_masks_and_boxes_equal_pycocotools(name, capsys):
     folder = REAL / name
     if not folder.is_dir():
         pytest.skip(f"no data in {folder}; set DPRD_DATA_DIR")
-    data = CocoDataset(folder / "val.json", folder / "images", CONFIG, train=False)
+    data = CocoDataset(CocoFile(folder / "val.json", folder / "images"), CONFIG, train=False)
     reference = COCO(str(folder / "val.json"))
     assert data.report.warnings == []
     assert data.coco()["annotations"] == reference.dataset["annotations"]

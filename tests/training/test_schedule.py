@@ -3,6 +3,7 @@ import math
 import pytest
 
 from dprd_cli.config import TrainConfig
+from dprd_cli.presets import resolve
 from dprd_cli.training.schedule import learning_rate
 
 
@@ -21,6 +22,17 @@ def test_multistep_drops_tenfold_at_each_milestone():
     assert learning_rate(config, 60_000) == pytest.approx(0.002)
     assert learning_rate(config, 79_999) == pytest.approx(0.002)
     assert learning_rate(config, 80_000) == pytest.approx(0.0002)
+
+
+def test_voc_is_detectron2s():
+    # PascalVOC-Detection/faster_rcnn_R_50_FPN.yaml: 18,000 steps of 16, drops at 12,000 and 16,000
+    config = resolve(schedule="voc", overrides=["data.path=VOCdevkit"])
+    train = config.train
+    assert (train.steps, train.batch_size, train.optimizer, train.warmup_steps) == (18_000, 16, "sgd", 100)
+    rates = [learning_rate(train, step) for step in (100, 11_999, 12_000, 15_999, 16_000, 17_999)]
+    assert rates == pytest.approx([0.02, 0.02, 0.002, 0.002, 0.0002, 0.0002])
+    assert config.data.train_min_sizes == (480, 512, 544, 576, 608, 640, 672, 704, 736, 768, 800)
+    assert (config.data.test_min_size, config.data.max_size, config.data.flip) == (800, 1333, 0.5)
 
 
 def test_cosine_falls_from_the_full_rate_to_zero():

@@ -1,0 +1,192 @@
+"""One picture's files in Pascal VOC's format: its xml, and its instance masks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NoReturn
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pycocotools import mask as rle_masks
+
+from dprd_cli.data.checks import is_absolute, leaves_folder
+
+#: Value of the pixels around objects that belong to none.
+VOID = 255
+_SIDES = ("xmin", "ymin", "xmax", "ymax")
+_LEAST_INSIDE = 0.5  # a mask with a smaller share inside the box of its number is another object's
+
+
+class FileError(Exception):
+    """What is wrong with a file.
+
+    Args:
+        kind: Faults of one kind are reported together.
+        text: What is wrong, in words, without the file's name.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class VocObject:
+    """An object as its xml describes it.
+
+    Args:
+        name: Class name.
+        bbox: [x, y, w, h] in pixels, from the picture's corner: VOC's pixel columns `xmin` to `xmax`, counted
+            from 1 and both included, are the span from xmin - 1 to xmax.
+        difficult: Whether it is marked as hard to recognise.
+        segmentation: Its mask as COCO's compressed RLE, or None.
+    """
+
+    name: str
+    bbox: list[float]
+    difficult: bool
+    segmentation: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VocPicture:
+    """What the files say of a picture.
+
+    Args:
+        size: (height, width).
+        objects: In the order of the xml.
+        strays: Numbers of the masks that are no object's.
+    """
+
+    size: tuple[int, int]
+    objects: tuple[VocObject, ...]
+    strays: tuple[int, ...] = ()
+
+
+def read_annotation(path: Path) -> VocPicture:
+    """Read a picture's xml.
+
+    Raises:
+        FileError: If it cannot be read or does not say what it should.
+    """
+    root = _parse(path)
+    if root.tag != "annotation":
+        raise FileError("root", f"not VOC: the root is <{root.tag}>, expected <annotation>")
+    filename = _text(root, "filename")
+    if is_absolute(filename) or leaves_folder(filename):
+        raise FileError("filename", f"<filename> is '{filename}', expected a name without folders")
+    height, width = (_side(root, name) for name in ("height", "width"))
+    objects = (_object(entry, number) for number, entry in enumerate(root.findall("object"), start=1))
+    return VocPicture((height, width), tuple(objects))
+
+
+def _parse(path: Path) -> Element:
+    """Parse an xml file that holds no document type, because entities can read files and fill the memory."""
+    builder, parser = TreeBuilder(), expat.ParserCreate()
+    parser.buffer_text = True
+    handlers: dict[str, Callable[..., Any]] = {
+        "StartDoctypeDeclHandler": _refuse_doctype,
+        "StartElementHandler": builder.start,
+        "EndElementHandler": builder.end,
+        "CharacterDataHandler": builder.data,
+    }
+    for name, handler in handlers.items():
+        setattr(parser, name, handler)
+    try:
+        parser.Parse(path.read_bytes(), True)
+    except OSError as error:
+        raise FileError("file", f"cannot read the annotation file ({error.strerror})") from error
+    except (expat.ExpatError, LookupError, ValueError) as error:
+        raise FileError("xml", f"not XML ({error})") from error
+    return builder.close()
+
+
+def _refuse_doctype(*_: object) -> NoReturn:
+    raise FileError("doctype", "has a DOCTYPE, which VOC's files do not: it may hold harmful entities")
+
+
+def _text(element: Element, name: str) -> str:
+    """Return the text of a child on one line, empty where there is none."""
+    return " ".join((element.findtext(name) or "").split())
+
+
+def _side(root: Element, name: str) -> int:
+    text = _text(root, f"size/{name}")
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 8 and int(text)):
+        raise FileError("size", f"<size> has {name} '{text}', expected a positive integer")
+    return int(text)
+
+
+def _object(entry: Element, number: int) -> VocObject:
+    name, difficult = _text(entry, "name"), _text(entry, "difficult") or "0"
+    if not name:
+        raise FileError("name", f"object {number} has no <name>")
+    if difficult not in ("0", "1"):
+        raise FileError("difficult", f"object {number} ({name}) has difficult '{difficult}', expected 0 or 1")
+    sides = [_text(entry, f"bndbox/{side}") for side in _SIDES]
+    try:
+        xmin, ymin, xmax, ymax = map(float, sides)
+    except ValueError:
+        xmin = ymin = xmax = ymax = math.nan
+    if not math.isfinite(xmin + ymin + xmax + ymax):
+        found = ", ".join(f"{side} '{text}'" for side, text in zip(_SIDES, sides, strict=True))
+        raise FileError("bndbox", f"object {number} ({name}) has {found}, expected four numbers")
+    return VocObject(name, [xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1], difficult == "1")
+
+
+def add_masks(picture: VocPicture, path: Path) -> VocPicture:
+    """Read a picture's instance masks: pixels of value i belong to the i-th object, `VOID` to none.
+
+    A mask is a stray where there is no object of its number, or most of it is outside that object's box.
+
+    Args:
+        picture: The picture without masks.
+        path: Palette or 8-bit grey picture of the same size.
+
+    Raises:
+        FileError: If it cannot be read, or is not of the picture's size.
+    """
+    values = _read_values(path, picture.size)
+    objects, strays = list(picture.objects), []
+    for number in np.flatnonzero(np.bincount(values.ravel(), minlength=VOID)[:VOID])[1:].tolist():
+        mask = values == number
+        if number > len(objects) or not _is_inside(mask, objects[number - 1].bbox):
+            strays.append(number)
+            continue
+        rle = rle_masks.encode(np.asfortranarray(mask.view(np.uint8)))
+        rle = {"size": list(picture.size), "counts": rle["counts"].decode()}
+        objects[number - 1] = replace(objects[number - 1], segmentation=rle)
+    return VocPicture(picture.size, tuple(objects), tuple(strays))
+
+
+def _read_values(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Return the palette indices, or grey values, of a picture. [H, W]."""
+    try:
+        with Image.open(path) as image:
+            if (image.height, image.width) != size:
+                raise FileError(
+                    "mask size", f"{image.width}x{image.height} pixels, but the xml says {size[1]}x{size[0]}"
+                )
+            if image.mode not in ("P", "L"):
+                raise FileError(
+                    "mask mode", f"a picture of mode {image.mode}, expected palette or 8-bit grey"
+                )
+            return np.asarray(image)
+    except (FileError, MemoryError):
+        raise
+    except Exception as error:  # Pillow's plugins raise nearly anything on broken files
+        reason = str(error).split("\n")[0] or type(error).__name__
+        raise FileError("mask file", f"truncated, corrupt or not a picture ({reason})") from error
+
+
+def _is_inside(mask: NDArray[np.bool_], bbox: list[float]) -> bool:
+    x, y, w, h = bbox
+    rows, columns = np.nonzero(mask)  # of pixels whose centres are half a pixel further
+    inside = (rows + 0.5 >= y) & (rows + 0.5 <= y + h) & (columns + 0.5 >= x) & (columns + 0.5 <= x + w)
+    return bool(inside.mean() >= _LEAST_INSIDE)

@@ -1,0 +1,121 @@
+"""A Pascal VOC folder's years, and the image lists of a split."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dprd_cli.config import DataConfig
+from dprd_cli.errors import DataError
+
+#: What an image list holds, for messages.
+LINES = "one picture's name, without suffix, a line"
+_LISTS = Path("ImageSets", "Main")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageList:
+    """A file that names pictures.
+
+    Args:
+        folder: The year's folder, with `JPEGImages`, `Annotations` and `ImageSets/Main`.
+        year: Four digits, or "" where the folder's name has none.
+        name: `trainval`, `test` and so on.
+    """
+
+    folder: Path
+    year: str
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.folder / _LISTS / f"{self.name}.txt"
+
+    @property
+    def label(self) -> str:
+        """Year and name, such as `2007_trainval`."""
+        return f"{self.year}_{self.name}" if self.year else self.name
+
+
+def find_years(root: Path) -> dict[str, Path]:
+    """Return year -> folder: of `root` itself, or of `VOC2007` and so on in it; none if it is not VOC's.
+
+    A folder whose name does not end in a year has the year "".
+    """
+    if _is_year(root):
+        return {(re.findall(r"\d{4}$", root.resolve().name) or [""])[0]: root}
+    inside = sorted(root.glob("VOC[0-9][0-9][0-9][0-9]"))
+    return {folder.name[3:]: folder for folder in inside if _is_year(folder)}
+
+
+def _is_year(folder: Path) -> bool:
+    return (folder / "JPEGImages").is_dir() or (folder / _LISTS).is_dir()
+
+
+def choose_lists(
+    years: dict[str, Path], config: DataConfig, split: Literal["train", "val"]
+) -> tuple[ImageList, ...]:
+    """Return the image lists of a split: those named in the config, or by what there is.
+
+    Reading: with a `test` list of 2007 (the only year whose test annotations are public) or of no year, all
+    `trainval` lists are for training and `test` for evaluation, as in Table 5. Without one it is `train` and
+    `val`, because `trainval` holds the pictures of `val`.
+
+    Raises:
+        DataError: If there is no list; the line says what to add.
+    """
+    named = config.voc_train if split == "train" else config.voc_val
+    if named:
+        return tuple(one for label in named for one in _named(years, label, f"data.voc_{split}"))
+    tested = {
+        year: folder
+        for year, folder in years.items()
+        if year in ("2007", "") and ImageList(folder, year, "test").path.is_file()
+    }
+    if split == "val":
+        places, names = (tested, ("test",)) if tested else (years, ("val", "test"))
+    else:
+        places, names = years, ("trainval", "train") if tested else ("train", "trainval")
+    lists = [[ImageList(folder, year, name) for name in names] for year, folder in places.items()]
+    chosen = tuple(there[0] for some in lists if (there := [one for one in some if one.path.is_file()]))
+    if not chosen:
+        raise DataError(
+            f"{lists[0][0].path}: no such image list, nor {names[-1]}.txt; write one ({LINES}), or choose "
+            f"others with --set data.voc_{split}=LIST"
+        )
+    return chosen
+
+
+def _named(years: dict[str, Path], label: str, key: str) -> list[ImageList]:
+    """Return what `2007_trainval`, or `trainval` of every year that has one, stands for."""
+    year, name = re.fullmatch(r"(?:(\d{4})_)?(.*)", label, re.DOTALL).groups()  # type: ignore[union-attr]
+    lists = [ImageList(folder, other, name) for other, folder in years.items() if year in (None, other)]
+    found = [one for one in lists if one.name == Path(one.name).name and one.path.is_file()]
+    if not found:
+        known = [
+            ImageList(folder, other, path.stem).label
+            for other, folder in years.items()
+            for path in sorted((folder / _LISTS).glob("*.txt"))
+            if "_" not in path.stem  # those of one class
+        ]
+        raise DataError(f"{key}: no image list '{label}'; there are: {', '.join(known) or 'none'}")
+    return found
+
+
+def read_names(path: Path) -> list[str]:
+    """Return the lines of an image list.
+
+    Raises:
+        DataError: If it cannot be read or is empty.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot read the image list ({error})") from error
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise DataError(f"{path}: lists no picture; write {LINES}")
+    return names

@@ -1,0 +1,91 @@
+"""A tiny Pascal VOC folder, for the tests of every layer that reads one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+WIDTH, HEIGHT = 64, 48
+XML = """<annotation>
+  <folder>VOC</folder><filename>{name}.jpg</filename>
+  <size><width>{width}</width><height>{height}</height><depth>3</depth></size>
+  <segmented>0</segmented>{objects}
+</annotation>
+"""
+OBJECT = """
+  <object>
+    <name>{name}</name><pose>Left</pose><truncated>0</truncated><difficult>{difficult}</difficult>
+    <bndbox><xmin>{box[0]}</xmin><ymin>{box[1]}</ymin><xmax>{box[2]}</xmax><ymax>{box[3]}</ymax></bndbox>
+  </object>"""
+
+
+class VocFolder:
+    """Writes one year's folder; boxes are VOC's: (xmin, ymin, xmax, ymax) from 1, both ends included."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
+            (self.path / part).mkdir(parents=True, exist_ok=True)
+
+    def picture(self, name, *objects, masks=False):
+        """Write a picture of noise with (class, box[, difficult]) objects, and boxes as masks."""
+        noise = np.random.default_rng(len(objects)).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+        values = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
+        texts = []
+        for number, (kind, box, *difficult) in enumerate(objects, start=1):
+            texts.append(OBJECT.format(name=kind, box=box, difficult=int(any(difficult))))
+            xmin, ymin, xmax, ymax = box
+            noise[ymin - 1 : ymax, xmin - 1 : xmax] = 40 * number
+            values[ymin - 1 : ymax, xmin - 1 : xmax] = 255
+            values[ymin : ymax - 1, xmin : xmax - 1] = number  # within the void border
+        Image.fromarray(noise).save(self.path / "JPEGImages" / f"{name}.jpg")
+        self.xml(name).write_text(XML.format(name=name, width=WIDTH, height=HEIGHT, objects="".join(texts)))
+        if masks:
+            self.masks(name, values)
+        return self
+
+    def masks(self, name, values):
+        """Write a picture's instance masks as a palette PNG."""
+        picture = Image.fromarray(values, mode="P")
+        picture.putpalette([(31 * i + j) % 256 for i in range(256) for j in range(3)])
+        self.png(name).parent.mkdir(exist_ok=True)
+        picture.save(self.png(name))
+
+    def lists(self, **names):
+        """Write image lists, such as trainval="000001 000002"."""
+        for key, value in names.items():
+            path = self.path / "ImageSets" / "Main" / f"{key}.txt"
+            path.write_text("".join(f"{name}\n" for name in value.split()))
+        return self
+
+    def xml(self, name):
+        """Return the path of a picture's annotations."""
+        return self.path / "Annotations" / f"{name}.xml"
+
+    def png(self, name):
+        """Return the path of a picture's masks."""
+        return self.path / "SegmentationObject" / f"{name}.png"
+
+
+@pytest.fixture
+def voc_folder():
+    """Make a year's folder at a path."""
+    return VocFolder
+
+
+@pytest.fixture
+def devkit(tmp_path):
+    """Make VOC2007 with trainval and test, and VOC2012 with trainval and a few masks."""
+    root = tmp_path / "VOCdevkit"
+    dog, cat = ("dog", (5, 5, 34, 40)), ("cat", (20, 10, 60, 45))
+    old = VocFolder(root / "VOC2007")
+    old.picture("000005", dog).picture("000007", cat, ("dog", (2, 2, 15, 15), True)).picture("000009")
+    old.picture("000001", dog, ("cat", (40, 4, 63, 20), True)).picture("000002", cat, dog)
+    old.lists(train="000005", val="000007 000009", trainval="000005 000007 000009", test="000001 000002")
+    new = VocFolder(root / "VOC2012")
+    new.picture("2007_000027", ("person", (10, 3, 30, 44)), masks=True).picture(
+        "2008_000002", ("dog", (8, 8, 50, 40))
+    )
+    new.lists(train="2007_000027", val="2008_000002", trainval="2007_000027 2008_000002")
+    return root
