@@ -23,7 +23,7 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
 
 
 def _admitted() -> dict[tuple[str, str], Any]:
-    constructors = {
+    constructors: dict[tuple[str, str], Any] = {
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
         ("collections", "OrderedDict"): OrderedDict,
@@ -32,6 +32,10 @@ def _admitted() -> dict[tuple[str, str], Any]:
     for module in ("numpy.core.multiarray", "numpy._core.multiarray"):
         constructors[module, "_reconstruct"] = np.empty(0).__reduce__()[0]
         constructors[module, "scalar"] = np.float32(0).__reduce__()[0]
+    for module in ("numpy.core.numeric", "numpy._core.numeric"):  # protocol 5
+        constructors[module, "_frombuffer"] = np.empty(1).__reduce_ex__(5)[0]
+    for module in ("__builtin__", "builtins"):
+        constructors |= {(module, "set"): set, (module, "frozenset"): frozenset}
     return constructors
 
 
