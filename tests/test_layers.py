@@ -18,7 +18,7 @@ ROWS = (
     ("presets", "data", "drawing"),
     ("model",),
     ("checkpoint",),
-    ("model.weights", "evaluation"),
+    ("model.weights", "evaluation", "tta"),
     ("inference", "results"),
     ("figures", "training"),
     ("commands",),
