@@ -173,13 +173,14 @@ def _describe(
     if first.masks is None or not len(merged):
         scores = first.mask_scores(merged.scores)
         return replace(merged, masks=first.masks, mask_scores=scores, part_boxes=first.part_boxes)
-    total, total_iou = torch.zeros_like(first.masks), torch.zeros_like(merged.scores)
+    total = torch.zeros_like(first.masks, dtype=torch.float32)  # mixed precision gives 16 bits
+    total_iou = torch.zeros_like(merged.scores)
     for view in views:
         seen = first if view == plain else look(view)
         assert seen.masks is not None
         total += seen.masks.flip(-1) if view.flipped else seen.masks
         total_iou += 0 if seen.mask_ious is None else seen.mask_ious
     ious = None if first.mask_ious is None else total_iou / len(views)
-    details = first._replace(masks=total / len(views), mask_ious=ious)
+    details = first._replace(masks=(total / len(views)).to(first.masks.dtype), mask_ious=ious)
     scores = details.mask_scores(merged.scores)
     return replace(merged, masks=details.masks, mask_scores=scores, part_boxes=details.part_boxes)

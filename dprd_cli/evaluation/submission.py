@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 
 from dprd_cli.boxes import clip_boxes
 from dprd_cli.checkpoint import write_atomically
-from dprd_cli.errors import UserError
+from dprd_cli.errors import ResourceError, UserError
 from dprd_cli.evaluation.coco import Kind, to_coco_results
 from dprd_cli.structures import Detections
 
@@ -86,7 +86,7 @@ class Submission:
 
         Raises:
             UserError: If there is nothing to write, or pycocotools cannot load it; nothing is written.
-            ResourceError: If a file cannot be written.
+            ResourceError: If a folder or file cannot be written.
         """
         texts = {kind: json.dumps(rows, allow_nan=False) for kind, rows in self.results.items()}
         for kind, text in texts.items():
@@ -95,7 +95,10 @@ class Submission:
         files = []
         for kind, text in texts.items():
             place = folder / kind
-            place.mkdir(exist_ok=True)
+            try:
+                place.mkdir(exist_ok=True)
+            except OSError as error:
+                raise ResourceError(f"{place}: cannot create the folder ({error.strerror})") from error
             _write(place / f"{name}.json", text)
             _write_zip(place / f"{name}.zip", f"{name}.json", text)
             files += [place / f"{name}.json", place / f"{name}.zip"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 
-from dprd_cli.errors import UserError
+from dprd_cli.errors import ResourceError, UserError
 from dprd_cli.evaluation.submission import Submission, check_results, rounded_boxes
 from dprd_cli.structures import Detections
 
@@ -162,6 +162,14 @@ def test_nothing_found_at_all_is_no_submission(tmp_path):
     with pytest.raises(UserError, match="bbox results: nothing was found in any picture"):
         collected.save(tmp_path, "x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_where_the_folder_should_be(tmp_path):
+    (tmp_path / "bbox").write_text("")
+    collected = submission()
+    collected.add(7, found([[0, 0, 5, 5]]))
+    with pytest.raises(ResourceError, match="bbox: cannot create the folder"):
+        collected.save(tmp_path, "x")
 
 
 def test_what_pycocotools_cannot_load_is_not_written(tmp_path):
