@@ -277,9 +277,15 @@ class DataConfig(Section):
         voc_val: Image lists of a VOC folder's evaluation split.
         skip_difficult: Leave objects that VOC marks as difficult out of training too (Detectron2 trains on
             them).
+        test_json: Image list of COCO test-dev (no annotations); found in the folder by default.
+        test_images: Folder of the test-dev pictures; found by default.
         train_min_sizes: Short side in training, drawn from these (pixels).
         test_min_size: Short side at test (pixels).
         max_size: Longest side allowed (pixels).
+        tta_min_sizes: Short sides of multi-scale testing (pixels); by default nine from 1/2 to 3/2 of
+            `test_min_size`: 400, 500, ..., 1200 at 800.
+        tta_max_size: Longest side allowed in multi-scale testing (pixels).
+        tta_flip: Test every size mirrored too, in multi-scale testing.
         flip: Probability of a horizontal flip in training.
         scale_jitter: (least, largest) factor on the drawn short side in training.
         color_jitter: Strength of brightness, contrast and saturation jitter in training, 0..1.
@@ -303,9 +309,14 @@ class DataConfig(Section):
     voc_train: Words = ()
     voc_val: Words = ()
     skip_difficult: bool = False
+    test_json: str = ""
+    test_images: str = ""
     train_min_sizes: tuple[Positive, ...] = (640, 672, 704, 736, 768, 800)
     test_min_size: Positive = 800
     max_size: Positive = 1333
+    tta_min_sizes: tuple[Positive, ...] = ()
+    tta_max_size: Positive = 4000
+    tta_flip: bool = True
     flip: Fraction = 0.5
     scale_jitter: tuple[float, float] = (1.0, 1.0)
     color_jitter: Fraction = 0.0

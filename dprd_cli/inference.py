@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dprd_cli.data.base import Sample
+from dprd_cli.data.base import without_objects
 from dprd_cli.data.images import read_image
 from dprd_cli.data.transforms import prepare
 from dprd_cli.device import autocast
 from dprd_cli.errors import DataError
 from dprd_cli.structures import Detections
+from dprd_cli.tta import detect_views
 
 if TYPE_CHECKING:
     from dprd_cli.weights import LoadedModel
@@ -97,13 +98,24 @@ class Predictor:
         loaded: The model; its configuration says how pictures are resized.
         min_score: Leave out detections below this score.
         part_offsets: `learned`, `mean` or `reference`.
+        tta: Detect at several scales and mirrored, one picture at a time.
+        masks: Predict masks, where the detector has mask heads.
     """
 
-    def __init__(self, loaded: LoadedModel, *, min_score: float = 0.0, part_offsets: str = "learned") -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        *,
+        min_score: float = 0.0,
+        part_offsets: str = "learned",
+        tta: bool = False,
+        masks: bool = True,
+    ) -> None:
         self.detector = loaded.detector.eval()
         self.config = loaded.config
         self.min_score = min_score
         self.part_offsets = part_offsets
+        self.tta, self.masks = tta, masks
         self.device = next(self.detector.parameters()).device
 
     def predict(self, image: NDArray[np.uint8]) -> Detections:
@@ -120,9 +132,13 @@ class Predictor:
     @torch.inference_mode()
     def predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
         """Detect in several pictures at once, each RGB [H, W, 3]; see `predict`."""
-        tensors = [prepare(_without_objects(image), self.config.data)[0].to(self.device) for image in images]
+        data, offsets, masks = self.config.data, self.part_offsets, self.masks
         with autocast(self.device, self.config.train.amp):
-            found = self.detector.detect(tensors, part_offsets=self.part_offsets).detections
+            if self.tta:
+                found = [detect_views(self.detector, image, data, offsets, masks=masks) for image in images]
+            else:
+                tensors = [prepare(without_objects(image), data)[0].to(self.device) for image in images]
+                found = self.detector.detect(tensors, offsets, masks=masks).detections
         return [
             self._finish(detections, (image.shape[0], image.shape[1]))
             for detections, image in zip(found, images, strict=True)
@@ -152,15 +168,3 @@ class Predictor:
     def _finish(self, detections: Detections, image_size: tuple[int, int]) -> Detections:
         found = detections.to("cpu")
         return found[found.scores >= self.min_score].resize(image_size)
-
-
-def _without_objects(image: NDArray[np.uint8]) -> Sample:
-    return Sample(
-        image=image,
-        boxes=np.zeros((0, 4), dtype=np.float32),
-        labels=np.zeros(0, dtype=np.int64),
-        masks=None,
-        has_mask=np.zeros(0, dtype=bool),
-        image_id=-1,
-        file_name="",
-    )

@@ -22,7 +22,7 @@ class LeftHalf(nn.Module):
         self.seen = []
         self.part_offsets = []
 
-    def detect(self, images, part_offsets="learned"):
+    def detect(self, images, part_offsets="learned", *, masks=True):
         self.seen += [tuple(image.shape) for image in images]
         self.part_offsets.append(part_offsets)
         assert all(image.dtype == torch.uint8 for image in images)

@@ -29,7 +29,7 @@ ROWS = (
     ("presets", "data", "drawing"),
     ("model",),
     ("checkpoint",),
-    ("model.weights", "evaluation"),
+    ("model.weights", "evaluation", "tta"),
     ("weights",),
     ("inference", "results", "parity"),
     ("figures", "training"),

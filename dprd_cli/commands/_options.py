@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from dprd_cli.config import Config
 
 Data = Annotated[
     str | None,
@@ -32,6 +37,20 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option(
         "--set", metavar="KEY=VALUE", help="Set any config key, such as model.parts.sigma=0.4; repeat."
+    ),
+]
+DataOverrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="data.KEY=VALUE",
+        help="Set a key of the data section, such as data.test_min_size=640; repeat.",
+    ),
+]
+Tta = Annotated[
+    bool,
+    typer.Option(
+        "--tta", help="Detect at several scales and mirrored, and merge: the sizes are data.tta_min_sizes."
     ),
 ]
 Weights = Annotated[
@@ -72,6 +91,39 @@ def print_json(content: Any) -> None:
     import json
 
     typer.echo(json.dumps(content, indent=2))
+
+
+def with_data(config: Config, overrides: list[str] | None, flags: dict[str, Any] | None = None) -> Config:
+    """Return a checkpoint's config with another data section.
+
+    Args:
+        config: The checkpoint's.
+        overrides: `data.KEY=VALUE` pairs; they win.
+        flags: Key of the data section -> value.
+
+    Raises:
+        UsageError: At a pair that is none, an unknown key, a wrong value, or a key of another section.
+    """
+    from dprd_cli.config import merge, parse_overrides, validate
+    from dprd_cli.errors import UsageError
+
+    given = parse_overrides(overrides or [])
+    for pair in overrides or []:
+        if not pair.strip().startswith("data."):
+            raise UsageError(f"--set {pair}: the checkpoint fixes this; only data.* keys can be set here")
+    tree = merge(config.model_dump(mode="json"), {"data": flags or {}})
+    return validate(merge(tree, given))
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on stderr while it is a terminal; yields what to call with (done, total)."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def check_backbone(name: str | None) -> str | None:

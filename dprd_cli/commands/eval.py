@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,13 +10,17 @@ import typer
 from dprd_cli.commands._options import (
     PART_OFFSETS,
     Data,
+    DataOverrides,
     Device,
     Json,
     OnBadImage,
     PartOffsets,
+    Tta,
     Weights,
     print_json,
+    progress,
     say,
+    with_data,
 )
 
 if TYPE_CHECKING:
@@ -28,16 +31,29 @@ if TYPE_CHECKING:
 def evaluate(
     weights: Weights = "",
     data: Data = None,
-    split: Annotated[str, typer.Option("--split", metavar="val|train", help="Which split.")] = "val",
+    split: Annotated[
+        str,
+        typer.Option(
+            "--split",
+            metavar="val|train|test-dev",
+            help="Which split; test-dev writes files for COCO's evaluation server.",
+        ),
+    ] = "val",
     part_offsets: PartOffsets = "learned",
+    tta: Tta = False,
     limit: Annotated[
         int, typer.Option("--limit", min=0, help="Only the first so many pictures; 0: all.")
     ] = 0,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Results file; eval_<split>.json beside the checkpoint."),
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Results file; eval_<split>.json beside the checkpoint. Of test-dev, a folder.",
+        ),
     ] = None,
     on_bad_image: OnBadImage = None,
+    overrides: DataOverrides = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
@@ -46,17 +62,24 @@ def evaluate(
     On Pascal VOC's data, VOC's mAP too.
     """
     from dprd_cli.commands._tables import print_results
+    from dprd_cli.commands._test_dev import submit
     from dprd_cli.presets import pick
     from dprd_cli.training.run_folder import write_json
     from dprd_cli.weights import load_model
 
-    pick("split", split, ("val", "train"))
+    pick("split", split, ("val", "train", "test-dev"))
     pick("kind of part offsets", part_offsets, PART_OFFSETS)
     model = load_model(weights, device or "auto")
     say(f"checkpoint: {model.source} (step {model.step})")
-    config = _with_data(model.config, data, on_bad_image)
-    results = _measure(model, config, split, part_offsets, limit)
-    path = out or _results_path(model.source, split, part_offsets)
+    config = with_data(model.config, overrides, _data_flags(model.config, data, on_bad_image))
+    if split == "test-dev":
+        submitted = submit(model, config, out, part_offsets=part_offsets, limit=limit, tta=tta)
+        if json:
+            print_json(submitted)
+        say(f"results: {', '.join(submitted['files'])}")
+        return
+    results = _measure(model, config, split, part_offsets, limit, tta=tta)
+    path = out or _results_path(model.source, split, part_offsets, tta=tta)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, results)
     if json:
@@ -66,23 +89,21 @@ def evaluate(
     say(f"results: {path}")
 
 
-def _with_data(config: Config, data: str | None, on_bad_image: str | None) -> Config:
-    """Return a checkpoint's config with other data."""
-    from dprd_cli.config import merge, validate
-
-    changes: dict[str, str | list[str]] = {}
+def _data_flags(config: Config, data: str | None, on_bad_image: str | None) -> dict[str, Any]:
+    """Return what the flags change in a checkpoint's data section; other data has other file names."""
+    flags: dict[str, Any] = {}
     if data is not None and data != config.data.path:
-        files = dict.fromkeys(("train_json", "val_json", "train_images", "val_images"), "")
-        changes |= {"path": data, **files, "voc_train": [], "voc_val": []}
+        splits = ("train", "val", "test")
+        flags |= {f"{split}_{kind}": "" for split in splits for kind in ("json", "images")}
+        flags |= {"path": data, "voc_train": [], "voc_val": []}
     if on_bad_image is not None:
-        changes["on_bad_image"] = on_bad_image
-    return validate(merge(config.model_dump(mode="json"), {"data": changes}))
+        flags["on_bad_image"] = on_bad_image
+    return flags
 
 
-def _measure(model: LoadedModel, config: Config, split: str, part_offsets: str, limit: int) -> dict[str, Any]:
-    from rich.console import Console
-    from rich.progress import Progress
-
+def _measure(
+    model: LoadedModel, config: Config, split: str, part_offsets: str, limit: int, *, tta: bool
+) -> dict[str, Any]:
     from dprd_cli.data.loading import build_datasets, describe
     from dprd_cli.training.evaluate import evaluate as run_evaluation
 
@@ -97,17 +118,17 @@ def _measure(model: LoadedModel, config: Config, split: str, part_offsets: str, 
     assert dataset is not None  # one was asked for
     for line in describe(dataset):
         say(line)
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("evaluate", total=None)
+    with progress("evaluate") as update:
         measured = run_evaluation(
             model.detector,
             dataset,
             config,
             limit=limit,
             part_offsets=part_offsets,
+            tta=tta,
             device=next(model.detector.parameters()).device,
             with_masks=model.with_masks and dataset.has_masks,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=update,
         )
     extra = {key: value for key, value in measured["metrics"].items() if key.startswith(("recall", "part"))}
     return {
@@ -116,12 +137,14 @@ def _measure(model: LoadedModel, config: Config, split: str, part_offsets: str, 
         "data": config.data.path,
         "split": split,
         "part_offsets": part_offsets,
+        "tta": tta,
         "seconds_per_image": measured["seconds_per_image"],
         **extra,
         **measured["results"],
     }
 
 
-def _results_path(checkpoint: Path, split: str, part_offsets: str) -> Path:
-    name = f"eval_{split}.json" if part_offsets == "learned" else f"eval_{split}_{part_offsets}.json"
+def _results_path(checkpoint: Path, split: str, part_offsets: str, *, tta: bool) -> Path:
+    marks = [split, *([] if part_offsets == "learned" else [part_offsets]), *(["tta"] if tta else [])]
+    name = f"eval_{'_'.join(marks)}.json"
     return checkpoint.parent / name if checkpoint.suffix == ".pt" else Path(name)

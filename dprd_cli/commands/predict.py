@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dprd_cli.commands._options import PART_OFFSETS, Device, Json, PartOffsets, Weights, print_json, say
+from dprd_cli.commands._options import (
+    PART_OFFSETS,
+    DataOverrides,
+    Device,
+    Json,
+    PartOffsets,
+    Tta,
+    Weights,
+    print_json,
+    say,
+    with_data,
+)
 
 if TYPE_CHECKING:
     from dprd_cli.inference import Prediction
@@ -36,11 +47,17 @@ def predict(
     ] = False,
     no_masks: Annotated[bool, typer.Option("--no-masks", help="Leave masks out.")] = False,
     part_offsets: PartOffsets = "learned",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Pictures at a time.")] = 1,
+    tta: Tta = False,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="Pictures at a time; one with --tta.")
+    ] = 1,
     device: Device = None,
+    overrides: DataOverrides = None,
     json: Json = False,
 ) -> None:
     """Detect objects in pictures: annotated pictures, COCO results and a CSV."""
+    from dataclasses import replace
+
     from dprd_cli.errors import DataError
     from dprd_cli.inference import Predictor, Unreadable, find_images
     from dprd_cli.presets import pick
@@ -51,10 +68,11 @@ def predict(
     paths = find_images(inputs)
     model = load_model(weights, device or "auto")
     say(f"checkpoint: {model.source} (step {model.step})")
+    model = replace(model, config=with_data(model.config, overrides))
     if save_parts and model.config.model.parts.mode == "none":
         say("this model has no parts; --save-parts does nothing")
     output_folder(out, paths)
-    predictor = Predictor(model, part_offsets=part_offsets)
+    predictor = Predictor(model, part_offsets=part_offsets, tta=tta, masks=not no_masks)
     results = Results(model.class_names, model.category_ids, with_parts=save_parts, with_masks=not no_masks)
     errors: list[Unreadable] = []
     drawn: list[dict[str, Any]] = []
@@ -78,6 +96,7 @@ def predict(
                 "results": [str(path) for path in files],
                 "score_thresh": score_thresh,
                 "part_offsets": part_offsets,
+                "tta": tta,
                 "images": drawn,
                 "errors": failed,
             }

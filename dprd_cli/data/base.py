@@ -32,6 +32,19 @@ class Sample:
     file_name: str
 
 
+def without_objects(image: NDArray[np.uint8]) -> Sample:
+    """Return a picture [H, W, 3], of which nothing else is known, as a sample."""
+    return Sample(
+        image=image,
+        boxes=np.zeros((0, 4), dtype=np.float32),
+        labels=np.zeros(0, dtype=np.int64),
+        masks=None,
+        has_mask=np.zeros(0, dtype=bool),
+        image_id=-1,
+        file_name="",
+    )
+
+
 class Dataset(Protocol):
     """A split.
 

@@ -91,7 +91,8 @@ def check_coco(
     problems.stop()
     check_files([image["file_name"] for image in tree["images"]], images_dir, problems, report, missing_ok)
     problems.stop(
-        "copy the pictures into the folder, or name another with --set data.train_images=DIR (val_images)"
+        "copy the pictures into the folder, or name another with --set data.train_images=DIR (val_images, "
+        "test_images)"
     )
     return report
 

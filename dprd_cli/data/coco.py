@@ -198,7 +198,7 @@ class CocoDataset:
         tree = self.annotations.read()
         sizes = dict(zip(self.image_ids.tolist(), self.sizes.tolist(), strict=True))
         tree["images"] = [image for image in tree["images"] if image["id"] in sizes]
-        tree["annotations"] = [note for note in tree["annotations"] if note["image_id"] in sizes]
+        tree["annotations"] = [note for note in tree.get("annotations", []) if note["image_id"] in sizes]
         unused = max((note["id"] for note in tree["annotations"]), default=0) + 1
         for note in tree["annotations"]:
             note["iscrowd"] = int(note.get("iscrowd", 0))

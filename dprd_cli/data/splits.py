@@ -18,7 +18,7 @@ from dprd_cli.data.voc import VocAnnotations
 from dprd_cli.data.voc_lists import choose_lists, find_years
 from dprd_cli.errors import DataError
 
-Split = Literal["train", "val"]
+Split = Literal["train", "val", "test"]
 
 #: Names tried in a data folder, in this order (COCO's own, common variants, Roboflow's export).
 JSON_NAMES: dict[Split, tuple[str, ...]] = {
@@ -40,6 +40,7 @@ JSON_NAMES: dict[Split, tuple[str, ...]] = {
         "annotations/instances_val2014.json",
         "valid/_annotations.coco.json",
     ),
+    "test": ("annotations/image_info_test-dev2017.json", "image_info_test-dev2017.json"),
 }
 #: Picture folders tried, below the data folder; after them the json's own folder and the data folder.
 IMAGE_NAMES: dict[Split, tuple[str, ...]] = {
@@ -53,6 +54,7 @@ IMAGE_NAMES: dict[Split, tuple[str, ...]] = {
         "images/train2014",
     ),
     "val": ("images", "val2017", "images/val2017", "images/val", "val", "val2014", "images/val2014"),
+    "test": ("test2017", "images/test2017", "images", "images/test", "test"),
 }
 
 
@@ -89,7 +91,7 @@ def _below(root: Path | None, name: str) -> Path:
 
 def _find_json(config: DataConfig, split: Split) -> Path:
     root = _root(config)
-    named = config.train_json if split == "train" else config.val_json
+    named: str = getattr(config, f"{split}_json")
     if named:
         return _below(root, named)
     if root is None:
@@ -120,7 +122,7 @@ def _find_json(config: DataConfig, split: Split) -> Path:
 
 def _find_images(config: DataConfig, split: Split, json_path: Path, tree: dict[str, Any]) -> Path:
     root = _root(config)
-    named = config.train_images if split == "train" else config.val_images
+    named: str = getattr(config, f"{split}_images")
     if named:
         return _below(root, named)
     bases = [root] if root else [json_path.parent, json_path.parent.parent]
@@ -185,7 +187,7 @@ def build_datasets(
     return first, second
 
 
-def _synthetic(config: DataConfig, split: Split) -> Dataset:
+def _synthetic(config: DataConfig, split: Literal["train", "val"]) -> Dataset:
     from dprd_cli.data.synthetic import SyntheticDataset
 
     length = config.synthetic_train if split == "train" else config.synthetic_val

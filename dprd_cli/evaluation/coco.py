@@ -1,7 +1,7 @@
 """COCO's metrics for boxes and masks, over all classes and for each.
 
-The numbers come from faster-coco-eval, and are pycocotools' numbers: a test compares the whole
-`precision`, `recall` and `stats` arrays of the two.
+The numbers come from faster-coco-eval, and are pycocotools' numbers to the last digit: tests compare the
+whole `precision`, `recall` and `stats` arrays of the two.
 """
 
 from __future__ import annotations
@@ -81,6 +81,8 @@ def accumulate(
 ) -> CocoArrays:
     """Match detections with the ground truth and accumulate precision and recall, silently.
 
+    Law: both backends give the same arrays, bit by bit.
+
     Args:
         ground_truth: A COCO `instances` dict; left unchanged. Objects without a mask are ignored
             regions for `segm` (neither missed nor false).
@@ -106,8 +108,14 @@ def accumulate(
         evaluation = COCOeval(truth, found, iouType=kind)
         evaluation.params.imgIds = sorted(image_ids)
         evaluation.params.catIds = sorted(category_ids)
+        recalls = evaluation.params.recThrs
+        second = _second_recalls(truth.dataset["annotations"], evaluation.params)
+        if backend == "faster":
+            evaluation.params.recThrs = np.unique(np.concatenate((recalls, second.ravel())))
         evaluation.evaluate()
         evaluation.accumulate()
+        if backend == "faster":
+            evaluation.eval["precision"] = _as_pycocotools(evaluation, recalls, second)
         evaluation.summarize()
     arrays = evaluation.eval
     return CocoArrays(
@@ -115,6 +123,43 @@ def accumulate(
         recall=np.asarray(arrays["recall"]),
         stats=np.asarray(evaluation.stats[: len(METRICS)], dtype=np.float64),
     )
+
+
+def _second_recalls(annotations: list[dict[str, Any]], params: Any) -> NDArray[np.float64]:
+    """Return recalls that the second object found reaches and the first does not. [K, A]."""
+    areas: dict[int, list[float]] = {category_id: [] for category_id in params.catIds}
+    images = set(params.imgIds)
+    for row in annotations:
+        if row["image_id"] in images and row["category_id"] in areas and not row["iscrowd"]:
+            areas[row["category_id"]].append(row["area"])
+    counts = [
+        [sum(low <= area <= high for area in areas[category_id]) for low, high in params.areaRng]
+        for category_id in params.catIds
+    ]
+    return np.asarray(1.5 / np.maximum(counts, 1))
+
+
+def _as_pycocotools(
+    evaluation: Any, recalls: NDArray[np.float64], second: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return faster-coco-eval's precision at `recalls`, as pycocotools rounds it. [T, R, K, A, M].
+
+    pycocotools adds 2^-52 to the denominator tp + fp, which changes only tp + fp = 1: a precision of 1 that
+    rests on the best detection alone, the next one being false, is 1 / (1 + 2^-52). Where the next one is
+    true the precision is 1 when the second object is found, too.
+
+    Args:
+        evaluation: After `accumulate`, at the recalls that both arrays hold.
+        recalls: COCO's. [R]
+        second: From `_second_recalls`. [K, A]
+    """
+    precision = np.array(evaluation.eval["precision"])
+    grid = evaluation.params.recThrs
+    index = np.searchsorted(grid, second)[None, None, :, :, None]
+    alone = np.take_along_axis(precision, index, axis=1) < 1  # [T, 1, K, A, M]
+    precision = precision[:, np.searchsorted(grid, recalls)]
+    precision[alone & (precision == 1)] = 1 / (1 + np.spacing(1))
+    return precision
 
 
 def _truth(ground_truth: dict[str, Any], kind: Kind) -> dict[str, Any]:

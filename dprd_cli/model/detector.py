@@ -13,7 +13,7 @@ from dprd_cli.model.neck import FPN
 from dprd_cli.model.parts import DeformableParts
 from dprd_cli.model.pooling import FeatureTable
 from dprd_cli.model.regions import Scene
-from dprd_cli.model.roi_heads import RoIHeads
+from dprd_cli.model.roi_heads import BoxDetails, RoIHeads
 from dprd_cli.model.rpn import RPN, RPNOutput
 from dprd_cli.structures import Detections, Target
 
@@ -107,16 +107,44 @@ class Detector(nn.Module):
         return LossOutput(rpn.losses | losses, diagnostics)
 
     @torch.no_grad()
-    def detect(self, images: list[Tensor], part_offsets: str = "learned") -> InferenceOutput:
+    def detect(
+        self, images: list[Tensor], part_offsets: str = "learned", *, masks: bool = True
+    ) -> InferenceOutput:
         """Detect objects, and return the proposals too.
 
         Args:
             images: RGB in 0..255. N x [3, H, W]
             part_offsets: `learned`, `mean` (one mean offset for all RoIs) or `reference` (parts do not move).
+            masks: Predict masks, where there are mask heads.
         """
         rpn, scene, sizes = self._propose(images, None)
-        detections = self.roi_heads.detect(rpn.proposals, scene, sizes, part_offsets)
+        detections = self.roi_heads.detect(rpn.proposals, scene, sizes, part_offsets, masks=masks)
         return InferenceOutput(detections, [p.boxes for p in rpn.proposals])
+
+    @torch.no_grad()
+    def describe(
+        self,
+        image: Tensor,
+        boxes: Tensor,
+        labels: Tensor,
+        part_offsets: str = "learned",
+        *,
+        masks: bool = True,
+    ) -> BoxDetails:
+        """Return masks, mask IoUs and part boxes of given boxes.
+
+        Law: of the boxes that `detect` finds in a picture alone, it says what `detect` says of them (with
+        `model.parts.refeed=lookup`).
+
+        Args:
+            image: RGB in 0..255. [3, H, W]
+            boxes: xyxy, pixels of `image`. [D, 4]
+            labels: Their classes, 0..K-1. [D]
+            part_offsets: As in `detect`.
+            masks: Predict masks, where there are mask heads.
+        """
+        _, scene, _ = self._propose([image], None)
+        return self.roi_heads.describe(boxes, labels, scene, part_offsets, masks=masks)
 
     def _propose(
         self, images: list[Tensor], targets: list[Target] | None

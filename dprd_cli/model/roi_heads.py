@@ -29,6 +29,26 @@ class Picked(NamedTuple):
     counts: list[int]
 
 
+class BoxDetails(NamedTuple):
+    """What the network says of boxes beyond their class.
+
+    Args:
+        masks: Mask probabilities inside each box, or None without mask heads. [D, M, M]
+        mask_ious: Predicted mask IoUs in 0..1, or None without MaskIoU heads. [D]
+        part_boxes: Part boxes, or None without parts. [D, P, 4]
+    """
+
+    masks: Tensor | None
+    mask_ious: Tensor | None
+    part_boxes: Tensor | None
+
+    def mask_scores(self, scores: Tensor) -> Tensor | None:
+        """Return the score of each mask: class score times mask IoU; None without masks. [D]."""
+        if self.masks is None or self.mask_ious is None:
+            return None if self.masks is None else scores
+        return scores * self.mask_ious
+
+
 class RoIHeads(nn.Module):
     """Sampling, part decomposition, pooling, and the stages one after the other.
 
@@ -197,6 +217,8 @@ class RoIHeads(nn.Module):
         scene: Scene,
         image_sizes: list[tuple[int, int]],
         part_offsets: str = "learned",
+        *,
+        masks: bool = True,
     ) -> list[Detections]:
         """Return the detections of each picture.
 
@@ -208,6 +230,7 @@ class RoIHeads(nn.Module):
             scene: The features of the batch.
             image_sizes: (height, width) of each picture.
             part_offsets: `learned`, `mean` or `reference`.
+            masks: Predict masks, where there are mask heads.
         """
         rois = self._proposed(proposals)
         probs: list[Tensor] = []
@@ -228,7 +251,34 @@ class RoIHeads(nn.Module):
         final = clip_boxes(final, scene.limits[rois.image_index][:, None])  # [R, 1 or K, 4]
         kept, picked = self._select(final, torch.stack(probs).mean(dim=0), rois, len(image_sizes))
         trails = (torch.stack(trail, 1), torch.stack(part_trail, 1) if part_trail else None)
-        return self._finish(self._refeed(kept, scene), picked, trails, scene, image_sizes, part_offsets)
+        kept = self._refeed(kept, scene)
+        details = self._details(kept, scene, part_offsets, masks=masks)
+        return self._finish(kept, picked, details, trails, image_sizes)
+
+    @torch.no_grad()
+    def describe(
+        self,
+        boxes: Tensor,
+        labels: Tensor,
+        scene: Scene,
+        part_offsets: str = "learned",
+        *,
+        masks: bool = True,
+    ) -> BoxDetails:
+        """Return masks, mask IoUs and part boxes of given boxes, as `detect` does of its final boxes.
+
+        The part offsets are always looked up, because the boxes may come from no proposal of this picture.
+
+        Args:
+            boxes: In the only picture of the scene. [D, 4]
+            labels: Their classes. [D]
+            scene: The features of one picture.
+            part_offsets: `learned`, `mean` or `reference`.
+            masks: Predict masks, where there are mask heads.
+        """
+        image = torch.zeros_like(labels)
+        rois = RoIs(boxes, image, scene.locate(boxes, image, scene.hidden), labels, image)
+        return self._details(rois, scene, part_offsets, masks=masks)
 
     def _proposed(self, proposals: list[Proposals]) -> RoIs:
         counts = torch.tensor([len(p.boxes) for p in proposals], device=proposals[0].boxes.device)
@@ -258,21 +308,18 @@ class RoIHeads(nn.Module):
         self,
         rois: RoIs,
         picked: Picked,
+        details: BoxDetails,
         trails: tuple[Tensor, Tensor | None],
-        scene: Scene,
         image_sizes: list[tuple[int, int]],
-        part_offsets: str,
     ) -> list[Detections]:
-        """Predict masks of the final boxes and cut everything into one `Detections` per picture."""
-        parts = None if self.parts is None else self._parts_of(rois, scene, part_offsets).boxes
-        masks, mask_scores = self._masks(rois, parts, picked.scores, scene)
+        """Cut everything into one `Detections` per picture."""
         values = {
             "boxes": rois.boxes,
             "scores": picked.scores,
             "labels": rois.labels,
-            "masks": masks,
-            "mask_scores": mask_scores,
-            "part_boxes": parts,
+            "masks": details.masks,
+            "mask_scores": details.mask_scores(picked.scores),
+            "part_boxes": details.part_boxes,
             "stage_boxes": trails[0][picked.rows],
             "stage_part_boxes": None if trails[1] is None else trails[1][picked.rows],
         }
@@ -285,16 +332,16 @@ class RoIHeads(nn.Module):
             for i, size in enumerate(image_sizes)
         ]
 
-    def _masks(
-        self, rois: RoIs, parts: Tensor | None, scores: Tensor, scene: Scene
-    ) -> tuple[Tensor | None, Tensor | None]:
+    def _details(self, rois: RoIs, scene: Scene, part_offsets: str, *, masks: bool) -> BoxDetails:
+        """Decompose the final boxes and predict their masks."""
+        parts = None if self.parts is None else self._parts_of(rois, scene, part_offsets).boxes
         stages = [stage for stage in self.cascade if stage.mask_head is not None]
-        if not stages:
-            return None, None
+        if not stages or not masks:
+            return BoxDetails(None, None, parts)
         if not self.average_masks:
             stages = stages[-1:]
         whole, part_features = self.pooler(rois, parts, scene, self.mask_pool)
         predictions = [stage.predict_masks(whole, part_features, rois.labels) for stage in stages]
-        masks = torch.stack([mask for mask, _ in predictions]).mean(dim=0)
+        averaged = torch.stack([mask for mask, _ in predictions]).mean(dim=0)
         ious = [iou for _, iou in predictions if iou is not None]
-        return masks, scores * torch.stack(ious).mean(dim=0) if ious else scores
+        return BoxDetails(averaged, torch.stack(ious).mean(dim=0) if ious else None, parts)

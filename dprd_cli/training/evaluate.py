@@ -3,27 +3,81 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch import Tensor
 
 from dprd_cli.boxes import paired_iou
 from dprd_cli.config import Config
-from dprd_cli.data.base import Dataset
+from dprd_cli.data.base import Dataset, Sample
 from dprd_cli.data.loading import iterate_eval
 from dprd_cli.device import autocast
 from dprd_cli.evaluation.coco import CocoEvaluator
 from dprd_cli.evaluation.recall import ProposalRecall
 from dprd_cli.evaluation.voc import POINTS, voc_metrics
 from dprd_cli.model.parts import decompose
-from dprd_cli.structures import Detections
+from dprd_cli.structures import Detections, Target
+from dprd_cli.tta import detect_views
 
 if TYPE_CHECKING:
     from dprd_cli.model.detector import Detector
 
 #: Called with (pictures done, pictures in all); may raise to stop.
 ProgressCallback = Callable[[int, int], None]
+
+
+class Detected(NamedTuple):
+    """What was found in one picture of a split.
+
+    Args:
+        sample: The picture.
+        target: Its objects in the frame of the test picture.
+        detections: On the CPU, in the frame of `sample`.
+        proposals: In the frame of `target`, best first; None in multi-scale testing. [R, 4]
+    """
+
+    sample: Sample
+    target: Target
+    detections: Detections
+    proposals: Tensor | None
+
+
+def detect_split(
+    detector: Detector,
+    dataset: Dataset,
+    config: Config,
+    *,
+    limit: int = 0,
+    part_offsets: str = "learned",
+    tta: bool = False,
+    masks: bool = True,
+    device: torch.device,
+    progress: ProgressCallback | None = None,
+) -> Iterator[Detected]:
+    """Yield what a detector, in eval mode, finds in every picture of a split; see `evaluate`."""
+    total = min(limit, len(dataset)) if limit else len(dataset)
+    done = 0
+    for images, targets, samples in iterate_eval(dataset, config.data, config.train.batch_size, limit):
+        found: list[Detections]
+        proposals: list[Tensor | None] = [None] * len(samples)
+        with autocast(device, config.train.amp):
+            if tta:
+                found = [
+                    detect_views(detector, sample.image, config.data, part_offsets, masks=masks)
+                    for sample in samples
+                ]
+            else:
+                moved = [image.to(device) for image in images]
+                output = detector.detect(moved, part_offsets, masks=masks)
+                found, proposals = output.detections, [boxes.float().cpu() for boxes in output.proposals]
+        for sample, target, one, boxes in zip(samples, targets, found, proposals, strict=True):
+            size = (sample.image.shape[0], sample.image.shape[1])
+            yield Detected(sample, target, one.to("cpu").resize(size), boxes)
+        done += len(samples)
+        if progress is not None:
+            progress(done, total)
 
 
 @torch.no_grad()  # not inference mode: what the network caches here, training uses
@@ -34,6 +88,7 @@ def evaluate(
     *,
     limit: int = 0,
     part_offsets: str = "learned",
+    tta: bool = False,
     device: torch.device,
     with_masks: bool | None = None,
     progress: ProgressCallback | None = None,
@@ -46,38 +101,41 @@ def evaluate(
         config: Picture sizes, batch size, mixed precision.
         limit: Evaluate the first so many pictures; 0 takes all.
         part_offsets: `learned`, `mean` (one template per part) or `reference` (no offsets).
+        tta: Detect at several scales and mirrored.
         device: Where the pictures go.
         with_masks: Evaluate masks; where the split has any, by default.
         progress: Called after each batch.
 
     Returns:
         `metrics` (flat: `bbox_AP` and so on in percent, `recall50` and `recall70` of 100 proposals as
-        fractions, `part_iou` of detected parts with their reference parts, `images`; on VOC data also
-        `voc_11_point_AP50` and so on), `results` (COCO's, per class too, and `voc`) and `seconds_per_image`.
+        fractions, None with `tta`, `part_iou` of detected parts with their reference parts, `images`; on VOC
+        data also `voc_11_point_AP50` and so on), `results` (COCO's, per class too, and `voc`) and
+        `seconds_per_image`.
     """
-    total = min(limit, len(dataset)) if limit else len(dataset)
     masks = dataset.has_masks if with_masks is None else with_masks
     coco = CocoEvaluator(dataset.coco(), dataset.category_ids, dataset.class_names, masks)
     recall, drift = ProposalRecall(), PartDrift()
-    was_training, started, done = detector.training, time.perf_counter(), 0
+    was_training, started = detector.training, time.perf_counter()
     detector.eval()
     try:
-        batches = iterate_eval(dataset, config.data, batch_size=config.train.batch_size, limit=limit)
-        for images, targets, samples in batches:
-            with autocast(device, config.train.amp):
-                output = detector.detect([image.to(device) for image in images], part_offsets=part_offsets)
-            for found, proposals, target, sample in zip(
-                output.detections, output.proposals, targets, samples, strict=True
-            ):
-                coco.add(sample.image_id, found.resize(sample.image.shape[:2]).to("cpu"))
-                recall.add(proposals.float().cpu(), target.boxes)
-                drift.add(found)
-            done += len(images)
-            if progress is not None:
-                progress(done, total)
+        for sample, target, found, proposals in detect_split(
+            detector,
+            dataset,
+            config,
+            limit=limit,
+            part_offsets=part_offsets,
+            tta=tta,
+            masks=masks,
+            device=device,
+            progress=progress,
+        ):
+            coco.add(sample.image_id, found)
+            drift.add(found)
+            if proposals is not None:
+                recall.add(proposals, target.boxes)
     finally:
         detector.train(was_training)
-    seconds = (time.perf_counter() - started) / max(done, 1)
+    seconds = (time.perf_counter() - started) / max(len(coco.image_ids), 1)
     result = coco.summarize()
     metrics = {**result.metrics(), **recall.result(), **drift.result(), "images": result.images}
     results = result.to_dict()

@@ -1,13 +1,20 @@
 import json
+import shutil
+import zipfile
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from pycocotools.coco import COCO
 
 from dprd_cli import cli
 from dprd_cli.checkpoint import read_checkpoint, save_checkpoint
+from dprd_cli.evaluation.coco import accumulate
 from dprd_cli.model.build import build_detector
 from dprd_cli.presets import resolve
+from dprd_cli.structures import Detections
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
 CLASSES = ("tadpole", "dumbbell", "flower", "fan", "lizard", "squid")
@@ -82,7 +89,11 @@ def test_data_written_as_coco_gives_the_same_numbers(run, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
-        (["--split", "tset"], 2, "unknown split 'tset'; there are: val, train"),
+        (
+            ["--split", "tset"],
+            2,
+            "unknown split 'tset' (did you mean 'test-dev'?); there are: val, train, test-dev",
+        ),
         (
             ["--part-offsets", "learnt"],
             2,
@@ -130,3 +141,164 @@ def test_pickled_code_is_refused(capsys):
     assert cli.run(["eval", "--weights", "evil.pt"]) == 1
     assert capsys.readouterr() == ("", "error: evil.pt: contains pickled code; refused\n")
     assert not Path("trap").exists()
+
+
+def test_multi_scale_testing_at_the_test_size_alone_is_plain_testing(run, capsys):
+    one = ["--set", "data.tta_min_sizes=[64]", "--set", "data.tta_flip=false", "--tta", "--json"]
+    assert cli.run(["eval", "--weights", str(run), "--limit", "1", "--json"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert cli.run(["eval", "--weights", str(run), "--limit", "1", *one]) == 0
+    out, err = capsys.readouterr()
+    merged = json.loads(out)
+    assert err.splitlines()[-1] == f"results: {run}/eval_val_tta.json"
+    assert (plain["tta"], merged["tta"]) == (False, True)
+    assert merged["recall50"] is None
+    for key in ("bbox", "segm", "classes", "part_iou"):
+        assert merged[key] == plain[key], key
+
+
+def test_multi_scale_testing_of_several_sizes(run, capsys):
+    flags = ["--limit", "2", "--tta", "--set", "data.tta_min_sizes=[48, 64]", "--part-offsets", "mean"]
+    assert cli.run(["eval", "--weights", str(run), *flags]) == 0
+    out, err = capsys.readouterr()
+    assert "proposal recall" not in out
+    assert err.splitlines()[-1] == f"results: {run}/eval_val_mean_tta.json"
+
+
+@pytest.mark.parametrize(
+    ("pair", "line"),
+    [
+        (
+            "data.tta_min_size=[64]",
+            "--set data.tta_min_size=[64]: no config key 'data.tta_min_size' "
+            "(did you mean 'data.tta_min_sizes'?)",
+        ),
+        (
+            "model.test.nms_iou=0.3",
+            "--set model.test.nms_iou=0.3: the checkpoint fixes this; only data.* keys can be set here",
+        ),
+        ("data.tta_min_sizes=[0]", "config: data.tta_min_sizes.0 = 0: Input should be greater than 0"),
+    ],
+)
+def test_only_data_can_be_set(run, capsys, pair, line):
+    assert cli.run(["eval", "--weights", str(run), "--set", pair]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == f"error: {line}"
+
+
+NAME = "detections_test-dev2017_cascade-dprd-small_results"
+KINDS = ("bbox", "segm")
+
+
+@pytest.fixture
+def unlabelled(tmp_path):
+    """Four pictures in COCO's layout, with other category ids than the checkpoint's, one class more."""
+    assert cli.run(["data", "synth", "set", "--train", "1", "--val", "4", "--size", "64"]) == 0
+    tree = json.loads(Path("set/val.json").read_text())
+    del tree["annotations"]
+    tree["categories"] = [{**row, "id": 10 * row["id"]} for row in tree["categories"]]
+    tree["categories"].append({"id": 5, "name": "unseen"})
+    folder = tmp_path / "coco"
+    (folder / "annotations").mkdir(parents=True)
+    (folder / "annotations" / "image_info_test-dev2017.json").write_text(json.dumps(tree))
+    shutil.copytree("set/images", folder / "test2017")
+    return tree
+
+
+def loaded(tree, path):
+    truth = COCO()
+    truth.dataset = {**tree, "annotations": []}
+    truth.createIndex()
+    return truth.loadRes(str(path)).dataset["annotations"]
+
+
+@pytest.mark.parametrize("tta", [[], ["--tta", "--set", "data.tta_min_sizes=[64, 80]"]])
+def test_test_dev_writes_the_servers_files(run, unlabelled, capsys, tta):
+    capsys.readouterr()
+    assert cli.run(["eval", "--weights", str(run), "--split", "test-dev", "--data", "coco", *tta]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert "test-dev has no annotations: nothing is measured here, the evaluation server does it" in lines
+    paths = [run / "test-dev" / kind / f"{NAME}.{ending}" for kind in KINDS for ending in ("json", "zip")]
+    assert lines[-1] == f"results: {', '.join(map(str, paths))}"
+    for kind in KINDS:
+        rows = loaded(unlabelled, run / "test-dev" / kind / f"{NAME}.json")
+        assert len(rows) > 0
+        assert {row["category_id"] for row in rows} <= {10, 20, 30, 40, 50, 60}
+        assert max(Counter(row["image_id"] for row in rows).values()) <= 10
+        with zipfile.ZipFile(run / "test-dev" / kind / f"{NAME}.zip") as archive:
+            assert archive.namelist() == [f"{NAME}.json"]
+
+
+def test_test_dev_finds_what_the_plain_evaluation_finds(run, unlabelled, capsys):
+    assert (
+        cli.run(["eval", "--weights", str(run), "--split", "test-dev", "--data", "coco", "--out", "a"]) == 0
+    )
+    val = json.loads(Path("set/val.json").read_text())
+    for row in (*val["categories"], *val["annotations"]):
+        key = "id" if "name" in row else "category_id"
+        row[key] *= 10
+    rows = loaded(unlabelled, f"a/bbox/{NAME}.json")
+    ids = tuple(10 * n for n in range(1, 7))
+    arrays = accumulate(val, rows, "bbox", image_ids=[row["id"] for row in val["images"]], category_ids=ids)
+    capsys.readouterr()
+    assert cli.run(["eval", "--weights", str(run), "--json"]) == 0
+    measured = json.loads(capsys.readouterr().out)["bbox"]
+    assert measured["AR100"] == pytest.approx(100 * arrays.stats[8], abs=0.5)  # rounded boxes
+
+
+def test_test_dev_as_json_with_a_limit(run, unlabelled, capsys):
+    capsys.readouterr()
+    flags = ["--split", "test-dev", "--data", "coco", "--out", "sub/mit", "--limit", "2", "--json"]
+    assert cli.run(["eval", "--weights", str(run), *flags]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["split"], document["images"], document["tta"]) == ("test-dev", 2, False)
+    assert document["files"] == [f"sub/mit/{k}/{NAME}.{ending}" for k in KINDS for ending in ("json", "zip")]
+    assert document["detections"] == len(json.loads(Path(document["files"][0]).read_text()))
+
+
+def test_test_dev_without_masks(run, unlabelled, capsys):
+    content = read_checkpoint(run / "best.pt")
+    model = {key: value for key, value in content["model"].items() if ".mask_" not in key}
+    save_checkpoint(Path("boxes.pt"), {**content, "with_masks": False, "model": model})
+    capsys.readouterr()
+    assert cli.run(["eval", "--weights", "boxes.pt", "--split", "test-dev", "--data", "coco"]) == 0
+    assert "this model predicts no masks: only bbox results are written" in capsys.readouterr().err
+    assert [path.name for path in Path("test-dev").iterdir()] == ["bbox"]
+
+
+def test_test_dev_mistakes(run, unlabelled, capsys, monkeypatch):
+    def fails(*flags):
+        capsys.readouterr()
+        code = cli.run(["eval", "--weights", str(run), "--split", "test-dev", *flags])
+        output, errors = capsys.readouterr()
+        assert output == ""
+        assert "Traceback" not in errors
+        return code, errors.splitlines()[-1]
+
+    code, line = fails("--data", "set")
+    assert code == 3
+    assert line.startswith("error: set: there is train.json, but no annotation file of the test split; add ")
+    code, line = fails()
+    assert (code, line) == (
+        3,
+        "error: no test annotation file: pass --set data.test_json=FILE, or --data FOLDER that holds both",
+    )
+    Path("file").write_text("")
+    assert fails("--data", "coco", "--out", "file") == (2, "error: --out file: a file; choose a folder")
+    path = Path("coco/annotations/image_info_test-dev2017.json")
+    path.write_text(json.dumps({**unlabelled, "categories": [{"id": 1, "name": "cat"}]}))
+    code, line = fails("--data", "coco")
+    assert code == 3
+    assert line.startswith(
+        f"error: {path}: no category 'tadpole', which is a class of the checkpoint (6 such)"
+    )
+    path.write_text(json.dumps(unlabelled))
+    resize = Detections.resize
+    bad = lambda self, size: replace(resize(self, size), scores=self.scores + 2)  # noqa: E731
+    monkeypatch.setattr(Detections, "resize", bad)
+    code, line = fails("--data", "coco", "--out", "bad")
+    assert code == 1
+    assert line.startswith("error: bbox results: image ")
+    assert line.endswith("is not in 0..1; nothing was written")
+    assert list(Path("bad").iterdir()) == []

@@ -170,3 +170,28 @@ def test_mistakes_are_one_clear_line(pictures, weights, capsys, arguments, code,
     assert output == ""
     assert message in errors.splitlines()[-1]
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("preset", ["mask-rcnn", "cascade-mrcnn", "dprd", "cascade-dprd"])
+def test_multi_scale_testing_at_the_test_size_alone_is_plain_testing(pictures, preset):
+    model = save_model(pictures.parent / f"{preset}.pt", preset=f"{preset}-small")
+    common = ["predict", "in", "--weights", model, "--save-parts", "--score-thresh", "0"]
+    one = ["--tta", "--set", "data.tta_min_sizes=[64]", "--set", "data.tta_flip=false", "--batch-size", "2"]
+    assert run([*common, "--out", "plain"]) == 0
+    assert run([*common, *one, "--out", "one"]) == 0
+    for name in ("results.json", "results.csv", "images.json", "17.jpg", "285.png"):
+        assert (pictures.parent / "plain" / name).read_bytes() == (
+            pictures.parent / "one" / name
+        ).read_bytes()
+
+
+def test_multi_scale_testing(pictures, weights, capsys):
+    flags = ["--weights", weights, "--tta", "--set", "data.tta_min_sizes=[48, 64]", "--json"]
+    assert run(["predict", "in", *flags, "--score-thresh", "0", "--no-masks"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["tta"] is True
+    assert all(len(row["objects"]) == 4 for row in document["images"])
+    records = json.loads((pictures.parent / "predictions" / "results.json").read_text())
+    assert "segmentation" not in records[0]
+    assert run(["predict", "in", *flags, "--set", "model.cascade.ious=[0.5]"]) == 2
+    assert "only data.* keys can be set here" in capsys.readouterr().err

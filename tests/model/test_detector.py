@@ -248,3 +248,34 @@ def test_frozen_stages_and_frozen_norm():
     }
     names = dict(detector.named_parameters())
     assert "backbone.body.bn1.weight" not in names
+
+
+@pytest.mark.parametrize("preset", SMALL)
+def test_described_boxes_are_what_detecting_says_of_them(preset: str):
+    torch.manual_seed(0)
+    detector = build_detector(small_config(preset, "model.test.score_thresh=0.01"), num_classes=6)
+    if detector.part_layer is not None:
+        torch.nn.init.normal_(detector.part_layer.bias, std=0.1)
+    image = make_batch()[0][0]
+    found = detections_of(detector, [image])[0]
+    assert len(found) > 0
+    seen = detector.describe(image, found.boxes, found.labels)
+    assert torch.equal(seen.masks, found.masks)
+    assert torch.equal(seen.mask_scores(found.scores), found.mask_scores)
+    assert (seen.part_boxes is None) is (found.part_boxes is None)
+    assert seen.part_boxes is None or torch.equal(seen.part_boxes, found.part_boxes)
+
+
+def test_masks_can_be_left_out():
+    torch.manual_seed(0)
+    detector = build_detector(
+        small_config("cascade-dprd-small", "model.test.score_thresh=0.01"), num_classes=6
+    )
+    images = make_batch()[0]
+    found, plain = detections_of(detector, images, masks=False)[0], detections_of(detector, images)[0]
+    assert found.masks is None
+    assert found.mask_scores is None
+    assert torch.equal(found.boxes, plain.boxes)
+    assert torch.equal(found.part_boxes, plain.part_boxes)
+    seen = detector.describe(images[0], found.boxes, found.labels, masks=False)
+    assert (seen.masks, seen.mask_ious, seen.mask_scores(found.scores)) == (None, None, None)

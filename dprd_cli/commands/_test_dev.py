@@ -1,0 +1,67 @@
+"""`dprd eval --split test-dev`: results files for COCO's evaluation server."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dprd_cli.commands._options import progress, say
+
+if TYPE_CHECKING:
+    from dprd_cli.config import Config
+    from dprd_cli.weights import LoadedModel
+
+
+def submit(
+    model: LoadedModel, config: Config, out: Path | None, *, part_offsets: str, limit: int, tta: bool
+) -> dict[str, Any]:
+    """Detect in the pictures of test-dev and write the server's files; return what to print as JSON."""
+    from dprd_cli.data.test_dev import build_test_dev
+    from dprd_cli.evaluation.submission import MOST, Submission
+    from dprd_cli.results import output_folder
+    from dprd_cli.training.evaluate import detect_split
+
+    dataset, category_ids = build_test_dev(config.data, model.class_names)
+    say(f"{dataset.name}: {len(dataset)} pictures, {len(dataset.class_names)} categories")
+    for line in dataset.report.warnings:
+        say(f"  warning: {line}")
+    say("test-dev has no annotations: nothing is measured here, the evaluation server does it")
+    with_masks = any(stage.mask_head is not None for stage in model.detector.roi_heads.cascade)
+    if not with_masks:
+        say("this model predicts no masks: only bbox results are written")
+    folder = output_folder(out or _folder(model.source), [])
+    tree = dataset.coco()
+    submission = Submission(tree["images"], tree["categories"], category_ids, with_masks=with_masks)
+    pictures = 0
+    with progress("detect") as update:
+        for found in detect_split(
+            model.detector,
+            dataset,
+            config,
+            limit=limit,
+            part_offsets=part_offsets,
+            tta=tta,
+            device=next(model.detector.parameters()).device,
+            progress=update,
+        ):
+            submission.add(found.sample.image_id, found.detections)
+            pictures += 1
+    if submission.left_out:
+        say(f"left out: {submission.left_out} detections with an empty box or after a picture's best {MOST}")
+    files = submission.save(folder, re.sub(r"[^A-Za-z0-9-]+", "-", config.preset))
+    return {
+        "checkpoint": str(model.source),
+        "step": model.step,
+        "data": config.data.path,
+        "split": "test-dev",
+        "part_offsets": part_offsets,
+        "tta": tta,
+        "images": pictures,
+        "detections": len(submission.results["bbox"]),
+        "files": [str(path) for path in files],
+    }
+
+
+def _folder(checkpoint: Path) -> Path:
+    return checkpoint.parent / "test-dev" if checkpoint.suffix == ".pt" else Path("test-dev")

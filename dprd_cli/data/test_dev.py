@@ -1,0 +1,35 @@
+"""COCO's test-dev: pictures and categories, but no annotations, which only the evaluation server has."""
+
+from __future__ import annotations
+
+from dprd_cli.config import DataConfig
+from dprd_cli.data.coco import CocoDataset, CocoFile
+from dprd_cli.data.splits import find_split
+from dprd_cli.errors import DataError
+
+
+def build_test_dev(config: DataConfig, class_names: tuple[str, ...]) -> tuple[CocoDataset, tuple[int, ...]]:
+    """Find and check the pictures of test-dev: an `image_info` file and its picture folder.
+
+    Args:
+        config: `path`, or `test_json` and `test_images`, say where they are.
+        class_names: Classes of the detector. The file may have others, too.
+
+    Returns:
+        The split, without objects, and the file's category id of each class, found by name. [K]
+
+    Raises:
+        DataError: If the file or pictures are missing or broken, or a class is not among the categories.
+    """
+    found = find_split(config, "test")
+    tree = {**found.tree, "annotations": []}
+    dataset = CocoDataset(CocoFile(found.json_path, found.images_dir), config, train=False, tree=tree)
+    dataset.name = f"test-dev ({found.json_path})"
+    ids = dict(zip(dataset.class_names, dataset.category_ids, strict=True))
+    unknown = [name for name in class_names if name not in ids]
+    if unknown:
+        raise DataError(
+            f"{found.json_path}: no category '{unknown[0]}', which is a class of the checkpoint "
+            f"({len(unknown)} such); pass a checkpoint that was trained on COCO's categories"
+        )
+    return dataset, tuple(ids[name] for name in class_names)
