@@ -51,6 +51,22 @@ _SMALL: dict[str, Any] = {
     },
     "sampling": {"rois_per_image": 16},
 }
+# For a few hundred photographs on a CPU: pictures of 320 pixels, hours and not days. The levels are those of
+# pictures twice as large, because masks need the detail.
+_MEDIUM: dict[str, Any] = {
+    "neck": {"channels": 96},
+    "rpn": _SMALL["rpn"] | {"anchors_per_image": 256},
+    "fusion": {"norm": "gn"},
+    "heads": {
+        "box_dim": 512,
+        "mask_channels": 128,
+        "mask_iou_channels": 64,
+        "mask_iou_dim": 256,
+        "norm": "gn",
+        "canonical_size": 448.0,
+    },
+    "sampling": {"rois_per_image": 64, "mask_rois_per_image": 8},
+}
 
 _ARCHITECTURES: dict[str, dict[str, Any]] = {
     "mask-rcnn": {**_NO_PARTS, "cascade": {**_ONE_STAGE, "part_stages": []}},
@@ -67,6 +83,7 @@ _ARCHITECTURES: dict[str, dict[str, Any]] = {
 PRESETS: dict[str, dict[str, Any]] = {
     **_ARCHITECTURES,
     **{f"{name}-small": merge(merge({}, tree), _SMALL) for name, tree in _ARCHITECTURES.items()},
+    **{f"{name}-medium": merge(merge({}, tree), _MEDIUM) for name, tree in _ARCHITECTURES.items()},
 }
 
 _PHOTOS: dict[str, Any] = {
@@ -77,16 +94,16 @@ _PHOTOS: dict[str, Any] = {
         "color_jitter": 0.2,
     },
     "train": {
-        "steps": 640,
+        "steps": 1200,
         "batch_size": 4,
         "optimizer": "adamw",
-        "lr": 7e-4,
+        "lr": 1e-3,
         "weight_decay": 0.05,
         "warmup_steps": 50,
         "decay": "cosine",
         "clip_norm": 5.0,
         "part_lr_mult": 0.1,
-        "eval_every": 160,
+        "eval_every": 200,
         "save_every": 50,
         "log_every": 10,
     },

@@ -24,7 +24,7 @@ Preset = Annotated[
     typer.Option(
         "--preset",
         metavar="NAME",
-        help="mask-rcnn, cascade-mrcnn, dprd or cascade-dprd (default); each also as NAME-small.",
+        help="mask-rcnn, cascade-mrcnn, dprd or cascade-dprd (default); also NAME-small, NAME-medium.",
     ),
 ]
 Backbone = Annotated[

@@ -52,6 +52,22 @@ def evaluate(
             help="Results file; eval_<split>.json beside the checkpoint. Of test-dev, a folder.",
         ),
     ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option(
+            "--results",
+            metavar="FILE",
+            help="Measure the detections of a COCO results file instead of running a detector; needs --data.",
+        ),
+    ] = None,
+    save_results: Annotated[
+        Path | None,
+        typer.Option(
+            "--save-results",
+            metavar="DIR",
+            help="Also write the detections as COCO results: bbox.json, segm.json.",
+        ),
+    ] = None,
     on_bad_image: OnBadImage = None,
     overrides: DataOverrides = None,
     device: Device = None,
@@ -69,6 +85,13 @@ def evaluate(
 
     pick("split", split, ("val", "train", "test-dev"))
     pick("kind of part offsets", part_offsets, PART_OFFSETS)
+    if results is not None:
+        measured = _measure_file(results, data, split, on_bad_image, overrides)
+        if json:
+            print_json(measured)
+        else:
+            print_results(measured)
+        return
     model = load_model(weights, device or "auto")
     say(f"checkpoint: {model.source} (step {model.step})")
     config = with_data(model.config, overrides, _data_flags(model.config, data, on_bad_image))
@@ -78,15 +101,35 @@ def evaluate(
             print_json(submitted)
         say(f"results: {', '.join(submitted['files'])}")
         return
-    results = _measure(model, config, split, part_offsets, limit, tta=tta)
+    found = _measure(model, config, split, part_offsets, limit, tta=tta, save_results=save_results)
     path = out or _results_path(model.source, split, part_offsets, tta=tta)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, results)
+    write_json(path, found)
     if json:
-        print_json(results)
+        print_json(found)
     else:
-        print_results(results)
+        print_results(found)
     say(f"results: {path}")
+
+
+def _measure_file(
+    path: Path, data: str | None, split: str, on_bad_image: str | None, overrides: list[str] | None
+) -> dict[str, Any]:
+    """Measure a COCO results file on a split."""
+    from dprd_cli.data.loading import build_datasets
+    from dprd_cli.errors import UsageError
+    from dprd_cli.evaluation.results_file import measure_results, read_results
+    from dprd_cli.presets import resolve
+
+    if data is None:
+        raise UsageError("--results: pass the data that the detections belong to with --data")
+    flags = {"data.path": data, "data.on_bad_image": on_bad_image}
+    config = resolve(flags=flags, overrides=overrides or [])
+    dataset = next(filter(None, build_datasets(config.data, train=split == "train", val=split == "val")))
+    truth = dataset.coco()
+    rows = read_results(path, truth)
+    measured = measure_results(rows, truth, dataset.category_ids, dataset.class_names)
+    return {"results": str(path), "data": data, "split": split, "detections": len(rows)} | measured.to_dict()
 
 
 def _data_flags(config: Config, data: str | None, on_bad_image: str | None) -> dict[str, Any]:
@@ -102,7 +145,14 @@ def _data_flags(config: Config, data: str | None, on_bad_image: str | None) -> d
 
 
 def _measure(
-    model: LoadedModel, config: Config, split: str, part_offsets: str, limit: int, *, tta: bool
+    model: LoadedModel,
+    config: Config,
+    split: str,
+    part_offsets: str,
+    limit: int,
+    *,
+    tta: bool,
+    save_results: Path | None,
 ) -> dict[str, Any]:
     from dprd_cli.data.loading import build_datasets, describe
     from dprd_cli.training.evaluate import evaluate as run_evaluation
@@ -126,6 +176,7 @@ def _measure(
             limit=limit,
             part_offsets=part_offsets,
             tta=tta,
+            save_results=save_results,
             device=next(model.detector.parameters()).device,
             with_masks=model.with_masks and dataset.has_masks,
             progress=update,

@@ -197,7 +197,7 @@ def _synthetic(config: DataConfig, split: Literal["train", "val"]) -> Dataset:
 
 def _coco(
     config: DataConfig,
-    split: Split,
+    split: Literal["train", "val"],
     class_names: tuple[str, ...] | None,
     category_ids: tuple[int, ...] | None,
 ) -> CocoDataset:
@@ -217,7 +217,7 @@ def _is_voc(config: DataConfig) -> bool:
 
 def _voc(
     config: DataConfig,
-    split: Split,
+    split: Literal["train", "val"],
     class_names: tuple[str, ...] | None,
     category_ids: tuple[int, ...] | None,
 ) -> CocoDataset:

@@ -182,13 +182,13 @@ def _truth(ground_truth: dict[str, Any], kind: Kind) -> dict[str, Any]:
 
 
 def _found(results: list[dict[str, Any]], kind: Kind) -> list[dict[str, Any]]:
-    """Copy results as annotations, with what `loadRes` adds."""
-    if kind == "segm":
+    """Copy results as annotations, with what `loadRes` adds; the box's area counts where there is a box."""
+    if kind == "segm" and results and "bbox" not in results[0]:
         areas = [float(coco_mask.area(result["segmentation"])) for result in results]
     else:
         areas = [result["bbox"][2] * result["bbox"][3] for result in results]
     return [
-        {**result, "id": number, "area": area, "iscrowd": 0}
+        {"area": area, **result, "id": number, "iscrowd": 0}
         for number, (result, area) in enumerate(zip(results, areas, strict=True), start=1)
     ]
 

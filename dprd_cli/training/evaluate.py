@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import torch
 from torch import Tensor
 
 from dprd_cli.boxes import paired_iou
+from dprd_cli.checkpoint import write_atomically
 from dprd_cli.config import Config
 from dprd_cli.data.base import Dataset, Sample
 from dprd_cli.data.loading import iterate_eval
@@ -89,6 +93,7 @@ def evaluate(
     limit: int = 0,
     part_offsets: str = "learned",
     tta: bool = False,
+    save_results: Path | None = None,
     device: torch.device,
     with_masks: bool | None = None,
     progress: ProgressCallback | None = None,
@@ -102,6 +107,7 @@ def evaluate(
         limit: Evaluate the first so many pictures; 0 takes all.
         part_offsets: `learned`, `mean` (one template per part) or `reference` (no offsets).
         tta: Detect at several scales and mirrored.
+        save_results: Folder for the detections, in COCO's results format.
         device: Where the pictures go.
         with_masks: Evaluate masks; where the split has any, by default.
         progress: Called after each batch.
@@ -136,6 +142,10 @@ def evaluate(
     finally:
         detector.train(was_training)
     seconds = (time.perf_counter() - started) / max(len(coco.image_ids), 1)
+    if save_results is not None:
+        save_results.mkdir(parents=True, exist_ok=True)
+        for kind, rows in coco.results.items():
+            write_atomically(save_results / f"{kind}.json", partial(_write_json, json.dumps(rows)))
     result = coco.summarize()
     metrics = {**result.metrics(), **recall.result(), **drift.result(), "images": result.images}
     results = result.to_dict()
@@ -143,6 +153,10 @@ def evaluate(
         voc = results["voc"] = _voc(coco)
         metrics |= {f"voc_{kind}_{name}": value for kind in POINTS for name, value in voc[kind].items()}
     return {"metrics": metrics, "results": results, "seconds_per_image": seconds}
+
+
+def _write_json(text: str, file: BinaryIO) -> None:
+    file.write(text.encode())
 
 
 def _voc(coco: CocoEvaluator) -> dict[str, Any]:

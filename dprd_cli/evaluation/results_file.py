@@ -1,0 +1,98 @@
+"""Detections in COCO's results format, from a file: checked, and measured as pycocotools would."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pycocotools import mask as coco_mask
+
+from dprd_cli.errors import DataError
+from dprd_cli.evaluation.coco import CocoEvaluator, EvalResult
+
+Row = dict[str, Any]
+_KEYS = ("image_id", "category_id", "score", "bbox", "segmentation")
+
+
+def read_results(path: Path, ground_truth: Mapping[str, Any]) -> list[Row]:
+    """Read a COCO results file and check it, row by row.
+
+    Args:
+        path: A list of `image_id`, `category_id`, `score`, and `bbox` or `segmentation` (RLE), or both.
+        ground_truth: The COCO `instances` dict that the rows belong to.
+
+    Raises:
+        DataError: If it cannot be read, or a row is broken or belongs to no picture or category.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the results ({error.strerror})") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not a JSON file ({error})") from error
+    if not isinstance(rows, list):
+        raise DataError(f"{path}: not a COCO results file, which is a list of detections")
+    sizes = {image["id"]: [image["height"], image["width"]] for image in ground_truth["images"]}
+    categories = {category["id"] for category in ground_truth["categories"]}
+    for number, row in enumerate(rows):
+        if problem := _problem(row, sizes, categories):
+            raise DataError(f"{path}: detection {number}: {problem}")
+    kinds = {("bbox" in row, "segmentation" in row) for row in rows}
+    if len(kinds) > 1:
+        raise DataError(f"{path}: some detections have a box or mask and others none; write them alike")
+    return [{key: row[key] for key in _KEYS if key in row} for row in rows]
+
+
+def _problem(row: Any, sizes: Mapping[int, list[int]], categories: set[int]) -> str:
+    """Return what is wrong with a row, or an empty string."""
+    if not isinstance(row, dict):
+        return "not an object"
+    lacking = [key for key in ("image_id", "category_id", "score") if key not in row]
+    if lacking or not ("bbox" in row or "segmentation" in row):
+        return f"no {', '.join(lacking) or 'bbox or segmentation'}"
+    if row["image_id"] not in sizes:
+        return f"image_id {row['image_id']} is not in the annotations"
+    if row["category_id"] not in categories:
+        return f"category_id {row['category_id']} is not in the annotations"
+    box = row.get("bbox", [0, 0, 0, 0])
+    numbers = [*box, row["score"]] if isinstance(box, list) and len(box) == 4 else [None]
+    if not all(isinstance(v, int | float) and math.isfinite(v) for v in numbers):
+        return "bbox needs four finite numbers, score one"
+    mask = row.get("segmentation")
+    if mask is not None and not (isinstance(mask, dict) and isinstance(mask.get("counts"), str)):
+        return "segmentation is not a compressed RLE"
+    if mask is not None and list(mask.get("size", [])) != sizes[row["image_id"]]:
+        return f"the mask is {mask.get('size')}, the picture {sizes[row['image_id']]}"
+    return ""
+
+
+def measure_results(
+    rows: list[Row],
+    ground_truth: dict[str, Any],
+    category_ids: tuple[int, ...],
+    class_names: tuple[str, ...],
+) -> EvalResult:
+    """Return COCO's metrics of results, over all pictures of the ground truth.
+
+    Law: `bbox` and `segm` are pycocotools' `stats` of `loadRes` of the same rows, to the last digit.
+
+    Args:
+        rows: From `read_results`.
+        ground_truth: A COCO `instances` dict.
+        category_ids: Original category id of each class. [K]
+        class_names: Name of each class. [K]
+    """
+    masks = bool(rows) and "segmentation" in rows[0]
+    evaluator = CocoEvaluator(ground_truth, category_ids, class_names, masks)
+    evaluator.image_ids = [image["id"] for image in ground_truth["images"]]
+    if masks:
+        evaluator.results["segm"] = rows
+    if masks and "bbox" not in rows[0]:  # the areas are the masks' for boxes too
+        areas = [float(coco_mask.area(row["segmentation"])) for row in rows]
+        boxes = [coco_mask.toBbox(row["segmentation"]).tolist() for row in rows]
+        rows = [{**r, "bbox": box, "area": a} for r, box, a in zip(rows, boxes, areas, strict=True)]
+    evaluator.results["bbox"] = rows
+    return evaluator.summarize()

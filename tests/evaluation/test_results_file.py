@@ -1,0 +1,140 @@
+"""A results file's numbers are those that pycocotools gives for the same file."""
+
+import contextlib
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from dprd_cli import cli
+from dprd_cli.data.coco import CocoFile
+from dprd_cli.errors import DataError
+from dprd_cli.evaluation.coco import METRICS
+from dprd_cli.evaluation.results_file import measure_results, read_results
+
+DATA = (
+    Path(os.environ.get("DPRD_DATA_DIR", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
+    / "coco"
+)
+needs_photographs = pytest.mark.skipif(not DATA.is_dir(), reason=f"no photographs at {DATA} (DPRD_DATA_DIR)")
+
+
+def noisy_results(truth, keys):
+    """Detections made of the ground truth: shifted, missed, of wrong classes, with random scores."""
+    rng = np.random.default_rng(0)
+    sizes = {image["id"]: (image["height"], image["width"]) for image in truth["images"]}
+    categories = [category["id"] for category in truth["categories"]]
+    rows = []
+    for note in truth["annotations"]:
+        if rng.random() < 0.2:
+            continue
+        height, width = sizes[note["image_id"]]
+        shift = int(rng.integers(0, 8))
+        segmentation = note["segmentation"]
+        rles = coco_mask.frPyObjects(segmentation, height, width)
+        mask = coco_mask.decode(coco_mask.merge(rles) if isinstance(rles, list) else rles)
+        rle = coco_mask.encode(np.asfortranarray(np.roll(mask, shift, axis=1)))
+        row = {
+            "image_id": note["image_id"],
+            "category_id": int(rng.choice(categories)) if rng.random() < 0.1 else note["category_id"],
+            "score": round(float(rng.random()), 3),
+            "bbox": [note["bbox"][0] + shift, *note["bbox"][1:]],
+            "segmentation": {"size": [height, width], "counts": rle["counts"].decode()},
+        }
+        rows.append({key: row[key] for key in ("image_id", "category_id", "score", *keys)})
+    return rows
+
+
+def reference(path, truth_path, kind):
+    """Return pycocotools' stats of the file."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO(truth_path)
+        evaluation = COCOeval(truth, truth.loadRes(str(path)), kind)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation.stats
+
+
+@needs_photographs
+@pytest.mark.parametrize("keys", [("bbox",), ("segmentation",), ("bbox", "segmentation")], ids="+".join)
+def test_the_numbers_are_pycocotools(tmp_path, capsys, keys):
+    """With crowds, pictures without objects, and classes that the split lacks."""
+    truth_path = DATA / "val.json"
+    truth = json.loads(truth_path.read_text())
+    assert any(note["iscrowd"] for note in truth["annotations"])
+    assert {note["image_id"] for note in truth["annotations"]} < {image["id"] for image in truth["images"]}
+    assert len({note["category_id"] for note in truth["annotations"]}) < len(truth["categories"])
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps(noisy_results(truth, keys)))
+    assert cli.run(["eval", "--results", str(path), "--data", str(DATA), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    for kind in ("bbox", *(["segm"] if "segmentation" in keys else [])):
+        expected = dict(zip(METRICS, 100 * reference(path, truth_path, kind), strict=True))
+        assert found[kind] == expected
+
+
+@pytest.fixture
+def truth(tmp_path):
+    """One picture of 10 x 8 with one object."""
+    content = {
+        "images": [{"id": 7, "file_name": "a.png", "width": 10, "height": 8}],
+        "categories": [{"id": 3, "name": "cat"}],
+        "annotations": [
+            {"id": 1, "image_id": 7, "category_id": 3, "bbox": [1, 1, 4, 4], "area": 16, "iscrowd": 0}
+        ],
+    }
+    (tmp_path / "val.json").write_text(json.dumps(content))
+    return CocoFile(tmp_path / "val.json", tmp_path).read()
+
+
+ROW = {"image_id": 7, "category_id": 3, "score": 0.5, "bbox": [1, 1, 4, 4]}
+
+
+def test_a_perfect_detection(tmp_path, truth):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([ROW]))
+    result = measure_results(read_results(path, truth), truth, (3,), ("cat",))
+    assert result.bbox["AP50"] == pytest.approx(100)
+    assert result.segm is None
+
+
+def test_no_detection_at_all(tmp_path, truth):
+    path = tmp_path / "results.json"
+    path.write_text("[]")
+    assert measure_results(read_results(path, truth), truth, (3,), ("cat",)).bbox["AP"] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not a JSON file"),
+        ("{}", "not a COCO results file"),
+        (json.dumps([ROW, {**ROW, "image_id": 8}]), "detection 1: image_id 8 is not in the annotations"),
+        (json.dumps([{**ROW, "category_id": 1}]), "detection 0: category_id 1 is not in the annotations"),
+        (json.dumps([{**ROW, "bbox": [1, 1, 4]}]), "bbox needs four finite numbers"),
+        (json.dumps([{**ROW, "score": float("nan")}]), "bbox needs four finite numbers"),
+        (json.dumps([{"image_id": 7, "category_id": 3, "score": 1}]), "no bbox or segmentation"),
+        (json.dumps([{"bbox": [0, 0, 1, 1]}]), "no image_id, category_id, score"),
+        (json.dumps([{**ROW, "segmentation": {"size": [9, 9], "counts": "a"}}]), "the mask is"),
+        (json.dumps([{**ROW, "segmentation": [[1, 2, 3]]}]), "not a compressed RLE"),
+        (json.dumps([3]), "not an object"),
+    ],
+)
+def test_a_broken_file_is_named(tmp_path, truth, content, message):
+    path = tmp_path / "results.json"
+    path.write_text(content)
+    with pytest.raises(DataError, match=message) as caught:
+        read_results(path, truth)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_results_need_data(tmp_path, capsys):
+    assert cli.run(["eval", "--results", str(tmp_path / "results.json")]) == 2
+    assert "pass the data" in capsys.readouterr().err
