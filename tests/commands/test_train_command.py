@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -134,3 +135,47 @@ def test_weights_that_are_not_there_leave_no_folder(capsys):
 )
 def test_nothing_to_resume(capsys, arguments, line):
     assert error(capsys, *arguments) == (1, f"error: {line}")
+
+
+def test_training_starts_from_a_run(capsys, tmp_path):
+    """All tensors are taken, and without --preset the network too; another preset takes what it has."""
+    assert cli.run(["train", "--config", TINY, "--steps", "1", "--out", "first"]) == 0
+    data = [
+        "--set",
+        "data.synthetic_size=64",
+        "--set",
+        "data.synthetic_train=8",
+        "--set",
+        "data.synthetic_val=4",
+    ]
+    short = [*data, "--steps", "1", "--batch-size", "2", "--set", "data.train_min_sizes=[64]"]
+    short += ["--set", "train.eval_every=0", "--set", "data.test_min_size=64"]
+    capsys.readouterr()
+    assert cli.run(["train", "--weights", "first", *short, "--out", "second"]) == 0
+    err = capsys.readouterr().err
+    found = re.search(r"^(\d+) of (\d+) tensors from first/best\.pt$", err, re.MULTILINE)
+    assert found
+    assert found[1] == found[2]
+    assert "fresh" not in err
+    config = (tmp_path / "second" / "config.toml").read_text()
+    assert 'name = "mobilenet_v2"' in config
+    assert 'weights = "first"' in config
+
+    assert (
+        cli.run(["train", "--weights", "first", "--preset", "mask-rcnn-small", *short, "--out", "third"]) == 0
+    )
+    err = capsys.readouterr().err
+    assert "tensors from first/best.pt" in err
+    assert "mask-rcnn-small on mobilenet_v2" in err
+    assert "fusion" not in err
+
+
+def test_weights_that_are_not_there(capsys):
+    assert error(capsys, "--weights", "gone") == (
+        1,
+        "error: no such checkpoint: gone; pass a file, a run folder, or 'demo'",
+    )
+    code, line = error(capsys, "--weights", "detectron2:mask_rcnn_R_50_FPN_9x")
+    assert code == 2
+    assert "no published weights 'detectron2:mask_rcnn_R_50_FPN_9x'" in line
+    assert "dprd weights list" in line
