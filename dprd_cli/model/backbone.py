@@ -9,7 +9,7 @@ import torchvision.models as tvm
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from dprd_cli.model.layers import NORMS
+from dprd_cli.model.layers import NORMS, fold_frozen_norms
 
 #: Name -> (torchvision constructor, channels of C2..C5); r10 has one block a stage.
 _RESNETS = {
@@ -89,12 +89,14 @@ def build_backbone(name: str, norm: str, frozen_stages: int, *, stride_in_1x1: b
     norm_layer = NORMS[norm]
     if name == "mobilenet_v2":
         features = tvm.mobilenet_v2(weights=None, norm_layer=norm_layer).features
+        fold_frozen_norms(features)
         body: nn.Module = nn.ModuleDict({"features": features})
         stages = [list(features[low:high]) for low, high in pairwise(_MOBILENET_CUTS)]
         return Backbone(name, body, stages, _MOBILENET_CHANNELS, frozen_stages)
     constructor, channels = _RESNETS[name]
     body = constructor(norm_layer=norm_layer)
     assert isinstance(body, ResNet)
+    fold_frozen_norms(body)
     del body.fc, body.avgpool
     if stride_in_1x1:
         for block in body.modules():
