@@ -78,7 +78,8 @@ class FoldedConv2d(nn.Conv2d):
         (norm,) = self.norm
         scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
         bias = norm.bias - norm.running_mean * scale
-        return self._conv_forward(x, self.weight * scale[:, None, None, None], bias)
+        out: Tensor = self._conv_forward(x, self.weight * scale[:, None, None, None], bias)
+        return out
 
 
 class FoldedNorm(FrozenBatchNorm2d):  # type: ignore[misc]
