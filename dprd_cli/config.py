@@ -58,11 +58,19 @@ class BackboneConfig(Section):
 
 
 class NeckConfig(Section):
-    """Feature pyramid P2..P6, `channels` wide (Lin et al. 2017)."""
+    """Feature pyramid P2..P6.
 
-    name: Literal["fpn"] = "fpn"
+    Attributes:
+        name: `fpn` (Lin et al. 2017; the paper's), `panet` (Liu et al. 2018), `bifpn` (Tan et al. 2020).
+        channels: C, width of every level.
+        norm: Normalisation after each convolution.
+        repeats: Layers of a BiFPN; the others have one.
+    """
+
+    name: Literal["fpn", "panet", "bifpn"] = "fpn"
     channels: Positive = 256
     norm: Norm = "none"
+    repeats: Positive = 3
 
 
 class RPNConfig(Section):

@@ -12,7 +12,7 @@ from dprd_cli.model.conventions import CONVENTIONS
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.fusion import ConcatFusion, NoFusion, RDAFusion, WholeTransform
 from dprd_cli.model.heads import BoxHead, MaskHead, MaskIoUHead
-from dprd_cli.model.neck import FPN
+from dprd_cli.model.neck import FPN, BiFPN, PANet
 from dprd_cli.model.parts import DeformableParts, FixedParts
 from dprd_cli.model.regions import RegionPooler
 from dprd_cli.model.roi_heads import RoIHeads
@@ -42,7 +42,7 @@ def build_detector(config: ModelConfig, *, num_classes: int, with_masks: bool = 
         config.backbone.frozen_stages,
         stride_in_1x1=config.backbone.stride_in_1x1,
     )
-    neck = FPN(backbone.channels, config.neck.channels, config.neck.norm)
+    neck = _build_neck(config, backbone.channels)
     rpn = _build_rpn(config)
     roi_heads = _build_roi_heads(config, num_classes, with_masks)
     detector = Detector(
@@ -54,6 +54,14 @@ def build_detector(config: ModelConfig, *, num_classes: int, with_masks: bool = 
         pixel_std=config.pixel_std,
     )
     return detector.to(memory_format=torch.channels_last)
+
+
+def _build_neck(config: ModelConfig, in_channels: tuple[int, ...]) -> FPN | BiFPN:
+    settings = config.neck
+    if settings.name == "bifpn":
+        return BiFPN(in_channels, settings.channels, settings.norm, settings.repeats)
+    kind = PANet if settings.name == "panet" else FPN
+    return kind(in_channels, settings.channels, settings.norm)
 
 
 def _build_rpn(config: ModelConfig) -> RPN:
