@@ -111,7 +111,9 @@ class PartsConfig(Section):
     """DPR-Net: which part boxes a proposal carries, and how they move (paper: Eq. 2, Fig. 2, Fig. 4).
 
     Attributes:
-        mode: `none` (the baselines), `fixed` (reference parts), `deformable`.
+        mode: `none` (the baselines), `fixed` (reference parts), `deformable`; or `pooling`, deformable RoI
+            pooling (Table 2's "DPM"): the bins of the box branch shift in every stage, there are no part
+            boxes, and as with `none` no other setting of parts and fusion has an effect.
         count: Parts per proposal, kP in the paper (Table 3).
         sigma: Least IoU of a moved part with its reference part; below, the reference part is used.
         feature_grad_scale: Factor on the gradient that flows from the part layer into the RPN feature:
@@ -122,7 +124,7 @@ class PartsConfig(Section):
         losses: Part losses through the shared heads (L^prt in Eq. 3).
     """
 
-    mode: Literal["none", "fixed", "deformable"] = "deformable"
+    mode: Literal["none", "fixed", "deformable", "pooling"] = "deformable"
     count: Literal[2, 4, 8, 16] = 4
     sigma: Fraction = 0.5
     feature_grad_scale: Fraction = 0.0
