@@ -58,11 +58,19 @@ class BackboneConfig(Section):
 
 
 class NeckConfig(Section):
-    """Feature pyramid P2..P6, `channels` wide (Lin et al. 2017)."""
+    """Feature pyramid P2..P6.
 
-    name: Literal["fpn"] = "fpn"
+    Attributes:
+        name: `fpn` (Lin et al. 2017; the paper's), `panet` (Liu et al. 2018), `bifpn` (Tan et al. 2020).
+        channels: C, width of every level.
+        norm: Normalisation after each convolution.
+        repeats: Layers of a BiFPN; the others have one.
+    """
+
+    name: Literal["fpn", "panet", "bifpn"] = "fpn"
     channels: Positive = 256
     norm: Norm = "none"
+    repeats: Positive = 3
 
 
 class RPNConfig(Section):
@@ -103,7 +111,9 @@ class PartsConfig(Section):
     """DPR-Net: which part boxes a proposal carries, and how they move (paper: Eq. 2, Fig. 2, Fig. 4).
 
     Attributes:
-        mode: `none` (the baselines), `fixed` (reference parts), `deformable`.
+        mode: `none` (the baselines), `fixed` (reference parts), `deformable`; or `pooling`, deformable RoI
+            pooling (Table 2's "DPM"): the bins of the box branch shift in every stage, there are no part
+            boxes, and as with `none` no other setting of parts and fusion has an effect.
         count: Parts per proposal, kP in the paper (Table 3).
         sigma: Least IoU of a moved part with its reference part; below, the reference part is used.
         feature_grad_scale: Factor on the gradient that flows from the part layer into the RPN feature:
@@ -114,7 +124,7 @@ class PartsConfig(Section):
         losses: Part losses through the shared heads (L^prt in Eq. 3).
     """
 
-    mode: Literal["none", "fixed", "deformable"] = "deformable"
+    mode: Literal["none", "fixed", "deformable", "pooling"] = "deformable"
     count: Literal[2, 4, 8, 16] = 4
     sigma: Fraction = 0.5
     feature_grad_scale: Fraction = 0.0

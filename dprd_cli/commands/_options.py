@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from dprd_cli.config import Config
+    from dprd_cli.weights import LoadedModel
 
 Data = Annotated[
     str | None,
@@ -135,6 +136,21 @@ def check_backbone(name: str | None) -> str | None:
     from dprd_cli.presets import pick
 
     return None if name is None else pick("backbone", name, BACKBONES)
+
+
+def check_part_offsets(kind: str, model: LoadedModel) -> None:
+    """Check that a model has the parts that `--part-offsets` would put somewhere else.
+
+    Raises:
+        UsageError: If its bins shift instead.
+    """
+    from dprd_cli.errors import UsageError
+
+    if kind != "learned" and model.config.model.parts.mode == "pooling":
+        raise UsageError(
+            f"--part-offsets {kind}: {model.source} has no part boxes, its pooling bins shift "
+            "(model.parts.mode=pooling); leave the option out"
+        )
 
 
 def existing(path: Path | None) -> Path | None:

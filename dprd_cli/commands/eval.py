@@ -17,6 +17,7 @@ from dprd_cli.commands._options import (
     PartOffsets,
     Tta,
     Weights,
+    check_part_offsets,
     print_json,
     progress,
     say,
@@ -94,6 +95,7 @@ def evaluate(
         return
     model = load_model(weights, device or "auto")
     say(f"checkpoint: {model.source} (step {model.step})")
+    check_part_offsets(part_offsets, model)
     config = with_data(model.config, overrides, _data_flags(model.config, data, on_bad_image))
     if split == "test-dev":
         submitted = submit(model, config, out, part_offsets=part_offsets, limit=limit, tta=tta)

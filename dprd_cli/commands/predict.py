@@ -15,6 +15,7 @@ from dprd_cli.commands._options import (
     PartOffsets,
     Tta,
     Weights,
+    check_part_offsets,
     print_json,
     say,
     with_data,
@@ -68,8 +69,9 @@ def predict(
     paths = find_images(inputs)
     model = load_model(weights, device or "auto")
     say(f"checkpoint: {model.source} (step {model.step})")
+    check_part_offsets(part_offsets, model)
     model = replace(model, config=with_data(model.config, overrides))
-    if save_parts and model.config.model.parts.mode == "none":
+    if save_parts and model.config.model.parts.mode in {"none", "pooling"}:
         say("this model has no parts; --save-parts does nothing")
     output_folder(out, paths)
     predictor = Predictor(model, part_offsets=part_offsets, tta=tta, masks=not no_masks)

@@ -105,10 +105,10 @@ def _check_parts(model: LoadedModel) -> None:
     from dprd_cli.errors import UserError
 
     mode = model.config.model.parts.mode
-    if mode == "none":
+    if mode in {"none", "pooling"}:
         raise UserError(
-            f"{model.source}: this model has no parts (preset {model.config.preset}); "
-            "pass the weights of a dprd or cascade-dprd run"
+            f"{model.source}: this model has no parts (preset {model.config.preset}, "
+            f"model.parts.mode={mode}); pass the weights of a dprd or cascade-dprd run"
         )
     if mode == "fixed":
         say("the parts of this model are fixed: they are the reference parts")

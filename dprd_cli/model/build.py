@@ -12,13 +12,16 @@ from dprd_cli.model.conventions import CONVENTIONS
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.fusion import ConcatFusion, NoFusion, RDAFusion, WholeTransform
 from dprd_cli.model.heads import BoxHead, MaskHead, MaskIoUHead
-from dprd_cli.model.neck import FPN
+from dprd_cli.model.neck import FPN, BiFPN, PANet
 from dprd_cli.model.parts import DeformableParts, FixedParts
-from dprd_cli.model.regions import RegionPooler
+from dprd_cli.model.regions import DeformablePooler, RegionPooler
 from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.model.rpn import RPN, Anchors
 from dprd_cli.model.sampling import RoISampler
 from dprd_cli.model.stage import Stage
+
+#: Values of `model.parts.mode` with part features that a fusion assembles.
+_ASSEMBLED = ("fixed", "deformable")
 
 
 def build_detector(config: ModelConfig, *, num_classes: int, with_masks: bool = True) -> Detector:
@@ -42,7 +45,7 @@ def build_detector(config: ModelConfig, *, num_classes: int, with_masks: bool = 
         config.backbone.frozen_stages,
         stride_in_1x1=config.backbone.stride_in_1x1,
     )
-    neck = FPN(backbone.channels, config.neck.channels, config.neck.norm)
+    neck = _build_neck(config, backbone.channels)
     rpn = _build_rpn(config)
     roi_heads = _build_roi_heads(config, num_classes, with_masks)
     detector = Detector(
@@ -54,6 +57,14 @@ def build_detector(config: ModelConfig, *, num_classes: int, with_masks: bool = 
         pixel_std=config.pixel_std,
     )
     return detector.to(memory_format=torch.channels_last)
+
+
+def _build_neck(config: ModelConfig, in_channels: tuple[int, ...]) -> FPN | BiFPN:
+    settings = config.neck
+    if settings.name == "bifpn":
+        return BiFPN(in_channels, settings.channels, settings.norm, settings.repeats)
+    kind = PANet if settings.name == "panet" else FPN
+    return kind(in_channels, settings.channels, settings.norm)
 
 
 def _build_rpn(config: ModelConfig) -> RPN:
@@ -84,7 +95,7 @@ def _build_rpn(config: ModelConfig) -> RPN:
 
 def _build_parts(config: ModelConfig) -> FixedParts | DeformableParts | None:
     settings = config.parts
-    if settings.mode == "none":
+    if settings.mode not in _ASSEMBLED:
         return None
     if settings.mode == "fixed":
         return FixedParts(settings.count)
@@ -100,7 +111,7 @@ def _build_parts(config: ModelConfig) -> FixedParts | DeformableParts | None:
 
 def _build_fusion(config: ModelConfig, *, uses_parts: bool) -> nn.Module:
     channels, fusion, count = config.neck.channels, config.fusion, config.parts.count
-    if config.parts.mode == "none":
+    if config.parts.mode not in _ASSEMBLED:
         return NoFusion()
     if not uses_parts:
         return WholeTransform(channels, fusion.bottleneck, fusion.norm)
@@ -111,9 +122,29 @@ def _build_fusion(config: ModelConfig, *, uses_parts: bool) -> nn.Module:
     return RDAFusion(channels, count, fusion.bottleneck, fusion.norm)
 
 
-def _build_stage(config: ModelConfig, index: int, num_classes: int, *, with_masks: bool) -> Stage:
+def _build_pooler(config: ModelConfig) -> RegionPooler:
+    heads, habits = config.heads, CONVENTIONS[config.conventions]
+    return RegionPooler(
+        FPN.strides[:4],
+        heads.sampling_ratio,
+        config.parts.level,
+        heads.canonical_size,
+        aligned=habits.aligned,
+        level_eps=habits.level_eps,
+    )
+
+
+def _build_box_pooler(config: ModelConfig, pooler: RegionPooler) -> RegionPooler | DeformablePooler:
+    if config.parts.mode != "pooling":
+        return pooler
+    return DeformablePooler(pooler, config.neck.channels, config.heads.box_pool)
+
+
+def _build_stage(
+    config: ModelConfig, index: int, pooler: RegionPooler, num_classes: int, *, with_masks: bool
+) -> Stage:
     heads, cascade, channels = config.heads, config.cascade, config.neck.channels
-    uses_parts = config.parts.mode != "none" and index + 1 in cascade.part_stages
+    uses_parts = config.parts.mode in _ASSEMBLED and index + 1 in cascade.part_stages
     masks = with_masks and index + 1 in cascade.mask_stages
     mask_head = mask_iou_head = None
     if masks:
@@ -128,6 +159,7 @@ def _build_stage(config: ModelConfig, index: int, num_classes: int, *, with_mask
                 heads.norm,
             )
     return Stage(
+        box_pooler=_build_box_pooler(config, pooler),
         fusion=_build_fusion(config, uses_parts=uses_parts),
         box_head=BoxHead(
             channels,
@@ -153,17 +185,11 @@ def _build_roi_heads(config: ModelConfig, num_classes: int, with_masks: bool) ->
     num_stages = len(cascade.ious)
     if num_stages > 1 and not cascade.class_agnostic_box:
         raise UsageError("model.cascade.class_agnostic_box=false needs a single stage")
+    pooler = _build_pooler(config)
     return RoIHeads(
-        [_build_stage(config, i, num_classes, with_masks=with_masks) for i in range(num_stages)],
+        [_build_stage(config, i, pooler, num_classes, with_masks=with_masks) for i in range(num_stages)],
         _build_parts(config),
-        pooler=RegionPooler(
-            FPN.strides[:4],
-            heads.sampling_ratio,
-            config.parts.level,
-            heads.canonical_size,
-            aligned=habits.aligned,
-            level_eps=habits.level_eps,
-        ),
+        pooler=pooler,
         sampler=RoISampler(
             num_classes=num_classes,
             rois_per_image=config.sampling.rois_per_image,

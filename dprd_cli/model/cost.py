@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.parts import DeformableParts
+from dprd_cli.model.regions import DeformablePooler
 from dprd_cli.model.roi_heads import RoIHeads
 
 _MODULES = ("backbone", "neck", "rpn", "dpr", "fusion", "box_head", "mask_head", "mask_iou_head")
@@ -22,11 +23,16 @@ def _modules(detector: Detector) -> dict[str, list[nn.Module]]:
         "backbone": [detector.backbone],
         "neck": [detector.neck],
         "rpn": [detector.rpn],
-        "dpr": [] if heads.parts is None else [heads.parts],
+        "dpr": [*([] if heads.parts is None else [heads.parts]), *_bin_layers(heads)],
     }
     for name in _MODULES[4:]:
         found[name] = [module for stage in heads.cascade if (module := getattr(stage, name)) is not None]
     return found
+
+
+def _bin_layers(heads: RoIHeads) -> list[nn.Linear]:
+    poolers = [stage.box_pooler for stage in heads.cascade]
+    return [pooler.layer for pooler in poolers if isinstance(pooler, DeformablePooler)]
 
 
 def count_parameters(detector: Detector) -> dict[str, Any]:
@@ -34,7 +40,7 @@ def count_parameters(detector: Detector) -> dict[str, Any]:
 
     Returns:
         `total`, `trainable`, and `modules`: name -> count for backbone, neck, rpn, dpr (the part box
-        transformation layer), fusion, box_head, mask_head and mask_iou_head.
+        transformation layer, or those that shift bins), fusion, box_head, mask_head and mask_iou_head.
     """
     modules = {
         name: sum(p.numel() for module in found for p in module.parameters())
@@ -101,6 +107,9 @@ def _count_heads(
         fused, count = _count(stage.fusion, whole, parts)
         macs["fusion"] += count
         macs["box_head"] += _count(stage.box_head, fused.whole)[1]
+    for layer in _bin_layers(heads):
+        pooled(proposals, heads.box_pool, parts=False)  # to see where the bins go
+        macs["dpr"] += proposals * layer.weight.numel()
     masked = [stage for stage in heads.cascade if stage.mask_head is not None]
     if masked:  # the final boxes are pooled once for all stages
         whole, parts = pooled(detections, heads.mask_pool, parts=num_parts > 0)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dprd_cli.model.backbone import Backbone
-from dprd_cli.model.neck import FPN
+from dprd_cli.model.neck import FPN, BiFPN
 from dprd_cli.model.parts import DeformableParts
 from dprd_cli.model.pooling import FeatureTable
 from dprd_cli.model.regions import Scene
@@ -65,7 +65,7 @@ class Detector(nn.Module):
         self,
         *,
         backbone: Backbone,
-        neck: FPN,
+        neck: FPN | BiFPN,
         rpn: RPN,
         roi_heads: RoIHeads,
         pixel_mean: tuple[float, float, float],

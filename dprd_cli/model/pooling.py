@@ -6,7 +6,8 @@ feature rows: all cells of all levels and pictures are the rows of one channels-
 weights are the bag's weights, and `embedding_bag` differentiates both. The bilinear weights are piecewise
 linear in the box, so autograd carries the gradient on to the box.
 
-Source: values of Mask R-CNN's RoIAlign (He et al. 2017), levels of FPN (Lin et al. 2017, Eq. 1).
+Source: values of Mask R-CNN's RoIAlign (He et al. 2017), levels of FPN (Lin et al. 2017, Eq. 1), shifted bins
+of deformable RoI pooling (Dai et al. 2017, Eq. 5).
 """
 
 from __future__ import annotations
@@ -64,25 +65,31 @@ def assign_levels(boxes: Tensor, num_levels: int, canonical_size: float = 224.0,
     return (level.clamp(2, num_levels + 1) - 2).long()
 
 
-def _axis_taps(
-    start: Tensor, extent: Tensor, limit: Tensor, bins: int, samples: int
-) -> tuple[Tensor, Tensor]:
-    """Return cells and weights along one axis: every sample is a blend of two neighbouring cells.
+def _axis_samples(start: Tensor, extent: Tensor, bins: int, samples: int) -> Tensor:
+    """Return the sampled positions along one axis, in cells. [R, S, samples].
 
     Args:
         start: First edge of the RoI, in cells (half-pixel shift applied). [R]
         extent: Length of the RoI, in cells. [R]
-        limit: Number of cells of the map. [R]
         bins: S.
         samples: Samples per bin.
-
-    Returns:
-        Cell indices (int64) and weights (differentiable in `start` and `extent`), [R, S, 2*samples] each. A
-        sample further than one cell outside the map weighs nothing, as in the reference kernels.
     """
     steps = (torch.arange(bins * samples, device=start.device, dtype=start.dtype) + 0.5) / (bins * samples)
-    position = start[:, None] + steps * extent[:, None]  # [R, S*samples]
-    last = (limit - 1).to(position.dtype)[:, None]
+    return (start[:, None] + steps * extent[:, None]).view(len(start), bins, samples)
+
+
+def _axis_taps(position: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+    """Return cells and weights along one axis: every sample is a blend of two neighbouring cells.
+
+    Args:
+        position: Samples along the axis, in cells. [R, S or 1, S or 1, samples]
+        limit: Number of cells of the map. [R]
+
+    Returns:
+        Cell indices (int64) and weights (differentiable in `position`), [R, S or 1, S or 1, 2*samples] each.
+        A sample further than one cell outside the map weighs nothing, as in the reference kernels.
+    """
+    last = (limit - 1).to(position.dtype)[:, None, None, None]
     inside = (position >= -1) & (position <= last + 1)
     position = torch.minimum(position.clamp(min=0), last)
     low = position.detach().floor()
@@ -91,21 +98,32 @@ def _axis_taps(
     high = torch.minimum(low + 1, last)
     cells = torch.stack((low, high), dim=-1).long()
     weights = torch.stack((low_weight, high_weight), dim=-1)
-    shape = (len(start), bins, 2 * samples)
-    return cells.view(shape), weights.view(shape)
+    return cells.flatten(-2), weights.flatten(-2)
 
 
 def _bags(
-    table: FeatureTable, scaled: Tensor, base: Tensor, size: Tensor, bins: int, samples: tuple[int, int]
+    table: FeatureTable,
+    scaled: Tensor,
+    base: Tensor,
+    size: Tensor,
+    bins: int,
+    samples: tuple[int, int],
+    shifts: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Return rows and weights of every bin's bag, [R*S*S, 4*sy*sx] each; see `roi_align`."""
     extent = scaled[:, 2:] - scaled[:, :2]
-    x_cells, x_weights = _axis_taps(scaled[:, 0], extent[:, 0], size[:, 1], bins, samples[1])
-    y_cells, y_weights = _axis_taps(scaled[:, 1], extent[:, 1], size[:, 0], bins, samples[0])
-    y_rows = base[:, None, None] + y_cells * size[:, 1, None, None]  # [R, S, 2sy]
-    rows = y_rows[:, :, None, :, None] + x_cells[:, None, :, None, :]  # [R, S, S, 2sy, 2sx]
+    # Rows of bins differ in y only and columns in x only, unless each bin is shifted on its own
+    x = _axis_samples(scaled[:, 0], extent[:, 0], bins, samples[1])[:, None]  # [R, 1, S, sx]
+    y = _axis_samples(scaled[:, 1], extent[:, 1], bins, samples[0])[:, :, None]  # [R, S, 1, sy]
+    if shifts is not None:
+        moves = (shifts * extent[:, None, None])[..., None]  # [R, S, S, 2, 1]
+        x, y = x + moves[:, :, :, 0], y + moves[:, :, :, 1]  # [R, S, S, s]
+    x_cells, x_weights = _axis_taps(x, size[:, 1])
+    y_cells, y_weights = _axis_taps(y, size[:, 0])
+    y_rows = base[:, None, None, None] + y_cells * size[:, 1, None, None, None]
+    rows = y_rows[..., :, None] + x_cells[..., None, :]  # [R, S, S, 2sy, 2sx]
     y_weights = y_weights / (samples[0] * samples[1])
-    weights = y_weights[:, :, None, :, None] * x_weights[:, None, :, None, :]
+    weights = y_weights[..., :, None] * x_weights[..., None, :]
     width = 4 * samples[0] * samples[1]
     return rows.reshape(-1, width), weights.reshape(-1, width)
 
@@ -118,6 +136,7 @@ def roi_align(
     output_size: int,
     sampling_ratio: int = 2,
     aligned: bool = True,
+    shifts: Tensor | None = None,
 ) -> Tensor:
     """Pool a feature of `output_size` x `output_size` bins from each box.
 
@@ -130,15 +149,19 @@ def roi_align(
         sampling_ratio: Samples per bin and axis; 0 takes ceil(size / S) of them, by the box.
         aligned: Shift by half a pixel (Detectron2); otherwise torchvision's legacy frame, whose RoIs are
             at least one cell large.
+        shifts: (dx, dy) of each bin, in units of the box's width and height: deformable RoI pooling. By
+            rows of bins. [R, S, S, 2]
 
     Returns:
-        Values of `torchvision.ops.roi_align`, channels-last in memory. [R, C, S, S]. The gradient reaches
-        the features and the boxes; sample counts and levels are constants.
+        Values of `torchvision.ops.roi_align`, where there are no shifts or all are 0; channels-last in
+        memory. [R, C, S, S]. The gradient reaches the features, the boxes and the shifts; sample counts and
+        levels are constants.
     """
     bins = output_size
     channels = table.rows.shape[1]
     if len(boxes) == 0:
-        empty = table.rows.new_zeros((0, bins, bins, channels)) + table.rows[:0].sum() + boxes.sum()
+        nothing = table.rows[:0].sum() + boxes.sum() + (0 if shifts is None else shifts.sum())
+        empty = table.rows.new_zeros((0, bins, bins, channels)) + nothing
         return empty.permute(0, 3, 1, 2)
     strides = boxes.new_tensor(table.strides)[levels]
     scaled = boxes / strides[:, None] - (0.5 if aligned else 0.0)
@@ -147,10 +170,11 @@ def roi_align(
     size = table.sizes[levels]  # [R, 2]
     base = table.starts[levels] + image_index * size[:, 0] * size[:, 1]
     if sampling_ratio > 0:
-        rows, weights = _bags(table, scaled, base, size, bins, (sampling_ratio, sampling_ratio))
+        samples = (sampling_ratio, sampling_ratio)
+        rows, weights = _bags(table, scaled, base, size, bins, samples, shifts)
         pooled = _weighted_bags(table.rows, rows, weights)
     else:
-        pooled = _adaptive(table, scaled, base, size, bins)
+        pooled = _adaptive(table, scaled, base, size, bins, shifts)
     return pooled.view(len(boxes), bins, bins, channels).permute(0, 3, 1, 2)
 
 
@@ -158,7 +182,9 @@ def _weighted_bags(table: Tensor, rows: Tensor, weights: Tensor, offsets: Tensor
     return F.embedding_bag(rows, table, offsets, mode="sum", per_sample_weights=weights.to(table.dtype))
 
 
-def _adaptive(table: FeatureTable, scaled: Tensor, base: Tensor, size: Tensor, bins: int) -> Tensor:
+def _adaptive(
+    table: FeatureTable, scaled: Tensor, base: Tensor, size: Tensor, bins: int, shifts: Tensor | None
+) -> Tensor:
     """Pool with ceil(size / S) samples per bin and axis: RoIs of equal counts together, one bag call."""
     extent = (scaled[:, 2:] - scaled[:, :2]).detach()
     counts = torch.ceil(extent / bins).clamp(min=0).long()  # [R, 2] as (x, y)
@@ -167,7 +193,9 @@ def _adaptive(table: FeatureTable, scaled: Tensor, base: Tensor, size: Tensor, b
     for group, (sx, sy) in enumerate(groups.tolist()):
         index = torch.nonzero(member == group)[:, 0]
         # An empty box has no sample; one sample of weight 0 gives the same zeros
-        r, w = _bags(table, scaled[index], base[index], size[index], bins, (max(sy, 1), max(sx, 1)))
+        samples = (max(sy, 1), max(sx, 1))
+        moves = None if shifts is None else shifts[index]
+        r, w = _bags(table, scaled[index], base[index], size[index], bins, samples, moves)
         order.append(index)
         rows.append(r.reshape(-1))
         weights.append(w.reshape(-1) * (sx > 0 and sy > 0))

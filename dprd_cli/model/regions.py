@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from dprd_cli.model.layers import full_precision
 from dprd_cli.model.pooling import FeatureTable, assign_levels, roi_align
 
 
@@ -87,10 +88,10 @@ class RegionPooler(nn.Module):
         self, rois: RoIs, part_boxes: Tensor | None, scene: Scene, size: int
     ) -> tuple[Tensor, Tensor | None]:
         """Pool whole and part features in one call. Returns [R, C, S, S] and [R, P, C, S, S] (or None)."""
+        if part_boxes is None:
+            return self.pool_whole(rois, scene, size), None
         boxes, image_index = rois.boxes, rois.image_index
         levels = self._levels(boxes)
-        if part_boxes is None:
-            return self._pool(scene, boxes, image_index, levels, size), None
         count = part_boxes.shape[1]
         by_part = part_boxes.transpose(0, 1)  # [P, R, 4]: each part's features lie together in memory
         own = self.part_level == "own"
@@ -105,8 +106,59 @@ class RegionPooler(nn.Module):
         whole, parts = torch.split(pooled, [len(boxes), count * len(boxes)])
         return whole, parts.view(count, len(boxes), *parts.shape[1:]).transpose(0, 1)
 
-    def _pool(self, scene: Scene, boxes: Tensor, image_index: Tensor, levels: Tensor, size: int) -> Tensor:
-        return roi_align(scene.table, boxes, image_index, levels, size, self.sampling_ratio, self.aligned)
+    def pool_whole(self, rois: RoIs, scene: Scene, size: int, shifts: Tensor | None = None) -> Tensor:
+        """Pool whole features, each bin moved by `shifts` [R, S, S, 2], see `roi_align`. [R, C, S, S]."""
+        return self._pool(scene, rois.boxes, rois.image_index, self._levels(rois.boxes), size, shifts)
+
+    def _pool(
+        self,
+        scene: Scene,
+        boxes: Tensor,
+        image_index: Tensor,
+        levels: Tensor,
+        size: int,
+        shifts: Tensor | None = None,
+    ) -> Tensor:
+        ratio, aligned = self.sampling_ratio, self.aligned
+        return roi_align(scene.table, boxes, image_index, levels, size, ratio, aligned, shifts)
 
     def _levels(self, boxes: Tensor) -> Tensor:
         return assign_levels(boxes, len(self.strides), self.canonical_size, self.level_eps)
+
+
+class DeformablePooler(nn.Module):
+    """Deformable RoI pooling: the bins of the whole feature shift, and keep their size.
+
+    The plainly pooled feature says where the bins go: a fully connected layer gives each a (dx, dy), which
+    gamma times the box's width and height turn into pixels; then the box is pooled again.
+
+    Args:
+        pooler: Pools with and without shifts.
+        channels: C.
+        size: S.
+        gamma: Shift of a layer's output of 1, in units of the box's size.
+
+    Source: Dai et al. 2017, "Deformable RoI Pooling", Eq. 5; the "DPM" row of Table 2. Reading: the bins are
+    RoIAlign's, where theirs average whole cells; the layer starts at zero, as theirs, so that training starts
+    from RoIAlign.
+    """
+
+    def __init__(self, pooler: RegionPooler, channels: int, size: int, gamma: float = 0.1) -> None:
+        super().__init__()
+        self.pooler, self.gamma = pooler, gamma
+        self.layer = nn.Linear(channels * size * size, 2 * size * size)
+        nn.init.zeros_(self.layer.weight)
+        nn.init.zeros_(self.layer.bias)
+
+    def forward(
+        self, rois: RoIs, part_boxes: Tensor | None, scene: Scene, size: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """Pool whole features; there are no parts. Returns [R, C, S, S] and None."""
+        del part_boxes
+        shifts = self.shifts(self.pooler.pool_whole(rois, scene, size))
+        return self.pooler.pool_whole(rois, scene, size, shifts), None
+
+    def shifts(self, plain: Tensor) -> Tensor:
+        """Return (dx, dy) of each bin, in units of the box's size, from [R, C, S, S]. [R, S, S, 2]."""
+        side = plain.shape[-1]
+        return self.gamma * full_precision(self.layer(plain.flatten(1))).view(-1, side, side, 2)

@@ -55,7 +55,7 @@ class RoIHeads(nn.Module):
     Args:
         stages: One (D-PRD, Mask R-CNN) or several (the cascades).
         parts: What decomposes RoIs, or None for the baselines.
-        pooler: Pools whole and part features.
+        pooler: Pools whole and part features of the mask branch.
         sampler: Draws and labels the RoIs in training.
         num_classes: K.
         box_pool: S of the box branch.
@@ -188,7 +188,8 @@ class RoIHeads(nn.Module):
     def _box_branch(
         self, stage: Stage, rois: RoIs, parts: Parts | None, scene: Scene
     ) -> tuple[Fused, BoxPrediction]:
-        whole, part_features = self.pooler(rois, None if parts is None else parts.boxes, scene, self.box_pool)
+        part_boxes = None if parts is None else parts.boxes
+        whole, part_features = stage.box_pooler(rois, part_boxes, scene, self.box_pool)
         whole = scale_gradient(whole, self.feature_grad_scale)
         if part_features is not None:
             part_features = scale_gradient(part_features, self.feature_grad_scale)

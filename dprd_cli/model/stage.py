@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from dprd_cli.model.fusion import Fused
 from dprd_cli.model.heads import BoxHead, BoxPrediction, MaskHead, MaskIoUHead
 from dprd_cli.model.losses import class_loss, mask_iou_goals, mask_iou_loss, mask_loss
+from dprd_cli.model.regions import DeformablePooler, RegionPooler
 
 
 class MaskGoals(NamedTuple):
@@ -32,6 +33,7 @@ class Stage(nn.Module):
     """Fusion and heads that share nothing with other stages.
 
     Args:
+        box_pooler: Pools the box branch's RoI features.
         fusion: Maps (whole, parts) to `Fused`.
         box_head: Class logits and box deltas.
         mask_head: Masks, or None.
@@ -45,6 +47,7 @@ class Stage(nn.Module):
     def __init__(
         self,
         *,
+        box_pooler: RegionPooler | DeformablePooler,
         fusion: nn.Module,
         box_head: BoxHead,
         mask_head: MaskHead | None,
@@ -55,6 +58,7 @@ class Stage(nn.Module):
         box_weights: tuple[float, float, float, float],
     ) -> None:
         super().__init__()
+        self.box_pooler = box_pooler
         self.fusion = fusion
         self.box_head = box_head
         self.mask_head = mask_head

@@ -236,7 +236,7 @@ def _by_class(
 
 def _module(name: str) -> str:
     """Return the module that a tensor is counted under, such as `fusion` or `mask head`."""
-    for part in ("fusion", "mask_iou_head", "mask_head", "box_head", "roi_heads.parts"):
+    for part in ("fusion", "mask_iou_head", "mask_head", "box_head", "box_pooler", "roi_heads.parts"):
         if part in name:
             return part.rpartition(".")[2].replace("_", " ")
     return name.partition(".")[0]

@@ -21,9 +21,9 @@ SMALL = (
 )
 
 
-def save_model(path, preset="cascade-dprd-small", with_masks=True):
+def save_model(path, preset="cascade-dprd-small", with_masks=True, more=()):
     torch.manual_seed(0)
-    config = resolve(preset=preset, overrides=SMALL)
+    config = resolve(preset=preset, overrides=(*SMALL, *more))
     detector = build_detector(config.model, num_classes=2, with_masks=with_masks)
     path.parent.mkdir(parents=True, exist_ok=True)
     payload = {
@@ -142,6 +142,18 @@ def test_boxes_only_models_and_models_without_parts(pictures, capsys):
     plain = save_model(pictures.parent / "p.pt", preset="mask-rcnn-small")
     assert run(["predict", "in", "--weights", plain, "--save-parts"]) == 0
     assert "this model has no parts; --save-parts does nothing" in capsys.readouterr().err
+
+
+def test_a_model_with_deformable_pooling(pictures, capsys):
+    model = save_model(pictures.parent / "m.pt", more=("model.parts.mode=pooling",))
+    assert run(["predict", "in", "--weights", model, "--save-parts"]) == 0
+    assert "this model has no parts; --save-parts does nothing" in capsys.readouterr().err
+    for command in (["predict", "in"], ["eval"]):
+        assert run([*command, "--weights", model, "--part-offsets", "mean"]) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == (
+            f"error: --part-offsets mean: {model} has no part boxes, its pooling bins shift "
+            "(model.parts.mode=pooling); leave the option out"
+        )
 
 
 @pytest.mark.parametrize("kind", ["mean", "reference"])

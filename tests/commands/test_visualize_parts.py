@@ -120,7 +120,10 @@ def test_unreadable_pictures_are_skipped(pictures, weights, capsys):
 def test_a_model_without_parts_and_one_with_fixed_parts(pictures, capsys):
     plain = save_model(pictures.parent / "plain.pt", preset="cascade-mrcnn-small")
     assert run(["visualize-parts", "in", "--weights", plain]) == 1
-    assert "this model has no parts (preset cascade-mrcnn-small)" in capsys.readouterr().err
+    assert "no parts (preset cascade-mrcnn-small, model.parts.mode=none); pass" in capsys.readouterr().err
+    pooling = save_model(pictures.parent / "pooling.pt", more=("model.parts.mode=pooling",))
+    assert run(["visualize-parts", "in", "--weights", pooling]) == 1
+    assert "no parts (preset cascade-dprd-small, model.parts.mode=pooling)" in capsys.readouterr().err
     fixed = save_model(pictures.parent / "fixed.pt", more=("model.parts.mode=fixed",))
     assert run(["visualize-parts", "in", "--weights", fixed, "--score-thresh", "0"]) == 0
     assert "the parts of this model are fixed" in capsys.readouterr().err
