@@ -88,13 +88,13 @@ class RegionPooler(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Pool whole and part features in one call. Returns [R, C, S, S] and [R, P, C, S, S] (or None)."""
         boxes, image_index = rois.boxes, rois.image_index
-        levels = self._levels(boxes)
+        levels = self.levels(boxes)
         if part_boxes is None:
             return self._pool(scene, boxes, image_index, levels, size), None
         count = part_boxes.shape[1]
         by_part = part_boxes.transpose(0, 1)  # [P, R, 4]: each part's features lie together in memory
         own = self.part_level == "own"
-        part_levels = self._levels(by_part.detach()) if own else levels.expand(count, -1)
+        part_levels = self.levels(by_part.detach()) if own else levels.expand(count, -1)
         pooled = self._pool(
             scene,
             torch.cat((boxes, by_part.reshape(-1, 4))),
@@ -108,5 +108,6 @@ class RegionPooler(nn.Module):
     def _pool(self, scene: Scene, boxes: Tensor, image_index: Tensor, levels: Tensor, size: int) -> Tensor:
         return roi_align(scene.table, boxes, image_index, levels, size, self.sampling_ratio, self.aligned)
 
-    def _levels(self, boxes: Tensor) -> Tensor:
+    def levels(self, boxes: Tensor) -> Tensor:
+        """Return the level that each box [..., 4] is pooled from, 0 for P2. [...]."""
         return assign_levels(boxes, len(self.strides), self.canonical_size, self.level_eps)
