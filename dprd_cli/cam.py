@@ -163,7 +163,7 @@ class Explainer:
         padded = F.pad(view.image[None], padding).requires_grad_()
         values = self._map(padded, one, self._module(layer))[:height, :width]
         full_height, full_width = view.shown.image_size
-        return Heatmap(rescale(cv2.resize(values, (full_width, full_height))), layer)
+        return Heatmap(rescale(np.asarray(cv2.resize(values, (full_width, full_height)), np.float32)), layer)
 
     def _pooled_from(self, one: Detections) -> str:
         """Return the level from which the last stage pools a detection."""

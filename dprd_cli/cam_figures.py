@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from dprd_cli.cam import MATCH_IOU, Compared, Evidence
@@ -55,11 +56,9 @@ def draw_comparison(
     blank = all(found is None for _, found in rows)
     columns = 1 if blank else 1 + len(titles)
     heights = [_WIDTH * exhibit.image.shape[0] / exhibit.image.shape[1] + _TEXT for exhibit, _ in rows]
-    figure = Figure(figsize=(_WIDTH * columns + 0.3, sum(heights) + _EDGE), dpi=200, layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)  # type: ignore[union-attr]
-    grid: NDArray[np.object_] = figure.subplots(
-        len(rows), columns, squeeze=False, height_ratios=heights, gridspec_kw={"wspace": 0.0}
-    )
+    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
+    figure = Figure(figsize=(_WIDTH * columns + 0.3, sum(heights) + _EDGE), dpi=200, layout=layout)
+    grid: NDArray[np.object_] = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     for axes, title in zip(grid[0], ["picture", *titles], strict=False):
         axes.set_title(title, fontsize=9)
     for line, (exhibit, found) in zip(grid, rows, strict=True):
@@ -104,9 +103,7 @@ def _draw_row(
             continue
         _show(axes, np.full_like(exhibit.image, 238), "")
         if found:
-            text = (
-                f"no such object here:\nno '{found.name}' of IoU ≥ {MATCH_IOU:g}\nfrom score {score_thresh:g}"
-            )
+            text = f"not found: no {found.name}\nof IoU ≥ {MATCH_IOU:g}, score ≥ {score_thresh:g}"
             axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=8)
 
 
@@ -137,5 +134,5 @@ def _color_bar(figure: Figure, grid: NDArray[np.object_], method: str, *, one: b
         ScalarMappable(cmap=_COLORS), ax=grid.ravel().tolist(), location="bottom", aspect=60, pad=0.01
     )
     bar.ax.tick_params(labelsize=7, length=2)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.set_label(text, fontsize=7.5)

@@ -42,7 +42,7 @@ def gradcam(
         typer.Option(
             "--compare",
             metavar="RUN|FILE|NAME",
-            help="A second detector, as --weights; cascade-mrcnn: its newest run, else its published weights.",
+            help="A second detector, as --weights; cascade-mrcnn: its newest run, else published weights.",
         ),
     ] = "",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the figures go.")] = Path(

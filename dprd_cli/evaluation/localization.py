@@ -94,7 +94,7 @@ class Localization:
         return np.array([row[measure] for row in self.rows if row["model"] == model], dtype=np.float64)
 
     def result(self) -> dict[str, Any]:
-        """Return the means over the objects, and the first model's lead over the second with its 95 % interval.
+        """Return means over the objects, and the first model's lead over the second.
 
         Returns:
             `objects`, `missed`; `models`: a dict each of `model`, `zero_maps` and the means of `share_*`,
@@ -136,8 +136,8 @@ class Localization:
                     | {"markeredgecolor": "black"},
                 )
                 drawn["boxes"][0].set(facecolor=colour, alpha=0.75, label=model if place == 0 else None)
-            area = _mean(self.values(self.models[0], f"area_{region}"))
-            label = "uniform map" if place == 0 else None
+            area = _mean(self.values(self.models[0], f"area_{region}")) or 0.0
+            label = "uniform map" if place == 0 else "_"  # an underscore keeps it out of the legend
             axes.hlines(area, place - 0.45, place + 0.45, colors="#555555", linestyles="--", label=label)
         axes.set_xticks(range(len(regions)), [f"{REGIONS[region]}" for region in regions])
         axes.set(ylabel="share of the map's energy", ylim=(0, 1), xlim=(-0.5, len(regions) - 0.5))
