@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 from dprd_cli.checkpoint import load_state, read_checkpoint
-from dprd_cli.config import Config, merge, validate
+from dprd_cli.config import Config, merge, read_toml, validate
 from dprd_cli.device import pick_device
-from dprd_cli.downloads import fetch
+from dprd_cli.downloads import download_folder, fetch
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.keymap import Translation, translate
 from dprd_cli.model.weights import caffe2_model, describe_file, load_exactly, read_foreign, warm_start
 from dprd_cli.presets import resolve
-from dprd_cli.zoo import Published, foreign_file, is_published, published
+from dprd_cli.zoo import ZOO, Published, foreign_file, is_published, published
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,14 +260,44 @@ def find_checkpoint(spec: str = "", runs: Path = Path("runs")) -> Path:
     return (newest and _checkpoint_in(newest)) or _no_checkpoint(runs)
 
 
-def newest_run(runs: Path = Path("runs")) -> Path | None:
-    """Return the run folder whose checkpoint is the newest, or None."""
+def find_preset(preset: str, runs: Path = Path("runs")) -> str:
+    """Return what `load_model` takes for the newest run of a preset, else for its published weights.
+
+    Args:
+        preset: Its `-small` and `-medium` forms count too.
+        runs: Where runs are.
+
+    Raises:
+        UserError: If there is no such run, and no such weights were downloaded before.
+    """
+    run = newest_run(runs, preset)
+    if run is not None:
+        return str(run)
+    names = [name for name, file in ZOO.items() if file.preset == preset]
+    here = [name for name in names if (download_folder() / ZOO[name].file_name).is_file()]
+    if here:
+        return here[-1]
+    fetching = f", fetch published ones with `dprd weights fetch {names[-1]}`" if names else ""
+    raise UserError(
+        f"no run of preset {preset} in {runs}/; train one with `dprd train --preset {preset}`{fetching}, "
+        "or pass a run folder or checkpoint"
+    )
+
+
+def newest_run(runs: Path = Path("runs"), preset: str = "") -> Path | None:
+    """Return the run folder (of a preset, where one is given) whose checkpoint is the newest, or None."""
     found = {
         folder: path
         for folder in runs.glob("*/")
         if (path := _checkpoint_in(folder, ("last", "previous", "best")))
+        and (not preset or _preset_of(folder) in (preset, f"{preset}-small", f"{preset}-medium"))
     }
     return max(found, key=lambda folder: found[folder].stat().st_mtime, default=None)
+
+
+def _preset_of(folder: Path) -> str:
+    path = folder / "config.toml"
+    return str(read_toml(path).get("preset", "")) if path.is_file() else ""
 
 
 def _checkpoint_in(folder: Path, names: tuple[str, ...] = ("best", "last", "previous")) -> Path | None:

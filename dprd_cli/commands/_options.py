@@ -116,6 +116,18 @@ def with_data(config: Config, overrides: list[str] | None, flags: dict[str, Any]
     return validate(merge(tree, given))
 
 
+def data_flags(config: Config, data: str | None, on_bad_image: str | None) -> dict[str, Any]:
+    """Return what the flags change in a checkpoint's data section; other data has other file names."""
+    flags: dict[str, Any] = {}
+    if data is not None and data != config.data.path:
+        splits = ("train", "val", "test")
+        flags |= {f"{split}_{kind}": "" for split in splits for kind in ("json", "images")}
+        flags |= {"path": data, "voc_train": [], "voc_val": []}
+    if on_bad_image is not None:
+        flags["on_bad_image"] = on_bad_image
+    return flags
+
+
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None]]:
     """Show a bar on stderr while it is a terminal; yields what to call with (done, total)."""

@@ -18,6 +18,7 @@ from dprd_cli.commands._options import (
     Tta,
     Weights,
     check_part_offsets,
+    data_flags,
     print_json,
     progress,
     say,
@@ -96,7 +97,7 @@ def evaluate(
     model = load_model(weights, device or "auto")
     say(f"checkpoint: {model.source} (step {model.step})")
     check_part_offsets(part_offsets, model)
-    config = with_data(model.config, overrides, _data_flags(model.config, data, on_bad_image))
+    config = with_data(model.config, overrides, data_flags(model.config, data, on_bad_image))
     if split == "test-dev":
         submitted = submit(model, config, out, part_offsets=part_offsets, limit=limit, tta=tta)
         if json:
@@ -132,18 +133,6 @@ def _measure_file(
     rows = read_results(path, truth)
     measured = measure_results(rows, truth, dataset.category_ids, dataset.class_names)
     return {"results": str(path), "data": data, "split": split, "detections": len(rows)} | measured.to_dict()
-
-
-def _data_flags(config: Config, data: str | None, on_bad_image: str | None) -> dict[str, Any]:
-    """Return what the flags change in a checkpoint's data section; other data has other file names."""
-    flags: dict[str, Any] = {}
-    if data is not None and data != config.data.path:
-        splits = ("train", "val", "test")
-        flags |= {f"{split}_{kind}": "" for split in splits for kind in ("json", "images")}
-        flags |= {"path": data, "voc_train": [], "voc_val": []}
-    if on_bad_image is not None:
-        flags["on_bad_image"] = on_bad_image
-    return flags
 
 
 def _measure(

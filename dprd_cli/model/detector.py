@@ -146,6 +146,23 @@ class Detector(nn.Module):
         _, scene, _ = self._propose([image], None)
         return self.roi_heads.describe(boxes, labels, scene, part_offsets, masks=masks)
 
+    def class_logits(self, image: Tensor, found: Detections) -> Tensor:
+        """Return the class logits that each stage gives detections, with gradient down to the picture.
+
+        Law: the softmax over the classes, averaged over the stages, is at each label the detection's score.
+
+        Args:
+            image: RGB in 0..255. [3, H, W]
+            found: What `detect` found in it, with learned offsets.
+
+        Returns:
+            [D, n, K+1]
+        """
+        assert found.stage_boxes is not None
+        assert found.stage_sources is not None
+        _, scene, _ = self._propose([image], None)
+        return self.roi_heads.class_logits(found.stage_boxes, found.stage_sources, scene)
+
     def _propose(
         self, images: list[Tensor], targets: list[Target] | None
     ) -> tuple[RPNOutput, Scene, list[tuple[int, int]]]:

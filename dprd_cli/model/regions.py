@@ -91,11 +91,11 @@ class RegionPooler(nn.Module):
         if part_boxes is None:
             return self.pool_whole(rois, scene, size), None
         boxes, image_index = rois.boxes, rois.image_index
-        levels = self._levels(boxes)
+        levels = self.levels(boxes)
         count = part_boxes.shape[1]
         by_part = part_boxes.transpose(0, 1)  # [P, R, 4]: each part's features lie together in memory
         own = self.part_level == "own"
-        part_levels = self._levels(by_part.detach()) if own else levels.expand(count, -1)
+        part_levels = self.levels(by_part.detach()) if own else levels.expand(count, -1)
         pooled = self._pool(
             scene,
             torch.cat((boxes, by_part.reshape(-1, 4))),
@@ -108,7 +108,7 @@ class RegionPooler(nn.Module):
 
     def pool_whole(self, rois: RoIs, scene: Scene, size: int, shifts: Tensor | None = None) -> Tensor:
         """Pool whole features, each bin moved by `shifts` [R, S, S, 2], see `roi_align`. [R, C, S, S]."""
-        return self._pool(scene, rois.boxes, rois.image_index, self._levels(rois.boxes), size, shifts)
+        return self._pool(scene, rois.boxes, rois.image_index, self.levels(rois.boxes), size, shifts)
 
     def _pool(
         self,
@@ -122,7 +122,8 @@ class RegionPooler(nn.Module):
         ratio, aligned = self.sampling_ratio, self.aligned
         return roi_align(scene.table, boxes, image_index, levels, size, ratio, aligned, shifts)
 
-    def _levels(self, boxes: Tensor) -> Tensor:
+    def levels(self, boxes: Tensor) -> Tensor:
+        """Return the level that each box [..., 4] is pooled from, 0 for P2. [...]."""
         return assign_levels(boxes, len(self.strides), self.canonical_size, self.level_eps)
 
 

@@ -235,12 +235,12 @@ class RoIHeads(nn.Module):
         """
         rois = self._proposed(proposals)
         probs: list[Tensor] = []
-        trail: list[Tensor] = []
+        trail: list[RoIs] = []
         part_trail: list[Tensor] = []
         cascade = self.cascade
         for number, stage in enumerate(cascade, start=1):
             parts = self.decompose(stage, rois, scene, part_offsets)
-            trail.append(rois.boxes)
+            trail.append(rois)
             if self.parts is not None:
                 part_trail.append((parts or self._parts_of(rois, scene, "reference")).boxes)
             _, prediction = self._box_branch(stage, rois, parts, scene)
@@ -251,7 +251,11 @@ class RoIHeads(nn.Module):
         final = apply_deltas(deltas, rois.boxes[:, None], cascade[-1].box_weights)
         final = clip_boxes(final, scene.limits[rois.image_index][:, None])  # [R, 1 or K, 4]
         kept, picked = self._select(final, torch.stack(probs).mean(dim=0), rois, len(image_sizes))
-        trails = (torch.stack(trail, 1), torch.stack(part_trail, 1) if part_trail else None)
+        trails = {
+            "stage_boxes": torch.stack([rois.boxes for rois in trail], 1),
+            "stage_part_boxes": torch.stack(part_trail, 1) if part_trail else None,
+            "stage_sources": torch.stack([rois.sources for rois in trail], 1),
+        }
         kept = self._refeed(kept, scene)
         details = self._details(kept, scene, part_offsets, masks=masks)
         return self._finish(kept, picked, details, trails, image_sizes)
@@ -280,6 +284,29 @@ class RoIHeads(nn.Module):
         image = torch.zeros_like(labels)
         rois = RoIs(boxes, image, scene.locate(boxes, image, scene.hidden), labels, image)
         return self._details(rois, scene, part_offsets, masks=masks)
+
+    def class_logits(self, stage_boxes: Tensor, stage_sources: Tensor, scene: Scene) -> Tensor:
+        """Return the class logits that each stage gives RoIs whose way through the cascade is known.
+
+        The gradient reaches the scene's features (and through the part boxes their layer), not the RoIs.
+        Law: the softmax over the classes, averaged over the stages, is the probability that `detect` gave.
+
+        Args:
+            stage_boxes: In the only picture of the scene, from `Detections`. [D, n, 4]
+            stage_sources: From `Detections`. [D, n, 2]
+            scene: The features of one picture.
+
+        Returns:
+            [D, n, K+1]
+        """
+        image = torch.zeros_like(stage_sources[:, 0, 0])
+        ways = zip(self.cascade, stage_boxes.unbind(1), stage_sources.unbind(1), strict=True)
+        logits = []
+        for stage, boxes, sources in ways:
+            rois = RoIs(boxes, image, sources, image, image)
+            parts = self.decompose(stage, rois, scene, "learned")
+            logits.append(self._box_branch(stage, rois, parts, scene)[1].logits)
+        return torch.stack(logits, dim=1)
 
     def _proposed(self, proposals: list[Proposals]) -> RoIs:
         counts = torch.tensor([len(p.boxes) for p in proposals], device=proposals[0].boxes.device)
@@ -310,7 +337,7 @@ class RoIHeads(nn.Module):
         rois: RoIs,
         picked: Picked,
         details: BoxDetails,
-        trails: tuple[Tensor, Tensor | None],
+        trails: dict[str, Tensor | None],
         image_sizes: list[tuple[int, int]],
     ) -> list[Detections]:
         """Cut everything into one `Detections` per picture."""
@@ -321,8 +348,7 @@ class RoIHeads(nn.Module):
             "masks": details.masks,
             "mask_scores": details.mask_scores(picked.scores),
             "part_boxes": details.part_boxes,
-            "stage_boxes": trails[0][picked.rows],
-            "stage_part_boxes": None if trails[1] is None else trails[1][picked.rows],
+            **{name: None if trail is None else trail[picked.rows] for name, trail in trails.items()},
         }
         pieces = {
             k: [None] * len(image_sizes) if v is None else torch.split(v, picked.counts)

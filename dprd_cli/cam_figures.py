@@ -1,0 +1,138 @@
+"""Figures of Grad-CAM maps: a row for each object, a column for each network, as in the paper's Fig. 5."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
+
+from dprd_cli.cam import MATCH_IOU, Compared, Evidence
+from dprd_cli.canvas import Picture
+from dprd_cli.drawing import draw_parts
+from dprd_cli.evaluation.localization import box_region, energy_share
+
+_COLORS = "turbo"
+_WIDTH, _TEXT, _EDGE = 2.6, 0.27, 0.75  # inches: of a panel, of the line below it, for titles and colour bar
+_LONG_SIDE = 1200  # pixels of a panel's picture, at most
+
+
+@dataclass(frozen=True, slots=True)
+class Exhibit:
+    """One picture and the objects compared in it.
+
+    Args:
+        name: Of the picture.
+        image: RGB. [H, W, 3]
+        objects: May be empty.
+    """
+
+    name: str
+    image: Picture
+    objects: list[Compared]
+
+
+def draw_comparison(
+    exhibits: Sequence[Exhibit], titles: Sequence[str], *, method: str, score_thresh: float
+) -> Figure:
+    """Draw the rows of one or several pictures: the picture, then each network's map.
+
+    Args:
+        exhibits: At least one.
+        titles: Of the networks.
+        method: Name of the method, for the colour bar.
+        score_thresh: What detections had to reach.
+    """
+    rows: list[tuple[Exhibit, Compared | None]] = []
+    for exhibit in exhibits:
+        rows += [(exhibit, found) for found in exhibit.objects] or [(exhibit, None)]
+    blank = all(found is None for _, found in rows)
+    columns = 1 if blank else 1 + len(titles)
+    heights = [_WIDTH * exhibit.image.shape[0] / exhibit.image.shape[1] + _TEXT for exhibit, _ in rows]
+    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
+    figure = Figure(figsize=(_WIDTH * columns + 0.3, sum(heights) + _EDGE), dpi=200, layout=layout)
+    grid: NDArray[np.object_] = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
+    for axes, title in zip(grid[0], ["picture", *titles], strict=False):
+        axes.set_title(title, fontsize=9)
+    for line, (exhibit, found) in zip(grid, rows, strict=True):
+        _draw_row(line, exhibit, found, score_thresh, named=len(exhibits) > 1)
+    if not blank:
+        _color_bar(figure, grid, method, one=len(titles) == 1)
+    return figure
+
+
+def overlay(image: Picture, evidence: Evidence) -> Picture:
+    """Draw a map over the grey picture, and the detection's whole and part boxes in orange.
+
+    Args:
+        image: RGB. [H, W, 3]
+        evidence: In the frame of the picture.
+
+    Returns:
+        RGB. [H', W', 3]
+    """
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    colors = mpl.colormaps[_COLORS](evidence.heatmap.values)[..., :3] * 255  # [H, W, 3]
+    blended = (0.45 * grey + 0.55 * colors).astype(np.uint8)
+    parts = None if evidence.part_boxes is None else evidence.part_boxes[None]
+    return draw_parts(blended, evidence.box[None], parts)
+
+
+def share_in_box(evidence: Evidence) -> float | None:
+    """Return the share of a map's energy inside the detection's own box; None for a map of zeros."""
+    values = evidence.heatmap.values
+    return energy_share(values, box_region(evidence.box.tolist(), (values.shape[0], values.shape[1])))
+
+
+def _draw_row(
+    line: NDArray[np.object_], exhibit: Exhibit, found: Compared | None, score_thresh: float, *, named: bool
+) -> None:
+    label = f"{exhibit.name}\n" if named else ""
+    _show(line[0], exhibit.image, "" if found else f"no object reached the score {score_thresh:g}")
+    line[0].set_ylabel(label + (found.name if found else ""), fontsize=8)
+    for axes, evidence in zip(line[1:], found.evidence if found else [None] * (len(line) - 1), strict=True):
+        if evidence is not None:
+            _show(axes, overlay(exhibit.image, evidence), _caption(evidence))
+            continue
+        _show(axes, np.full_like(exhibit.image, 238), "")
+        if found:
+            text = f"not found: no {found.name}\nof IoU ≥ {MATCH_IOU:g}, score ≥ {score_thresh:g}"
+            axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", fontsize=8)
+
+
+def _caption(evidence: Evidence) -> str:
+    share = share_in_box(evidence)
+    energy = "no gradient here" if share is None else f"{100 * share:.0f} % of energy in box"
+    return f"score {evidence.score:.2f}, {evidence.heatmap.layer}: {energy}"
+
+
+def _show(axes: Axes, image: Picture, caption: str) -> None:
+    scale = _LONG_SIDE / max(image.shape[:2])
+    if scale < 1:
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    axes.imshow(image, interpolation="antialiased")
+    axes.set_xlabel(caption or " ", fontsize=7.5, labelpad=2)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def _color_bar(figure: Figure, grid: NDArray[np.object_], method: str, *, one: bool) -> None:
+    scale = "scaled to 0 to 1 by its own extremes"
+    text = f"{method} of the object's class logit; the map is {scale}"
+    if not one:
+        text = f"{method} of the object's class logit; each map is {scale}, one colour scale for all"
+    bar = figure.colorbar(
+        ScalarMappable(cmap=_COLORS), ax=grid.ravel().tolist(), location="bottom", aspect=60, pad=0.01
+    )
+    bar.ax.tick_params(labelsize=7, length=2)
+    bar.outline.set_visible(False)
+    bar.set_label(text, fontsize=7.5)

@@ -1,0 +1,135 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dprd_cli.cam import METHODS, ClassScores, Explainer, compare, match_objects, rescale
+from dprd_cli.cam_figures import Exhibit, draw_comparison, overlay
+from dprd_cli.errors import UserError
+from dprd_cli.model.build import build_detector
+from dprd_cli.presets import resolve
+from dprd_cli.weights import LoadedModel
+
+TINY = Path(__file__).parent / "tiny.toml"
+PRESETS = ("cascade-dprd-small", "cascade-mrcnn-small", "dprd-small", "mask-rcnn-small")
+PICTURE = np.random.default_rng(0).integers(0, 255, (70, 90, 3), dtype=np.uint8)
+
+
+def tiny_model(preset="cascade-dprd-small", with_masks=True, names=("cat", "dog")):
+    torch.manual_seed(0)
+    config = resolve(config_file=TINY, preset=preset)
+    detector = build_detector(config.model, num_classes=len(names), with_masks=with_masks)
+    if detector.part_layer is not None:
+        nn.init.normal_(detector.part_layer.bias, std=0.1)  # parts that move
+    return LoadedModel(detector, config, names, (1, 2), with_masks, 0, Path("tiny.pt"))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_logits_give_the_scores_back_and_their_gradient_reaches_the_layers(preset):
+    model = tiny_model(preset, with_masks=preset != "dprd-small")
+    explainer = Explainer(model)
+    view = explainer.look(PICTURE)
+    assert len(view.found) > 0
+    logits = model.detector.class_logits(view.image, view.found)
+    probs = logits.softmax(dim=2).mean(dim=1).gather(1, view.found.labels[:, None])[:, 0]
+    torch.testing.assert_close(probs, view.found.scores)
+    outputs = []
+    layer = explainer.layers[explainer.explain(view, 0).layer]
+    hook = layer.register_forward_hook(lambda module, given, output: outputs.append(output))
+    scores = ClassScores(model.detector, view.found)(view.image[None].requires_grad_())
+    hook.remove()
+    assert scores.shape == (1, len(view.found))
+    (gradient,) = torch.autograd.grad(scores[0, 0], outputs[0])
+    assert gradient.isfinite().all()
+    assert gradient.abs().sum() > 0
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_maps_are_in_the_picture_s_frame_from_0_to_1(method):
+    explainer = Explainer(tiny_model(), method=method)
+    view = explainer.look(PICTURE)
+    values = explainer.explain(view, 0).values
+    assert values.shape == PICTURE.shape[:2]
+    assert values.min() >= 0
+    assert values.max() == pytest.approx(1) or not values.any()
+    assert not any(module._forward_hooks for module in explainer.detector.modules())
+
+
+def test_a_linear_score_gives_the_map_that_the_formula_gives(monkeypatch):
+    """A score of sum(w_c A_c) has the weights w, so the map is relu(sum_c w_c A_c)."""
+    explainer = Explainer(tiny_model(), layer="p3")
+    view = explainer.look(PICTURE)
+    kept, weights = {}, torch.linspace(-1, 1, 16)
+    explainer.layers["p3"].register_forward_hook(lambda module, given, output: kept.update(p3=output))
+
+    def linear(self, images):
+        self.detector.class_logits(
+            images[0, :, : self.found.image_size[0], : self.found.image_size[1]], self.found
+        )
+        return (kept["p3"] * weights[:, None, None]).sum()[None, None]
+
+    monkeypatch.setattr(ClassScores, "forward", linear)
+    values = explainer.explain(view, 0).values
+    expected = (kept["p3"][0] * weights[:, None, None]).sum(dim=0).relu().detach().numpy()  # [8, 12]
+    # the network's picture is 64 x 82, padded to 64 x 96, so 82 / 8 = 10.25 of the 12 columns are seen
+    peak = np.unravel_index(expected[:, :10].argmax(), (8, 10))
+    y, x = (int((cell + 0.5) * 8 * 70 / 64) for cell in peak)
+    assert values[y, x] > 0.8
+    assert (
+        np.corrcoef(values[4:-4:9, 4:-4:9].ravel(), _stretched(expected)[4:-4:9, 4:-4:9].ravel())[0, 1] > 0.99
+    )
+
+
+def _stretched(cells):
+    import cv2
+
+    return cv2.resize(cv2.resize(cells, (96, 64))[:, :82], (90, 70))
+
+
+def test_backbone_layers_are_found_even_where_frozen_and_wrong_ones_named():
+    model = tiny_model("mask-rcnn-small")
+    model.detector.backbone.requires_grad_(False)
+    explainer = Explainer(model, layer="features.18")
+    assert explainer.explain(explainer.look(PICTURE), 0).values.any()
+    with pytest.raises(UserError, match=r"--layer p6: tiny\.pt has no such layer.*p2, p3, p4, p5"):
+        Explainer(model, layer="p6")
+
+
+def test_a_level_that_the_object_is_not_pooled_from_gives_an_empty_map():
+    explainer = Explainer(tiny_model("mask-rcnn-small"), layer="p5")
+    values = explainer.explain(explainer.look(PICTURE), 0).values
+    assert not values.any()
+
+
+def test_rescale_keeps_zeros_and_drops_what_is_not_finite():
+    assert rescale(np.zeros((2, 2), np.float32)).tolist() == [[0, 0], [0, 0]]
+    assert rescale(np.array([[np.nan, 2], [4, -1]], np.float32)).tolist() == [[0, 0.5], [1, 0]]
+
+
+def test_objects_match_by_class_name_and_overlap_once_each():
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [50, 50, 60, 60]])
+    others = torch.tensor([[0.0, 0, 10, 9], [0, 0, 10, 10], [50, 50, 60, 60]])
+    # object 0 has IoU 0.9 with other 0, and 1 with other 1; object 1 then 8/9 with other 0; the last differs
+    assert match_objects(boxes, ["a", "a", "a"], others, ["A", "a", "b"]) == [1, 0, None]
+    assert match_objects(boxes, ["a"] * 3, torch.zeros(0, 4), []) == [None] * 3
+    # 10 x 4 of 10 x 10 is IoU 0.4
+    assert match_objects(boxes[:1], ["a"], torch.tensor([[0.0, 0, 10, 4]]), ["a"]) == [None]
+
+
+def test_figures_of_pairs_of_single_models_and_of_nothing():
+    first, second = (Explainer(tiny_model(preset)) for preset in PRESETS[:2])
+    both = compare(PICTURE, [first, second], 2, all_found=True)
+    assert 2 <= len(both) <= 4
+    assert all(len(found.evidence) == 2 and any(found.evidence) for found in both)
+    alone = compare(PICTURE, [first], 1)
+    assert len(alone) == 1
+    assert overlay(PICTURE, alone[0].evidence[0]).shape[2] == 3
+    first.min_score = 1.0
+    assert compare(PICTURE, [first, second], 2) == []
+    for objects, titles in ((both, ["a", "b"]), (alone, ["a"]), ([], ["a", "b"])):
+        figure = draw_comparison([Exhibit("x", PICTURE, objects)], titles, method="gradcam", score_thresh=0)
+        bars = 1 if objects else 0  # the picture alone where nothing was found
+        expected = len(objects) * (1 + len(titles)) + bars if objects else 1
+        assert len(figure.axes) == expected
