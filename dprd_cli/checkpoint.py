@@ -104,10 +104,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if (
         not isinstance(content, dict)
         or not content
-        or not all(isinstance(v, Tensor) for v in content.values())
+        or not all(isinstance(key, str) and _is_plain(value) for key, value in content.items())
     ):
         raise UserError(f"{path}: not a state dict but {_describe(content)}; pass a file of named tensors")
     return content
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a dense tensor of real numbers that is really there."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and not (value.is_quantized or value.is_meta or value.is_complex())
+    )
 
 
 def _read(path: Path) -> Any:

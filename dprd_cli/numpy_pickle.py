@@ -6,6 +6,7 @@ Detectron2's model zoo publishes its weights as pickles.
 from __future__ import annotations
 
 import pickle
+import pickletools
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,15 @@ class _Reader(pickle.Unpickler):
         raise pickle.UnpicklingError("refused: a persistent id")
 
 
+def _check_memo(path: Path) -> None:
+    """Refuse a memo index larger than the file: a few bytes would allocate gigabytes."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        for opcode, argument, _ in pickletools.genops(file):
+            if opcode.name.endswith("PUT") and int(argument or 0) > size:
+                raise pickle.UnpicklingError("a memo index beyond the file")
+
+
 def read_numpy_pickle(path: Path) -> Any:
     """Read a pickle that holds numpy arrays and plain containers.
 
@@ -59,6 +69,7 @@ def read_numpy_pickle(path: Path) -> Any:
         UserError: One line, if it holds anything else, is broken, or cannot be read.
     """
     try:
+        _check_memo(path)
         with path.open("rb") as file:
             return _Reader(file, encoding="latin1").load()
     except OSError as error:

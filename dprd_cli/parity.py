@@ -17,7 +17,7 @@ from pycocotools import mask as rle_masks
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from dprd_cli.errors import DataError
+from dprd_cli.errors import DataError, UsageError
 from dprd_cli.masks import encode_rle
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.rpn import RPNOutput
@@ -29,6 +29,9 @@ from dprd_cli.weights import build_published
 _NEEDED = (
     "keys", "seed", "image", "pixel_mean", "pixel_std", "format", "features", "proposals", "detections"
 )  # fmt: skip
+#: What values that fit no network make the libraries stumble over.
+_BROKEN = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RuntimeError, UsageError)
+_SHOWN = 200  # characters of a library's message
 _SAME_IOU = 0.98  # boxes and masks from here on are the same
 _LOSS_NAMES = {"cls": "cls", "reg": "box_reg", "mask": "mask", "rpn_cls": "rpn_cls", "rpn_reg": "rpn_loc"}
 
@@ -72,13 +75,11 @@ def read_fixture(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"{path}: cannot read the fixture ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a JSON file ({error})") from error
     lacking = [key for key in _NEEDED if not isinstance(content, dict) or key not in content]
     if lacking:
-        raise DataError(
-            f"{path}: not a parity fixture: no {', '.join(lacking)}; docs/parity.md has the format"
-        )
+        raise DataError(f"{path}: not a parity fixture (no {', '.join(lacking)}); see docs/parity.md")
     return dict(content)
 
 
@@ -93,8 +94,17 @@ def compare(path: Path) -> list[Difference]:
     try:
         seen = _run(fixture, path)
         return _differences(fixture, seen)
-    except (KeyError, TypeError, IndexError, ValueError) as error:
-        raise DataError(f"{path}: a broken fixture ({type(error).__name__}: {error})") from error
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        ArithmeticError,
+        AttributeError,
+        RuntimeError,
+        UsageError,
+    ) as error:
+        text = " ".join(str(error).split())[:_SHOWN]
+        raise DataError(f"{path}: a broken fixture ({type(error).__name__}: {text})") from error
 
 
 # ---- this implementation's side -------------------------------------------------------------------------

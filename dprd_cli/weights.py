@@ -96,11 +96,17 @@ def read_published(spec: str) -> tuple[Published, Path, dict[str, Tensor]]:
     if path := foreign_file(spec):
         state = read_foreign(path)
         return describe_file(path, state), path, state
+    file = _detector(spec)
+    path = fetch(file.url, file.file_name, file.sha256)
+    return file, path, read_foreign(path)
+
+
+def _detector(spec: str) -> Published:
+    """Return the published detector of that name; backbones are an error."""
     file = published(spec)
     if not file.preset:
         raise UsageError(f"{spec}: the weights of a backbone; pass them to --backbone-weights")
-    path = fetch(file.url, file.file_name, file.sha256)
-    return file, path, read_foreign(path)
+    return file
 
 
 def build_published(
@@ -222,7 +228,7 @@ def implied_config(spec: str, preset: str | None) -> tuple[str | None, dict[str,
     if foreign_file(spec):
         model = read_published(spec)[0].model
     elif is_published(spec):
-        model = published(spec).model
+        model = _detector(spec).model
     else:
         path = find_checkpoint(spec)
         content = read_checkpoint(path)
@@ -236,7 +242,10 @@ def implied_config(spec: str, preset: str | None) -> tuple[str | None, dict[str,
 def implied_by_backbone(spec: str) -> dict[str, Any]:
     """Return the overrides that a published backbone (or such a `.pkl` file) implies; else none."""
     if is_published(spec):
-        return {"model": published(spec).model}
+        file = published(spec)
+        if file.preset:
+            raise UsageError(f"{spec}: the weights of a detector; pass them to --weights")
+        return {"model": file.model}
     path = foreign_file(spec)
     return {"model": caffe2_model(read_foreign(path))} if path and path.suffix == ".pkl" else {}
 

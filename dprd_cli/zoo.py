@@ -29,8 +29,9 @@ COCO_CLASSES: dict[int, str] = {
     79: "oven", 80: "toaster", 81: "sink", 82: "refrigerator", 84: "book", 85: "clock", 86: "vase",
     87: "scissors", 88: "teddy bear", 89: "hair drier", 90: "toothbrush",
 }  # fmt: skip
+GAP = "N/A"  # how torchvision calls the classes that COCO left out
 #: torchvision's models have a class for each id from 1 to 90, the ten that COCO left out among them.
-COCO_CLASSES_WITH_GAPS: dict[int, str] = {i: COCO_CLASSES.get(i, f"N/A {i}") for i in range(1, 91)}
+COCO_CLASSES_WITH_GAPS: dict[int, str] = {i: COCO_CLASSES.get(i, f"{GAP} {i}") for i in range(1, 91)}
 
 # ---- what the frameworks' networks are in this project's configuration ------------------------------------
 

@@ -7,7 +7,7 @@ import torch
 from dprd_cli.downloads import download_folder, fetch
 from dprd_cli.errors import UserError
 
-CONTENT = b"weights" * 1000
+CONTENT = b"\x80" + b"weights" * 1000 + b"."
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -40,6 +40,14 @@ def test_a_file_that_changed_is_refused(place):
     path.write_bytes(CONTENT[:-1])
     with pytest.raises(UserError, match=r"kept\.pkl: its SHA-256 is .*; delete it to download it again"):
         fetch(place.as_uri(), "kept.pkl")
+
+
+@pytest.mark.parametrize("content", [CONTENT[:-1], b"<html>log in</html>"], ids=["cut short", "a page"])
+def test_what_is_no_pickle_is_not_kept(place, content):
+    place.write_bytes(content)
+    with pytest.raises(UserError, match="the answer is not the file, or was cut short"):
+        fetch(place.as_uri(), "kept.pkl")
+    assert not (download_folder() / "kept.pkl").exists()
 
 
 def test_without_a_network(place, monkeypatch):

@@ -60,6 +60,13 @@ def test_a_broken_file_is_one_line(tmp_path, data):
         read_numpy_pickle(path)
 
 
+def test_a_few_bytes_do_not_fill_the_memory(tmp_path):
+    path = tmp_path / "weights.pkl"
+    path.write_bytes(b"\x80\x02}r\xff\xff\xff\x7f.")  # stores an empty dict under the number 2**31 - 1
+    with pytest.raises(UserError, match="not a pickle of weights, or truncated"):
+        read_numpy_pickle(path)
+
+
 def test_no_such_file(tmp_path):
     with pytest.raises(UserError, match=r"gone\.pkl: cannot read the weights"):
         read_numpy_pickle(tmp_path / "gone.pkl")

@@ -56,6 +56,28 @@ def test_a_partner_is_taken_once():
     assert parity._match(box, box, torch.tensor([1.0]), label[:1]).tolist() == [-1]  # another class
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image": {"height": 0, "width": 0, "seed": 0}},
+        {"training": None},
+        {"pixel_std": [1.0]},
+        {"keys": [["backbone.bottom_up.stem.conv1.weight", [-1, 2]]]},
+        {"keys": 3},
+    ],
+    ids=str,
+)
+def test_a_broken_fixture_is_one_line(tmp_path, capsys, change):
+    fixture = json.loads((FIXTURES / "mask-rcnn-r50.json").read_text())
+    fixture["keys"] = []  # no weights to make
+    path = tmp_path / "broken.json"
+    path.write_text(json.dumps(fixture | change))
+    assert cli.run(["parity", str(path)]) in (1, 3)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert str(path) in line
+    assert "bug" not in line
+
+
 def test_not_a_fixture(tmp_path, capsys):
     path = tmp_path / "other.json"
     path.write_text('{"images": []}')

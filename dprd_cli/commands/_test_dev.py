@@ -48,7 +48,10 @@ def submit(
             submission.add(found.sample.image_id, found.detections)
             pictures += 1
     if submission.left_out:
-        say(f"left out: {submission.left_out} detections with an empty box or after a picture's best {MOST}")
+        say(
+            f"left out: {submission.left_out} detections with an empty box, without a category, or after a "
+            f"picture's best {MOST}"
+        )
     files = submission.save(folder, re.sub(r"[^A-Za-z0-9-]+", "-", config.preset))
     return {
         "checkpoint": str(model.source),

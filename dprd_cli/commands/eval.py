@@ -81,12 +81,22 @@ def evaluate(
     """
     from dprd_cli.commands._tables import print_results
     from dprd_cli.commands._test_dev import submit
+    from dprd_cli.errors import UsageError
     from dprd_cli.presets import pick
+    from dprd_cli.results import output_folder
     from dprd_cli.training.run_folder import write_json
     from dprd_cli.weights import load_model
 
     pick("split", split, ("val", "train", "test-dev"))
     pick("kind of part offsets", part_offsets, PART_OFFSETS)
+    clashes = {"--weights": bool(weights), "--tta": tta, "--out": out, "--save-results": save_results}
+    if results is not None and any(clashes.values()):
+        names = ", ".join(name for name, given in clashes.items() if given)
+        raise UsageError(f"{names}: --results measures a file, and runs no detector")
+    if split == "test-dev" and (results or save_results):
+        raise UsageError(
+            "--results, --save-results: test-dev has no annotations, and writes files of its own"
+        )
     if results is not None:
         measured = _measure_file(results, data, split, on_bad_image, overrides)
         if json:
@@ -104,9 +114,12 @@ def evaluate(
             print_json(submitted)
         say(f"results: {', '.join(submitted['files'])}")
         return
-    found = _measure(model, config, split, part_offsets, limit, tta=tta, save_results=save_results)
     path = out or _results_path(model.source, split, part_offsets, tta=tta)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in filter(None, (path.parent, save_results)):
+        output_folder(folder, [])
+    if path.is_dir():
+        raise UsageError(f"--out {path}: a folder; name a file")
+    found = _measure(model, config, split, part_offsets, limit, tta=tta, save_results=save_results)
     write_json(path, found)
     if json:
         print_json(found)

@@ -109,31 +109,43 @@ def train(
             "model.backbone.weights": backbone_weights or ("none" if weights else None),
             "train.weights": weights,
         }
-        preset, base = _implied(weights, backbone_weights, preset)
-        resolved = resolve(
-            preset=preset,
-            schedule=schedule,
-            config_file=existing(config),
-            flags=flags,
-            overrides=overrides or [],
-            base=base,
-        )
+        settings: dict[str, Any] = {
+            "schedule": schedule,
+            "config_file": existing(config),
+            "flags": flags,
+            "overrides": overrides or [],
+        }
+        asked = preset or _preset_of(config, overrides or [])
+        preset, base = _implied(resolve(preset=preset, **settings), asked)
+        resolved = resolve(preset=preset, base=base, **settings)
         if data is None and resolved.data.path == "synthetic":
             say("no --data given: training on the built-in data (drawn on the fly; see `dprd data synth`)")
         folder = _new_folder(resolved, out)
     _train(resolved, folder, resume)
 
 
-def _implied(
-    weights: str | None, backbone_weights: str | None, preset: str | None
-) -> tuple[str | None, dict[str, Any]]:
-    """Return the preset and the configuration that the weights to start from ask for."""
-    if not weights and not backbone_weights:
+def _preset_of(config: Path | None, overrides: list[str]) -> str | None:
+    """Return the preset that `--set` or a config file asks for."""
+    from dprd_cli.config import parse_overrides, read_toml
+
+    named = parse_overrides(overrides).get("preset") or (config and read_toml(config).get("preset"))
+    return str(named) if named else None
+
+
+def _implied(config: Config, preset: str | None) -> tuple[str | None, dict[str, Any]]:
+    """Return the preset and the configuration that the weights to start from ask for.
+
+    Args:
+        config: With the weights, wherever they were given.
+        preset: The preset that was asked for, or None.
+    """
+    weights, backbone_weights = config.train.weights, config.model.backbone.weights
+    if not weights and backbone_weights in ("none", "imagenet"):
         return preset, {}  # without importing torch
     from dprd_cli.config import merge
     from dprd_cli.weights import implied_by_backbone, implied_config
 
-    base: dict[str, Any] = implied_by_backbone(backbone_weights or "")
+    base: dict[str, Any] = merge({}, implied_by_backbone(backbone_weights))
     if weights:
         preset, more = implied_config(weights, preset)
         merge(base, more)

@@ -6,6 +6,9 @@ from dprd_cli.config import DataConfig
 from dprd_cli.data.coco import CocoDataset, CocoFile
 from dprd_cli.data.splits import find_split
 from dprd_cli.errors import DataError
+from dprd_cli.zoo import GAP
+
+NO_CATEGORY = -1
 
 
 def build_test_dev(config: DataConfig, class_names: tuple[str, ...]) -> tuple[CocoDataset, tuple[int, ...]]:
@@ -16,7 +19,8 @@ def build_test_dev(config: DataConfig, class_names: tuple[str, ...]) -> tuple[Co
         class_names: Classes of the detector. The file may have others, too.
 
     Returns:
-        The split, without objects, and the file's category id of each class, found by name. [K]
+        The split, without objects, and the file's category id of each class, found by name; `NO_CATEGORY` for
+        the classes that stand for COCO's gaps in torchvision's models. [K]
 
     Raises:
         DataError: If the file or pictures are missing or broken, or a class is not among the categories.
@@ -26,10 +30,10 @@ def build_test_dev(config: DataConfig, class_names: tuple[str, ...]) -> tuple[Co
     dataset = CocoDataset(CocoFile(found.json_path, found.images_dir), config, train=False, tree=tree)
     dataset.name = f"test-dev ({found.json_path})"
     ids = dict(zip(dataset.class_names, dataset.category_ids, strict=True))
-    unknown = [name for name in class_names if name not in ids]
+    unknown = [name for name in class_names if name not in ids and not name.startswith(GAP)]
     if unknown:
         raise DataError(
             f"{found.json_path}: no category '{unknown[0]}', which is a class of the checkpoint "
             f"({len(unknown)} such); pass a checkpoint that was trained on COCO's categories"
         )
-    return dataset, tuple(ids[name] for name in class_names)
+    return dataset, tuple(ids.get(name, NO_CATEGORY) for name in class_names)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from dprd_cli.errors import DataError
 from dprd_cli.evaluation.coco import CocoEvaluator, EvalResult
 
 Row = dict[str, Any]
+_LARGEST = 1e15  # of box coordinates and scores; not a number is not below it
 _KEYS = ("image_id", "category_id", "score", "bbox", "segmentation")
 
 
@@ -28,10 +28,10 @@ def read_results(path: Path, ground_truth: Mapping[str, Any]) -> list[Row]:
         DataError: If it cannot be read, or a row is broken or belongs to no picture or category.
     """
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"{path}: cannot read the results ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a JSON file ({error})") from error
     if not isinstance(rows, list):
         raise DataError(f"{path}: not a COCO results file, which is a list of detections")
@@ -53,19 +53,27 @@ def _problem(row: Any, sizes: Mapping[int, list[int]], categories: set[int]) -> 
     lacking = [key for key in ("image_id", "category_id", "score") if key not in row]
     if lacking or not ("bbox" in row or "segmentation" in row):
         return f"no {', '.join(lacking) or 'bbox or segmentation'}"
-    if row["image_id"] not in sizes:
-        return f"image_id {row['image_id']} is not in the annotations"
-    if row["category_id"] not in categories:
-        return f"category_id {row['category_id']} is not in the annotations"
+    for key, known in (("image_id", sizes), ("category_id", categories)):
+        if type(row[key]) is not int or row[key] not in known:
+            return f"{key} {row[key]!r} is not in the annotations"
     box = row.get("bbox", [0, 0, 0, 0])
-    numbers = [*box, row["score"]] if isinstance(box, list) and len(box) == 4 else [None]
-    if not all(isinstance(v, int | float) and math.isfinite(v) for v in numbers):
+    numbers: list[Any] = [*box, row["score"]] if isinstance(box, list) and len(box) == 4 else [None]
+    if not all(type(v) in (int, float) and abs(v) <= _LARGEST for v in numbers):
         return "bbox needs four finite numbers, score one"
-    mask = row.get("segmentation")
-    if mask is not None and not (isinstance(mask, dict) and isinstance(mask.get("counts"), str)):
+    if "segmentation" not in row:
+        return ""
+    return _mask_problem(row["segmentation"], sizes[row["image_id"]])
+
+
+def _mask_problem(mask: Any, size: list[int]) -> str:
+    if not (isinstance(mask, dict) and isinstance(mask.get("counts"), str)):
         return "segmentation is not a compressed RLE"
-    if mask is not None and list(mask.get("size", [])) != sizes[row["image_id"]]:
-        return f"the mask is {mask.get('size')}, the picture {sizes[row['image_id']]}"
+    if mask.get("size") != size:
+        return f"the mask is {mask.get('size')}, the picture {size}"
+    try:
+        coco_mask.decode(mask)
+    except (ValueError, TypeError) as error:
+        return f"segmentation is broken ({error})"
     return ""
 
 

@@ -35,7 +35,8 @@ class Submission:
     Args:
         images: Entries of the `image_info` file: `id`, `width`, `height`.
         categories: Entries of the file: `id`, `name`.
-        category_ids: Category id of each class index. [K]
+        category_ids: Category id of each class index; detections of classes without (below 0) are left
+            out. [K]
         with_masks: Write masks too.
 
     Attributes:
@@ -66,7 +67,8 @@ class Submission:
         """
         boxes = rounded_boxes(detections)
         thin = (boxes[:, 2:] <= 0).any(axis=1)  # false for what is not a number: the check will name it
-        index = np.flatnonzero(~thin)[:MOST]
+        ids = np.array(self.category_ids)[detections.labels.cpu().numpy()]
+        index = np.flatnonzero(~thin & (ids >= 0))[:MOST]
         self.left_out += len(detections) - len(index)
         kept = detections[index.tolist()]
         for kind, collected in self.results.items():

@@ -185,7 +185,9 @@ def _fill(template: str, values: dict[str, str]) -> str:
 
 
 def _reorder(name: str, tensor: Tensor, keys: str) -> Tensor:
-    """Bring channels and classes into our order; see `translate`."""
+    """Bring channels and classes into our order; see `translate`. What has no such axis stays as it is."""
+    if tensor.ndim < (2 if "conv1" in name else 1):
+        return tensor
     if keys in {"detectron2", "caffe2"} and name == "backbone.body.conv1.weight":
         return tensor.flip(1)
     if keys == "torchvision":

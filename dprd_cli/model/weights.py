@@ -26,6 +26,7 @@ from dprd_cli.zoo import (
     RESNEXT,
     TORCHVISION,
     TORCHVISION_V2,
+    ZOO,
     Published,
     detectron2_model,
     is_published,
@@ -60,7 +61,7 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
     arrays = {
         str(key): torch.from_numpy(np.array(value))  # a copy: the array may not be writable
         for key, value in (content.items() if isinstance(content, dict) else ())
-        if isinstance(value, np.ndarray) and value.dtype.kind in "fiu"
+        if isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.dtype.itemsize <= 8
     }
     if not arrays:
         raise UserError(f"{path}: no named arrays in it; pass a file of weights")
@@ -83,7 +84,8 @@ def describe_file(path: Path, state: Mapping[str, Tensor]) -> Published:
     """Return what a detector's file holds, as the zoo would list it, by the names and shapes of its tensors.
 
     Depth and kind of the ResNet, cascade or not, and the class count show in them. How pixels are scaled does
-    not: Detectron2's r50 and r101 are taken for MSRA's, its x101 for FAIR's, as in its zoo.
+    not: Detectron2's r50 and r101 are taken for MSRA's, its x101 for FAIR's, as in its zoo. Nor does the
+    epsilon of frozen BatchNorm: a file under its published name has the published one, others 1e-5.
 
     Raises:
         UserError: If it is no detector of torchvision or Detectron2.
@@ -99,7 +101,9 @@ def describe_file(path: Path, state: Mapping[str, Tensor]) -> Published:
     )
     if not predictor:
         raise UserError(f"{path}: not the weights of a detector: no box predictor in it")
-    count = len(state[predictor]) - 1
+    count = state[predictor].numel() - 1
+    if count < 1:
+        raise UserError(f"{path}: not the weights of a detector: {predictor} has no classes")
     if keys == "torchvision":
         model = TORCHVISION_V2 if "rpn.head.conv.1.0.weight" in state else TORCHVISION
         known = COCO_CLASSES_WITH_GAPS
@@ -107,12 +111,20 @@ def describe_file(path: Path, state: Mapping[str, Tensor]) -> Published:
         model, known = detectron2_model(_resnet(path, state)), COCO_CLASSES
     classes = known if len(known) == count else {i: f"class {i}" for i in range(1, count + 1)}
     preset = "cascade-mrcnn" if ".0." in predictor else "mask-rcnn"
-    return Published(str(path), keys, preset, model, classes=classes)  # type: ignore[arg-type]
+    known_file = next((file for file in ZOO.values() if file.file_name == path.name), None)
+    norm_eps = known_file.norm_eps if known_file else 1e-5
+    return Published(str(path), keys, preset, model, classes=classes, norm_eps=norm_eps)  # type: ignore[arg-type]
+
+
+def _width(state: Mapping[str, Tensor], name: str) -> int:
+    """Return the input channels of a convolution; 0 if it is not there or is none."""
+    weight = state.get(name)
+    return weight.shape[1] if weight is not None and weight.ndim == 4 else 0
 
 
 def _resnet(path: Path, state: Mapping[str, Tensor]) -> str:
     blocks = sum(bool(re.fullmatch(r"backbone\.bottom_up\.res4\.\d+\.conv1\.weight", name)) for name in state)
-    width = state.get("backbone.bottom_up.res2.0.conv2.weight", torch.empty(0, 0)).shape[1]
+    width = _width(state, "backbone.bottom_up.res2.0.conv2.weight")
     name = {(6, 64): "r50", (23, 64): "r101", (23, 8): "x101"}.get((blocks, width))
     if name is None:
         raise UserError(f"{path}: not on a backbone that is known here (ResNet-50, -101, ResNeXt-101-32x8d)")
@@ -123,7 +135,7 @@ def caffe2_model(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Return the overrides of a Caffe2 backbone: how deep it is, and which pixels it expects; else none."""
     if identify(state) != "caffe2":
         return {}
-    if state.get("res2_0_branch2b_w", torch.empty(0, 0)).shape[1] == 8:
+    if _width(state, "res2_0_branch2b_w") == 8:
         return RESNEXT
     name = "r101" if "res4_22_branch2a_w" in state else "r50"
     return {**CAFFE, "backbone": {**CAFFE["backbone"], "name": name}}

@@ -94,6 +94,7 @@ def truth(tmp_path):
     return CocoFile(tmp_path / "val.json", tmp_path).read()
 
 
+LARGER = coco_mask.encode(np.ones((100, 100), dtype=np.uint8, order="F"))["counts"].decode()
 ROW = {"image_id": 7, "category_id": 3, "score": 0.5, "bbox": [1, 1, 4, 4]}
 
 
@@ -124,6 +125,16 @@ def test_no_detection_at_all(tmp_path, truth):
         (json.dumps([{"bbox": [0, 0, 1, 1]}]), "no image_id, category_id, score"),
         (json.dumps([{**ROW, "segmentation": {"size": [9, 9], "counts": "a"}}]), "the mask is"),
         (json.dumps([{**ROW, "segmentation": [[1, 2, 3]]}]), "not a compressed RLE"),
+        (json.dumps([{**ROW, "image_id": [7]}]), r"image_id \[7\] is not in the annotations"),
+        (json.dumps([{**ROW, "image_id": "7"}]), "image_id '7' is not in the annotations"),
+        (json.dumps([{**ROW, "score": 10**400}]), "bbox needs four finite numbers"),
+        (json.dumps([{**ROW, "segmentation": None}]), "not a compressed RLE"),
+        (json.dumps([{**ROW, "segmentation": {"size": 5, "counts": "a"}}]), "the mask is 5"),
+        (
+            json.dumps([{**ROW, "segmentation": {"size": [8, 10], "counts": LARGER}}]),
+            "segmentation is broken",
+        ),
+        ("[" * 200000, "not a JSON file"),
         (json.dumps([3]), "not an object"),
     ],
 )
@@ -133,6 +144,14 @@ def test_a_broken_file_is_named(tmp_path, truth, content, message):
     with pytest.raises(DataError, match=message) as caught:
         read_results(path, truth)
     assert str(caught.value).startswith(str(path))
+
+
+def test_options_that_do_not_go_together(tmp_path, capsys):
+    path = str(tmp_path / "results.json")
+    assert cli.run(["eval", "--results", path, "--data", str(tmp_path), "--tta", "--weights", "demo"]) == 2
+    assert "--weights, --tta: --results measures a file" in capsys.readouterr().err
+    assert cli.run(["eval", "--split", "test-dev", "--save-results", path]) == 2
+    assert "writes files of its own" in capsys.readouterr().err
 
 
 def test_results_need_data(tmp_path, capsys):
