@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from torchvision.models.detection import MaskRCNN_ResNet50_FPN_V2_Weights, MaskRCNN_ResNet50_FPN_Weights
+
 from dprd_cli.errors import UsageError, did_you_mean
 
 Keys = Literal["torchvision", "detectron2", "caffe2"]
 
 _DETECTRON2 = "https://dl.fbaipublicfiles.com/detectron2/"
-_PYTORCH = "https://download.pytorch.org/models/"
 
 #: COCO's 80 classes: category id -> name, in the order of the ids.
 COCO_CLASSES: dict[int, str] = {
@@ -117,7 +118,7 @@ def _caffe2(path: str, name: str, base: dict[str, Any]) -> Published:
 #: `--weights` name -> file.
 ZOO: dict[str, Published] = {
     "torchvision:maskrcnn_resnet50_fpn": Published(
-        f"{_PYTORCH}maskrcnn_resnet50_fpn_coco-bf2d0c1e.pth",
+        MaskRCNN_ResNet50_FPN_Weights.COCO_V1.url,
         "torchvision",
         "mask-rcnn",
         TORCHVISION,
@@ -126,7 +127,7 @@ ZOO: dict[str, Published] = {
         norm_eps=0.0,
     ),
     "torchvision:maskrcnn_resnet50_fpn_v2": Published(
-        f"{_PYTORCH}maskrcnn_resnet50_fpn_v2_coco-73cbd019.pth",
+        MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1.url,
         "torchvision",
         "mask-rcnn",
         TORCHVISION_V2,

@@ -11,6 +11,7 @@ from dprd_cli import cli
 from dprd_cli.model.backbone import build_backbone
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.keymap import TABLES, candidates
+from dprd_cli.model.weights import imagenet_file
 from dprd_cli.presets import resolve
 from dprd_cli.weights import published_config
 from dprd_cli.zoo import ZOO
@@ -50,7 +51,7 @@ def test_list_names_everything(capsys, tmp_path):
     [
         (CASCADE, ZOO[CASCADE].url),
         ("detectron2:cascade_mask_rcnn_R_50_FPN_3x", ZOO[CASCADE].url),
-        ("imagenet", "https://download.pytorch.org/models/resnet50-0676ba61.pth"),
+        ("imagenet", imagenet_file("r50").url),
     ],
 )
 def test_fetch_without_a_network(name, url, capsys, tmp_path):

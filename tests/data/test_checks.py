@@ -237,7 +237,8 @@ def test_missing_pictures(tree, tmp_path):
     tree["images"] += [{"id": i, "file_name": f"{i}.png", "width": 2, "height": 2} for i in range(3, 10)]
     missing = f"7 of 9 pictures missing in {tmp_path / 'images'}: 3.png, 4.png, 5.png, 6.png, 7.png, ..."
     advice = (
-        "copy the pictures into the folder, or name another with --set data.train_images=DIR (val_images)"
+        "copy the pictures into the folder, or name another with --set data.train_images=DIR (val_images, "
+        "test_images)"
     )
     assert refused(tree, tmp_path) == f"{missing}; {advice}"
     assert check(tree, tmp_path, missing_ok=True).warnings == [f"{missing}; they are skipped"]

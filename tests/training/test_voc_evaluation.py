@@ -19,7 +19,7 @@ class Oracle(torch.nn.Module):
         super().__init__()
         self.answers = list(answers)
 
-    def detect(self, images, part_offsets):
+    def detect(self, images, part_offsets, *, masks):
         found = []
         for image in images:
             rows = self.answers.pop(0)
