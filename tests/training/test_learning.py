@@ -11,7 +11,7 @@ from dprd_cli.training.evaluate import evaluate
 from dprd_cli.training.optimizer import GradientClipper, build_optimizer, set_learning_rate
 from dprd_cli.training.schedule import learning_rate
 
-STEPS = 120
+STEPS = 160
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def _overfit():
 @pytest.mark.slow
 def test_the_loss_falls(overfitted):
     losses, _, _ = overfitted
-    assert sum(losses[-10:]) < 0.6 * sum(losses[:10])  # 0.51 with this seed
+    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
 
 
 @pytest.mark.slow
