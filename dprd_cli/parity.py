@@ -6,7 +6,6 @@ A fixture is a JSON file: the checkpoint's key list, the seeds, and what Detectr
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from pycocotools import mask as rle_masks
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from dprd_cli.data.problems import read_json
 from dprd_cli.errors import DataError, UsageError
 from dprd_cli.masks import encode_rle
 from dprd_cli.model.detector import Detector
@@ -71,12 +71,7 @@ def read_fixture(path: Path) -> dict[str, Any]:
     Raises:
         DataError: If it is none.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the fixture ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not a JSON file ({error})") from error
+    content = read_json(path, "fixture")
     lacking = [key for key in _NEEDED if not isinstance(content, dict) or key not in content]
     if lacking:
         raise DataError(f"{path}: not a parity fixture (no {', '.join(lacking)}); see docs/parity.md")

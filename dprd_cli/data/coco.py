@@ -20,22 +20,22 @@ from dprd_cli.errors import DataError
 
 
 class Annotations(Protocol):
-    """A split's annotations, in whatever format; `read` gives them in COCO's form.
-
-    Attributes:
-        name: What to call them in messages.
-        images_dir: Folder that the `file_name`s are relative to.
-        is_voc: Whether they are Pascal VOC's.
-    """
+    """A split's annotations, in whatever format; `read` gives them in COCO's form."""
 
     @property
-    def name(self) -> str: ...  # noqa: D102
+    def name(self) -> str:
+        """What to call them in messages."""
+        ...
 
     @property
-    def images_dir(self) -> Path: ...  # noqa: D102
+    def images_dir(self) -> Path:
+        """Folder that the `file_name`s are relative to."""
+        ...
 
     @property
-    def is_voc(self) -> bool: ...  # noqa: D102
+    def is_voc(self) -> bool:
+        """Whether they are Pascal VOC's."""
+        ...
 
     def read(self) -> dict[str, Any]:
         """Return them as a COCO `instances` dict."""

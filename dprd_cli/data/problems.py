@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from dprd_cli.errors import DataError
 
@@ -49,3 +51,21 @@ def plural(number: int, word: str) -> str:
     """Return "1 word" or "3 words"."""
     ending = "" if number == 1 else ("es" if word.endswith(("s", "x")) else "s")
     return f"{number} {word}{ending}"
+
+
+def read_json(path: Path, what: str) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        what: What it should hold, for the message.
+
+    Raises:
+        DataError: If it cannot be read or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the {what} ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not a JSON file ({error})") from error

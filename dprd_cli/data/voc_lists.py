@@ -91,7 +91,8 @@ def choose_lists(
 
 def _named(years: dict[str, Path], label: str, key: str) -> list[ImageList]:
     """Return what `2007_trainval`, or `trainval` of every year that has one, stands for."""
-    year, name = re.fullmatch(r"(?:(\d{4})_)?(.*)", label, re.DOTALL).groups()  # type: ignore[union-attr]
+    dated = re.fullmatch(r"(\d{4})_(.*)", label, re.DOTALL)
+    year, name = dated.groups() if dated else (None, label)
     lists = [ImageList(folder, other, name) for other, folder in years.items() if year in (None, other)]
     found = [one for one in lists if one.name == Path(one.name).name and one.path.is_file()]
     if not found:

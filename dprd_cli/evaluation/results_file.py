@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pycocotools import mask as coco_mask
 
+from dprd_cli.data.problems import read_json
 from dprd_cli.errors import DataError
 from dprd_cli.evaluation.coco import CocoEvaluator, EvalResult
 
@@ -27,12 +27,7 @@ def read_results(path: Path, ground_truth: Mapping[str, Any]) -> list[Row]:
     Raises:
         DataError: If it cannot be read, or a row is broken or belongs to no picture or category.
     """
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the results ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not a JSON file ({error})") from error
+    rows = read_json(path, "results")
     if not isinstance(rows, list):
         raise DataError(f"{path}: not a COCO results file, which is a list of detections")
     sizes = {image["id"]: [image["height"], image["width"]] for image in ground_truth["images"]}

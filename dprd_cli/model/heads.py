@@ -55,13 +55,12 @@ class BoxHead(nn.Module):
     ) -> None:
         super().__init__()
         self.convs = nn.Sequential(*(conv_block(channels, channels, norm=norm) for _ in range(num_convs)))
-        self.fcs = nn.ModuleList(
-            nn.Linear(channels * pool * pool if i == 0 else dim, dim) for i in range(num_fcs)
-        )
+        fcs = [nn.Linear(channels * pool * pool if i == 0 else dim, dim) for i in range(num_fcs)]
+        self.fcs = nn.ModuleList(fcs)
         self.classes = nn.Linear(dim, num_classes + 1)
         self.deltas = nn.Linear(dim, 4 if class_agnostic else 4 * num_classes)
-        for fc in self.fcs:
-            xavier_init(fc)  # type: ignore[arg-type]
+        for fc in fcs:
+            xavier_init(fc)
         normal_init(self.classes, 0.01)
         normal_init(self.deltas, 0.001)
 

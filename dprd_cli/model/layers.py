@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -102,7 +103,7 @@ def fold_frozen_norms(module: nn.Module) -> None:
             assert isinstance(before, nn.Conv2d)
             assert before.bias is None
             before.__class__, layer.__class__ = FoldedConv2d, FoldedNorm
-            before.norm = (layer,)  # type: ignore[assignment]
+            cast(FoldedConv2d, before).norm = (layer,)
         before = layer
 
 

@@ -27,6 +27,7 @@ from dprd_cli.zoo import (
     TORCHVISION,
     TORCHVISION_V2,
     ZOO,
+    Keys,
     Published,
     detectron2_model,
     is_published,
@@ -68,16 +69,14 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
     return arrays
 
 
-def identify(state: Mapping[str, Tensor]) -> str:
-    """Return whose names the tensors of a checkpoint have: a key of `keymap.TABLES`, or an empty string."""
-    for keys, sign in (
+def identify(state: Mapping[str, Tensor]) -> Keys | None:
+    """Return whose names the tensors of a checkpoint have: a key of `keymap.TABLES`, or None."""
+    signs: tuple[tuple[Keys, str], ...] = (
         ("detectron2", "backbone.bottom_up.stem.conv1.weight"),
         ("caffe2", "conv1_w"),
         ("torchvision", "backbone.fpn.inner_blocks."),
-    ):
-        if any(name.startswith(sign) for name in state):
-            return keys
-    return ""
+    )
+    return next((keys for keys, sign in signs if any(name.startswith(sign) for name in state)), None)
 
 
 def describe_file(path: Path, state: Mapping[str, Tensor]) -> Published:
@@ -91,7 +90,7 @@ def describe_file(path: Path, state: Mapping[str, Tensor]) -> Published:
         UserError: If it is no detector of torchvision or Detectron2.
     """
     keys = identify(state)
-    if keys not in {"detectron2", "torchvision"}:
+    if keys is None or keys == "caffe2":
         kind = (
             "a backbone; pass it to --backbone-weights" if keys else "neither torchvision's nor Detectron2's"
         )
@@ -113,7 +112,7 @@ def describe_file(path: Path, state: Mapping[str, Tensor]) -> Published:
     preset = "cascade-mrcnn" if ".0." in predictor else "mask-rcnn"
     known_file = next((file for file in ZOO.values() if file.file_name == path.name), None)
     norm_eps = known_file.norm_eps if known_file else 1e-5
-    return Published(str(path), keys, preset, model, classes=classes, norm_eps=norm_eps)  # type: ignore[arg-type]
+    return Published(str(path), keys, preset, model, classes=classes, norm_eps=norm_eps)
 
 
 def _width(state: Mapping[str, Tensor], name: str) -> int:

@@ -295,7 +295,10 @@ def test_test_dev_mistakes(run, unlabelled, capsys, monkeypatch):
     )
     path.write_text(json.dumps(unlabelled))
     resize = Detections.resize
-    bad = lambda self, size: replace(resize(self, size), scores=self.scores + 2)  # noqa: E731
+
+    def bad(self, size):
+        return replace(resize(self, size), scores=self.scores + 2)
+
     monkeypatch.setattr(Detections, "resize", bad)
     code, line = fails("--data", "coco", "--out", "bad")
     assert code == 1
