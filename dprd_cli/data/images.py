@@ -43,10 +43,41 @@ def read_image(path: Path | str, max_pixels: int) -> NDArray[np.uint8]:
     except (DataError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise nearly anything on broken files
-        reason = str(error).split("\n")[0] or type(error).__name__
-        raise DataError(
-            f"{path}: the picture is truncated or corrupt ({reason}); replace or remove it"
-        ) from error
+        raise DataError(f"{path}: {_corrupt(error)}") from error
+
+
+def _corrupt(error: Exception) -> str:
+    reason = str(error).split("\n")[0] or type(error).__name__
+    return f"the picture is truncated or corrupt ({reason}); replace or remove it"
+
+
+def read_size(path: Path | str, max_pixels: int) -> tuple[int, int]:
+    """Return the (height, width) of the upright picture without decoding it.
+
+    Raises:
+        DataError: As `read_image`, for what shows without decoding.
+    """
+    path = Path(path)
+    try:
+        with _open(path, max_pixels) as image:
+            turned = image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:
+        raise DataError(f"{path}: {_corrupt(error)}") from error
+
+
+def size_fault(path: Path, found: tuple[int, ...], said_in: Path, said: tuple[int, int]) -> str:
+    """Say that a picture is not of the (height, width) that its annotation file says."""
+    text = f"{path}: the picture is {found[1]}x{found[0]}, but {said_in} says {said[1]}x{said[0]}"
+    turned = exif_orientation(path)
+    if turned >= 5 and tuple(found) == said[::-1]:
+        return (
+            f"{text}: its width and height match the unrotated picture, which EXIF orientation {turned} "
+            "turns; turn the pixels and drop the EXIF tag, or annotate the upright picture"
+        )
+    return f"{text} (width x height); correct the file, or restore the picture that was annotated"
 
 
 def exif_orientation(path: Path | str) -> int:

@@ -9,6 +9,7 @@ from pycocotools import mask as rle_masks
 
 from dprd_cli.data.checks import check_coco, clip_box, read_coco_json
 from dprd_cli.data.segmentation import compressed_total, segmentation_fault
+from dprd_cli.data.problems import Problems
 from dprd_cli.errors import DataError
 
 SQUARE = [[1, 1, 5, 1, 5, 5, 1, 5]]
@@ -35,7 +36,10 @@ def tree(tmp_path):
 
 
 def check(tree, tmp_path, **options):
-    return check_coco(tree, tmp_path / "train.json", tmp_path / "images", **options)
+    path = tmp_path / "train.json"
+    report = check_coco(tree, path, tmp_path / "images", Problems(path), **options)
+    report.problems.stop()
+    return report
 
 
 def refused(tree, tmp_path, **options):
@@ -249,7 +253,7 @@ def test_missing_pictures(tree, tmp_path):
 
 def test_no_picture_folder(tree, tmp_path):
     with pytest.raises(DataError) as caught:
-        check_coco(tree, tmp_path / "train.json", tmp_path / "nowhere")
+        check_coco(tree, tmp_path / "train.json", tmp_path / "nowhere", Problems(tmp_path / "train.json"))
     assert str(caught.value) == (
         f"{tmp_path / 'nowhere'}: no such picture folder (for {tmp_path / 'train.json'}); name it with "
         "--set data.train_images=DIR or data.val_images=DIR"
@@ -278,7 +282,8 @@ def test_links_out_of_the_folder(tree, tmp_path):
 
 def test_a_linked_picture_folder_is_fine(tree, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "images")
-    assert check_coco(tree, tmp_path / "train.json", tmp_path / "link").num_images == 2
+    report = check_coco(tree, tmp_path / "train.json", tmp_path / "link", Problems())
+    assert (len(report.pictures), report.problems.of("error"), report.warnings) == (2, [], [])
 
 
 def test_checking_is_fast_enough_for_coco(tree, tmp_path):
