@@ -111,7 +111,7 @@ def check_coco(
     for note in tree["annotations"]:
         checker.check(note)
     checker.summarise()
-    named = [image for image, _ in sizes if not name_fault(image["file_name"])[0]]
+    named = [image for image, _ in sizes if not name_fault(image.get("file_name"))[0]]
     bad = check_files([image["file_name"] for image in named], images_dir, problems, missing_ok=missing_ok)
     report.pictures = [image for image in named if image["file_name"] not in bad]
     return report
@@ -297,7 +297,7 @@ class ObjectCounts:
             self.kinds["cut"].append(who)
         if is_far_from_box(note.get("segmentation"), box):
             self.kinds["far mask"].append(who)
-        key = (note["image_id"], str(note["category_id"]), *box)
+        key = (note["image_id"], str(note.get("category_id")), *box)
         if key in self._seen:
             self.kinds["same object"].append(who)
         self._seen.add(key)

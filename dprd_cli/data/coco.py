@@ -222,7 +222,7 @@ class CocoDataset:
             note["iscrowd"] = int(note.get("iscrowd", 0))
             note["id"] = note["id"] or unused
             if note.get("area") is None:
-                note["area"] = _area(note, sizes[note["image_id"]])
+                note["area"] = annotation_area(note, sizes[note["image_id"]])
         return tree
 
 
@@ -256,7 +256,7 @@ def match_classes(
     return class_names, category_ids
 
 
-def _area(note: dict[str, Any], size: tuple[int, int]) -> float:
+def annotation_area(note: dict[str, Any], size: tuple[int, int]) -> float:
     """Return the area of an annotation in square pixels: its mask's, or its box's where there is no mask."""
     kind, pieces = encode(note.get("segmentation"), size)
     if kind == NO_MASK:

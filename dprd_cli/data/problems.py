@@ -21,7 +21,7 @@ class Problem:
         kind: A word for programs, such as `category`.
         severity: `error` (cannot be used), `warning` (something is left out or changed) or `note`.
         message: An error: the first one in words. Else, or where it counts, the whole line.
-        who: Annotation ids or files.
+        who: Annotation ids or files; empty where it concerns all.
         source: The file that it is in; empty where the message begins with its own.
         advice: What to do about it.
         counts: Whether the message counts and names them already.
@@ -35,16 +35,22 @@ class Problem:
     advice: str = ""
     counts: bool = False
 
+    @property
+    def number(self) -> int:
+        """How many have it."""
+        return max(1, len(self.who))
+
     def line(self) -> str:
         """Return the message with the number of its kind, and the first five."""
-        if self.counts or len(self.who) == 1:
+        if self.counts or len(self.who) <= 1:
             return self.message
         return f"{self.message} ({len(self.who)} such: {first_five(self.who)})"
 
     def to_json(self) -> dict[str, Any]:
         """Return what `--json` prints of it."""
-        found = {"kind": self.kind, "severity": self.severity, "count": len(self.who)}
-        return found | {"message": self.message, "first": self.who[:5], "source": self.source}
+        found = {"kind": self.kind, "severity": self.severity, "count": self.number}
+        said = {"message": self.message, "first": self.who[:5], "source": self.source}
+        return found | said | {"advice": self.advice}
 
 
 class Problems:
@@ -80,6 +86,10 @@ class Problems:
             kind, severity, message, names, str(self.source or ""), advice, counts=True
         )
 
+    def take(self, kind: str, error: DataError) -> None:
+        """Record an error that stopped a part of the check."""
+        self.kinds.setdefault(kind, Problem(kind, "error", str(error), []))
+
     def extend(self, other: Problems) -> None:
         """Take over what another collection has; of a kind in both, the first stays in words."""
         for kind, problem in other.kinds.items():
@@ -105,7 +115,7 @@ class Problems:
         if not self.of("error"):
             return
         first, *others = self.of("error")
-        rest = sum(len(problem.who) for problem in others)
+        rest = sum(problem.number for problem in others)
         also = f"; {plural(rest, 'other problem')}" if rest else ""
         start = f"{first.source}: " if first.source else ""
         raise DataError(f"{start}{first.line()}{also}; {first.advice}")

@@ -90,7 +90,9 @@ def compressed_total(counts: str) -> int:
     digit follows, bit 4 of the last digit is the sign. From the fourth run on, a run is the difference to
     the one two before (pycocotools' `rleFrString`, which checks nothing).
     """
-    digits = np.frombuffer(counts.encode("utf-8"), dtype=np.uint8).astype(np.int64) - 48
+    if not counts.isascii():
+        return -1
+    digits = np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
     if not len(digits) or digits.min() < 0 or digits.max() > 63 or digits[-1] & 32:
         return -1
     last = np.flatnonzero((digits & 32) == 0)

@@ -22,7 +22,7 @@ CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
     "tvmonitor",
 )
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")  # where two fit, the first is taken
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")  # where two fit, the first is taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +194,8 @@ def _list_pictures(folder: Path) -> dict[str, str]:
     """Return name without suffix -> file name of the pictures in a folder."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such picture folder; copy the pictures there")
-    files = (path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
-    ranked = sorted(files, key=lambda path: _SUFFIXES.index(path.suffix.lower()), reverse=True)
+    files = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    ranked = sorted(files, key=lambda path: SUFFIXES.index(path.suffix.lower()), reverse=True)
     return {path.stem: path.name for path in ranked}
 
 
