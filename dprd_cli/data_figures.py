@@ -71,9 +71,13 @@ def _sheets(pictures: list[Picture], titles: list[str], start: Path) -> Iterator
     for number, first in enumerate(range(0, len(pictures), _A_SHEET)):
         some = slice(first, first + _A_SHEET)
         sheet = cv2.cvtColor(grid(pictures[some], _COLUMNS, titles[some], width=2000), cv2.COLOR_RGB2BGR)
-        encoded, path = cv2.imencode(".png", sheet)[1], start.with_name(f"{start.name}{number}.png")
-        write_atomically(path, lambda file, encoded=encoded: file.write(encoded.tobytes()))
+        path = start.with_name(f"{start.name}{number}.png")
+        _write(path, cv2.imencode(".png", sheet)[1].tobytes())
         yield path
+
+
+def _write(path: Path, content: bytes) -> None:
+    write_atomically(path, lambda file: file.write(content))
 
 
 def plot_statistics(splits: Sequence[Statistics], folder: Path) -> list[Path]:
@@ -143,7 +147,8 @@ def _objects(splits: Sequence[Statistics]) -> Figure:
     _area_panel(areas, splits)
     _number_panel(numbers, splits)
     _place_panel(places, splits[0])
-    figure.legend(*scales.get_legend_handles_labels(), loc="outside upper center", ncols=4, frameon=False, fontsize=9)
+    handles, labels = scales.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False, fontsize=9)
     return figure
 
 

@@ -20,7 +20,7 @@ _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 def verdict(path: str, checks: Sequence[SplitCheck]) -> tuple[bool, str]:
     """Return whether the data can be used, and a line that says so."""
-    kinds = Counter(problem.severity for one in checks for problem in one.problems.kinds.values())
+    kinds = Counter(str(problem.severity) for one in checks for problem in one.problems.kinds.values())
     found = [
         f"{kinds[name]} {'kind' if kinds[name] == 1 else 'kinds'} of {name}"
         for name in _STYLES

@@ -29,7 +29,7 @@ class CocoWriter:
     def write(self, split: Split, progress: Progress) -> None:
         """Write a split's json, whole or not at all."""
         sizes = {image["id"]: (image["height"], image["width"]) for image in split.tree["images"]}
-        tree = {
+        tree: dict[str, Any] = {
             **{key: split.tree[key] for key in ("info", "licenses") if key in split.tree},
             "images": [
                 {**_without(image, "strays"), "file_name": split.names[image["file_name"]]}

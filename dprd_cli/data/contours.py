@@ -40,7 +40,7 @@ def _corners(path: NDArray[np.int64]) -> NDArray[np.int64]:
     before, after = path - np.roll(path, 1, axis=0), np.roll(path, -1, axis=0) - path
     turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
     back = (before * after).sum(axis=1) < 0  # a spike
-    return path[turns | back]
+    return np.asarray(path[turns | back])
 
 
 def join(rings: list[Ring]) -> Ring:
@@ -52,8 +52,8 @@ def join(rings: list[Ring]) -> Ring:
     for ring in others:
         step = 1 + len(joined) * len(ring) // _MAX_PAIRS  # any corner will do, a near one looks better
         distances = ((joined[::step, None] - ring[None]) ** 2).sum(axis=2)
-        at, start = np.unravel_index(int(distances.argmin()), distances.shape)
-        at, turned = int(at) * step, np.roll(ring, -int(start), axis=0)
+        nearest, start = divmod(int(distances.argmin()), len(ring))
+        at, turned = nearest * step, np.roll(ring, -start, axis=0)
         joined = np.concatenate([joined[: at + 1], turned, turned[:1], joined[at:]])
     return joined
 

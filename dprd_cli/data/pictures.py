@@ -120,9 +120,10 @@ def _report(bad: Problems, traits: dict[str, list[str]], problems: Problems, ski
             problem.advice = "or pass --set data.on_bad_image=skip"
         problems.extend(bad)
     for trait, text in TRAITS.items():
-        if names := traits.get(trait):
-            line = f"{plural(len(names), 'picture')} {text} ({first_five(names)})"
-            problems.count(trait, line, names, "note")
+        if trait in traits:
+            found = traits[trait]
+            line = f"{plural(len(found), 'picture')} {text} ({first_five(found)})"
+            problems.count(trait, line, found, "note")
 
 
 def _examine_all(

@@ -40,7 +40,7 @@ def is_far_from_box(segmentation: Any, box: list[float]) -> bool:
     x, y, w, h = box
     across, down = min(x2, x + w) - max(x1, x), min(y2, y + h) - max(y1, y)
     both = max(across, 0) * max(down, 0)
-    return both * 3 < (x2 - x1) * (y2 - y1) + w * h  # IoU < 1/2
+    return bool(both * 3 < (x2 - x1) * (y2 - y1) + w * h)  # IoU < 1/2
 
 
 def segmentation_fault(segmentation: Any, size: tuple[int, int]) -> str:

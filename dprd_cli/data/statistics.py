@@ -65,7 +65,7 @@ class Statistics:
     @property
     def scales(self) -> Floats:
         """Square root of each box's area, pixels of the picture as it is tested. [G]."""
-        return np.sqrt(self.sides.prod(axis=1))
+        return np.asarray(np.sqrt(self.sides.prod(axis=1)))
 
     def class_rows(self) -> list[dict[str, Any]]:
         """Return objects, pictures, masks and the median area of every class, the most frequent first."""

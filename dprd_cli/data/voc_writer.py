@@ -59,6 +59,10 @@ class VocWriter:
             root = _xml(file_name, size, values is not None, [(names[n["category_id"]], n) for n in kept])
             ElementTree.indent(root)
             path = self.folder / "Annotations" / f"{stems[-1]}.xml"
+            if path.exists():
+                split.changes[
+                    "pictures of both splits, whose annotations here replace those of training"
+                ] += 1
             path.write_text(ElementTree.tostring(root, encoding="unicode") + "\n", encoding="utf-8")
             progress(done, total)
         listed = self.folder / "ImageSets" / "Main" / f"{split.name}.txt"
