@@ -48,6 +48,11 @@ class VocWriter:
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         names = {one["id"]: one["name"] for one in split.tree["categories"]}
         total, stems = len(split.tree["images"]), []
+        absent = set(names) - {note["category_id"] for note in split.tree["annotations"]}
+        if absent and split.name == "train":
+            split.changes["classes without an object, which are lost: VOC has no list of classes"] = len(
+                absent
+            )
         for done, (image, notes) in enumerate(split.by_image(), start=1):
             file_name = split.names[image["file_name"]]
             size = image["height"], image["width"]
