@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 Data = Annotated[
     str | None,
     typer.Option(
-        "--data", metavar="PATH|synthetic", help="Folder with COCO or VOC annotations, or the built-in data."
+        "--data",
+        metavar="PATH|synthetic",
+        help="Folder with COCO, VOC or YOLO annotations, or the built-in data.",
     ),
 ]
 Preset = Annotated[

@@ -324,8 +324,8 @@ def count_objects(
 def _reaches_out(box: list[float], size: Size, slack: float) -> bool:
     """Whether [x, y, w, h] reaches out of a picture of (height, width), by more than `slack` pixels."""
     x, y, w, h = box
-    corners = (x, y, x + w, y + h)
-    return any(abs(a - b) > slack for a, b in zip(clip_box(box, size), corners, strict=True))
+    height, width = size
+    return x < -slack or y < -slack or x + w > width + slack or y + h > height + slack
 
 
 def clip_box(box: list[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
