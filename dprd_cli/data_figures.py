@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -17,6 +16,7 @@ from dprd_cli.checkpoint import write_atomically
 from dprd_cli.config import DataConfig
 from dprd_cli.data.base import Dataset
 from dprd_cli.data.loading import TrainLoader
+from dprd_cli.data.reading import Reader
 from dprd_cli.data.statistics import SIZES, Floats, Statistics
 from dprd_cli.data.transforms import to_tensors
 from dprd_cli.drawing import draw_targets, grid
@@ -28,16 +28,20 @@ _MOST_CLASSES = 25
 _COLORS = {"train": BLUE, "val": ORANGE}
 
 
-def show_annotated(dataset: Dataset, folder: Path, split: str, limit: int, seed: int) -> Iterator[Path]:
-    """Draw pictures as they are annotated, drawn by the seed, in sheets `SPLIT_annotated0.png` and so on.
+def show_annotated(
+    dataset: Dataset, config: DataConfig, folder: Path, split: str, limit: int, seed: int
+) -> Iterator[Path]:
+    """Draw pictures as they are annotated, in sheets `SPLIT_annotated0.png` and so on.
+
+    They are in the order in which a training with this seed sees them, as those of `show_augmented`.
 
     Yields:
         Each file written.
     """
-    order = np.random.default_rng(seed).permutation(len(dataset))[:limit]
-    samples = [dataset[int(index)] for index in sorted(order)]
+    order = Reader(dataset, config, seed)
     pictures, titles = [], []
-    for sample in samples:
+    for position in range(min(limit, len(dataset))):
+        sample = dataset[order.index(position)]
         _, target = to_tensors(sample)
         pictures.append(draw_targets(sample.image, target, dataset.class_names))
         titles.append(f"{Path(sample.file_name).name} (id {sample.image_id})")
@@ -53,9 +57,10 @@ def show_augmented(
         Each file written.
     """
     one_process = config.model_copy(update={"workers": 0})
-    loader = TrainLoader(dataset, one_process, batch_size=1, seed=seed, steps=limit)
+    steps = min(limit, len(dataset))
+    loader = TrainLoader(dataset, one_process, batch_size=1, seed=seed, steps=steps)
     pictures, titles = [], []
-    for images, targets in islice(loader, limit):
+    for images, targets in loader:
         picture = np.ascontiguousarray(images[0].permute(1, 2, 0).numpy())  # [H, W, 3]
         pictures.append(draw_targets(picture, targets[0], dataset.class_names))
         titles.append(_caption(targets[0]))

@@ -20,7 +20,7 @@ def read(path):
 
 
 def test_sheets_hold_all_pictures(dataset, tmp_path):
-    files = [*show_annotated(dataset, tmp_path, "train", 14, seed=0)]
+    files = [*show_annotated(dataset, CONFIG, tmp_path, "train", 20, seed=0)]
     assert [path.name for path in files] == ["train_annotated0.png", "train_annotated1.png"]  # 12 and 2
     assert all(abs(read(path).shape[1] - 2000) < 20 for path in files)
 
@@ -28,7 +28,7 @@ def test_sheets_hold_all_pictures(dataset, tmp_path):
 def test_the_seed_says_what_is_shown(dataset, tmp_path):
     def shown(seed, name):
         (tmp_path / name).mkdir()
-        files = [*show_annotated(dataset, tmp_path / name, "train", 4, seed)]
+        files = [*show_annotated(dataset, CONFIG, tmp_path / name, "train", 4, seed)]
         return read(*files), read(*show_augmented(dataset, CONFIG, tmp_path / name, 4, seed))
 
     one, same, other = shown(0, "a"), shown(0, "b"), shown(1, "c")

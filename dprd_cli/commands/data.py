@@ -126,7 +126,7 @@ def show(
     datasets = build_datasets(config, train=train, val=not train)
     dataset = next(one for one in datasets if one is not None)
     _make_folder(out)
-    files = [*show_annotated(dataset, out, split, limit, seed)]
+    files = [*show_annotated(dataset, config, out, split, limit, seed)]
     if train:
         files += show_augmented(dataset, config, out, limit, seed)
     _tell(files, as_json)

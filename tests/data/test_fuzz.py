@@ -104,7 +104,7 @@ def refusal(folder):
 
 
 FUZZ = settings(
-    max_examples=250,
+    max_examples=500,
     derandomize=True,
     database=None,
     deadline=None,
@@ -138,3 +138,46 @@ def test_any_bytes_are_refused_by_name(folder, content):
     (folder / "train.json").write_bytes(content)
     with pytest.raises(DataError, match=r"train\.json: (not|cannot)"):
         use(folder)
+
+
+@pytest.fixture(scope="module")
+def yolo(tmp_path_factory):
+    root = tmp_path_factory.mktemp("yolo")
+    for split in ("train", "val"):
+        for part in ("images", "labels"):
+            (root / part / split).mkdir(parents=True)
+        Image.new("RGB", (12, 8)).save(root / "images" / split / "a.png")
+        (root / "labels" / split / "a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    return root
+
+
+words = st.sampled_from(
+    ["names:", "train:", "val: ", "path:", "[", "]", "{", "}", "&a", "*a", "<<: ", "!!python/", "- "]
+)
+words |= st.sampled_from(
+    ["images/train", "../", "cat", "0", "-1", "1e999", ".nan", "\n", "  ", "'", "\x00", "2026-99-01"]
+)
+
+
+@settings(FUZZ, max_examples=150)
+@given(parts=st.lists(words | st.text(max_size=3), max_size=12), sound=st.booleans())
+def test_any_yaml_loads_or_is_refused_by_name(yolo, parts, sound):
+    text = ("names: [cat]\n" if sound else "") + "".join(parts)
+    (yolo / "data.yaml").write_bytes(text.encode("utf-8", "replace"))
+    (yolo / "labels/train/a.txt").write_text("0 0.5 0.5 0.5 0.5\n")
+    line = refusal(yolo)
+    assert line is None or (str(yolo) in line and "\n" not in line)
+
+
+numbers = st.sampled_from(
+    ["0", "0.5", "1", "1.005", "-0.2", "nan", "1e400", "x", "1_0", "\ufeff", "\x00", "9" * 400]
+)
+
+
+@settings(FUZZ, max_examples=150)
+@given(lines=st.lists(st.lists(numbers, max_size=10), max_size=3))
+def test_any_label_file_loads_or_is_refused_by_name(yolo, lines):
+    (yolo / "data.yaml").write_text("names: [cat]\n")
+    (yolo / "labels/train/a.txt").write_text("\n".join(map(" ".join, lines)), encoding="utf-8")
+    line = refusal(yolo)
+    assert line is None or (str(yolo) in line and "\n" not in line)
