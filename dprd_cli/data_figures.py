@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from dprd_cli.canvas import Picture
 from dprd_cli.checkpoint import write_atomically
@@ -253,7 +253,7 @@ def _mark(axes: Axes, values: Sequence[float], label: str = "") -> None:
 
 
 def _percent(axes: Axes) -> None:
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(100 * value, 2):g}%"))
 
 
 def _finish(axes: Axes, title: str, label: str = "") -> None:
