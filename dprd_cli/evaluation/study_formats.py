@@ -28,8 +28,8 @@ class TextTable:
 #: What the verdicts of `differences_table` mean.
 LEGEND = (
     "Differences are means over the seeds that both have, ± the deviation of the differences seed by seed. "
-    "above, below: by more than that deviation, and than the deviation of either over its seeds; unclear: not "
-    "so; one seed: no deviation is known."
+    "above, below: by more than that deviation, and (of different trainings) than the deviation of either "
+    "over its seeds; unclear: not so; one seed: no deviation is known."
 )
 
 
@@ -70,11 +70,11 @@ def differences_table(summary: Summary) -> TextTable | None:
     for metric in summary.metrics:
         headings += [COLUMNS.get(metric, metric), "", *(["paper"] if has_paper else [])]
     rows = []
-    for (one, other), found in by_pair.items():
+    for (one, other), by_metric in by_pair.items():
         row = [f"{numbers[one]} - {numbers[other]}"]
         for metric in summary.metrics:
-            compared = found.get(metric)
-            row += [show(compared and compared.difference, signs=True), verdict(compared)]
+            compared = by_metric.get(metric)
+            row += [show(compared.difference if compared else None, signs=True), verdict(compared)]
             if has_paper:
                 paper = compared.paper if compared else None
                 row.append(_EMPTY if paper is None else signed(paper))
@@ -107,7 +107,7 @@ def offsets_table(summary: Summary) -> TextTable | None:
         row = [f"{numbers[key]} {COLUMNS.get(metric, metric)}", show(summary.spread(key, metric))]
         for kind in OTHER_OFFSETS:
             compared = others.get(kind)
-            row += [show(compared and compared.difference, signs=True), verdict(compared)]
+            row += [show(compared.difference if compared else None, signs=True), verdict(compared)]
         rows.append(tuple(row))
     headings = ("offsets at test", "learned", "over mean", "", "over none", "")
     return TextTable(headings, tuple(rows))

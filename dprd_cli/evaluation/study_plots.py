@@ -51,8 +51,8 @@ def _bars(summary: Summary) -> Figure:
             axes[0].plot([place] * len(values), values, "o", color="black", markersize=3, alpha=0.6, zorder=4)
     _finish(axes[0], f"measured, % (mean ± deviation of {_seeds(summary)})")
     for number, metric in enumerate(published):
-        values = {v.key: v.paper[metric] for v in study.variants if metric in v.paper}
-        _draw_bars(axes[1], study.variants, values, number, len(published), metric, {})
+        papers = {v.key: v.paper[metric] for v in study.variants if metric in v.paper}
+        _draw_bars(axes[1], study.variants, papers, number, len(published), metric, {})
     if published:
         _finish(axes[1], "paper, % (R50-FPN, COCO)")
     labels = [_broken(variant.label) for variant in study.variants]

@@ -62,6 +62,7 @@ class Comparison:
         difference: Mean of the differences seed by seed, and their spread.
         sds: Each one's own standard deviation over these seeds; None with one seed.
         paper: The paper's difference, or None.
+        same_network: Both are measurements of one training: only the differences' spread counts.
     """
 
     variant: str
@@ -71,14 +72,14 @@ class Comparison:
     difference: Spread
     sds: tuple[float | None, float | None]
     paper: float | None
+    same_network: bool = False
 
     @property
     def clear(self) -> bool | None:
-        """Whether the difference is larger than each deviation over seeds; None with one seed."""
-        deviations = [*self.sds, self.difference.sd]
-        if any(sd is None for sd in deviations):
-            return None
-        return abs(self.difference.mean) > max(sd for sd in deviations if sd is not None)
+        """Whether the difference is larger than every deviation that counts; None with one seed."""
+        all_sds = (self.difference.sd, *(() if self.same_network else self.sds))
+        deviations = [sd for sd in all_sds if sd is not None]
+        return abs(self.difference.mean) > max(deviations) if deviations else None
 
 
 def read_run(job: Job) -> Run:
@@ -87,11 +88,11 @@ def read_run(job: Job) -> Run:
     Raises:
         DataError: If a file is broken.
     """
-    name = "results.json" if job.variant.part_offsets == "learned" else _offsets(job.variant.part_offsets)
+    name = "results.json" if job.variant.part_offsets == "learned" else offsets_file(job.variant.part_offsets)
     metrics = _flat(read_json(job.folder / name, "results"))
     if job.variant.part_offsets == "learned":
         for kind in OTHER_OFFSETS:
-            path = job.folder / _offsets(kind)
+            path = job.folder / offsets_file(kind)
             if path.is_file():
                 found = _flat(read_json(path, "results"))
                 kept = ("bbox_AP", "segm_AP")
@@ -99,7 +100,8 @@ def read_run(job: Job) -> Run:
     return Run(job.variant.key, job.seed, job.folder, metrics)
 
 
-def _offsets(kind: str) -> str:
+def offsets_file(kind: str) -> str:
+    """Return the name of a run's measurement with other part offsets: that of `dprd eval`."""
     return f"eval_val_{kind}.json"
 
 
@@ -164,7 +166,9 @@ class Summary:
         papers = [self.study.variant(key).paper.get(metric) for key in (variant, other)]
         mine, theirs = papers
         paper = None if mine is None or theirs is None else round(mine - theirs, 6)
-        return _compare((variant, other, metric), self.of(variant, metric), self.of(other, metric), paper)
+        same = self.study.variant(variant).part_offsets != "learned"
+        values = self.of(variant, metric), self.of(other, metric)
+        return _compare((variant, other, metric), *values, paper, same_network=same)
 
     def comparisons(self) -> list[Comparison]:
         """Return every variant against its base, then the study's other pairs, column by column."""
@@ -181,6 +185,7 @@ class Summary:
                 self.of(variant.key, metric),
                 self.of(variant.key, f"{kind}_offsets_{metric}"),
                 None,
+                same_network=True,
             )
             for variant in self.study.variants
             for metric in self.metrics
@@ -190,7 +195,12 @@ class Summary:
 
 
 def _compare(
-    names: tuple[str, str, str], mine: Mapping[int, float], theirs: Mapping[int, float], paper: float | None
+    names: tuple[str, str, str],
+    mine: Mapping[int, float],
+    theirs: Mapping[int, float],
+    paper: float | None,
+    *,
+    same_network: bool,
 ) -> Comparison | None:
     """Compare values by seed; `names` are the variant's, the other's and the metric's."""
     seeds = tuple(sorted(set(mine) & set(theirs)))
@@ -198,7 +208,7 @@ def _compare(
         return None
     differences = spread([mine[seed] - theirs[seed] for seed in seeds])
     sds = (spread([mine[seed] for seed in seeds]).sd, spread([theirs[seed] for seed in seeds]).sd)
-    return Comparison(*names, seeds, differences, sds, paper)
+    return Comparison(*names, seeds, differences, sds, paper, same_network)
 
 
 def runs_csv(study: Study, runs: Sequence[Run]) -> str:

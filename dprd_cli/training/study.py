@@ -17,6 +17,7 @@ from dprd_cli.data.loading import build_datasets
 from dprd_cli.data.problems import read_json
 from dprd_cli.device import pick_device
 from dprd_cli.errors import DivergedError
+from dprd_cli.evaluation.study_tables import OTHER_OFFSETS, offsets_file
 from dprd_cli.studies import Job, finished_like, is_finished, state_of
 from dprd_cli.training.evaluate import evaluate
 from dprd_cli.training.logging import say
@@ -24,9 +25,6 @@ from dprd_cli.training.loop import train
 from dprd_cli.training.run_folder import write_json
 from dprd_cli.training.run_lock import BusyError, RunLock
 from dprd_cli.weights import load_model
-
-#: Offsets at test that trained deformable parts are compared with.
-OTHER_OFFSETS = ("mean", "reference")
 
 
 @dataclass(slots=True)
@@ -45,7 +43,7 @@ class Outcome:
 
 
 def run_study(
-    study: Study, jobs: Sequence[Job], runs: Path, on_finished: Callable[[Outcome], None]
+    study: Study, jobs: Sequence[Job], runs: Path, on_finished: Callable[[Outcome], Any]
 ) -> Outcome:
     """Train what is missing, in the order of the jobs.
 
@@ -84,9 +82,9 @@ def found_runs(jobs: Sequence[Job], runs: Path) -> Outcome:
     """Return what is there already, and train nothing."""
     outcome = Outcome()
     for job in jobs:
-        if state_of(job) == "done":
-            outcome.done.append(job)
-        elif folder := finished_like(job, runs):
+        folder = job.folder if state_of(job) == "done" else finished_like(job, runs)
+        kind = job.variant.part_offsets
+        if folder and (kind == "learned" or _measured(replace(job, folder=folder), kind)):
             outcome.done.append(replace(job, folder=folder))
     return outcome
 
@@ -106,15 +104,10 @@ def _train(job: Job, runs: Path, title: str) -> Job:
     return job
 
 
-def offsets_path(folder: Path, kind: str) -> Path:
-    """Return where the measurement with other part offsets lies: where `dprd eval` puts it."""
-    return folder / f"eval_val_{kind}.json"
-
-
 def _measure_offsets(study: Study, job: Job) -> None:
     """Measure a run's last checkpoint with other part offsets, where the study wants that."""
-    wanted = OTHER_OFFSETS if study.measures_offsets else (job.variant.part_offsets,)
-    wanted = tuple(kind for kind in wanted if kind != "learned" and not _measured(job, kind))
+    kinds: tuple[str, ...] = OTHER_OFFSETS if study.measures_offsets else (job.variant.part_offsets,)
+    wanted = [kind for kind in kinds if kind != "learned" and not _measured(job, kind)]
     if not wanted or job.config.model.parts.mode != "deformable":
         return
     with RunLock(job.folder):
@@ -146,11 +139,11 @@ def _measure_offsets(study: Study, job: Job) -> None:
                 **extra,
                 **found["results"],
             }
-            write_json(offsets_path(job.folder, kind), content)
+            write_json(job.folder / offsets_file(kind), content)
 
 
 def _measured(job: Job, kind: str) -> bool:
-    path = offsets_path(job.folder, kind)
+    path = job.folder / offsets_file(kind)
     if not path.is_file() or not is_finished(job.folder, job.config.train.steps):
         return False
     content = read_json(path, "results")
