@@ -40,6 +40,7 @@ class Settings:
         config_file: TOML file.
         flags: Dotted key -> value, or None.
         overrides: `KEY=VALUE` pairs.
+        base: As for `resolve`: what the backbone's weights ask for.
     """
 
     size: str = "small"
@@ -47,6 +48,7 @@ class Settings:
     config_file: Path | None = None
     flags: Mapping[str, Any] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
+    base: Mapping[str, Any] = field(default_factory=dict)
 
     def resolve(self, variant: Variant, seed: int | None = None) -> Config:
         """Return a variant's configuration; what the variant sets wins."""
@@ -58,6 +60,7 @@ class Settings:
             config_file=self.config_file,
             flags={**self.flags, "train.seed": seed},
             overrides=[*self.overrides, *own],
+            base=dict(self.base),
         )
 
 

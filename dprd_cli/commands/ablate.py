@@ -9,6 +9,7 @@ import typer
 
 from dprd_cli.commands._options import (
     BACKBONES,
+    BackboneWeights,
     Data,
     Device,
     Json,
@@ -47,6 +48,7 @@ def ablate(
         list[str] | None,
         typer.Option("--backbone", metavar="NAME", help="Backbone of every variant; repeat for several."),
     ] = None,
+    backbone_weights: BackboneWeights = None,
     schedule: Annotated[
         str | None, typer.Option("--schedule", metavar="NAME", help="1x, 3x, voc, photos or small.")
     ] = None,
@@ -83,12 +85,14 @@ def ablate(
         config_file=existing(config),
         flags={
             "data.path": data,
+            "model.backbone.weights": backbone_weights,
             "train.steps": steps,
             "train.batch_size": batch_size,
             "train.device": device,
             "data.on_bad_image": on_bad_image,
         },
         overrides=tuple(overrides or []),
+        base=_implied(backbone_weights),
     )
     chosen = [on_backbones(study, backbone or []) for study in pick_studies(studies)]
     documents = [
@@ -96,6 +100,15 @@ def ablate(
     ]
     if json:
         print_json({"studies": documents})
+
+
+def _implied(backbone_weights: str | None) -> dict[str, Any]:
+    """Return what the backbone's weights ask of the configuration."""
+    if backbone_weights in (None, "none", "imagenet"):
+        return {}  # without importing torch
+    from dprd_cli.weights import implied_by_backbone
+
+    return implied_by_backbone(str(backbone_weights))
 
 
 def parse_seeds(text: str) -> list[int]:
