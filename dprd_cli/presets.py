@@ -38,7 +38,7 @@ _SMALL: dict[str, Any] = {
         "post_nms_train": 200,
         "post_nms_test": 200,
     },
-    "fusion": {"norm": "gn"},
+    "fusion": {"norm": "gn", "residual": True},
     "heads": {
         "box_dim": 256,
         "mask_pool": 10,
@@ -56,7 +56,7 @@ _SMALL: dict[str, Any] = {
 _MEDIUM: dict[str, Any] = {
     "neck": {"channels": 96},
     "rpn": _SMALL["rpn"] | {"anchors_per_image": 256},
-    "fusion": {"norm": "gn"},
+    "fusion": {"norm": "gn", "residual": True},
     "heads": {
         "box_dim": 512,
         "mask_channels": 128,
