@@ -76,7 +76,7 @@ class Transform(nn.Sequential):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Transform a feature [R, C, S, S] into another."""
-        transformed: Tensor = super().forward(feature)
+        transformed: Tensor = super().forward(feature)  # type: ignore[no-untyped-call]
         return feature + transformed if self.residual else transformed
 
 
