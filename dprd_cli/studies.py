@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -215,10 +215,11 @@ def state_of(job: Job) -> State:
     """
     path = job.folder / "config.toml"
     if not path.is_file():
-        if job.folder.is_dir() and any(entry.name != ".lock" for entry in job.folder.iterdir()):
+        # hidden files are a lock, or what a kill left of a file half written
+        if job.folder.is_dir() and any(not entry.name.startswith(".") for entry in job.folder.iterdir()):
             raise UserError(f"{job.folder} is not empty and no run; move it away, or choose another --out")
         return "absent"
-    keys = differing(validate(read_toml(path), str(path)), job.config)
+    keys = differing(config_of(job.folder), job.config)
     if keys:
         shown = [f"{key} = {there!r}, not {here!r}" for key, (there, here) in list(keys.items())[:3]]
         more = f", and {len(keys) - 3} more" if len(keys) > 3 else ""
@@ -237,22 +238,22 @@ def is_finished(folder: Path, steps: int) -> bool:
 
 def finished_like(job: Job, runs: Path) -> Path | None:
     """Return a finished run with the job's configuration elsewhere in `runs`: studies share variants."""
-    return next(
-        (
-            folder
-            for folder in run_folders(runs)
-            if folder != job.folder
-            and is_finished(folder, job.config.train.steps)
-            and not differing(_config_of(folder), job.config)
-        ),
-        None,
-    )
+    folders = sorted(path.parent for path in runs.glob("*/*/config.toml"))
+    return next((folder for folder in folders if folder != job.folder and _serves(folder, job)), None)
 
 
-def run_folders(runs: Path) -> Iterator[Path]:
-    """Yield the run folders of all studies in `runs`."""
-    yield from sorted(path.parent for path in runs.glob("*/*/config.toml"))
+def _serves(folder: Path, job: Job) -> bool:
+    try:
+        return is_finished(folder, job.config.train.steps) and not differing(config_of(folder), job.config)
+    except UserError:
+        return False  # a broken run of another study is no fault of this one
 
 
-def _config_of(folder: Path) -> Config:
-    return validate(read_toml(folder / "config.toml"), str(folder / "config.toml"))
+def config_of(folder: Path) -> Config:
+    """Return a run folder's configuration; keys that are newer than the run have their defaults.
+
+    Raises:
+        UsageError: If there is none, or it cannot be read.
+    """
+    path = folder / "config.toml"
+    return validate(read_toml(path), str(path))

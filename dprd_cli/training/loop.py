@@ -45,10 +45,11 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> dict[str, A
             (`BusyError`), or a signal (`InterruptedRun`, all saved).
     """
     with RunLock(run_dir):
-        return _train(config, run_dir, resume=resume)
+        return train_locked(config, run_dir, resume=resume)
 
 
-def _train(config: Config, run_dir: Path, *, resume: bool) -> dict[str, Any]:
+def train_locked(config: Config, run_dir: Path, *, resume: bool) -> dict[str, Any]:
+    """Do what `train` does, in a run folder whose `RunLock` the caller holds."""
     device = pick_device(config.train.device)
     saved = read_resumable(run_dir) if resume else None
     train_set, val_set = _datasets(config, saved)

@@ -21,7 +21,7 @@ from dprd_cli.evaluation.study_tables import OTHER_OFFSETS, offsets_file
 from dprd_cli.studies import Job, finished_like, is_finished, state_of
 from dprd_cli.training.evaluate import evaluate
 from dprd_cli.training.logging import say
-from dprd_cli.training.loop import train
+from dprd_cli.training.loop import train_locked
 from dprd_cli.training.run_folder import write_json
 from dprd_cli.training.run_lock import BusyError, RunLock
 from dprd_cli.weights import load_model
@@ -92,15 +92,18 @@ def found_runs(jobs: Sequence[Job], runs: Path) -> Outcome:
 def _train(job: Job, runs: Path, title: str) -> Job:
     """Train a job if it is not done, and return it with the folder that its results lie in."""
     state = state_of(job)
-    if state == "done":
-        say(f"{title}: done before")
-        return job
     if state == "absent" and (folder := finished_like(job, runs)):
         say(f"{title}: the same run is {folder}")
         return replace(job, folder=folder)
-    job.folder.mkdir(parents=True, exist_ok=True)
-    say(f"{title}: {'resumes in' if state == 'started' else 'into'} {job.folder}")
-    train(job.config, job.folder, resume=state == "started")
+    if state != "done":
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with RunLock(job.folder):
+            state = state_of(job)  # another process may have trained it in between
+            if state != "done":
+                say(f"{title}: {'resumes in' if state == 'started' else 'into'} {job.folder}")
+                train_locked(job.config, job.folder, resume=state == "started")
+                return job
+    say(f"{title}: done before")
     return job
 
 
