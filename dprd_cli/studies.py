@@ -81,6 +81,39 @@ class Job:
     folder: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A detector that a study measures.
+
+    Attributes:
+        name: Its name in tables and files.
+        spec: What `dprd eval --weights` takes.
+    """
+
+    name: str
+    spec: str
+
+
+def parse_checkpoints(words: Sequence[str]) -> list[Checkpoint]:
+    """Return the checkpoints of `--weights`: `NAME=RUN`, or a run folder, file or published name alone.
+
+    Raises:
+        UsageError: If a name is used twice, or cannot name a file.
+    """
+    found: dict[str, Checkpoint] = {}
+    for word in words:
+        name, sign, spec = word.partition("=")
+        if not sign or Path(word).exists():
+            path = Path(word)
+            name, spec = (path.parent.name or path.stem) if path.suffix == ".pt" else path.name, word
+        if not name or not spec or "/" in name or name in (".", ".."):
+            raise UsageError(f"--weights {word}: expected NAME=RUN, such as --weights mine=runs/mine")
+        if name in found:
+            raise UsageError(f"--weights {word}: the name {name} is taken; give another, as in NAME=RUN")
+        found[name] = Checkpoint(name, spec)
+    return list(found.values())
+
+
 def pick_studies(names: Sequence[str]) -> list[Study]:
     """Return the studies that the command line names: the paper's, groups of them, or TOML files.
 

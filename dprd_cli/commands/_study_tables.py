@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 
 from dprd_cli.commands._tables import print_rows
-from dprd_cli.evaluation.study_files import caption
+from dprd_cli.evaluation.study_files import caption, costs_caption
 from dprd_cli.evaluation.study_formats import (
     LEGEND,
     TextTable,
@@ -14,6 +17,9 @@ from dprd_cli.evaluation.study_formats import (
     results_table,
 )
 from dprd_cli.evaluation.study_tables import Summary
+
+if TYPE_CHECKING:
+    from dprd_cli.training.study_costs import Forecast
 
 
 def print_study(summary: Summary) -> None:
@@ -28,6 +34,55 @@ def print_study(summary: Summary) -> None:
         _print(table)
     if summary.study.note:
         console.print(summary.study.note, markup=False)
+
+
+def print_costs(summary: Summary) -> None:
+    """Print what a study's variants cost."""
+    console = Console(highlight=False)
+    console.print(f"{summary.study.name}: {costs_caption(summary)}", markup=False)
+    _print(results_table(summary))
+
+
+def print_forecast(title: str, found: Sequence[Forecast], size: tuple[int, int]) -> None:
+    """Print what is left of a study."""
+    console = Console(highlight=False)
+    console.print(title, markup=False)
+    rows: list[tuple[str, ...]] = [
+        (
+            f"{number} {one.label}",
+            _numbers(one.done),
+            _numbers(list(one.left)),
+            str(sum(one.left.values())),
+            f"{one.parameters:.1f}",
+            f"{one.macs:.{1 if one.macs >= 10 else 2}f}",
+            "-" if one.pace is None else f"{'' if one.measured else '~'}{one.pace:.2f}",
+            duration(one.seconds),
+        )
+        for number, one in enumerate(found, start=1)
+    ]
+    total = [one.seconds for one in found]
+    seconds = None if None in total else sum(second for second in total if second is not None)
+    steps = str(sum(sum(one.left.values()) for one in found))
+    rows.append(("all", "", "", steps, "", "", "", duration(seconds)))
+    headings = ("seeds done", "to train", "steps left", "params (M)", "MACs (G)", "s/step", "time left")
+    print_rows("", headings, rows)
+    console.print(f"MACs: inference of one picture of {size[0]}x{size[1]}.", markup=False)
+    if any(one.pace is None for one in found):
+        console.print("Time: known once a run here has made its first steps.", markup=False)
+    elif not all(one.measured for one in found):
+        console.print("~: the pace of a measured variant, scaled by MACs. Without evaluations.", markup=False)
+
+
+def duration(seconds: float | None) -> str:
+    """Return hours and minutes."""
+    if seconds is None:
+        return "-"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _numbers(seeds: Sequence[int]) -> str:
+    return ", ".join(str(seed) for seed in seeds) or "-"
 
 
 def _print(table: TextTable) -> None:

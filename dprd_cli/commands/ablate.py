@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,14 +17,21 @@ from dprd_cli.commands._options import (
     Json,
     OnBadImage,
     Overrides,
+    Tta,
+    data_flags,
     existing,
     print_json,
     say,
+    with_data,
 )
 
 if TYPE_CHECKING:
     from dprd_cli.ablations import Study
+    from dprd_cli.evaluation.study_tables import Summary
     from dprd_cli.studies import Job, Settings
+    from dprd_cli.training.study_weights import Measuring
+
+FILES = "table.md, table.tex, table.csv, study.json"
 
 
 def ablate(
@@ -30,8 +39,8 @@ def ablate(
         list[str],
         typer.Argument(
             metavar="STUDY...",
-            help="table1, table2, table3, fig4, all (these four), offsets, readings or one of them, or a "
-            "TOML file (docs/ablations.md).",
+            help="table1, table2, table3, fig4, all (these four), offsets, readings or one of them; table4, "
+            "table5 with --weights; or a TOML file (docs/ablations.md).",
         ),
     ],
     data: Data = None,
@@ -58,12 +67,34 @@ def ablate(
     overrides: Overrides = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps of each run.")] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Pictures per step.")] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            metavar="[NAME=]RUN|FILE|NAME",
+            help="Train nothing: measure this checkpoint, at each of the study's settings at test, or beside "
+            "published rows (table4, table5); repeat for several.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, help="With --weights: only the first so many pictures.")
+    ] = 0,
+    tta: Tta = False,
     on_bad_image: OnBadImage = None,
     device: Device = None,
     out: Annotated[
         Path,
         typer.Option("--out", metavar="DIR", help="Runs go to DIR/STUDY/VARIANT-seedN, tables to DIR/STUDY."),
     ] = Path("runs/ablate"),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Train nothing; list the variants, what is done, and the cost.")
+    ] = False,
+    cost_only: Annotated[
+        bool,
+        typer.Option(
+            "--cost-only", help="Train nothing; measure parameters, MACs, memory and speed (Table 2)."
+        ),
+    ] = False,
     report_only: Annotated[
         bool, typer.Option("--report-only", help="Train nothing; write the tables of what is there.")
     ] = False,
@@ -73,33 +104,71 @@ def ablate(
 
     Finished runs are skipped and started ones resumed: the same command goes on after any stop.
     """
+    from dprd_cli.errors import UsageError
     from dprd_cli.presets import pick
     from dprd_cli.studies import SIZES, Settings, on_backbones, pick_studies
 
-    for name in backbone or []:
-        pick("backbone", name, BACKBONES)
-    built_in = data in (None, "synthetic")
-    settings = Settings(
-        size=pick("size", size or ("small" if built_in else "full"), SIZES),
-        schedule=schedule,
-        config_file=existing(config),
-        flags={
-            "data.path": data,
-            "model.backbone.weights": backbone_weights,
-            "train.steps": steps,
-            "train.batch_size": batch_size,
-            "train.device": device,
-            "data.on_bad_image": on_bad_image,
-        },
-        overrides=tuple(overrides or []),
-        base=_implied(backbone_weights),
-    )
-    chosen = [on_backbones(study, backbone or []) for study in pick_studies(studies)]
-    documents = [
-        _run(study, settings, parse_seeds(seeds), out, report_only=report_only, json=json) for study in chosen
-    ]
+    modes = {"--dry-run": dry_run, "--cost-only": cost_only, "--report-only": report_only}
+    modes["--weights"] = bool(weights)
+    if sum(modes.values()) > 1:
+        raise UsageError(f"{', '.join(name for name, given in modes.items() if given)}: one of them")
+    chosen = pick_studies(studies)
+    if weights:
+        fixed: dict[str, object] = {
+            "--size": size,
+            "--backbone": backbone,
+            "--backbone-weights": backbone_weights,
+        }
+        fixed |= {"--schedule": schedule, "--config": config, "--steps": steps, "--batch-size": batch_size}
+        if any(fixed.values()):
+            names = ", ".join(name for name, given in fixed.items() if given)
+            raise UsageError(f"{names}: the checkpoints of --weights fix this")
+        how = _measuring(data, on_bad_image, overrides, device, limit, tta=tta)
+        documents = [_measure(study, weights, out, how, json=json) for study in chosen]
+    else:
+        if limit or tta:
+            raise UsageError("--limit, --tta: for measuring checkpoints with --weights")
+        for name in backbone or []:
+            pick("backbone", name, BACKBONES)
+        built_in = data in (None, "synthetic")
+        settings = Settings(
+            size=pick("size", size or ("small" if built_in else "full"), SIZES),
+            schedule=schedule,
+            config_file=existing(config),
+            flags={
+                "data.path": data,
+                "model.backbone.weights": backbone_weights,
+                "train.steps": steps,
+                "train.batch_size": batch_size,
+                "train.device": device,
+                "data.on_bad_image": on_bad_image,
+            },
+            overrides=tuple(overrides or []),
+            base=_implied(backbone_weights),
+        )
+        planned = [_plan(on_backbones(study, backbone or []), settings, seeds, out) for study in chosen]
+        documents, diverged = [], []
+        for study, jobs in planned:
+            if dry_run:
+                documents.append(_forecast(study, jobs, out, json=json))
+            elif cost_only:
+                documents.append(_costs(study, jobs, out, json=json))
+            else:
+                content, bad = _train(study, jobs, settings, out, report_only=report_only, json=json)
+                documents.append(content)
+                diverged += bad
     if json:
         print_json({"studies": documents})
+    if not weights:
+        _fail_if(diverged)
+
+
+def _fail_if(diverged: Sequence[Job]) -> None:
+    from dprd_cli.errors import DivergedError
+
+    if diverged:
+        names = ", ".join(str(job.folder) for job in diverged)
+        raise DivergedError(f"the loss of {names} was not finite; the other runs are done")
 
 
 def _implied(backbone_weights: str | None) -> dict[str, Any]:
@@ -125,51 +194,131 @@ def parse_seeds(text: str) -> list[int]:
     return [int(word) for word in words]
 
 
-def _run(
-    study: Study, settings: Settings, seeds: list[int], out: Path, *, report_only: bool, json: bool
-) -> dict[str, Any]:
-    from dprd_cli.commands._study_tables import print_study
-    from dprd_cli.errors import DivergedError
-    from dprd_cli.evaluation.study_files import write_study
-    from dprd_cli.evaluation.study_tables import Summary, read_run
+def _plan(study: Study, settings: Settings, seeds: str, out: Path) -> tuple[Study, list[Job]]:
+    from dprd_cli.errors import UsageError
     from dprd_cli.studies import plan, unvaried
-    from dprd_cli.training.study import Outcome, found_runs, run_study
 
+    if not study.variants:
+        raise UsageError(f"{study.name} measures checkpoints; pass them with --weights NAME=RUN")
+    jobs = plan(study, settings, parse_seeds(seeds), out / study.name)
     for line in unvaried(study, settings):
         say(f"warning: {line}")
+    return study, jobs
+
+
+def _train(
+    study: Study, jobs: list[Job], settings: Settings, out: Path, *, report_only: bool, json: bool
+) -> tuple[dict[str, Any], list[Job]]:
+    from dprd_cli.ablations import COSTS
+    from dprd_cli.commands._study_tables import print_study
+    from dprd_cli.evaluation.study_files import write_study
+    from dprd_cli.evaluation.study_tables import Summary, read_run
+    from dprd_cli.training.study import Outcome, found_runs, run_study
+    from dprd_cli.training.study_costs import classes_of, cost_columns, measure_costs, read_costs
+
     folder = out / study.name
-    jobs = plan(study, settings, seeds, folder)
+
+    def summarize(outcome: Outcome) -> Summary:
+        return Summary(study, [read_run(job) for job in outcome.done], cost_columns(read_costs(folder)))
 
     def write(outcome: Outcome) -> dict[str, Any]:
-        summary = Summary(study, [read_run(job) for job in outcome.done])
-        return write_study(summary, folder, _describe(settings, seeds, jobs))
+        return write_study(summarize(outcome), folder, _describe(settings, jobs))
 
     outcome = found_runs(jobs, out) if report_only else run_study(study, jobs, out, write)
+    if not report_only and set(COSTS) & set(study.columns):
+        measure_costs(jobs, folder, classes_of(jobs[0].config))
     content = write(outcome)
     if not json:
-        print_study(Summary(study, [read_run(job) for job in outcome.done]))
-    left = len(jobs) - len(outcome.done)
-    files = "table.md, table.tex, table.csv, study.json, plot.png"
-    say(f"{study.name}: {len(outcome.done)} of {len(jobs)} runs; {folder}: {files}")
-    if outcome.diverged:
-        names = ", ".join(str(job.folder) for job in outcome.diverged)
-        raise DivergedError(f"{study.name}: the loss of {names} was not finite; the other runs are done")
+        print_study(summarize(outcome))
+    left = len(jobs) - len(outcome.done) - len(outcome.diverged)
+    say(f"{study.name}: {len(outcome.done)} of {len(jobs)} runs; {folder}: {FILES}, plot.png")
     if left and not report_only:
         say(f"{study.name}: {left} runs are with another process; the same command completes the tables")
+    return content, outcome.diverged
+
+
+def _forecast(study: Study, jobs: list[Job], out: Path, *, json: bool) -> dict[str, Any]:
+    from dprd_cli.commands._study_tables import print_forecast
+    from dprd_cli.training.study_costs import classes_of, forecast, picture_size
+
+    config = jobs[0].config
+    found = forecast(jobs, out, classes_of(config))
+    if not json:
+        title = f"{study.name}: {study.title}; {config.train.steps} steps a run, into {out / study.name}"
+        print_forecast(title, found, picture_size(config))
+    rows = [{**asdict(one), "seconds": one.seconds} for one in found]
+    return {"study": study.name, "image_size": list(picture_size(config)), "rows": rows}
+
+
+def _costs(study: Study, jobs: list[Job], out: Path, *, json: bool) -> dict[str, Any]:
+    from dprd_cli.ablations import COSTS
+    from dprd_cli.commands._study_tables import print_costs
+    from dprd_cli.evaluation.study_files import write_costs
+    from dprd_cli.evaluation.study_tables import Summary
+    from dprd_cli.training.study_costs import classes_of, cost_columns, measure_costs
+
+    folder = out / study.name
+    found = measure_costs(jobs, folder, classes_of(jobs[0].config), anew=True)
+    summary = Summary(replace(study, columns=COSTS), [], cost_columns(found))
+    write_costs(summary, folder)
+    if not json:
+        print_costs(summary)
+    one = next(iter(found.values()))
+    size, classes = "x".join(str(side) for side in one["image_size"]), one["num_classes"]
+    say(f"{study.name}: a picture of {size}, {classes} classes, on {one['device']}")
+    say(f"{study.name}: {folder}: costs.json, costs.md, costs.tex")
+    return {"study": study.name, "costs": found}
+
+
+def _measuring(
+    data: str | None,
+    on_bad_image: str | None,
+    overrides: list[str] | None,
+    device: str | None,
+    limit: int,
+    *,
+    tta: bool,
+) -> Measuring:
+    from dprd_cli.training.study_weights import Measuring
+
+    return Measuring(
+        data=lambda config: with_data(config, overrides, data_flags(config, data, on_bad_image)),
+        device=device or "auto",
+        limit=limit,
+        tta=tta,
+    )
+
+
+def _measure(study: Study, weights: list[str], out: Path, how: Measuring, *, json: bool) -> dict[str, Any]:
+    from dprd_cli.commands._study_tables import print_study
+    from dprd_cli.evaluation.study_files import write_study
+    from dprd_cli.evaluation.study_tables import Summary
+    from dprd_cli.studies import parse_checkpoints
+    from dprd_cli.training.study_weights import check_measurable, measure_checkpoints
+
+    check_measurable(study)
+    checkpoints = parse_checkpoints(weights)
+    folder = out / (study.name if study.published else f"{study.name}-at-test")
+    summary = Summary(*measure_checkpoints(study, checkpoints, folder, how))
+    settings = {"weights": {one.name: one.spec for one in checkpoints}, "limit": how.limit, "tta": how.tta}
+    content = write_study(summary, folder, settings)
+    if not json:
+        print_study(summary)
+    say(f"{study.name}: {folder}: {FILES}{'' if study.published else ', plot.png'}")
     return content
 
 
-def _describe(settings: Settings, seeds: list[int], jobs: list[Job]) -> dict[str, Any]:
+def _describe(settings: Settings, jobs: Sequence[Job]) -> dict[str, Any]:
     """Return what all variants share, for `study.json`."""
     config = jobs[0].config
     return {
         "size": settings.size,
         "schedule": config.schedule,
         "data": config.data.path,
-        "backbone": config.model.backbone.name,
+        "backbones": list(dict.fromkeys(job.config.model.backbone.name for job in jobs)),
         "steps": config.train.steps,
         "batch_size": config.train.batch_size,
-        "seeds": seeds,
+        "seeds": list(dict.fromkeys(job.seed for job in jobs)),
         "config": str(settings.config_file) if settings.config_file else None,
         "set": list(settings.overrides),
     }

@@ -45,16 +45,37 @@ def write_study(summary: Summary, folder: Path, settings: dict[str, Any]) -> dic
     }
     for name, text in texts.items():
         write_atomically(folder / name, partial(_write, text))
-    if summary.runs:
+    if summary.runs and not summary.study.published:
         plot_study(summary, folder / "plot.png")
     return content
+
+
+def write_costs(summary: Summary, folder: Path) -> None:
+    """Write a table of costs: `costs.md` and `costs.tex`.
+
+    Raises:
+        ResourceError: If a file cannot be written.
+    """
+    table, title = results_table(summary), costs_caption(summary)
+    texts = {"costs.md": f"# {title}\n\n{markdown(table)}", "costs.tex": latex(table, title)}
+    for name, text in texts.items():
+        write_atomically(folder / name, partial(_write, text))
+
+
+def costs_caption(summary: Summary) -> str:
+    """Return what a table of costs is."""
+    source = summary.study.source
+    paper = f"; the paper's ({source}) are of R50-FPN on COCO, on its machine" if source else ""
+    return f"{summary.study.title}: inference of one picture{paper}"
 
 
 def caption(summary: Summary) -> str:
     """Return what the table is."""
     study = summary.study
-    source = f" ({study.source} of the paper, on R50-FPN and COCO)" if study.source else ""
-    return f"{study.title}{source}; mean and sample standard deviation over seeds"
+    if study.published:
+        return f"{study.title} ({study.source}); the rows below those measured here are the paper's"
+    paper = f"; the paper's numbers ({study.source}) are of R50-FPN on COCO" if study.source else ""
+    return f"{study.title}; mean ± sample standard deviation over seeds{paper}"
 
 
 def _page(summary: Summary) -> str:

@@ -36,25 +36,45 @@ LEGEND = (
 def results_table(summary: Summary) -> TextTable:
     """Return a row for each variant: its metrics over seeds, with the paper's beside."""
     study = summary.study
-    has_paper = any(variant.paper for variant in study.variants)
+    if study.published:
+        return _published_table(summary)
     costs = [name for name in study.columns if any(name in found for found in summary.costs.values())]
     columns = [*summary.metrics, *costs]
-    headings = ["", "seeds"]
+    in_paper = {name for variant in study.variants for name in variant.paper}
+    headings = ["", *(["seeds"] if summary.metrics else [])]
     for name in columns:
-        headings += [COLUMNS.get(name, name), *(["paper"] if has_paper else [])]
+        headings += [COLUMNS.get(name, name), *(["paper"] if name in in_paper else [])]
     rows = []
     for number, variant in enumerate(study.variants, start=1):
         seeds = {run.seed for run in summary.runs if run.variant == variant.key}
-        row = [f"{number} {variant.label}", str(len(seeds))]
+        row = [f"{number} {variant.label}", *([str(len(seeds))] if summary.metrics else [])]
         for name in columns:
             if name in COSTS:
                 row.append(cost(name, summary.costs.get(variant.key, {}).get(name)))
             else:
                 row.append(show(summary.spread(variant.key, name)))
-            if has_paper:
+            if name in in_paper:
                 row.append(_paper(summary, variant.paper.get(name), name))
         rows.append(tuple(row))
     return TextTable(tuple(headings), tuple(rows))
+
+
+def _published_table(summary: Summary) -> TextTable:
+    """Return a row for each checkpoint, then the paper's rows."""
+    study = summary.study
+    headings = ("", "backbone", *(COLUMNS.get(name, name) for name in study.columns))
+    rows = [
+        (
+            f"{variant.label} (measured here)",
+            str(variant.overrides.get("model.backbone.name", _EMPTY)).upper(),
+            *(show(summary.spread(variant.key, name)) for name in study.columns),
+        )
+        for variant in study.variants
+    ]
+    for row in study.published:
+        numbers = (f"{row.paper[name]:.1f}" if name in row.paper else _EMPTY for name in study.columns)
+        rows.append((row.label, row.backbone, *numbers))
+    return TextTable(headings, tuple(rows))
 
 
 def differences_table(summary: Summary) -> TextTable | None:
@@ -217,6 +237,7 @@ def document(summary: Summary, settings: dict[str, Any]) -> dict[str, Any]:
         ],
         "comparisons": [asdict(found) | {"clear": found.clear} for found in summary.comparisons()],
         "offsets": [asdict(found) | {"clear": found.clear} for found in summary.offsets()],
+        "published": [asdict(row) for row in study.published],
         "runs": [
             {
                 "variant": run.variant,

@@ -89,12 +89,12 @@ def read_run(job: Job) -> Run:
         DataError: If a file is broken.
     """
     name = "results.json" if job.variant.part_offsets == "learned" else offsets_file(job.variant.part_offsets)
-    metrics = _flat(read_json(job.folder / name, "results"))
+    metrics = flat_results(read_json(job.folder / name, "results"))
     if job.variant.part_offsets == "learned":
         for kind in OTHER_OFFSETS:
             path = job.folder / offsets_file(kind)
             if path.is_file():
-                found = _flat(read_json(path, "results"))
+                found = flat_results(read_json(path, "results"))
                 kept = ("bbox_AP", "segm_AP")
                 metrics |= {f"{kind}_offsets_{key}": found[key] for key in kept if key in found}
     return Run(job.variant.key, job.seed, job.folder, metrics)
@@ -105,7 +105,7 @@ def offsets_file(kind: str) -> str:
     return f"eval_val_{kind}.json"
 
 
-def _flat(results: Mapping[str, Any]) -> dict[str, float]:
+def flat_results(results: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of a results file as `metrics.csv` names them."""
     flat: dict[str, float | None] = {}
     for kind in ("bbox", "segm"):
