@@ -305,7 +305,7 @@ _OFFSETS = Study(
 
 
 def _reading(name: str, title: str, key: str, *values: Any, note: str = "") -> Study:
-    """Return the study of a decision where the paper is silent; the first value is the default, or see `note`."""
+    """Return the study of a decision where the paper is silent; the default is first, or in `note`."""
 
     def variant_key(value: Any) -> str:
         return str(value).lower()

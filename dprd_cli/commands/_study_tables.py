@@ -25,33 +25,32 @@ if TYPE_CHECKING:
 def print_study(summary: Summary) -> None:
     """Print a study's table, what learned offsets are worth, and the comparisons in words."""
     console = Console(highlight=False)
-    console.print(f"{summary.study.name}: {caption(summary)}", markup=False)
+    console.print(f"{summary.study.name}: {caption(summary)}", markup=False, soft_wrap=True)
     _print(results_table(summary))
     if table := differences_table(summary):
         _print(table)
-        console.print(LEGEND + "\n", markup=False)
+        console.print(LEGEND + "\n", markup=False, soft_wrap=True)
     if table := offsets_table(summary):
         _print(table)
     if summary.study.note:
-        console.print(summary.study.note, markup=False)
+        console.print(summary.study.note, markup=False, soft_wrap=True)
 
 
 def print_costs(summary: Summary) -> None:
     """Print what a study's variants cost."""
     console = Console(highlight=False)
-    console.print(f"{summary.study.name}: {costs_caption(summary)}", markup=False)
+    console.print(f"{summary.study.name}: {costs_caption(summary)}", markup=False, soft_wrap=True)
     _print(results_table(summary))
 
 
 def print_forecast(title: str, found: Sequence[Forecast], size: tuple[int, int]) -> None:
     """Print what is left of a study."""
     console = Console(highlight=False)
-    console.print(title, markup=False)
+    console.print(title, markup=False, soft_wrap=True)
     rows: list[tuple[str, ...]] = [
         (
             f"{number} {one.label}",
-            _numbers(one.done),
-            _numbers(list(one.left)),
+            f"{len(one.done)} of {len(one.done) + len(one.left)}",
             str(sum(one.left.values())),
             f"{one.parameters:.1f}",
             f"{one.macs:.{1 if one.macs >= 10 else 2}f}",
@@ -63,14 +62,18 @@ def print_forecast(title: str, found: Sequence[Forecast], size: tuple[int, int])
     total = [one.seconds for one in found]
     seconds = None if None in total else sum(second for second in total if second is not None)
     steps = str(sum(sum(one.left.values()) for one in found))
-    rows.append(("all", "", "", steps, "", "", "", duration(seconds)))
-    headings = ("seeds done", "to train", "steps left", "params (M)", "MACs (G)", "s/step", "time left")
+    rows.append(("all", "", steps, "", "", "", duration(seconds)))
+    headings = ("done", "steps left", "params (M)", "MACs (G)", "s/step", "time left")
     print_rows("", headings, rows)
-    console.print(f"MACs: inference of one picture of {size[0]}x{size[1]}.", markup=False)
+    console.print(f"MACs: inference of one picture of {size[0]}x{size[1]}.", markup=False, soft_wrap=True)
     if any(one.pace is None for one in found):
-        console.print("Time: known once a run here has made its first steps.", markup=False)
+        console.print("Time: known once a run here has made its first steps.", markup=False, soft_wrap=True)
     elif not all(one.measured for one in found):
-        console.print("~: the pace of a measured variant, scaled by MACs. Without evaluations.", markup=False)
+        console.print(
+            "~: the pace of a measured variant, scaled by MACs. Without evaluations.",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def duration(seconds: float | None) -> str:
@@ -79,10 +82,6 @@ def duration(seconds: float | None) -> str:
         return "-"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
-
-
-def _numbers(seeds: Sequence[int]) -> str:
-    return ", ".join(str(seed) for seed in seeds) or "-"
 
 
 def _print(table: TextTable) -> None:
