@@ -10,7 +10,7 @@ from typing import Any, Literal, NoReturn
 from pydantic import Field, ValidationError
 
 from dprd_cli.ablations import GROUPS, STUDIES, Study, Variant
-from dprd_cli.config import Section, known_keys, read_toml
+from dprd_cli.config import Config, Section, known_keys, nest, read_toml
 from dprd_cli.errors import UsageError, did_you_mean
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -104,6 +104,7 @@ def _variant(path: Path, table: _StudyTable, key: str, *, first: str) -> Variant
         if dotted not in known:
             hint = did_you_mean(dotted, known)
             raise UsageError(f"{path}: variants.{key}: no config key '{dotted}'{hint}")
+        _check_value(path, key, dotted, overrides[dotted])
     base = found.base if found.base is not None else (first if key != first else "")
     if base == key:
         raise UsageError(f"{path}: variants.{key}: its base is itself")
@@ -127,6 +128,17 @@ def _variant(path: Path, table: _StudyTable, key: str, *, first: str) -> Variant
         part_offsets=found.part_offsets,
         paper=found.paper,
     )
+
+
+def _check_value(path: Path, key: str, dotted: str, value: Any) -> None:
+    """Name the variant whose value does not fit; keys that must fit each other are checked once resolved."""
+    try:
+        Config.model_validate(nest(dotted, value))
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["type"] != "value_error":
+            message = f"{path}: variants.{key}: {dotted} = {value!r}: {first['msg']}"
+            raise UsageError(message) from error
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
