@@ -45,16 +45,21 @@ def _bars(summary: Summary) -> Figure:
         found = {v.key: summary.spread(v.key, metric) for v in study.variants}
         means = {key: spread.mean for key, spread in found.items() if spread}
         sds = {key: spread.sd for key, spread in found.items() if spread and spread.sd is not None}
-        places = _draw_bars(axes[0], study.variants, means, number, len(metrics), metric, sds)
+        tops = {
+            key: max(*spread.values, spread.mean + (spread.sd or 0))
+            for key, spread in found.items()
+            if spread
+        }
+        places = _draw_bars(axes[0], study.variants, means, number, len(metrics), metric, sds, tops)
         for variant, place in zip(study.variants, places, strict=True):
             values = list(summary.of(variant.key, metric).values())
             axes[0].plot([place] * len(values), values, "o", color="black", markersize=3, alpha=0.6, zorder=4)
     _finish(axes[0], f"measured, % (mean ± deviation of {_seeds(summary)})")
     for number, metric in enumerate(published):
         papers = {v.key: v.paper[metric] for v in study.variants if metric in v.paper}
-        _draw_bars(axes[1], study.variants, papers, number, len(published), metric, {})
+        _draw_bars(axes[1], study.variants, papers, number, len(published), metric, {}, papers)
     if published:
-        _finish(axes[1], "paper, % (R50-FPN, COCO)")
+        _finish(axes[1], "paper, % (R50-FPN, COCO)", legend=False)
     labels = [_broken(variant.label) for variant in study.variants]
     axes[-1].set_xticks(range(len(labels)), labels, fontsize=8)
     axes[0].set_title(study.title + (f" ({study.source})" if study.source else ""), fontsize=10)
@@ -69,6 +74,7 @@ def _draw_bars(
     count: int,
     metric: str,
     sds: Mapping[str, float],
+    tops: Mapping[str, float],
 ) -> list[float]:
     """Draw one metric's bar of each variant that has one; return the bars' places."""
     width = 0.8 / count
@@ -87,9 +93,13 @@ def _draw_bars(
         x, y, sd = zip(*spreads, strict=True)
         axes.errorbar(x, y, yerr=sd, fmt="none", ecolor="black", capsize=4, linewidth=1.2, zorder=5)
     for place, key in here:
-        top = values[key] + sds.get(key, 0.0)
         axes.annotate(
-            f"{values[key]:.1f}", (place, top), (0, 3), textcoords="offset points", ha="center", fontsize=7.5
+            f"{values[key]:.1f}",
+            (place, tops[key]),
+            (0, 3),
+            textcoords="offset points",
+            ha="center",
+            fontsize=7.5,
         )
     return places
 
