@@ -13,6 +13,7 @@ from dprd_cli.config import Config, known_keys, parse_overrides, read_toml, vali
 from dprd_cli.data.problems import read_json
 from dprd_cli.errors import UsageError, UserError, did_you_mean
 from dprd_cli.presets import resolve
+from dprd_cli.study_files import read_study
 
 #: Value of `--size` -> what it adds to an architecture's name.
 SIZES = {"small": "-small", "medium": "-medium", "full": ""}
@@ -123,8 +124,6 @@ def pick_studies(names: Sequence[str]) -> list[Study]:
     found: dict[str, Study] = {}
     for name in names:
         if name.endswith(".toml"):
-            from dprd_cli.study_files import read_study
-
             study = read_study(Path(name))
             found[study.name] = study
         elif name in STUDIES or name in GROUPS:

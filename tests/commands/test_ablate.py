@@ -137,7 +137,7 @@ def test_a_study_from_nothing_to_tables_and_again_without_training(capsys, train
     rows = [
         line.split()
         for line in out.splitlines()[1:]
-        if re.search("^ D-PRD|^ Cascade D-PRD|measured here", line)
+        if re.search(r"^ D-PRD|^ Cascade D-PRD|\(measured here\)", line)
     ]
     assert rows[0][:4] == ["one-seed0", "(measured", "here)", "MOBILENET_V2"]
     assert rows[-1][-7:] == ["51.1", "69.2", "56.0", "33.3", "53.2", "63.5", "44.7"]
