@@ -67,6 +67,7 @@ class Study:
         pairs: More (variant, other) pairs that are compared, beside each variant and its base.
         plot: `bars` (a group of bars a column) or `curve` (over the one key that the variants set).
         measures_offsets: Trained deformable parts are also measured with mean and reference offsets at test.
+        same_networks: All rows measure the same trained networks, at other settings.
         published: Rows of the paper that given checkpoints are shown beside.
         note: What a reader of the table must know.
     """
@@ -79,6 +80,7 @@ class Study:
     pairs: tuple[tuple[str, str], ...] = ()
     plot: Literal["bars", "curve"] = "bars"
     measures_offsets: bool = False
+    same_networks: bool = False
     published: tuple[Published, ...] = ()
     note: str = ""
 

@@ -166,7 +166,7 @@ class Summary:
         papers = [self.study.variant(key).paper.get(metric) for key in (variant, other)]
         mine, theirs = papers
         paper = None if mine is None or theirs is None else round(mine - theirs, 6)
-        same = self.study.variant(variant).part_offsets != "learned"
+        same = self.study.same_networks or self.study.variant(variant).part_offsets != "learned"
         values = self.of(variant, metric), self.of(other, metric)
         return _compare((variant, other, metric), *values, paper, same_network=same)
 

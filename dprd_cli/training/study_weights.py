@@ -123,7 +123,9 @@ def _with_rows(
         Run(variant.key + (f"-{backbone}" if several else ""), number, path, found)
         for backbone, variant, number, path, found in rows
     ]
-    return replace(on_backbones(study, backbones), note=f"{study.note} {_NOTE}".strip()), runs
+    retrained = any(variant.changes for variant in study.variants)
+    note = f"{study.note} {_NOTE}".strip() if retrained else study.note
+    return replace(on_backbones(study, backbones), note=note, same_networks=True), runs
 
 
 def _row(checkpoint: Checkpoint, model: LoadedModel) -> Variant:

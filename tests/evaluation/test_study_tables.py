@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,13 @@ def test_measurements_of_one_network_need_no_spread_over_trainings():
     assert offsets_table(Summary(STUDY, rows)).rows == (
         ("1 box AP", "15.00 ± 7.07", "+1.25 ± 0.35", "above", "-", "-"),
     )
+
+
+def test_rows_that_measure_the_same_networks_are_compared_pair_by_pair():
+    # 3.25 is more than the 0.35 of the pairs, less than the 7 of either's trainings
+    values = runs(a=[(0, 10.0), (1, 20.0)], b=[(0, 13.0), (1, 23.5)])
+    assert Summary(STUDY, values).compare("b", "a", "bbox_AP").clear is False
+    assert Summary(replace(STUDY, same_networks=True), values).compare("b", "a", "bbox_AP").clear is True
 
 
 def test_rows_without_runs_and_without_published_numbers():
