@@ -265,7 +265,7 @@ _TABLE3 = Study(
 _SIGMA = {0.5: _TABLE1.variant("all").paper, 1.0: _TABLE1.variant("fixed").paper}
 _FIG4 = Study(
     "fig4",
-    "Amount of part deformation (least IoU with the fixed part)",
+    "Amount of part deformation: least IoU with the fixed part",
     "Fig. 4",
     tuple(
         Variant(

@@ -39,7 +39,7 @@ def write_study(summary: Summary, folder: Path, settings: dict[str, Any]) -> dic
     content = document(summary, settings)
     texts = {
         "table.md": _page(summary),
-        "table.tex": latex(results_table(summary), caption(summary)),
+        "table.tex": _latex(summary),
         "table.csv": runs_csv(summary.study, summary.runs),
         "study.json": json.dumps(content, indent=2) + "\n",
     }
@@ -65,7 +65,7 @@ def write_costs(summary: Summary, folder: Path) -> None:
 def costs_caption(summary: Summary) -> str:
     """Return what a table of costs is."""
     source = summary.study.source
-    paper = f"; the paper's ({source}) are of R50-FPN on COCO, on its machine" if source else ""
+    paper = f"; the paper's ({source}) are of R50-FPN on COCO, on the authors' machine" if source else ""
     return f"{summary.study.title}: inference of one picture{paper}"
 
 
@@ -76,6 +76,15 @@ def caption(summary: Summary) -> str:
         return f"{study.title} ({study.source}); the rows below those measured here are the paper's"
     paper = f"; the paper's numbers ({study.source}) are of R50-FPN on COCO" if study.source else ""
     return f"{study.title}; mean ± sample standard deviation over seeds{paper}"
+
+
+def _latex(summary: Summary) -> str:
+    found = [(results_table(summary), caption(summary))]
+    if table := differences_table(summary):
+        found.append((table, f"{summary.study.title}: differences between rows. {LEGEND}"))
+    if table := offsets_table(summary):
+        found.append((table, f"{summary.study.title}: what learned part offsets are worth at test"))
+    return "\n".join(latex(table, text) for table, text in found)
 
 
 def _page(summary: Summary) -> str:

@@ -67,7 +67,10 @@ def _published_table(summary: Summary) -> TextTable:
         (
             f"{variant.label} (measured here)",
             str(variant.overrides.get("model.backbone.name", _EMPTY)).upper(),
-            *(show(summary.spread(variant.key, name)) for name in study.columns),
+            *(
+                _EMPTY if found is None else f"{found.mean:.1f}"
+                for found in (summary.spread(variant.key, name) for name in study.columns)
+            ),
         )
         for variant in study.variants
     ]
@@ -150,11 +153,9 @@ def cost(name: str, value: float | None) -> str:
     """Return a cost with the digits that its unit deserves."""
     if value is None:
         return _EMPTY
-    return (
-        f"{value:.0f}"
-        if name in ("macs", "memory") or value >= 100
-        else f"{value:.{1 if value >= 1 else 3}f}"
-    )
+    if name == "memory" or value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.{1 if value >= 10 else 2 if value >= 1 else 3}f}"
 
 
 def _paper(summary: Summary, value: float | None, name: str) -> str:

@@ -126,7 +126,8 @@ def _curves(summary: Summary) -> Figure:
             )  # fmt: skip
             known = sorted((v.overrides[key], v.paper[metric]) for v in variants if metric in v.paper)
             if known:
-                axes[1, column].plot(*zip(*known, strict=True), "o--", color=colour, markerfacecolor="white")
+                style = "o--" if len(known) > 2 else "o"  # two points are no curve
+                axes[1, column].plot(*zip(*known, strict=True), style, color=colour, markerfacecolor="white")
         _finish(axes[0, column], f"measured {COLUMNS.get(metric, metric)} (%)", legend=len(groups) > 1)
         if published:
             _finish(axes[1, column], f"paper's {COLUMNS.get(metric, metric)} (%), R50-FPN", legend=False)

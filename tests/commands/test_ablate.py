@@ -269,7 +269,7 @@ def test_costs_are_kept_while_the_network_is_the_same(capsys, trained, monkeypat
     assert {(classes, size) for _, classes, size in calls} == {(6, (64, 64))}
     assert err.splitlines()[-1] == "table2: out/table2: costs.json, costs.md, costs.tex"
     words = next(line for line in out.splitlines() if "(D4)" in line).split()
-    assert words[-4:] == ["100", "2242", "2.0", "9.5"]
+    assert words[-4:] == ["100", "2242", "2.00", "9.5"]
     found = json.loads(Path("out/table2/costs.json").read_text())
     # the part layer: C = 16 channels, 3 anchors x 4 parts x 4 numbers, and their biases
     assert found["D4"]["parameters"] - found["D2"]["parameters"] == pytest.approx((16 * 48 + 48) / 1e6)

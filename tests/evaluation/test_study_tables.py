@@ -113,7 +113,7 @@ def test_costs_beside_the_papers():
     assert table.headings[-4:] == ("memory (MiB)", "paper", "images/s", "paper")
     assert table.rows[4][-8:] == ("46.0", "46", "212", "118", "1234", "2242", "0.046", "9.5")
     assert table.rows[1][-8::2] == ("-", "-", "-", "-")
-    assert [cost("fps", value) for value in (123.4, 12.34, 0.5)] == ["123", "12.3", "0.500"]
+    assert [cost("fps", value) for value in (123.4, 12.34, 1.5, 0.5)] == ["123", "12.3", "1.50", "0.500"]
 
 
 def test_checkpoints_stand_above_published_rows():
@@ -127,7 +127,7 @@ def test_checkpoints_stand_above_published_rows():
     )
     summary = Summary(study, [Run("mine", 0, Path("x.json"), {"bbox_AP": 43.21})])
     assert results_table(summary).rows == (
-        ("mine (measured here)", "R50", "43.21", "-"),
+        ("mine (measured here)", "R50", "43.2", "-"),
         ("QueryInst", "R101-FPN", "47.0", "-"),
     )
 
