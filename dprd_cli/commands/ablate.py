@@ -211,6 +211,7 @@ def _train(
 ) -> tuple[dict[str, Any], list[Job]]:
     from dprd_cli.ablations import COSTS
     from dprd_cli.commands._study_tables import print_study
+    from dprd_cli.errors import UserError
     from dprd_cli.evaluation.study_files import write_study
     from dprd_cli.evaluation.study_tables import Summary, read_run
     from dprd_cli.training.study import Outcome, found_runs, run_study
@@ -225,6 +226,8 @@ def _train(
         return write_study(summarize(outcome), folder, _describe(settings, jobs))
 
     outcome = found_runs(jobs, out) if report_only else run_study(study, jobs, out, write)
+    if report_only and not outcome.done:
+        raise UserError(f"{folder}: no finished run with these settings; train them without --report-only")
     if not report_only and set(COSTS) & set(study.columns):
         measure_costs(jobs, folder, classes_of(jobs[0].config))
     content = write(outcome)

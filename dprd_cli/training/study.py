@@ -16,7 +16,7 @@ from dprd_cli.ablations import Study
 from dprd_cli.data.loading import build_datasets
 from dprd_cli.data.problems import read_json
 from dprd_cli.device import pick_device
-from dprd_cli.errors import DivergedError
+from dprd_cli.errors import DivergedError, InterruptedRun
 from dprd_cli.evaluation.study_tables import OTHER_OFFSETS, offsets_file
 from dprd_cli.studies import Job, finished_like, is_finished, state_of
 from dprd_cli.training.evaluate import evaluate
@@ -55,7 +55,7 @@ def run_study(
 
     Raises:
         UserError: If a folder holds another run (before anything is trained), or training fails otherwise
-            than by a loss that is not finite.
+            than by a loss that is not finite; `InterruptedRun` after a signal, all saved.
     """
     for job in jobs:
         state_of(job)
@@ -69,6 +69,10 @@ def run_study(
             say(f"{title}: another process trains it")
             outcome.busy.append(job)
             continue
+        except InterruptedRun as error:
+            raise InterruptedRun(
+                f"{title}: stopped, and saved in {job.folder}; the same command goes on", error.exit_code
+            ) from error
         except DivergedError as error:
             say(f"{title}: {error}")
             outcome.diverged.append(job)

@@ -15,7 +15,7 @@ import torch
 
 from dprd_cli import cli
 from dprd_cli.ablations import STUDIES
-from dprd_cli.errors import DivergedError
+from dprd_cli.errors import DivergedError, InterruptedRun
 from dprd_cli.studies import Settings, plan
 from dprd_cli.training import study as study_module
 from dprd_cli.training import study_costs
@@ -82,7 +82,7 @@ def trained(monkeypatch):
     return folders
 
 
-def test_a_study_from_nothing_to_tables_and_again_without_training(capsys, trained):
+def test_a_study_from_nothing_to_tables_and_again_without_training(capsys, trained, monkeypatch):
     out, err = run(capsys, "sigmas.toml", *COMMON)
     assert trained == [("half-seed0", False), ("one-seed0", False)]
     assert out.startswith("sigmas: Two sigmas; mean ± sample standard deviation over seeds\n")
@@ -106,6 +106,18 @@ def test_a_study_from_nothing_to_tables_and_again_without_training(capsys, train
     (document,) = json.loads(out)["studies"]
     assert document["rows"][1]["paper"] == {"bbox_AP": 44.61}
     assert document["settings"]["steps"] == 2
+
+    # another process finished both just before this one had their locks
+    real = study_module.state_of
+    monkeypatch.setattr(
+        study_module,
+        "state_of",
+        lambda job: real(job) if (job.folder / ".lock").exists() else "started",
+    )
+    _, err = run(capsys, "sigmas.toml", *COMMON)
+    monkeypatch.setattr(study_module, "state_of", real)
+    assert len(trained) == 2
+    assert err.count("done before") == 2
 
     # a run of an earlier version, before a key existed whose default it had
     path = folder / "one-seed0" / "config.toml"
@@ -211,19 +223,16 @@ def test_a_run_that_another_process_holds_is_left_to_it(capsys, trained):
     assert trained == [("one-seed0", False), ("half-seed0", False)]
 
 
-def test_what_another_process_finished_in_between_is_not_trained_again(capsys, trained, monkeypatch):
-    run(capsys, "sigmas.toml", *COMMON)
-    real, seen = study_module.state_of, []
+def test_an_interrupted_study_says_how_to_go_on(capsys, monkeypatch):
+    def stopped(config, run_dir, *, resume):
+        raise InterruptedRun("stopped at step 1 and saved; continue with: dprd train --resume x", 143)
 
-    def late(job):
-        """Say `started` until the lock is held, as if the other process finished just then."""
-        seen.append(job.folder)
-        return real(job) if (job.folder / ".lock").exists() else "started"
-
-    monkeypatch.setattr(study_module, "state_of", late)
-    run(capsys, "sigmas.toml", *COMMON)
-    assert len(trained) == 2
-    assert len(seen) == 6  # both before the first, then each before and under its lock
+    monkeypatch.setattr(study_module, "train_locked", stopped)
+    code, line = error(capsys, "sigmas.toml", *COMMON)
+    assert code == 143
+    assert line == (
+        "sigmas: half, seed 0 (1 of 2): stopped, and saved in out/sigmas/half-seed0; the same command goes on"
+    )
 
 
 def test_a_diverged_run_ends_in_its_exit_code_after_the_others(capsys, monkeypatch):
@@ -296,6 +305,7 @@ def test_costs_are_kept_while_the_network_is_the_same(capsys, trained, monkeypat
         ),
         (["table4", "--weights", "a=x", "--steps", "3"], 2, "--steps: the checkpoints of --weights fix this"),
         (["table1", "--limit", "3"], 2, "--limit, --tta: for measuring checkpoints with --weights"),
+        (["table1", "--report-only"], 1, "runs/ablate/table1: no finished run with these settings; train th"),
         (["table1", "--dry-run", "--cost-only"], 2, "--dry-run, --cost-only: one of them"),
         (
             ["table1", "--seeds", "0,0"],
