@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,20 +17,16 @@ from dprd_cli.commands._options import (
     OnBadImage,
     Overrides,
     Tta,
-    data_flags,
     existing,
     print_json,
     say,
-    with_data,
 )
+from dprd_cli.commands._study_modes import FILES, costs, forecast, measure, measuring
 
 if TYPE_CHECKING:
     from dprd_cli.ablations import Study
     from dprd_cli.evaluation.study_tables import Summary
     from dprd_cli.studies import Job, Settings
-    from dprd_cli.training.study_weights import Measuring
-
-FILES = "table.md, table.tex, table.csv, study.json"
 
 
 def ablate(
@@ -123,8 +118,8 @@ def ablate(
         if any(fixed.values()):
             names = ", ".join(name for name, given in fixed.items() if given)
             raise UsageError(f"{names}: the checkpoints of --weights fix this")
-        how = _measuring(data, on_bad_image, overrides, device, limit, tta=tta)
-        documents = [_measure(study, weights, out, how, json=json) for study in chosen]
+        how = measuring(data, on_bad_image, overrides, device, limit, tta=tta)
+        documents = [measure(study, weights, out, how, json=json) for study in chosen]
     else:
         if limit or tta:
             raise UsageError("--limit, --tta: for measuring checkpoints with --weights")
@@ -150,9 +145,9 @@ def ablate(
         documents, diverged = [], []
         for study, jobs in planned:
             if dry_run:
-                documents.append(_forecast(study, jobs, out, json=json))
+                documents.append(forecast(study, jobs, out, json=json))
             elif cost_only:
-                documents.append(_costs(study, jobs, out, json=json))
+                documents.append(costs(study, jobs, out, json=json))
             else:
                 content, bad = _train(study, jobs, settings, out, report_only=report_only, json=json)
                 documents.append(content)
@@ -238,77 +233,6 @@ def _train(
     if left and not report_only:
         say(f"{study.name}: {left} runs are with another process; the same command completes the tables")
     return content, outcome.diverged
-
-
-def _forecast(study: Study, jobs: list[Job], out: Path, *, json: bool) -> dict[str, Any]:
-    from dprd_cli.commands._study_tables import print_forecast
-    from dprd_cli.training.study_costs import classes_of, forecast, picture_size
-
-    config = jobs[0].config
-    found = forecast(jobs, out, classes_of(config))
-    if not json:
-        title = f"{study.name}: {study.title}; {config.train.steps} steps a run, into {out / study.name}"
-        print_forecast(title, found, picture_size(config))
-    rows = [{**asdict(one), "seconds": one.seconds} for one in found]
-    return {"study": study.name, "image_size": list(picture_size(config)), "rows": rows}
-
-
-def _costs(study: Study, jobs: list[Job], out: Path, *, json: bool) -> dict[str, Any]:
-    from dprd_cli.ablations import COSTS
-    from dprd_cli.commands._study_tables import print_costs
-    from dprd_cli.evaluation.study_files import write_costs
-    from dprd_cli.evaluation.study_tables import Summary
-    from dprd_cli.training.study_costs import classes_of, cost_columns, measure_costs
-
-    folder = out / study.name
-    found = measure_costs(jobs, folder, classes_of(jobs[0].config), anew=True)
-    summary = Summary(replace(study, columns=COSTS), [], cost_columns(found))
-    write_costs(summary, folder)
-    if not json:
-        print_costs(summary)
-    one = next(iter(found.values()))
-    size, classes = "x".join(str(side) for side in one["image_size"]), one["num_classes"]
-    say(f"{study.name}: a picture of {size}, {classes} classes, on {one['device']}")
-    say(f"{study.name}: {folder}: costs.json, costs.md, costs.tex")
-    return {"study": study.name, "costs": found}
-
-
-def _measuring(
-    data: str | None,
-    on_bad_image: str | None,
-    overrides: list[str] | None,
-    device: str | None,
-    limit: int,
-    *,
-    tta: bool,
-) -> Measuring:
-    from dprd_cli.training.study_weights import Measuring
-
-    return Measuring(
-        data=lambda config: with_data(config, overrides, data_flags(config, data, on_bad_image)),
-        device=device or "auto",
-        limit=limit,
-        tta=tta,
-    )
-
-
-def _measure(study: Study, weights: list[str], out: Path, how: Measuring, *, json: bool) -> dict[str, Any]:
-    from dprd_cli.commands._study_tables import print_study
-    from dprd_cli.evaluation.study_files import write_study
-    from dprd_cli.evaluation.study_tables import Summary
-    from dprd_cli.studies import parse_checkpoints
-    from dprd_cli.training.study_weights import check_measurable, measure_checkpoints
-
-    check_measurable(study)
-    checkpoints = parse_checkpoints(weights)
-    folder = out / (study.name if study.published else f"{study.name}-at-test")
-    summary = Summary(*measure_checkpoints(study, checkpoints, folder, how))
-    settings = {"weights": {one.name: one.spec for one in checkpoints}, "limit": how.limit, "tta": how.tta}
-    content = write_study(summary, folder, settings)
-    if not json:
-        print_study(summary)
-    say(f"{study.name}: {folder}: {FILES}{'' if study.published else ', plot.png'}")
-    return content
 
 
 def _describe(settings: Settings, jobs: Sequence[Job]) -> dict[str, Any]:
