@@ -36,6 +36,14 @@ Backbone = Annotated[
         "--backbone", metavar="NAME", help="r50 (default), r101, x101, r10, r18, r34 or mobilenet_v2."
     ),
 ]
+BackboneWeights = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone-weights",
+        metavar="imagenet|NAME|FILE|none",
+        help="Weights that the backbone starts from; published ones too.",
+    ),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

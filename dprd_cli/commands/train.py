@@ -10,6 +10,7 @@ import typer
 
 from dprd_cli.commands._options import (
     Backbone,
+    BackboneWeights,
     Data,
     Device,
     OnBadImage,
@@ -40,14 +41,7 @@ def train(
             help="Detector to start from: published (`dprd weights list`), a run, a checkpoint, or demo.",
         ),
     ] = None,
-    backbone_weights: Annotated[
-        str | None,
-        typer.Option(
-            "--backbone-weights",
-            metavar="imagenet|NAME|FILE|none",
-            help="Weights that the backbone starts from; published ones too.",
-        ),
-    ] = None,
+    backbone_weights: BackboneWeights = None,
     schedule: Annotated[
         str | None,
         typer.Option(
