@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Prediction:
     """What a detector found in one picture, best score first.
 
