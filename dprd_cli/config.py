@@ -304,6 +304,7 @@ class DataConfig(Section):
         skip_empty: Leave pictures without objects out of training.
         on_bad_image: Stop at an unreadable picture, or `skip` it and count.
         max_pixels: Largest picture that is decoded, in pixels.
+        check_pictures: Decode every picture once before training; those that were sound are remembered.
         workers: Loader processes; -1 chooses by the number of cores.
         synthetic_size: Side of the built-in pictures (pixels).
         synthetic_train: Number of built-in training pictures.
@@ -335,6 +336,7 @@ class DataConfig(Section):
     skip_empty: bool = False
     on_bad_image: Literal["error", "skip"] = "error"
     max_pixels: Positive = 178_956_970
+    check_pictures: bool = True
     workers: Annotated[int, Field(ge=-1)] = -1
     synthetic_size: Annotated[int, Field(ge=64, le=1024)] = 160
     synthetic_train: Positive = 4096

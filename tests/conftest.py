@@ -1,4 +1,4 @@
-"""A tiny Pascal VOC folder, and a detector that needs no network, for the tests of every layer."""
+"""For the tests of every layer: a tiny Pascal VOC folder, a detector without a network, a cache folder."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -139,3 +139,9 @@ def _left_half(min_size=64, max_size=128):
 def left_half():
     """Make a loaded model that finds the left half of every picture."""
     return _left_half
+
+
+@pytest.fixture(autouse=True)
+def _cache_folder(tmp_path_factory, monkeypatch):
+    """Keep what is remembered of pictures out of the user's cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
