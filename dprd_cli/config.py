@@ -141,11 +141,14 @@ class FusionConfig(Section):
         name: `rda` (region assembly) or `concat`; without parts there is nothing to fuse.
         bottleneck: Channel divisor inside each RAB transform: C -> C/bottleneck -> C.
         norm: Normalisation after each convolution; `gn` helps when training from scratch.
+        residual: Add each transform's input to its output, in RDA; not the paper's, but it learns much faster
+            from random weights (measured in docs/evidence.md).
     """
 
     name: Literal["rda", "concat"] = "rda"
     bottleneck: Positive = 4
     norm: Norm = "none"
+    residual: bool = False
 
 
 class HeadsConfig(Section):
