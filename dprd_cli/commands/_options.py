@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dprd_cli.commands import _complete
 from dprd_cli.progress import progress as progress
 
 if TYPE_CHECKING:
@@ -27,19 +28,26 @@ Preset = Annotated[
     typer.Option(
         "--preset",
         metavar="NAME",
+        autocompletion=_complete.presets,
         help="mask-rcnn, cascade-mrcnn, dprd or cascade-dprd (default); also NAME-small, NAME-medium.",
     ),
 ]
 Backbone = Annotated[
     str | None,
     typer.Option(
-        "--backbone", metavar="NAME", help="r50 (default), r101, x101, r10, r18, r34 or mobilenet_v2."
+        "--backbone",
+        metavar="NAME",
+        autocompletion=_complete.backbones,
+        help="r50 (default), r101, x101, r10, r18, r34 or mobilenet_v2.",
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Set any config key, such as model.parts.sigma=0.4; repeat."
+        "--set",
+        metavar="KEY=VALUE",
+        autocompletion=_complete.keys,
+        help="Set any config key, such as model.parts.sigma=0.4; repeat.",
     ),
 ]
 DataOverrides = Annotated[
@@ -47,6 +55,7 @@ DataOverrides = Annotated[
     typer.Option(
         "--set",
         metavar="data.KEY=VALUE",
+        autocompletion=_complete.data_keys,
         help="Set a key of the data section, such as data.test_min_size=640; repeat.",
     ),
 ]
@@ -61,6 +70,7 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         metavar="RUN|FILE|NAME",
+        autocompletion=_complete.weights,
         help="Run folder, checkpoint, 'demo', or published weights (`dprd weights list`); the newest run by "
         "default.",
     ),
@@ -68,10 +78,21 @@ Weights = Annotated[
 PartOffsets = Annotated[
     str,
     typer.Option(
-        "--part-offsets", metavar="KIND", help="learned, mean (one template per part) or reference."
+        "--part-offsets",
+        metavar="KIND",
+        autocompletion=_complete.part_offsets,
+        help="learned, mean (one template per part) or reference.",
     ),
 ]
-Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto (default), cpu or cuda.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        autocompletion=_complete.devices,
+        help="auto (default), cpu or cuda.",
+    ),
+]
 OnBadImage = Annotated[
     str | None,
     typer.Option(

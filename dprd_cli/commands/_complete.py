@@ -1,0 +1,61 @@
+"""What the shell offers for options' values; nothing here may import torch, because it runs at every TAB."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def presets(incomplete: str) -> list[str]:
+    """Return the presets that start so."""
+    from dprd_cli.presets import PRESETS
+
+    return _starting(PRESETS, incomplete)
+
+
+def schedules(incomplete: str) -> list[str]:
+    """Return the schedules that start so."""
+    from dprd_cli.presets import SCHEDULES
+
+    return _starting(SCHEDULES, incomplete)
+
+
+def keys(incomplete: str) -> list[str]:
+    """Return the config keys that start so, as `KEY=`."""
+    from dprd_cli.config import known_keys
+
+    return _starting((f"{key}=" for key in known_keys()), incomplete)
+
+
+def data_keys(incomplete: str) -> list[str]:
+    """Return the keys of the data section that start so, as `KEY=`."""
+    return [key for key in keys(incomplete) if key.startswith("data.")]
+
+
+def weights(incomplete: str) -> list[str]:
+    """Return `demo` and the run folders that start so; the shell adds files by itself."""
+    runs = sorted(path.as_posix() for path in Path("runs").glob("*/") if any(path.glob("*.pt")))
+    return _starting(["demo", *runs], incomplete)
+
+
+def devices(incomplete: str) -> list[str]:
+    """Return the kinds of devices that start so."""
+    return _starting(("auto", "cpu", "cuda"), incomplete)
+
+
+def part_offsets(incomplete: str) -> list[str]:
+    """Return the kinds of part offsets that start so."""
+    from dprd_cli.commands._options import PART_OFFSETS
+
+    return _starting(PART_OFFSETS, incomplete)
+
+
+def backbones(incomplete: str) -> list[str]:
+    """Return the backbones that start so."""
+    from dprd_cli.commands._options import BACKBONES
+
+    return _starting(BACKBONES, incomplete)
+
+
+def _starting(words: Iterable[str], incomplete: str) -> list[str]:
+    return [word for word in words if word.startswith(incomplete)]
