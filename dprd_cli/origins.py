@@ -90,9 +90,7 @@ def explain(
     for key, value in (flags or {}).items():
         merge(given, {} if value is None else nest(key, value))
     flags, named = dict(flags or {}), partial(resolve, base=base.tree, config_file=base.file)
-    final = named(
-        preset=base.preset, schedule=schedule or base.schedule, flags=flags, overrides=overrides
-    )
+    final = named(preset=base.preset, schedule=schedule or base.schedule, flags=flags, overrides=overrides)
     preset, last = final.preset, final.schedule
     named = partial(named, preset=preset, schedule=last)
     sources: list[tuple[str, Mapping[str, Any], Callable[[], Config]]] = [
@@ -168,16 +166,16 @@ def _base(spec: str) -> _Base:
     for file in (path, path / "config.toml"):
         if file.suffix == ".toml" and file.is_file():
             return _Base(str(file), file=file)
+    if spec != "demo" and ":" not in spec and not path.exists():  # before torch is imported
+        raise UsageError(
+            f"'{spec}': no such preset, config file, run or checkpoint{did_you_mean(spec, PRESETS)}"
+        )
     from dprd_cli.zoo import is_published, published
 
     if is_published(spec):
         from dprd_cli.weights import published_config
 
         return _of_tree(spec, published_config(published(spec)).model_dump(mode="json"))
-    if spec != "demo" and not path.exists():
-        raise UsageError(
-            f"'{spec}': no such preset, config file, run or checkpoint{did_you_mean(spec, PRESETS)}"
-        )
     from dprd_cli.checkpoint import read_checkpoint
     from dprd_cli.weights import find_checkpoint
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -38,23 +38,13 @@ def weights(incomplete: str) -> list[str]:
     return _starting(["demo", *runs], incomplete)
 
 
-def devices(incomplete: str) -> list[str]:
-    """Return the kinds of devices that start so."""
-    return _starting(("auto", "cpu", "cuda"), incomplete)
+def among(*words: str) -> Callable[[str], list[str]]:
+    """Return what offers those of some words that start so."""
 
+    def complete(incomplete: str) -> list[str]:
+        return _starting(words, incomplete)
 
-def part_offsets(incomplete: str) -> list[str]:
-    """Return the kinds of part offsets that start so."""
-    from dprd_cli.commands._options import PART_OFFSETS
-
-    return _starting(PART_OFFSETS, incomplete)
-
-
-def backbones(incomplete: str) -> list[str]:
-    """Return the backbones that start so."""
-    from dprd_cli.commands._options import BACKBONES
-
-    return _starting(BACKBONES, incomplete)
+    return complete
 
 
 def _starting(words: Iterable[str], incomplete: str) -> list[str]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from dprd_cli.config import Config
     from dprd_cli.weights import LoadedModel
 
+BACKBONES = ("r10", "r18", "r34", "r50", "r101", "x101", "mobilenet_v2")
+PART_OFFSETS = ("learned", "mean", "reference")
+
 Data = Annotated[
     str | None,
     typer.Option(
@@ -37,7 +40,7 @@ Backbone = Annotated[
     typer.Option(
         "--backbone",
         metavar="NAME",
-        autocompletion=_complete.backbones,
+        autocompletion=_complete.among(*BACKBONES),
         help="r50 (default), r101, x101, r10, r18, r34 or mobilenet_v2.",
     ),
 ]
@@ -80,7 +83,7 @@ PartOffsets = Annotated[
     typer.Option(
         "--part-offsets",
         metavar="KIND",
-        autocompletion=_complete.part_offsets,
+        autocompletion=_complete.among(*PART_OFFSETS),
         help="learned, mean (one template per part) or reference.",
     ),
 ]
@@ -89,7 +92,7 @@ Device = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
-        autocompletion=_complete.devices,
+        autocompletion=_complete.among("auto", "cpu", "cuda"),
         help="auto (default), cpu or cuda.",
     ),
 ]
@@ -100,9 +103,6 @@ OnBadImage = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
-
-BACKBONES = ("r10", "r18", "r34", "r50", "r101", "x101", "mobilenet_v2")
-PART_OFFSETS = ("learned", "mean", "reference")
 
 
 def say(line: str) -> None:

@@ -22,9 +22,12 @@ def _config() -> None:
 
 @config_app.command("show")
 def show(
-    spec: Annotated[str, typer.Argument(
+    spec: Annotated[
+        str,
+        typer.Argument(
             metavar="WHAT", autocompletion=_complete.presets, help=f"{_WHAT}; cascade-dprd by default."
-        )] = "",
+        ),
+    ] = "",
     schedule: Annotated[
         str | None,
         typer.Option(
@@ -60,9 +63,14 @@ def show(
 
 @config_app.command("diff")
 def diff(
-    first: Annotated[str, typer.Argument(metavar="WHAT", help=f"{_WHAT}.")],
+    first: Annotated[str, typer.Argument(metavar="WHAT", autocompletion=_complete.presets, help=f"{_WHAT}.")],
     second: Annotated[
-        str, typer.Argument(metavar="OTHER", help="The same; by default the preset and schedule of the first.")
+        str,
+        typer.Argument(
+            metavar="OTHER",
+            autocompletion=_complete.presets,
+            help="The same. Without it, WHAT is compared with its own preset and schedule.",
+        ),
     ] = "",
     as_json: Json = False,
 ) -> None:
@@ -70,22 +78,25 @@ def diff(
     from dprd_cli.origins import differences, explain
     from dprd_cli.presets import resolve
 
-    left = explain(first).config
-    right = explain(second).config if second else resolve(preset=left.preset, schedule=left.schedule)
-    other = second or f"preset {left.preset}, schedule {left.schedule}"
-    found = differences(left, right)
+    old = explain(first).config
+    if second:
+        new = explain(second).config
+    else:
+        old, new = resolve(preset=old.preset, schedule=old.schedule), old
+        first, second = f"preset {new.preset}, schedule {new.schedule}", first
+    found = differences(old, new)
     if as_json:
         rows = [{"key": key, "first": a, "second": b} for key, (a, b) in found.items()]
-        print_json({"first": first, "second": other, "differences": rows})
+        print_json({"first": first, "second": second, "differences": rows})
         return
     for key, (a, b) in found.items():
         typer.echo(f"{key}: {json.dumps(a)} -> {json.dumps(b)}")
-    say(f"{len(found) or 'no'} difference{'s' if len(found) != 1 else ''}: {first} -> {other}")
+    say(f"{len(found) or 'no'} difference{'s' if len(found) != 1 else ''}: {first} -> {second}")
 
 
 @config_app.command("schema")
 def schema(as_json: Json = False) -> None:
-    """Print the JSON schema of the configuration, for editors and checks; it is JSON with or without --json."""
+    """Print the JSON schema of the configuration, for editors; it is JSON without --json too."""
     from dprd_cli.origins import json_schema
 
     print_json(json_schema())

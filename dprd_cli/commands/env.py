@@ -26,7 +26,9 @@ def env(json: Json = False) -> None:
 
 def _rows(found: Environment) -> dict[str, str]:
     commit = f", commit {found.commit[:12]}" if found.commit else ""
-    threads = "".join(f", {number} {what} thread{'s' if number > 1 else ''}" for what, number in found.threads.items())
+    threads = "".join(
+        f", {number} {what} thread{'s' if number > 1 else ''}" for what, number in found.threads.items()
+    )
     devices = [f"{one.name}, {one.memory_gib:g} GiB, sm {one.capability}" for one in found.devices]
     memory = "" if found.memory_gib is None else f", {found.memory_gib:g} GiB of memory"
     cuda = f"built for CUDA {found.cuda}" if found.cuda else "built without CUDA"
