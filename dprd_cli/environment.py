@@ -7,7 +7,7 @@ import os
 import platform
 import subprocess
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +242,7 @@ def _direct_url() -> dict[str, Any]:
 
 def _version(package: str) -> str | None:
     try:
-        return version(package)
+        return distribution(package).version
     except PackageNotFoundError:
         return None
 

@@ -85,7 +85,9 @@ def test_without_git(checkout, monkeypatch):
 
 def test_an_installation_from_a_repository(checkout, monkeypatch):
     text = '{"url": "https://a.b/c", "vcs_info": {"vcs": "git", "commit_id": "0123abcd"}}'
-    monkeypatch.setattr(environment, "distribution", lambda _: SimpleNamespace(read_text=lambda _: text))
+    monkeypatch.setattr(
+        environment, "distribution", lambda _: SimpleNamespace(version="1", read_text=lambda _: text)
+    )
     found = describe_environment()
     assert (found.installed, found.commit, found.changed) == ("package", "0123abcd", None)
 
