@@ -34,9 +34,10 @@ def output_folder(folder: Path, inputs: Sequence[Path], subfolders: Sequence[str
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder}: a file; choose a folder")
-    place = folder.resolve()
+    place = Path(os.path.realpath(folder))  # which, unlike resolve(), takes names of any length, and loops
     below = {place / name for name in subfolders}
-    if any(path.resolve().parent == place or below & {*path.resolve().parents} for path in inputs):
+    real = (Path(os.path.realpath(path)) for path in inputs)
+    if any(path.parent == place or below & {*path.parents} for path in real):
         raise UsageError(f"--out {folder}: holds pictures that are read; choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -66,10 +66,10 @@ def find_images(inputs: Iterable[str]) -> list[Path]:
     Raises:
         DataError: At the first input that is not there or holds no picture.
     """
-    found: dict[Path, Path] = {}
+    found: dict[str, Path] = {}
     for text in inputs:
         for path in _files(text, SUFFIXES):
-            found.setdefault(path.resolve(), path)
+            found.setdefault(os.path.realpath(path), path)
     return list(found.values())
 
 
@@ -96,7 +96,7 @@ def find_sources(
             for: what cannot be read is found out when its turn comes.
         UsageError: If a list holds NULs without `null`.
     """
-    found: dict[str | Path, Source] = {}
+    found: dict[str, Source] = {}
     for text in [*inputs, *(name if name == "-" else f"@{name}" for name in lists)]:
         if text == "-" or (text.startswith("@") and not os.path.exists(text)):
             sources = [_named(name) for name in _read_list(text, null)]
@@ -107,7 +107,8 @@ def find_sources(
         else:
             sources = [_named(text)]
         for source in sources:
-            found.setdefault(source.path.resolve() if source.is_file else source.text, source)
+            name = source.text
+            found.setdefault(os.path.realpath(name) if source.is_file else name, source)
     return list(found.values())
 
 
@@ -139,13 +140,13 @@ def _read_list(text: str, null: bool) -> Iterator[str]:
 def _files(text: str, suffixes: frozenset[str]) -> list[Path]:
     """Return the files that a path or a glob stands for."""
     path = Path(text)
-    if path.is_dir():
+    if os.path.isdir(path):  # which, unlike Path's, takes any name
         try:
             inside = _of(path.iterdir(), SUFFIXES)
         except OSError as error:
             raise DataError(f"{path}: cannot read the folder ({error.strerror})") from error
         return inside or _no_images(path)
-    if path.exists():
+    if os.path.exists(path):
         return [path]
     if not glob.has_magic(text):
         raise DataError(f"{path}: no such file or folder; check the path")
