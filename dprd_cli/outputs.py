@@ -159,7 +159,7 @@ class CocoResults:
     """`results.json`, COCO's results of every detection, and `images.json`, the pictures of its ids."""
 
     def __init__(self, folder: Path, pictures: Sequence[Drawings | Videos], style: Style) -> None:
-        self.pictures, self.style = pictures, style
+        self.folder, self.pictures, self.style = folder, pictures, style
         brackets = (b"[\n", b"\n]\n", b",\n")
         self._results = GrowingFile(folder / "results.json", *brackets)
         self._images = GrowingFile(folder / "images.json", *brackets)
@@ -174,7 +174,7 @@ class CocoResults:
             image |= {"frame": prediction.moment.index, "seconds": prediction.moment.seconds}
         drawn = next((path for kind in self.pictures if (path := kind.path(entry))), None)
         if drawn:
-            image["picture"] = drawn.relative_to(self.pictures[0].folder).as_posix()
+            image["picture"] = drawn.relative_to(self.folder).as_posix()
         if records:
             self._results.append(",\n".join(map(json.dumps, records)).encode())
         self._images.append(json.dumps(image).encode())
