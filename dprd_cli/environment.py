@@ -180,7 +180,7 @@ def _torch(problems: list[str]) -> dict[str, Any]:
             for one in devices
         ],
         "cuda": torch.version.cuda,
-        "cudnn": torch.backends.cudnn.version() if devices else None,
+        "cudnn": torch.backends.cudnn.version() if devices else None,  # type: ignore[no-untyped-call]
         "threads": threads,
     }
 

@@ -147,7 +147,8 @@ def predict(
         )
     say(f"results: {', '.join(writer.summary) or 'nothing saved'}" + (f" in {out}/" if kinds else ""))
     if stop.exit_code:
-        raise InterruptedRun(f"stopped; what was done is whole ({writer.done} pictures)", stop.exit_code)
+        done = f"{writer.done} picture{'' if writer.done == 1 else 's'}"
+        raise InterruptedRun(f"stopped; what was done is whole ({done})", stop.exit_code)
     if errors:
         what = "inputs" if any(source.is_moving for source in sources) else "pictures"
         rest = f"; the others are in {out}/" if kinds else ""

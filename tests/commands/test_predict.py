@@ -1,5 +1,7 @@
 import csv
 import json
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from dprd_cli.cli import run
 from dprd_cli.model.build import build_detector
 from dprd_cli.presets import resolve
 from dprd_cli.video import VideoFile
+from dprd_cli.writer import Writer
 
 SMALL = (
     "model.neck.channels=16",
@@ -244,3 +247,20 @@ def test_a_video(pictures, weights, capsys):
     assert [row["file"] for row in document["errors"]] == ["in/text.mp4"]
     assert "out/clip.mp4" in document["results"]
     assert errors.splitlines()[-1] == "error: 1 of 2 inputs could not be read; the others are in out/"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_after_the_picture_at_hand(pictures, weights, capsys, monkeypatch, number, code):
+    add = Writer.add
+
+    def add_and_be_asked_to_stop(self, *arguments):
+        signal.raise_signal(number)
+        return add(self, *arguments)
+
+    monkeypatch.setattr(Writer, "add", add_and_be_asked_to_stop)
+    assert run(["predict", "in", "--weights", weights, "--json", "--out", "out"]) == code
+    output, errors = capsys.readouterr()
+    document = json.loads(output)
+    assert (document["interrupted"], [row["file"] for row in document["images"]]) == (True, ["in/17.jpg"])
+    assert [row["file_name"] for row in json.loads(Path("out/images.json").read_text())] == ["in/17.jpg"]
+    assert errors.splitlines()[-1] == "error: stopped; what was done is whole (1 picture)"
