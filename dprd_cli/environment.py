@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, distribution
@@ -266,4 +267,6 @@ def _variable(name: str) -> str:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return an error in one line; messages of the dynamic linker hold whole paths."""
+    line = " ".join(str(error).split()) or type(error).__name__
+    return re.sub(r"(?<![\w.~:/-])/[\w.+/-]*/(?=[\w.+-]+)", ".../", line)

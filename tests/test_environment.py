@@ -1,3 +1,4 @@
+import builtins
 import subprocess
 import sys
 import tomllib
@@ -113,3 +114,18 @@ def test_missing_packages_and_two_opencvs(monkeypatch):
     found = describe_environment()
     assert found.packages["rich"] is None
     assert found.problems == ["not installed: rich; install dprd-cli again"]
+
+
+def test_errors_tell_no_paths(monkeypatch):
+    error = ImportError("/home/ann/v/lib/libtorch.so.2: undefined symbol: a/b\n(see https://c.d/e)")
+    real = builtins.__import__
+
+    def broken(name, *arguments):
+        if name == "torch":
+            raise error
+        return real(name, *arguments)
+
+    monkeypatch.setattr(builtins, "__import__", broken)
+    assert describe_environment().problems[0] == (
+        "PyTorch cannot be imported: .../libtorch.so.2: undefined symbol: a/b (see https://c.d/e)"
+    )
