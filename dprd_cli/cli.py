@@ -14,7 +14,9 @@ import typer
 
 from dprd_cli import __version__
 from dprd_cli.commands.ablate import ablate
+from dprd_cli.commands.config import config_app
 from dprd_cli.commands.data import data_app
+from dprd_cli.commands.env import env
 from dprd_cli.commands.eval import evaluate
 from dprd_cli.commands.gradcam import gradcam
 from dprd_cli.commands.info import info
@@ -61,6 +63,8 @@ app.command("gradcam", short_help="Show what class scores come from (Grad-CAM)."
 app.command("ablate", short_help="Reproduce the paper's tables and figures.")(ablate)
 app.command("parity", short_help="Compare with Detectron2's own numbers.")(parity)
 app.command("info", short_help="Count parameters and MACs by module.")(info)
+app.command("env", short_help="Describe this installation, for bug reports.")(env)
+app.add_typer(config_app, name="config", short_help="Show, compare and document configurations.")
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights", short_help="List, fetch and inspect published weights.")
 

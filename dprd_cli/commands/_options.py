@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dprd_cli.commands import _complete
 from dprd_cli.progress import progress as progress
 
 if TYPE_CHECKING:
     from dprd_cli.config import Config
     from dprd_cli.weights import LoadedModel
+
+BACKBONES = ("r10", "r18", "r34", "r50", "r101", "x101", "mobilenet_v2")
+PART_OFFSETS = ("learned", "mean", "reference")
 
 Data = Annotated[
     str | None,
@@ -27,13 +31,17 @@ Preset = Annotated[
     typer.Option(
         "--preset",
         metavar="NAME",
+        autocompletion=_complete.presets,
         help="mask-rcnn, cascade-mrcnn, dprd or cascade-dprd (default); also NAME-small, NAME-medium.",
     ),
 ]
 Backbone = Annotated[
     str | None,
     typer.Option(
-        "--backbone", metavar="NAME", help="r50 (default), r101, x101, r10, r18, r34 or mobilenet_v2."
+        "--backbone",
+        metavar="NAME",
+        autocompletion=_complete.among(*BACKBONES),
+        help="r50 (default), r101, x101, r10, r18, r34 or mobilenet_v2.",
     ),
 ]
 BackboneWeights = Annotated[
@@ -47,7 +55,10 @@ BackboneWeights = Annotated[
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Set any config key, such as model.parts.sigma=0.4; repeat."
+        "--set",
+        metavar="KEY=VALUE",
+        autocompletion=_complete.keys,
+        help="Set any config key, such as model.parts.sigma=0.4; repeat.",
     ),
 ]
 DataOverrides = Annotated[
@@ -55,6 +66,7 @@ DataOverrides = Annotated[
     typer.Option(
         "--set",
         metavar="data.KEY=VALUE",
+        autocompletion=_complete.data_keys,
         help="Set a key of the data section, such as data.test_min_size=640; repeat.",
     ),
 ]
@@ -69,6 +81,7 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         metavar="RUN|FILE|NAME",
+        autocompletion=_complete.weights,
         help="Run folder, checkpoint, 'demo', or published weights (`dprd weights list`); the newest run by "
         "default.",
     ),
@@ -76,10 +89,21 @@ Weights = Annotated[
 PartOffsets = Annotated[
     str,
     typer.Option(
-        "--part-offsets", metavar="KIND", help="learned, mean (one template per part) or reference."
+        "--part-offsets",
+        metavar="KIND",
+        autocompletion=_complete.among(*PART_OFFSETS),
+        help="learned, mean (one template per part) or reference.",
     ),
 ]
-Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto (default), cpu or cuda.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        autocompletion=_complete.among("auto", "cpu", "cuda"),
+        help="auto (default), cpu or cuda.",
+    ),
+]
 OnBadImage = Annotated[
     str | None,
     typer.Option(
@@ -87,9 +111,6 @@ OnBadImage = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
-
-BACKBONES = ("r10", "r18", "r34", "r50", "r101", "x101", "mobilenet_v2")
-PART_OFFSETS = ("learned", "mean", "reference")
 
 
 def say(line: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dprd_cli.commands import _complete
 from dprd_cli.commands._options import (
     Backbone,
     BackboneWeights,
@@ -38,6 +39,7 @@ def train(
         typer.Option(
             "--weights",
             metavar="NAME|RUN|FILE",
+            autocompletion=_complete.weights,
             help="Detector to start from: published (`dprd weights list`), a run, a checkpoint, or demo.",
         ),
     ] = None,
@@ -45,7 +47,10 @@ def train(
     schedule: Annotated[
         str | None,
         typer.Option(
-            "--schedule", metavar="NAME", help="1x or 3x (COCO), voc, photos, or small (the built-in data)."
+            "--schedule",
+            metavar="NAME",
+            autocompletion=_complete.schedules,
+            help="1x or 3x (COCO), voc, photos, or small (the built-in data).",
         ),
     ] = None,
     config: Annotated[
