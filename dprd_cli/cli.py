@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from dprd_cli import __version__
+from dprd_cli.commands.benchmark import benchmark
 from dprd_cli.commands.data import data_app
 from dprd_cli.commands.eval import evaluate
 from dprd_cli.commands.gradcam import gradcam
@@ -57,6 +58,7 @@ app.command("eval", short_help="Measure a detector with COCO's metrics.")(evalua
 app.command("predict", short_help="Detect objects in pictures.")(predict)
 app.command("visualize-parts", short_help="Draw the parts and how they deform.")(visualize_parts)
 app.command("gradcam", short_help="Show what class scores come from (Grad-CAM).")(gradcam)
+app.command("benchmark", short_help="Time this program against others.")(benchmark)
 app.command("parity", short_help="Compare with Detectron2's own numbers.")(parity)
 app.command("info", short_help="Count parameters and MACs by module.")(info)
 app.add_typer(data_app, name="data")

@@ -33,7 +33,7 @@ ROWS = (
     ("model.weights", "evaluation", "tta"),
     ("weights",),
     ("inference", "results", "parity", "cam"),
-    ("figures", "cam_figures", "data_figures", "training"),
+    ("figures", "cam_figures", "data_figures", "training", "benchmark"),
     ("commands",),
     ("cli",),
     ("__main__",),
