@@ -197,7 +197,7 @@ def _our_network(detector: Detector, scene: Scene) -> Network:
 
 
 def _torchvision(scene: Scene) -> tuple[nn.Module, dict[str, Tensor]]:
-    """Build `maskrcnn_resnet50_fpn` as it is with published weights: frozen BatchNorm, three stages trained."""
+    """Build `maskrcnn_resnet50_fpn` as it is with published weights: frozen BatchNorm, 3 stages trained."""
     backbone = resnet_fpn_backbone(
         backbone_name="resnet50", weights=None, norm_layer=FrozenBatchNorm2d, trainable_layers=3
     )

@@ -135,9 +135,8 @@ def markdown(reports: Sequence[Report], missing: Sequence[str], machine: Mapping
             rate = f"{program['gmac_per_s']:.0f}" if "gmac_per_s" in program else ""
             spread = f"{program['min_s']:.3g}..{program['max_s']:.3g} s"
             turns = len(program["seconds"])
-            lines.append(
-                f"| {report.name} | {name} | {program['median_s']:.3g} s | {spread} | {turns} | {memory} | {rate} |"
-            )
+            cells = (report.name, name, f"{program['median_s']:.3g} s", spread, str(turns), memory, rate)
+            lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "Answers:", ""]
     lines += [f"- {report.name}, {' and '.join(report.timings)}: {report.answers}" for report in reports]
     lines += [f"- not measured: {line}" for line in missing]
@@ -147,7 +146,8 @@ def markdown(reports: Sequence[Report], missing: Sequence[str], machine: Mapping
 def _line(row: Row) -> str:
     sign = ">=" if row.at_least else "<="
     verdict = "met" if row.met else "missed"
-    return f"| {row.what} | {row.against} | {show(row.value, row.unit)} | {sign} {show(row.target, row.unit)} | {verdict} |"
+    measured, target = show(row.value, row.unit), show(row.target, row.unit)
+    return f"| {row.what} | {row.against} | {measured} | {sign} {target} | {verdict} |"
 
 
 def show(value: float, unit: str) -> str:

@@ -113,9 +113,13 @@ class MaskHead(nn.Module):
         Returns:
             [F, M, M] with M = 2S.
         """
-        x = F.relu(self.deconv(self.convs(x)))
-        logits: Tensor = self.masks(x)
-        return full_precision(logits[torch.arange(len(x), device=x.device), labels])
+        x = F.relu(self.deconv(self.convs(x)), inplace=True)
+        # Only that class's filter of the 1x1 convolution: a product of cells [MM, dim] and filter [dim, 1]
+        cells = x.permute(0, 2, 3, 1).flatten(1, 2)  # [F, MM, dim]
+        filters = self.masks.weight[labels].flatten(1)[..., None]  # [F, dim, 1]
+        assert self.masks.bias is not None
+        logits = torch.baddbmm(self.masks.bias[labels][:, None, None], cells, filters)  # [F, MM, 1]
+        return full_precision(logits.view(len(x), *x.shape[-2:]))
 
 
 class MaskIoUHead(nn.Module):
