@@ -73,7 +73,7 @@ def train(
     for network in pair.networks:
         network.module.train()
     _compile(pair, compiled=compiled)
-    runs = {n: _training(network) for n, network in zip(pair.names, pair.networks, strict=True)}
+    runs = {n: _Step(network) for n, network in zip(pair.names, pair.networks, strict=True)}
     timings = interleave(runs, repetitions, scene.device, progress)
     totals = {name: sum(float(v.detach()) for v in run.losses.values()) for name, run in runs.items()}
     answers = "sums of the losses, RoIs drawn at random: " + ", ".join(
@@ -98,7 +98,7 @@ def _inferring(network: Network) -> Callable[[], object]:
     return run
 
 
-class _training:  # noqa: N801
+class _Step:
     """A training step of a network; keeps the losses of the last one."""
 
     def __init__(self, network: Network) -> None:
@@ -110,7 +110,7 @@ class _training:  # noqa: N801
     def __call__(self) -> None:
         self.losses = dict(self.network.losses())
         self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(self.losses.values())).sum().backward()
+        torch.autograd.backward(torch.stack(list(self.losses.values())).sum())
         self.optimizer.step()
         self.losses = {name: loss.detach() for name, loss in self.losses.items()}
 

@@ -26,8 +26,8 @@ class Settings(NamedTuple):
         against: The peer of `inference` and `train`.
         preset: What is compared with `mask-rcnn`.
         image_size: (height, width), or None for the one that each benchmark has.
-        batch: Pictures at a time, or None.
-        proposals: RoIs of the box branch at test.
+        batch: Pictures at a time, or None for each benchmark's own.
+        proposals: RoIs of the box branch at test or of `roialign`, or None.
         images: Pictures of the evaluation.
         repetitions: Timed turns.
         device: Where the networks run.
@@ -38,7 +38,7 @@ class Settings(NamedTuple):
     preset: str
     image_size: tuple[int, int] | None
     batch: int | None
-    proposals: int
+    proposals: int | None
     images: int
     repetitions: int
     device: torch.device
@@ -47,7 +47,7 @@ class Settings(NamedTuple):
     def scene(self, image_size: tuple[int, int], batch: int) -> Scene:
         """Return the pictures, of this size and number unless others were asked for."""
         size = self.image_size or image_size
-        return Scene(size, self.batch or batch, self.proposals, self.device)
+        return Scene(size, self.batch or batch, self.proposals or 1000, self.device)
 
 
 def run(kind: str, settings: Settings, progress: Progress) -> Report:
@@ -65,7 +65,7 @@ def run(kind: str, settings: Settings, progress: Progress) -> Report:
         scene = settings.scene(image_size, batch)
         return measure(scene, settings.against, settings.preset, turns, progress, compiled=settings.compiled)
     others: dict[str, Callable[[], Report]] = {
-        "roialign": lambda: roialign(size, 2048, turns, settings.device, progress),
+        "roialign": lambda: roialign(size, settings.proposals or 2048, turns, settings.device, progress),
         "eval": lambda: evaluation(settings.images, turns, progress),
         "paste": lambda: paste(size, 100, turns, progress),
         "startup": lambda: startup(settings.image_size or (480, 640), turns, progress),

@@ -34,8 +34,9 @@ def benchmark(
         int | None, typer.Option("--batch-size", min=1, help="Pictures at a time: 1; train 2.")
     ] = None,
     proposals: Annotated[
-        int, typer.Option("--proposals", min=1, help="RoIs of the box branch, for inference.")
-    ] = 1000,
+        int | None,
+        typer.Option("--proposals", min=1, help="RoIs of the box branch (1000), or of roialign (2048)."),
+    ] = None,
     images: Annotated[int, typer.Option("--images", min=1, help="Generated pictures, for eval.")] = 5000,
     repetitions: Annotated[
         int, typer.Option("--repetitions", min=1, help="Timed turns after one to warm up; medians are shown.")
@@ -104,7 +105,7 @@ def _print(report: Report) -> None:
     ]
     columns = ("median s", "min", "max", "peak MB", "GMAC", "GMAC/s")
     print_rows(report.name, columns, programs)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             f"{row.what}, against {row.against}",
             show(row.value, row.unit),

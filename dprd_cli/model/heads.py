@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dprd_cli.model.layers import conv_block, full_precision, kaiming_init, normal_init, xavier_init
+from dprd_cli.model.layers import conv_block, dense, full_precision, kaiming_init, normal_init, xavier_init
 
 
 class BoxPrediction(NamedTuple):
@@ -66,8 +66,10 @@ class BoxHead(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the fully connected features of RoI features [R, C, S, S] in (C, S, S) order. [R, dim]."""
-        x = self.convs(x).flatten(1)
-        for fc in self.fcs:
+        x = self.convs(x)
+        first, *others = self.fcs
+        x = F.relu(dense(first, x))  # type: ignore[arg-type]
+        for fc in others:
             x = F.relu(fc(x))
         return x
 
@@ -167,6 +169,6 @@ class MaskIoUHead(nn.Module):
             Unbounded; about 0..1 after training. [F]
         """
         mask = F.max_pool2d(mask_logits.detach().sigmoid()[:, None], 2).to(x.dtype)
-        x = self.convs(torch.cat((x, mask), dim=1)).flatten(1)
-        ious: Tensor = self.ious(F.relu(self.fc2(F.relu(self.fc1(x)))))
+        x = F.relu(dense(self.fc1, self.convs(torch.cat((x, mask), dim=1))))
+        ious: Tensor = self.ious(F.relu(self.fc2(x)))
         return full_precision(ious[torch.arange(len(x), device=x.device), labels])
