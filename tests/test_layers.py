@@ -37,7 +37,7 @@ ROWS = (
     ("model.weights", "evaluation", "tta", "results"),
     ("weights", "prediction"),
     ("inference", "parity", "cam", "labelme", "origins"),
-    ("figures", "cam_figures", "data_figures", "training", "outputs"),
+    ("figures", "cam_figures", "data_figures", "training", "outputs", "benchmark"),
     ("api", "writer"),
     ("commands",),
     ("cli",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -196,3 +197,17 @@ def existing(path: Path | None) -> Path | None:
     if path is not None and not path.is_file():
         raise UsageError(f"--config {path}: no such file")
     return path
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (height, width) of `HxW`.
+
+    Raises:
+        UsageError: If it is not of that form, or too small for a pyramid.
+    """
+    from dprd_cli.errors import UsageError
+
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if not match or min(int(n) for n in match.groups()) < 64:
+        raise UsageError(f"--image-size {text}: expected HEIGHTxWIDTH of at least 64x64, such as 800x1216")
+    return int(match[1]), int(match[2])

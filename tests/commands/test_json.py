@@ -23,6 +23,10 @@ WORKING = {
     "visualize-parts": ([PICTURE, "--weights", "run"], {"checkpoint", "files", "classes"}),
     "gradcam": ([PICTURE, "--weights", "run", "--score-thresh", "0", "--max-objects", "1"], {"images"}),
     "ablate": (["table1", "--dry-run", "--size", "small", "--backbone", "r10"], {"studies"}),
+    "benchmark": (
+        ["roialign", "--proposals", "5", "--image-size", "64x96", "--repetitions", "1"],
+        {"machine", "programs", "rows"},
+    ),
     "parity": (["fixture.json"], {"fixture", "ok", "differences"}),
     "info": (["--preset", "dprd-small", "--image-size", "64x64"], {"parameters", "macs"}),
     "env": ([], {"dprd", "python", "packages", "problems"}),
@@ -48,6 +52,7 @@ FAILING = {
     "visualize-parts": (["gone.png", "--weights", "run"], 3),
     "gradcam": (["gone.png", "--weights", "run"], 3),
     "ablate": (["table1", "--data", "gone"], 3),
+    "benchmark": (["nothing"], 2),
     "parity": (["gone.json"], 3),
     "info": (["--preset", "dprt"], 2),
     "env": (["machine"], 2),
