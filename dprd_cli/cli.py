@@ -19,6 +19,7 @@ from dprd_cli.commands.gradcam import gradcam
 from dprd_cli.commands.info import info
 from dprd_cli.commands.parity import parity
 from dprd_cli.commands.predict import predict
+from dprd_cli.commands.report import report
 from dprd_cli.commands.train import train
 from dprd_cli.commands.visualize_parts import visualize_parts
 from dprd_cli.commands.weights import weights_app
@@ -57,6 +58,7 @@ app.command("eval", short_help="Measure a detector with COCO's metrics.")(evalua
 app.command("predict", short_help="Detect objects in pictures.")(predict)
 app.command("visualize-parts", short_help="Draw the parts and how they deform.")(visualize_parts)
 app.command("gradcam", short_help="Show what class scores come from (Grad-CAM).")(gradcam)
+app.command("report", short_help="Write one HTML page about runs.")(report)
 app.command("parity", short_help="Compare with Detectron2's own numbers.")(parity)
 app.command("info", short_help="Count parameters and MACs by module.")(info)
 app.add_typer(data_app, name="data")
