@@ -34,6 +34,7 @@ ROWS = (
     ("weights",),
     ("inference", "results", "parity", "cam"),
     ("figures", "cam_figures", "data_figures", "training"),
+    ("report",),
     ("commands",),
     ("cli",),
     ("__main__",),

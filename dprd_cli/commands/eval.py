@@ -214,7 +214,7 @@ def _measure(
             device=next(model.detector.parameters()).device,
             with_masks=model.with_masks and dataset.has_masks,
             progress=update,
-            watch=analyst and analyst.watch,
+            watch=analyst.watch if analyst else None,
         )
     if plots and analyst:
         _draw(plots, analyst.result(measured["evaluator"]), analyst.best, analyst.worst)

@@ -56,7 +56,7 @@ def pr_curves(arrays: CocoArrays, columns: Iterable[int]) -> dict[str, Any]:
     ]
     mean = {}
     for name in CURVES:
-        known = [row[name] for row in classes if row[name] is not None]
+        known = [points for row in classes if (points := row[name]) is not None]
         mean[name] = np.mean(known, axis=0).tolist() if known else None
     return {"mean": mean, "classes": classes}
 
@@ -192,7 +192,8 @@ class ErrorAnalysis:
         for row in np.flatnonzero(~ignored):
             actual = objects.labels[chosen[row]] if chosen[row] >= 0 else background
             self.matrix[actual, found.labels[row]] += 1
-        np.add.at(self.matrix, (objects.labels[missed], background), 1)
+        count = np.bincount(objects.labels[missed], minlength=len(self.matrix))
+        self.matrix[:, background] += count
 
 
 def _overlap(found: _Boxes, objects: _Boxes) -> NDArray[np.float64]:

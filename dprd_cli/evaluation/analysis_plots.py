@@ -1,4 +1,4 @@
-"""Figures of an evaluation's analysis: PR curves, confusion matrix, APs by class and size, error types, parts."""
+"""Figures of an evaluation's analysis: PR curves, confusions, APs by class and size, error types, parts."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def class_figure(analysis: Mapping[str, Any]) -> Figure:
 
 
 def size_figure(analysis: Mapping[str, Any]) -> Figure:
-    """Draw the AP of all, small, medium and large objects as bars, the mean over the classes that have any."""
+    """Draw the AP of all, small, medium and large objects as bars: means over the classes that have any."""
     rows = {"all": "AP", "small": "APS", "medium": "APM", "large": "APL"}
     series = {
         f"{title} AP": ([mean_ap(analysis["ap"][kind], key) for key in rows.values()], _KIND_COLOURS[kind])
@@ -193,11 +193,11 @@ def parts_figure(statistics: Mapping[str, Any], most: int = 12) -> Figure:
     columns = min(len(groups), 4)
     rows = -(-len(groups) // columns)
     figure = Figure(figsize=(1.25 * columns, 1.5 * rows + 0.35), dpi=150, layout="constrained")
-    panels: NDArray[np.object_] = figure.subplots(rows, columns, squeeze=False)
+    panels: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
     unit = decompose(torch.tensor([0.0, 0.0, 1.0, 1.0]), len(statistics["parts"])).tolist()
-    for axes in panels.flat:
+    for axes in panels:
         axes.set_axis_off()
-    for axes, group in zip(panels.flat, groups, strict=False):
+    for axes, group in zip(panels, groups, strict=False):
         for number, (part, reference) in enumerate(zip(group["per_part"], unit, strict=True)):
             colour = COLOURS[number % len(COLOURS)]
             _rectangle(axes, reference, GREY, linewidth=0.7, linestyle=(0, (3, 2)))

@@ -58,7 +58,8 @@ class Panel:
         for line in self.lines:
             (steps, values) = line.points
             told.append(
-                f"{line.label} {values[0]:.3g} at step {steps[0]:.0f}, {values[-1]:.3g} at step {steps[-1]:.0f}"
+                f"{line.label} {values[0]:.3g} at step {steps[0]:.0f}, "
+                f"{values[-1]:.3g} at step {steps[-1]:.0f}"
             )
         return f"{self.title} during training: {'; '.join(told)}"
 
@@ -91,11 +92,11 @@ def run_panels(rows: Sequence[dict[str, Any]]) -> list[Panel]:
     )
     return _filled(
         Panel("Loss", "loss, summed over stages", tuple(losses), logarithmic=True),
-        Panel("AP", "AP (%)", tuple(Line(curve(tests, key), *rest) for key, *rest in AP_LINES), top=100),
+        Panel("AP", "AP (%)", _lines(tests, AP_LINES), top=100),
         Panel(
             "Proposal recall",
             "recall of 100 proposals",
-            tuple(Line(curve(tests, key), *rest) for key, *rest in RECALL_LINES),
+            _lines(tests, RECALL_LINES),
             top=1.02,
         ),
         Panel("Part IoU", "IoU with the reference parts", overlap, top=1.02),
@@ -165,7 +166,8 @@ def draw(panel: Panel) -> Figure:
         axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.6)))
     elif panel.top is not None:
         values = np.concatenate([line.points[1] for line in panel.lines])
-        axes.set_ylim(0 if values.min() < 0.6 * panel.top else None, min(panel.top, 1.15 * values.max() + 1e-9))
+        bottom = 0 if values.min() < 0.6 * panel.top else None
+        axes.set_ylim(bottom, min(panel.top, 1.15 * values.max() + 1e-9))
     else:
         axes.set_ylim(bottom=0)
     axes.set(xlabel="optimiser step", ylabel=panel.axis)
@@ -180,17 +182,22 @@ def draw(panel: Panel) -> Figure:
     return figure
 
 
+def _lines(rows: Sequence[dict[str, Any]], keys: Sequence[tuple[str, str, str, str]]) -> tuple[Line, ...]:
+    """Return the lines of (key, label, colour, style)."""
+    return tuple(Line(curve(rows, key), label, colour, style) for key, label, colour, style in keys)
+
+
 def _draw(axes: Axes, line: Line, *, alone: bool) -> None:
     steps, values = line.points
     if line.noisy and alone:
         axes.plot(*_thin(steps, values), color=line.colour, alpha=0.22, linewidth=0.8)
     if line.noisy:
         values = smooth(values)
-    marker = "o" if len(steps) == 1 or not line.noisy and len(steps) <= 30 else ""
+    marker = "o" if len(steps) == 1 or (not line.noisy and len(steps) <= 30) else ""
     x, y = _thin(steps, values)
     width = 2.0 if line.colour == BLACK else 1.5
-    look = {"color": line.colour, "linestyle": line.style, "label": escape(line.label)}
-    axes.plot(x, y, linewidth=width, marker=marker, markersize=3.5, **look)
+    (drawn,) = axes.plot(x, y, linewidth=width, marker=marker, markersize=3.5, label=escape(line.label))
+    drawn.set(color=line.colour, linestyle=line.style)
 
 
 def _thin(steps: np.ndarray, values: np.ndarray) -> Curve:

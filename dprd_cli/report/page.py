@@ -188,7 +188,8 @@ def _about(page: Report, run: Run) -> str:
     flat = flatten(page.config(run))
     if not flat:
         return "Settings unknown"
-    data = "the built-in data" if flat.get("data.path") == "synthetic" else Path(str(flat.get("data.path"))).name
+    path = str(flat.get("data.path"))
+    data = "the built-in data" if path == "synthetic" else Path(path).name
     return (
         f"{flat.get('preset', '?')} on {flat.get('model.backbone.name', '?')}, trained on {data}, "
         f"{flat.get('train.steps', '?')} steps of {flat.get('train.batch_size', '?')} pictures"
@@ -209,7 +210,8 @@ def _head(page: Report, run: Run) -> Html:
     if found:
         facts["checkpoint"] = f"{found.checkpoint.name}, step {found.step}"
     listed = join(
-        element("div", element("dt", key), element("dd", element("code", value))) for key, value in facts.items()
+        element("div", element("dt", key), element("dd", element("code", value)))
+        for key, value in facts.items()
     )
     lines = [element("li", line) for line in run.lacking]
     lacking = element("ul", *lines, class_="lacking", aria_label="What this run lacks") if lines else Html("")
@@ -238,8 +240,10 @@ def headline(run: Run, measured: Measured | None) -> tuple[dict[str, Any], str]:
     """
     sources: list[tuple[int, dict[str, Any], str]] = []
     for one in run.recorded:
-        flat = {f"{kind}_{key}": value for kind in KINDS for key, value in (one.content.get(kind) or {}).items()}
-        extra = {key: one.content.get(key) for key in ("recall50", "recall70", "part_iou", "seconds_per_image")}
+        content = one.content
+        flat = {f"{kind}_{key}": value for kind in KINDS for key, value in (content.get(kind) or {}).items()}
+        names = ("recall50", "recall70", "part_iou", "seconds_per_image")
+        extra = {key: content.get(key) for key in names}
         images = _count(one.content.get("images"))
         sources.append((images, flat | extra, f"{one.file}, {images} pictures"))
     if measured is not None:

@@ -103,7 +103,8 @@ def run_sections(page: Report, run: Run) -> list[tuple[str, str, Html]]:
             content = maker(page, run)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             # files of a run may hold anything
-            content = note(f"Not shown: the run's files are not as expected ({type(error).__name__}: {error}).")
+            why = f"{type(error).__name__}: {error}"
+            content = note(f"Not shown: the run's files are not as expected ({why}).")
         made.append((title, anchor, section(title, anchor, content)))
     return made
 
@@ -112,7 +113,8 @@ def measured_on(page: Report, run: Run) -> Html:
     """Say on which pictures the page's own numbers rest, or where else they come from."""
     if run.name in page.measured:
         found = page.measured[run.name]
-        which = f"all {found.total}" if found.images == found.total else f"the first {found.images} of {found.total}"
+        some = f"the first {found.images} of {found.total}"
+        which = f"all {found.total}" if found.images == found.total else some
         return note(
             f"Measured for this page: {found.checkpoint.name}, step {found.step}, on {which} pictures of "
             f"{found.data}."
@@ -127,7 +129,9 @@ def measured_on(page: Report, run: Run) -> Html:
 def accuracy(page: Report, run: Run) -> Html:
     """AP of boxes and masks from every source, by class, and by size."""
     rows: list[Sequence[Any]] = []
-    sources = [(f"{one.file}, {one.content.get('images', '?')} pictures", one.content) for one in run.recorded]
+    sources = [
+        (f"{one.file}, {one.content.get('images', '?')} pictures", one.content) for one in run.recorded
+    ]
     if run.name in page.measured:
         own = page.measured[run.name]
         sources.insert(0, (f"this page, {own.images} pictures", own.results))
@@ -137,14 +141,20 @@ def accuracy(page: Report, run: Run) -> Html:
                 rows.append((f"{title}: {source}", *(number(content[kind].get(name)) for name in _METRICS)))
     if not rows:
         return join((measured_on(page, run), note("No AP: no evaluation was recorded.")))
-    content: list[Html] = [table("COCO metrics in percent", ("", *_METRICS), rows)]
+    shown: list[Html] = [table("COCO metrics in percent", ("", *_METRICS), rows)]
     analysis = page.analysis(run)
     if analysis is None:
         classes = run.recorded[0].content.get("classes") or []
-        columns = {"bbox_ap": "box AP", "bbox_ap50": "box AP50", "segm_ap": "mask AP", "segm_ap50": "mask AP50"}
+        columns = {
+            "bbox_ap": "box AP",
+            "bbox_ap50": "box AP50",
+            "segm_ap": "mask AP",
+            "segm_ap50": "mask AP50",
+        }
         cells = [(row["name"], row["objects"], *(number(row.get(key)) for key in columns)) for row in classes]
-        content.append(table(f"By class ({run.recorded[0].file})", ("class", "objects", *columns.values()), cells))
-        return join((measured_on(page, run), *content))
+        head = ("class", "objects", *columns.values())
+        shown.append(table(f"By class ({run.recorded[0].file})", head, cells))
+        return join((measured_on(page, run), *shown))
     names, aps = analysis["class_names"], analysis["ap"]
     for kind in aps:
         cells = [
@@ -152,18 +162,20 @@ def accuracy(page: Report, run: Run) -> Html:
             for name, objects, row in zip(names, analysis["objects"], aps[kind], strict=True)
         ]
         cells.append(("all", sum(analysis["objects"]), *(number(mean_ap(aps[kind], key)) for key in APS)))
-        shown = table(f"{KINDS[kind]} AP by class and size", ("class", "objects", *APS), cells, class_="total")
-        content.append(shown)
+        head = ("class", "objects", *APS)
+        shown.append(table(f"{KINDS[kind]} AP by class and size", head, cells, class_="total"))
     told = ", ".join(f"{name} {number(row['AP'])}" for name, row in zip(names, aps["bbox"], strict=True))
     charts = element(
         "div",
         figure(page.svg(class_figure(analysis), f"Bars of box AP by class: {told}"), "AP by class (objects)"),
-        figure(page.svg(size_figure(analysis), "Bars of AP by object size; the table has the numbers"),
-               "AP by size: small below 32², large from 96² pixels"),
+        figure(
+            page.svg(size_figure(analysis), "Bars of AP by object size; the table has the numbers"),
+            "AP by size: small below 32², large from 96² pixels",
+        ),
         class_="charts",
     )
-    tables = element("div", *content[1:], class_="pair")
-    return join((measured_on(page, run), content[0], charts, tables, _tide(page, analysis)))
+    tables = element("div", *shown[1:], class_="pair")
+    return join((measured_on(page, run), shown[0], charts, tables, _tide(page, analysis)))
 
 
 def _tide(page: Report, analysis: Mapping[str, Any]) -> Html:
@@ -217,16 +229,17 @@ def confusion(page: Report, run: Run) -> Html:
         return measured_on(page, run)
     matrix, names = np.asarray(analysis["confusion"]), [*analysis["class_names"], "background"]
     rule = (
-        f"Boxes of score {analysis['score_thresh']:g} or more, matched at IoU {analysis['iou_thresh']:g}: with "
-        "objects of their class first, then with any. Rows are what is annotated, columns what was detected; "
-        "the last column counts objects that were missed, the last row detections of nothing. Shades are "
-        "shares of the row."
+        f"Boxes of score {analysis['score_thresh']:g} or more, matched at IoU {analysis['iou_thresh']:g}: "
+        "with objects of their class first, then with any. Rows are what is annotated, columns what was "
+        "detected; the last column counts objects that were missed, the last row detections of nothing. "
+        "Shades are shares of the row."
     )
     if len(names) <= _MATRIX_CLASSES + 1:
         shares = row_shares(matrix)
         rows: list[list[Any]] = []
         for index, name in enumerate(names):
-            cells = [_shaded(int(value), share) for value, share in zip(matrix[index], shares[index], strict=True)]
+            pairs = zip(matrix[index], shares[index], strict=True)
+            cells = [_shaded(int(value), share) for value, share in pairs]
             rows.append([name, *cells])
         head = ("annotated as", *names[:-1], "missed")
         shown = table("Confusion matrix: objects", head, rows, class_="confusion")
@@ -348,8 +361,13 @@ def settings(page: Report, run: Run) -> Html:
     elif not changed:
         shown = note(f"All settings are the defaults of {name}.")
     else:
-        rows = [(key, _value(value), "-" if usual is None else _value(usual)) for key, (value, usual) in changed.items()]
-        shown = table(f"Differences to the defaults of {name}", ("key", "this run", "default"), rows, numbers=False)
+        rows = [
+            (key, _value(value), "-" if usual is None else _value(usual))
+            for key, (value, usual) in changed.items()
+        ]
+        shown = table(
+            f"Differences to the defaults of {name}", ("key", "this run", "default"), rows, numbers=False
+        )
     return join((shown, details("All settings", element("pre", _whole(config)))))
 
 

@@ -55,7 +55,8 @@ def inline(figure: Figure, alt: str, number: int) -> Html:
         inner = re.sub(f"(?<=: ){colour}\\b", name, inner, flags=re.IGNORECASE)
     inner = re.sub(r">\s+<", "><", inner)
     width = float(box[1].split()[2])
-    head = f'<svg viewBox="{box[1]}" style="max-width:{1.9 * width:.0f}px" role="img" aria-label={attribute(alt)}>'
+    style = f"max-width:{1.9 * width:.0f}px"
+    head = f'<svg viewBox="{box[1]}" style="{style}" role="img" aria-label={attribute(alt)}>'
     return Html(f"{head}{inner}</svg>")
 
 
