@@ -18,7 +18,7 @@ ERRORS = {
     "Bkg": "nothing is there",
     "Miss": "not found at all",
 }
-MISSING = "not measured: the package hotcoco is not installed (pip install 'dprd-cli[tide]')"
+MISSING = "not measured: the package hotcoco is not installed (pip install hotcoco)"
 
 
 def tide_errors(evaluator: CocoEvaluator) -> dict[str, Any]:

@@ -52,6 +52,11 @@ def element(name: str, *content: Any, **attributes: Any) -> Html:
     return Html(f"<{name}{given}>{join(content)}</{name}>")
 
 
+def dotted(key: str) -> Html:
+    """Return a dotted key that may break after a dot or underscore, not within a word."""
+    return Html(text(key).replace(".", ".<wbr>").replace("_", "_<wbr>"))
+
+
 def note(*content: Any) -> Html:
     """Return a line that explains, or says what is lacking."""
     return element("p", *content, class_="note")
@@ -127,7 +132,7 @@ def embedded(data: bytes, kind: str, alt: str, size: tuple[int, int] | None = No
     return Html(
         f"<img src={attribute(source)} alt={attribute(alt)}"
         + (f' width="{width}" height="{height}"' if size else "")
-        + ' loading="lazy">'
+        + ">"
     )
 
 

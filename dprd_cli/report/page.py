@@ -20,6 +20,7 @@ from dprd_cli.report.curves import compared_panels, draw
 from dprd_cli.report.html import (
     Html,
     details,
+    dotted,
     element,
     embedded,
     figure,
@@ -106,6 +107,7 @@ def write_report(
         elif run.checkpoint is None:
             left_out[run.name] = "Nothing was measured for this page: there is no checkpoint."
         else:
+            say(f"{run.name}: measuring {run.checkpoint.name}")
             try:
                 measured[run.name] = measure(
                     run.checkpoint,
@@ -205,7 +207,6 @@ def _head(page: Report, run: Run) -> Html:
         "commit": run.environment.get("commit") or "unknown",
         "data": flatten(page.config(run)).get("data.path", "unknown"),
         "device": run.environment.get("device", "unknown"),
-        "command": run.environment.get("command", "unknown"),
     }
     if found:
         facts["checkpoint"] = f"{found.checkpoint.name}, step {found.step}"
@@ -232,14 +233,14 @@ def _tiles(page: Report, run: Run) -> Html:
 
 
 def headline(run: Run, measured: Measured | None) -> tuple[dict[str, Any], str]:
-    """Return a run's metrics, flat, from the evaluation with the most pictures, and where it is from.
+    """Return a run's metrics, flat, from the usual evaluation with the most pictures, and where it is from.
 
     Args:
         run: Its recorded evaluations and the rows of its training.
         measured: What was measured for the page.
     """
     sources: list[tuple[int, dict[str, Any], str]] = []
-    for one in run.recorded:
+    for one in filter(lambda one: one.usual, run.recorded):
         content = one.content
         flat = {f"{kind}_{key}": value for kind in KINDS for key, value in (content.get(kind) or {}).items()}
         names = ("recall50", "recall70", "part_iou", "seconds_per_image")
@@ -294,7 +295,7 @@ def _differing(page: Report) -> Html:
     for key in keys:
         values = [json.dumps(flat[key], default=str) if key in flat else "-" for flat in flats]
         if len(set(values)) > 1:
-            rows.append((key, *values))
+            rows.append((dotted(key), *values))
     if not rows:
         return note("The runs do not differ in any setting.")
     caption = f"Settings that differ ({len(rows)})"

@@ -27,6 +27,12 @@ class Recorded:
     file: str
     content: dict[str, Any]
 
+    @property
+    def usual(self) -> bool:
+        """Whether it measured the detector as trained, on held-out pictures: no other offsets, no TTA."""
+        offsets, split = self.content.get("part_offsets", "learned"), self.content.get("split", "val")
+        return offsets == "learned" and split != "train" and not self.content.get("tta")
+
 
 @dataclass
 class Run:

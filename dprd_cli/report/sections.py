@@ -29,6 +29,7 @@ from dprd_cli.report.curves import draw, run_panels
 from dprd_cli.report.html import (
     Html,
     details,
+    dotted,
     element,
     embedded,
     figure,
@@ -44,6 +45,7 @@ from dprd_cli.report.measure import Map, Measured, Pair
 from dprd_cli.report.runs import Run, differences, flatten
 from dprd_cli.report.svg import inline
 
+_PLURALS = {"bbox": "boxes", "segm": "masks"}
 _METRICS = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100")
 _MATRIX_CLASSES = 20  # larger confusion matrices are drawn, not written
 _CONFUSIONS = 12
@@ -213,9 +215,9 @@ def precision_recall(page: Report, run: Run) -> Html:
         for name, title in IOUS.items():
             mean = analysis["curves"][kind]["mean"][name]
             told = "no object" if mean is None else f"mean precision {np.mean(mean):.2f}"
-            alt = f"Precision over recall of {KINDS[kind]}es at {title}: {told}"
+            alt = f"Precision over recall of {_PLURALS[kind]} at {title}: {told}"
             drawn.append(figure(page.svg(pr_figure(analysis, kind, [name]), alt)))
-        rows.append(element("h4", f"{KINDS[kind].capitalize()}es"))
+        rows.append(element("h4", _PLURALS[kind].capitalize()))
         rows.append(element("div", *drawn, class_="charts three"))
     if "segm" not in analysis["curves"]:
         rows.append(note("No masks: the detector or the data has none."))
@@ -362,7 +364,7 @@ def settings(page: Report, run: Run) -> Html:
         shown = note(f"All settings are the defaults of {name}.")
     else:
         rows = [
-            (key, _value(value), "-" if usual is None else _value(usual))
+            (dotted(key), _value(value), "-" if usual is None else _value(usual))
             for key, (value, usual) in changed.items()
         ]
         shown = table(
@@ -387,4 +389,4 @@ def environment(page: Report, run: Run) -> Html:
     if not run.environment:
         return note("Environment unknown: there is no environment.json.")
     rows = [(key, "unknown" if value is None else value) for key, value in run.environment.items()]
-    return table("Where it was trained", ("", ""), rows, numbers=False)
+    return table("Where it was trained", ("what", "value"), rows, numbers=False)
