@@ -140,7 +140,9 @@ def accuracy(page: Report, run: Run) -> Html:
     for source, content in sources:
         for kind, title in KINDS.items():
             if isinstance(content.get(kind), dict):
-                rows.append((f"{title}: {source}", *(number(content[kind].get(name)) for name in _METRICS)))
+                rows.append(
+                    (dotted(f"{title}: {source}"), *(number(content[kind].get(name)) for name in _METRICS))
+                )
     if not rows:
         return join((measured_on(page, run), note("No AP: no evaluation was recorded.")))
     shown: list[Html] = [table("COCO metrics in percent", ("", *_METRICS), rows)]
@@ -328,7 +330,7 @@ def parts(page: Report, run: Run) -> Html:
     alt = f"Mean parts of each class over the reference parts; mean IoU with them {found['all']['iou']:.2f}"
     drawn = figure(page.svg(parts_figure(found), alt), "Mean part boxes; dashed: reference", class_="wide")
     shown = table("Part deformation of detected objects", head, rows, class_="total")
-    return join((measured_on(page, run), element("div", shown, drawn, class_="pair"), note(legend)))
+    return join((measured_on(page, run), element("div", shown, drawn, class_="pair parts"), note(legend)))
 
 
 def gradcam(page: Report, run: Run) -> Html:

@@ -27,7 +27,9 @@ def truth(*objects, images=1):
         }
         for number, (image, category, box, *crowd) in enumerate(objects, start=1)
     ]
-    pictures = [{"id": n + 1, "file_name": f"{n + 1}.png", "width": 200, "height": 200} for n in range(images)]
+    pictures = [
+        {"id": n + 1, "file_name": f"{n + 1}.png", "width": 200, "height": 200} for n in range(images)
+    ]
     categories = [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
     return {"images": pictures, "categories": categories, "annotations": rows}
 
@@ -183,7 +185,7 @@ def test_every_figure_is_drawn_of_little(tree, detections):
     assert (analysis["curves"]["bbox"]["mean"]["50"] is not None) == known
     assert analysis["curves"]["bbox"]["classes"][1]["50"] is None  # no cat anywhere
     if known:
-        assert analysis["ap"]["bbox"][0]["AP"] == (100.0 if detections else 0.0)
+        assert analysis["ap"]["bbox"][0]["AP"] == pytest.approx(100.0 if detections else 0.0)
     figures = analysis_figures(analysis)
     assert figures
     for figure in figures.values():
