@@ -34,6 +34,7 @@ from dprd_cli.report.html import (
 from dprd_cli.report.measure import Measured, measure
 from dprd_cli.report.runs import Run, Study, collect, flatten
 from dprd_cli.report.sections import Report, run_sections
+from dprd_cli.results import output_folder
 
 #: More runs than these are not measured unless asked for.
 MEASURED_RUNS = 4
@@ -96,7 +97,7 @@ def write_report(
         out = (runs[0].folder or Path()) / "report.html" if len(runs) == 1 else Path("report.html")
     if out.is_dir():
         out = out / "report.html"
-    out.parent.mkdir(parents=True, exist_ok=True)
+    output_folder(out.parent, [])
     evaluate = len(runs) <= MEASURED_RUNS if evaluate is None else evaluate
     measured: dict[str, Measured] = {}
     left_out: dict[str, str] = {}
@@ -190,7 +191,7 @@ def _about(page: Report, run: Run) -> str:
     flat = flatten(page.config(run))
     if not flat:
         return "Settings unknown"
-    path = str(flat.get("data.path"))
+    path = str(flat.get("data.path", "synthetic"))  # the default
     data = "the built-in data" if path == "synthetic" else Path(path).name
     return (
         f"{flat.get('preset', '?')} on {flat.get('model.backbone.name', '?')}, trained on {data}, "
