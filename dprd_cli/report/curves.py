@@ -164,10 +164,12 @@ def draw(panel: Panel) -> Figure:
         axes.set_yscale("log", nonpositive="mask")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.6)))
+    elif not any(line.points[1].any() for line in panel.lines):
+        axes.set_ylim(-0.03, 1)  # a line of zeros is to be seen
     elif panel.top is not None:
         values = np.concatenate([line.points[1] for line in panel.lines])
         bottom = 0 if values.min() < 0.6 * panel.top else None
-        axes.set_ylim(bottom, min(panel.top, 1.15 * values.max() + 1e-9))
+        axes.set_ylim(bottom, min(panel.top, 1.15 * values.max()))
     else:
         axes.set_ylim(bottom=0)
     axes.set(xlabel="optimiser step", ylabel=panel.axis)
