@@ -23,6 +23,7 @@ from dprd_cli.commands.gradcam import gradcam
 from dprd_cli.commands.info import info
 from dprd_cli.commands.parity import parity
 from dprd_cli.commands.predict import predict
+from dprd_cli.commands.report import report
 from dprd_cli.commands.train import train
 from dprd_cli.commands.visualize_parts import visualize_parts
 from dprd_cli.commands.weights import weights_app
@@ -63,6 +64,7 @@ app.command("visualize-parts", short_help="Draw the parts and how they deform.")
 app.command("gradcam", short_help="Show what class scores come from (Grad-CAM).")(gradcam)
 app.command("ablate", short_help="Reproduce the paper's tables and figures.")(ablate)
 app.command("benchmark", short_help="Time this program against others.")(benchmark)
+app.command("report", short_help="Write one HTML page about runs.")(report)
 app.command("parity", short_help="Compare with Detectron2's own numbers.")(parity)
 app.command("info", short_help="Count parameters and MACs by module.")(info)
 app.command("env", short_help="Describe this installation, for bug reports.")(env)

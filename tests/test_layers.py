@@ -38,7 +38,7 @@ ROWS = (
     ("weights", "prediction"),
     ("inference", "parity", "cam", "labelme", "origins"),
     ("figures", "cam_figures", "data_figures", "training", "outputs", "benchmark"),
-    ("api", "writer"),
+    ("api", "writer", "report"),
     ("commands",),
     ("cli",),
     ("__main__",),
