@@ -22,7 +22,14 @@ from dprd_cli.commands.predict import predict
 from dprd_cli.commands.train import train
 from dprd_cli.commands.visualize_parts import visualize_parts
 from dprd_cli.commands.weights import weights_app
-from dprd_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_RESOURCES, DprdWarning, UserError
+from dprd_cli.errors import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_RESOURCES,
+    DprdWarning,
+    UserError,
+    is_out_of_memory,
+)
 
 _MEMORY_ADVICE = (
     "use a smaller --batch-size, a smaller --backbone, or smaller pictures (--set data.test_min_size=...)"
@@ -92,12 +99,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", EXIT_INTERRUPTED
     text = " ".join(str(error).split())
-    # by name, because torch may not be imported; its CPU allocator raises a RuntimeError
-    if (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "allocate memory" in text
-    ):
+    if is_out_of_memory(error):
         return f"out of memory; {_MEMORY_ADVICE}", EXIT_RESOURCES
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (
