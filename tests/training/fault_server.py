@@ -7,7 +7,8 @@ Importing torch takes seconds; here it is done once. Each line on stdin is a JSO
     faults    list of {"at": kind, "number": n, "signal": s}: the signal s is sent at the n-th event of a kind
     max_file  largest file that it can write, in bytes (the write that crosses it fails, as on a full disk)
 
-The answers are the child's {"pid": ...} and, when it has ended, {"code": exit code, or -signal, "events": {...}}.
+The answers are the child's {"pid": ...} and, when it has ended, {"code": exit code, or -signal}. A child that
+was not killed leaves the counts of its events beside the file for stderr.
 
 Kinds of events: `call`, a call of or from a function of this package; `write`, a write into a file that is
 saved atomically (half of it is written before the signal is sent); `file`, that such a file is opened, synced
