@@ -22,6 +22,8 @@ from dprd_cli.evaluation.localization import box_region, energy_share
 _COLORS = "turbo"
 _WIDTH, _TEXT, _EDGE = 2.6, 0.27, 0.75  # inches: of a panel, of the line below it, for titles and colour bar
 _LONG_SIDE = 1200  # pixels of a panel's picture, at most
+_DPI = 200.0
+_MAX_HEIGHT = 10_000.0  # pixels of a figure: the panels of many objects are smaller, for viewers refuse more
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ def draw_comparison(
     columns = 1 if blank else 1 + len(titles)
     heights = [_WIDTH * exhibit.image.shape[0] / exhibit.image.shape[1] + _TEXT for exhibit, _ in rows]
     layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
-    figure = Figure(figsize=(_WIDTH * columns + 0.3, sum(heights) + _EDGE), dpi=200, layout=layout)
+    size = (_WIDTH * columns + 0.3, sum(heights) + _EDGE)
+    figure = Figure(figsize=size, dpi=min(_DPI, _MAX_HEIGHT / size[1]), layout=layout)
     grid: NDArray[np.object_] = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     for axes, title in zip(grid[0], ["picture", *titles], strict=False):
         axes.set_title(title, fontsize=9)

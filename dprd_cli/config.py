@@ -141,11 +141,14 @@ class FusionConfig(Section):
         name: `rda` (region assembly) or `concat`; without parts there is nothing to fuse.
         bottleneck: Channel divisor inside each RAB transform: C -> C/bottleneck -> C.
         norm: Normalisation after each convolution; `gn` helps when training from scratch.
+        residual: Add each transform's input to its output, in RDA; not the paper's, but it learns much faster
+            from random weights (measured in docs/evidence.md).
     """
 
     name: Literal["rda", "concat"] = "rda"
     bottleneck: Positive = 4
     norm: Norm = "none"
+    residual: bool = False
 
 
 class HeadsConfig(Section):
@@ -308,6 +311,7 @@ class DataConfig(Section):
         skip_empty: Leave pictures without objects out of training.
         on_bad_image: Stop at an unreadable picture, or `skip` it and count.
         max_pixels: Largest picture that is decoded, in pixels.
+        check_pictures: Decode every picture once before training; those that were sound are remembered.
         workers: Loader processes; -1 chooses by the number of cores.
         synthetic_size: Side of the built-in pictures (pixels).
         synthetic_train: Number of built-in training pictures.
@@ -340,6 +344,7 @@ class DataConfig(Section):
     skip_empty: bool = False
     on_bad_image: Literal["error", "skip"] = "error"
     max_pixels: Positive = 178_956_970
+    check_pictures: bool = True
     workers: Annotated[int, Field(ge=-1)] = -1
     synthetic_size: Annotated[int, Field(ge=64, le=1024)] = 160
     synthetic_train: Positive = 4096

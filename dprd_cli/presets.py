@@ -47,7 +47,7 @@ _SMALL: dict[str, Any] = {
         "post_nms_train": 200,
         "post_nms_test": 200,
     },
-    "fusion": {"norm": "gn"},
+    "fusion": {"norm": "gn", "residual": True},
     "heads": {
         "box_dim": 256,
         "mask_pool": 10,
@@ -65,7 +65,7 @@ _SMALL: dict[str, Any] = {
 _MEDIUM: dict[str, Any] = {
     "neck": {"channels": 96},
     "rpn": _SMALL["rpn"] | {"anchors_per_image": 256},
-    "fusion": {"norm": "gn"},
+    "fusion": {"norm": "gn", "residual": True},
     "heads": {
         "box_dim": 512,
         "mask_channels": 128,
@@ -134,12 +134,12 @@ SCHEDULES: dict[str, dict[str, Any]] = {
             "steps": 1500,
             "batch_size": 6,
             "optimizer": "adamw",
-            "lr": 2e-3,
+            "lr": 1e-3,
             "weight_decay": 0.05,
             "warmup_steps": 30,
             "decay": "cosine",
             "clip_norm": 5.0,
-            "part_lr_mult": 0.1,
+            "part_lr_mult": 0.02,
             "eval_every": 500,
             "eval_limit": 100,
             "save_every": 100,

@@ -1,4 +1,4 @@
-"""A tiny Pascal VOC folder, for the tests of every layer that reads one."""
+"""A tiny Pascal VOC folder, for the tests of every layer that reads one; and a cache folder of their own."""
 
 from pathlib import Path
 
@@ -89,3 +89,9 @@ def devkit(tmp_path):
     )
     new.lists(train="2007_000027", val="2008_000002", trainval="2007_000027 2008_000002")
     return root
+
+
+@pytest.fixture(autouse=True)
+def _cache_folder(tmp_path_factory, monkeypatch):
+    """Keep what is remembered of pictures out of the user's cache folder."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))

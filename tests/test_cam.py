@@ -133,3 +133,14 @@ def test_figures_of_pairs_of_single_models_and_of_nothing():
         bars = 1 if objects else 0  # the picture alone where nothing was found
         expected = len(objects) * (1 + len(titles)) + bars if objects else 1
         assert len(figure.axes) == expected
+
+
+def test_a_figure_of_many_objects_stays_readable_by_viewers():
+    (one,) = compare(PICTURE, [Explainer(tiny_model(PRESETS[0]))], 1)
+    few, many = (
+        draw_comparison([Exhibit("x", PICTURE, [one] * count)], ["a"], method="gradcam", score_thresh=0)
+        for count in (3, 40)
+    )
+    assert few.dpi == 200
+    assert many.get_figheight() * 200 > 10_000
+    assert many.get_figheight() * many.dpi == pytest.approx(10_000)

@@ -48,7 +48,7 @@ def test_config_keys_exist(page):
     keys = {
         key
         for key in re.findall(sections, page.read_text(encoding="utf-8"))
-        if not key.endswith((".json", ".py"))
+        if not key.endswith((".json", ".md", ".py", ".yaml"))
     }
     assert keys - set(known_keys()) == set()
 
@@ -59,7 +59,7 @@ def test_modules_exist(page):
         r"`((?:[a-z_]+/)*[a-z_]+\.py|[a-z_]+(?:/[a-z_]+)*/)`", page.read_text(encoding="utf-8")
     )
     places = (ROOT, ROOT / "dprd_cli")
-    made_by_runs = {"runs/", "parts/", "predictions/", "images/", "cv2/", "utils.py"}
+    made_by_runs = {"runs/", "parts/", "predictions/", "images/", "labels/", "cv2/", "utils.py"}
     assert [n for n in names if n not in made_by_runs and not any((p / n).exists() for p in places)] == []
 
 

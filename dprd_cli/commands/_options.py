@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from dprd_cli.progress import progress as progress
 
 if TYPE_CHECKING:
     from dprd_cli.config import Config
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 Data = Annotated[
     str | None,
     typer.Option(
-        "--data", metavar="PATH|synthetic", help="Folder with COCO or VOC annotations, or the built-in data."
+        "--data",
+        metavar="PATH|synthetic",
+        help="Folder with COCO, VOC or YOLO annotations, or the built-in data.",
     ),
 ]
 Preset = Annotated[
@@ -126,17 +128,6 @@ def data_flags(config: Config, data: str | None, on_bad_image: str | None) -> di
     if on_bad_image is not None:
         flags["on_bad_image"] = on_bad_image
     return flags
-
-
-@contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on stderr while it is a terminal; yields what to call with (done, total)."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(title, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def check_backbone(name: str | None) -> str | None:

@@ -3,20 +3,227 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dprd_cli.commands._options import say
+from dprd_cli.commands._options import Json, OnBadImage, Preset, print_json, progress, say
+
+if TYPE_CHECKING:
+    from dprd_cli.config import Config
 
 data_app = typer.Typer(
-    no_args_is_help=True, help="Write the built-in data set.", pretty_exceptions_enable=False
+    no_args_is_help=True,
+    help="Check, show, measure, convert and write data sets.",
+    pretty_exceptions_enable=False,
 )
+
+DataPath = Annotated[
+    str,
+    typer.Argument(metavar="PATH", help="Folder with COCO, VOC or YOLO annotations, or a YOLO data.yaml."),
+]
+DataKeys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="data.KEY=VALUE",
+        help="Set a key of the data section, such as data.limit=100; repeat.",
+    ),
+]
+
+
+Schedule = Annotated[
+    str | None,
+    typer.Option(
+        "--schedule", metavar="NAME", help="Schedule whose picture sizes and augmentation are taken."
+    ),
+]
 
 
 @data_app.callback()
 def _data() -> None:
     """Work with data sets."""
+
+
+def _resolve(
+    path: str,
+    overrides: list[str] | None,
+    schedule: str | None = None,
+    preset: str | None = None,
+    **flags: object,
+) -> Config:
+    """Return the config that training on a data set would have.
+
+    Raises:
+        UsageError: If a key is unknown or of another section.
+    """
+    from dprd_cli.errors import UsageError
+    from dprd_cli.presets import resolve
+
+    for pair in overrides or []:
+        if not pair.strip().startswith("data."):
+            raise UsageError(f"--set {pair}: only data.* keys matter here")
+    given = {"data.path": path, **{f"data.{key}": value for key, value in flags.items()}}
+    return resolve(preset=preset, schedule=schedule, flags=given, overrides=overrides or [])
+
+
+@data_app.command("check")
+def check(
+    path: DataPath,
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers", min=-1, help="Processes that decode pictures; one for each core by default."
+        ),
+    ] = -1,
+    on_bad_image: OnBadImage = None,
+    overrides: DataKeys = None,
+    as_json: Json = False,
+) -> None:
+    """Check both splits: annotations, files, every pixel. Exit code 3 if anything cannot be used."""
+    from dprd_cli.commands._data_report import print_checks, verdict
+    from dprd_cli.data.full_check import check_data
+    from dprd_cli.errors import DataError, UsageError
+
+    config = _resolve(path, overrides, on_bad_image=on_bad_image).data
+    if config.path == "synthetic":
+        raise UsageError("the built-in data is drawn, not read: there is nothing to check")
+    with progress("decoding pictures") as show:
+        checks = check_data(config, workers=workers, progress=show)
+    usable, line = verdict(path, checks)
+    if as_json:
+        print_json({"path": path, "usable": usable, "splits": [one.to_json() for one in checks]})
+    else:
+        print_checks(checks)
+    if not usable:
+        raise DataError(line)
+    say(line)
+
+
+@data_app.command("show")
+def show(
+    path: DataPath,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the pictures.")] = Path(
+        "shown"
+    ),
+    split: Annotated[str, typer.Option("--split", metavar="train|val", help="Which pictures.")] = "train",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many pictures of each kind.")] = 12,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="Which pictures, and of the augmentation; training's is 0.")
+    ] = 0,
+    schedule: Schedule = None,
+    overrides: DataKeys = None,
+    as_json: Json = False,
+) -> None:
+    """Draw pictures as annotated, and as training sees them after augmentation."""
+    from dprd_cli.data.loading import build_datasets
+    from dprd_cli.data_figures import show_annotated, show_augmented
+    from dprd_cli.presets import pick
+
+    pick("split", split, ("train", "val"))
+    config = _resolve(path, overrides, schedule).data
+    train = split == "train"
+    datasets = build_datasets(config, train=train, val=not train)
+    dataset = next(one for one in datasets if one is not None)
+    _make_folder(out)
+    files = [*show_annotated(dataset, config, out, split, limit, seed)]
+    if train:
+        files += show_augmented(dataset, config, out, limit, seed)
+    _tell(files, as_json)
+
+
+@data_app.command("stats")
+def stats(
+    path: DataPath,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for plots; none by default.")
+    ] = None,
+    preset: Preset = None,
+    schedule: Schedule = None,
+    overrides: DataKeys = None,
+    as_json: Json = False,
+) -> None:
+    """Count classes, sizes and shapes, and how well the anchors fit; with --out, plots too."""
+    from dprd_cli.commands._data_report import print_statistics
+    from dprd_cli.data.loading import build_datasets
+    from dprd_cli.data.statistics import measure
+
+    config = _resolve(path, overrides, schedule, preset)
+    datasets = zip(("train", "val"), build_datasets(config.data), strict=True)
+    measured = [
+        measure(one, name, config.data, config.model.rpn) for name, one in datasets if one is not None
+    ]
+    files: list[Path] = []
+    if out is not None:
+        from dprd_cli.data_figures import plot_statistics
+
+        _make_folder(out)
+        files = plot_statistics(measured, out)
+    if as_json:
+        splits = [one.to_json() for one in measured]
+        print_json({"path": path, "splits": splits, "files": [str(file) for file in files]})
+        return
+    print_statistics(measured)
+    for file in files:
+        say(str(file))
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the folder for pictures.
+
+    Raises:
+        ResourceError: If it cannot be made.
+    """
+    from dprd_cli.errors import ResourceError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(f"{folder}: cannot create the folder ({error.strerror})") from error
+
+
+def _tell(files: list[Path], as_json: bool) -> None:
+    if as_json:
+        print_json({"files": [str(file) for file in files]})
+    else:
+        for file in files:
+            say(str(file))
+
+
+@data_app.command("convert")
+def convert(
+    source: DataPath,
+    target: Annotated[Path, typer.Argument(metavar="DST", help="A new or empty folder.")],
+    to: Annotated[str, typer.Option("--to", metavar="coco|voc|yolo", help="The format to write.")],
+    pictures: Annotated[
+        str,
+        typer.Option(
+            "--images", metavar="copy|link|none", help="What to do with the pictures; links are hard links."
+        ),
+    ] = "copy",
+    overrides: DataKeys = None,
+    as_json: Json = False,
+) -> None:
+    """Write both splits in another format; what it cannot hold is counted."""
+    from dataclasses import asdict
+
+    from dprd_cli.data import convert as conversion
+    from dprd_cli.errors import UsageError
+    from dprd_cli.presets import pick
+
+    pick("format", to, ("coco", "voc", "yolo"))
+    pick("choice of --images", pictures, ("copy", "link", "none"))
+    config = _resolve(source, overrides).data
+    if config.path == "synthetic":
+        raise UsageError("the built-in data is written with `dprd data synth`, then converted from there")
+    with progress(f"writing {target}") as show:
+        summary = conversion.convert(config, target, to, pictures=pictures, progress=show)  # type: ignore[arg-type]
+    if as_json:
+        print_json({"source": source, "target": str(target), "format": to, **asdict(summary)})
+        return
+    for line in summary.lines():
+        say(line)
+    say(f"next: dprd data check {target}")
 
 
 @data_app.command("synth")

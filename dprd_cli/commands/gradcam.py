@@ -167,8 +167,10 @@ def _figures(
         figure = draw_comparison(drawn, titles, method=method, score_thresh=score_thresh)
         save_figure(figure, out / "gradcam.png")
         files.append(str(out / "gradcam.png"))
-    if len(drawn) < len(exhibits):
-        say(f"gradcam.png shows the first {len(drawn)} of {len(exhibits)} pictures")
+        if len(drawn) < len(exhibits):
+            say(f"gradcam.png shows the first {len(drawn)} of {len(exhibits)} pictures")
+    elif len(exhibits) > 1:
+        say(f"no gradcam.png: the first pictures have over {_COMBINED_ROWS} objects; lower --max-objects")
     return images, files, len(paths) - len(exhibits)
 
 

@@ -3,37 +3,54 @@
 from __future__ import annotations
 
 import json
-import os
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dprd_cli.data.picture_files import check_files, name_fault
 from dprd_cli.data.problems import Problems, first_five, plural
-from dprd_cli.data.segmentation import are_numbers, has_thin_polygon, segmentation_fault
+from dprd_cli.data.segmentation import (
+    are_numbers,
+    has_thin_polygon,
+    is_far_from_box,
+    segmentation_fault,
+)
 from dprd_cli.errors import DataError
 
 #: Objects with a thinner box, in pixels and after clipping to the picture, are left out.
 MIN_BOX_SIDE = 0.01
+_MAX_ID = 2**53  # the evaluators keep ids in floats
+_MAX_PIXELS = 2**31 - 1  # of run lengths
+_SLACK = 1.0  # pixels by which a box may reach out of its picture without being counted
+
+Size = tuple[int, int]
 
 
 @dataclass(slots=True)
 class CheckReport:
-    """What a file holds, and what is odd about it but can be used.
+    """What annotations hold, and what is odd about them.
 
     Attributes:
+        problems: Everything odd, errors too.
         num_images: Pictures listed.
         num_objects: Annotations that are not crowds, degenerate ones included.
         num_crowds: Annotations that are crowds (COCO) or difficult (VOC).
         degenerate: Annotation ids of objects whose box is thinner than `MIN_BOX_SIDE`.
-        warnings: Lines to print.
+        pictures: The entries of `images` that are sound and whose file may be opened.
     """
 
+    problems: Problems = field(default_factory=Problems)
     num_images: int = 0
     num_objects: int = 0
     num_crowds: int = 0
     degenerate: list[int] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    pictures: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Lines to print before the data is used."""
+        return self.problems.warnings
 
 
 def read_coco_json(path: Path) -> dict[str, Any]:
@@ -63,7 +80,7 @@ _KEYS_TEXT = "'images', 'annotations' and 'categories'"
 
 
 def check_coco(
-    tree: dict[str, Any], json_path: Path, images_dir: Path, *, missing_ok: bool = False
+    tree: dict[str, Any], json_path: Path, images_dir: Path, problems: Problems, *, missing_ok: bool = False
 ) -> CheckReport:
     """Check a parsed annotation file against the format and against the picture folder.
 
@@ -71,29 +88,32 @@ def check_coco(
         tree: The parsed file.
         json_path: Where it came from, for messages.
         images_dir: Folder that `file_name` is relative to.
+        problems: Gets everything that is found.
         missing_ok: Only warn of missing pictures (they are skipped when they are read).
 
     Returns:
-        Counts and warnings.
+        Counts, and the pictures that can be read.
 
     Raises:
-        DataError: One line that names the first problem (with the ids) and counts the others.
+        DataError: If the file is not of this format at all, or the folder is missing.
     """
     _check_keys(tree, json_path)
-    problems = Problems(json_path)
-    report = CheckReport(num_images=len(tree["images"]))
     _check_categories(tree["categories"], problems)
-    _check_images(tree["images"], problems)
-    problems.stop()
-    sizes = {image["id"]: (image["height"], image["width"]) for image in tree["images"]}
-    categories = {category["id"] for category in tree["categories"]}
-    _check_annotations(tree["annotations"], sizes, categories, problems, report)
-    problems.stop()
-    check_files([image["file_name"] for image in tree["images"]], images_dir, problems, report, missing_ok)
-    problems.stop(
-        "copy the pictures into the folder, or name another with --set data.train_images=DIR (val_images, "
-        "test_images)"
+    sizes = _check_images(tree["images"], problems)
+    report = CheckReport(problems, num_images=len(tree["images"]))
+    checker = _AnnotationChecker(
+        sizes={image["id"]: size for image, size in sizes},
+        images={image["id"] for image in tree["images"] if type(image.get("id")) is int},
+        categories={one["id"] for one in tree["categories"] if type(one.get("id")) is int},
+        report=report,
     )
+    _check_ids(tree["annotations"], "annotation", problems)
+    for note in tree["annotations"]:
+        checker.check(note)
+    checker.summarise()
+    named = [image for image, _ in sizes if not name_fault(image.get("file_name"))[0]]
+    bad = check_files([image["file_name"] for image in named], images_dir, problems, missing_ok=missing_ok)
+    report.pictures = [image for image in named if image["file_name"] not in bad]
     return report
 
 
@@ -125,6 +145,8 @@ def _check_ids(entries: list[dict[str, Any]], what: str, problems: Problems) -> 
             problems.add(
                 f"{what} id", f"{what} number {index + 1} has id {ident!r}, expected an integer", index + 1
             )
+        elif abs(ident) > _MAX_ID:
+            problems.add(f"{what} id", f"{what} number {index + 1} has an id beyond 2^53", index + 1)
         elif ident in seen:
             problems.add(f"{what} twice", f"{what} id {ident} is used more than once", ident)
         else:
@@ -136,7 +158,7 @@ def _check_categories(categories: list[dict[str, Any]], problems: Problems) -> N
     seen: dict[str, Any] = {}
     for category in categories:
         name, ident = category.get("name"), category.get("id")
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not name.isprintable() or not name:
             problems.add("name", f"category {ident} has name {name!r}, expected a word", ident)
         elif name in seen:
             problems.add(
@@ -144,100 +166,166 @@ def _check_categories(categories: list[dict[str, Any]], problems: Problems) -> N
             )
         else:
             seen[name] = ident
+    ids = sorted(one["id"] for one in categories if type(one.get("id")) is int)
+    if ids and ids[-1] - ids[0] >= len(ids):
+        text = f"category ids have gaps ({ids[0]} to {ids[-1]} for {plural(len(ids), 'category')})"
+        problems.count("gaps", f"{text}: the classes are numbered anew, results keep the ids", ids, "note")
 
 
-def _check_images(images: list[dict[str, Any]], problems: Problems) -> None:
+def _check_images(images: list[dict[str, Any]], problems: Problems) -> list[tuple[dict[str, Any], Size]]:
+    """Check the pictures' entries; return those that annotations can refer to, with their (height, width)."""
     _check_ids(images, "image", problems)
+    sound: list[tuple[dict[str, Any], Size]] = []
+    seen: dict[str, Any] = {}
+    twice: list[Any] = []
     for image in images:
         name, ident = image.get("file_name"), image.get("id")
-        for side in ("width", "height"):
-            if type(image.get(side)) is not int or image[side] <= 0:
-                problems.add(
-                    side, f"image {ident} has {side} {image.get(side)!r}, expected a positive integer", ident
-                )
-        if not isinstance(name, str) or not name or "\0" in name:
-            problems.add("file", f"image {ident} has file_name {name!r}, expected a path", ident)
-        elif is_absolute(name):
-            problems.add(
-                "absolute",
-                f"image {ident} has the absolute file_name '{name}', expected a relative one",
-                ident,
-            )
-        elif leaves_folder(name):
-            problems.add(
-                "outside", f"image {ident} has file_name '{name}', which leaves the picture folder", ident
-            )
+        wrong = [side for side in ("width", "height") if type(image.get(side)) is not int or image[side] <= 0]
+        for side in wrong:
+            text = f"image {ident} has {side} {image.get(side)!r}, expected a positive integer"
+            problems.add(side, text, ident)
+        if not wrong and image["width"] * image["height"] > _MAX_PIXELS:
+            wrong = ["size"]
+            problems.add("size", f"image {ident} has more than 2^31 pixels", ident)
+        kind, text = name_fault(name)
+        if kind:
+            problems.add(kind, f"image {ident} {text}", ident)
+        elif name in seen:
+            twice.append(ident)
+        else:
+            seen[str(name)] = ident
+        if not wrong and type(ident) is int:
+            sound.append((image, (image["height"], image["width"])))
+    if twice:
+        text = f"{plural(len(twice), 'image')} with the file_name of another (image ids {first_five(twice)})"
+        problems.count("same file", f"{text}: each lacks the objects of the other", twice)
+    return sound
 
 
-def is_absolute(name: str) -> bool:
-    """Whether a file name starts at a root or a drive, on any system."""
-    return bool(re.match(r"[\\/]|[A-Za-z]:", name))
+class _AnnotationChecker:
+    """Checks annotations one by one, and counts what can be used all the same.
 
+    Args:
+        sizes: (height, width) of each sound image.
+        images: Ids of all images.
+        categories: Ids of all categories.
+        report: Gets counts and problems.
+    """
 
-def leaves_folder(name: str) -> bool:
-    """Whether a relative file name goes up, on any system."""
-    return ".." in re.split(r"[\\/]", name)
+    def __init__(
+        self, sizes: dict[int, Size], images: set[int], categories: set[int], report: CheckReport
+    ) -> None:
+        self.sizes, self.images, self.categories = sizes, images, categories
+        self.report, self.problems = report, report.problems
+        self.objects = ObjectCounts(report, "annotation ids ", slack=_SLACK)
+        self.thin: list[Any] = []
+        self.without_area: list[Any] = []
 
-
-def _check_annotations(
-    annotations: list[dict[str, Any]],
-    sizes: dict[int, tuple[int, int]],
-    categories: set[int],
-    problems: Problems,
-    report: CheckReport,
-) -> None:
-    _check_ids(annotations, "annotation", problems)
-    thin: list[int] = []
-    for note in annotations:
+    def check(self, note: dict[str, Any]) -> None:
+        """Check an annotation."""
         ident, category, image = note.get("id"), note.get("category_id"), note.get("image_id")
-        if type(category) is not int or category not in categories:
-            problems.add(
-                "category",
-                f"annotation {ident} refers to category {category!r}, which is not in 'categories'",
-                ident,
-            )
-        if type(image) is not int or image not in sizes:
-            problems.add(
-                "image", f"annotation {ident} refers to image {image!r}, which is not in 'images'", ident
-            )
-            continue
+        if type(category) is not int or category not in self.categories:
+            text = f"annotation {ident} refers to category {category!r}, which is not in 'categories'"
+            self.problems.add("category", text, ident)
+        if type(image) is not int or image not in self.images:
+            text = f"annotation {ident} refers to image {image!r}, which is not in 'images'"
+            self.problems.add("image", text, ident)
+            return
         if note.get("iscrowd", 0) not in (0, 1):
-            problems.add(
-                "crowd", f"annotation {ident} has iscrowd {note['iscrowd']!r}, expected 0 or 1", ident
-            )
-            continue
-        if note.get("area") is not None and not are_numbers([note["area"]]):
-            problems.add(
-                "area", f"annotation {ident} has area {note['area']!r}, expected a finite number", ident
-            )
+            text = f"annotation {ident} has iscrowd {note['iscrowd']!r}, expected 0 or 1"
+            self.problems.add("crowd", text, ident)
+            return
+        if note.get("area") is None:
+            self.without_area.append(ident)
+        elif not are_numbers([note["area"]]):
+            text = f"annotation {ident} has area {note['area']!r}, expected a finite number"
+            self.problems.add("area", text, ident)
         crowd = bool(note.get("iscrowd", 0))
-        report.num_crowds += crowd
-        report.num_objects += not crowd
+        self.report.num_crowds += crowd
+        self.report.num_objects += not crowd
         box = note.get("bbox")
         if not isinstance(box, list) or len(box) != 4 or not are_numbers(box):
-            problems.add(
-                "bbox",
-                f"annotation {ident} has bbox {box!r}, expected four finite numbers [x, y, w, h]",
-                ident,
-            )
-        elif not crowd and is_degenerate(box, sizes[image]):
-            report.degenerate.append(ident)  # type: ignore[arg-type]
-        fault = segmentation_fault(note.get("segmentation"), sizes[image])
+            text = f"annotation {ident} has bbox {box!r}, expected four finite numbers [x, y, w, h]"
+            self.problems.add("bbox", text, ident)
+            box = None
+        if image in self.sizes:
+            self._check_shape(note, box, self.sizes[image], crowd)
+
+    def _check_shape(self, note: dict[str, Any], box: list[float] | None, size: Size, crowd: bool) -> None:
+        """Check box and segmentation against the picture's size, and against each other."""
+        ident, segmentation = note.get("id"), note.get("segmentation")
+        fault = segmentation_fault(segmentation, size)
         if fault:
-            problems.add("segmentation", f"annotation {ident}: {fault}", ident)
-        elif has_thin_polygon(note.get("segmentation")):
-            thin.append(ident)  # type: ignore[arg-type]
-    if report.degenerate:
-        report.warnings.append(
-            f"{plural(len(report.degenerate), 'object')} left out: the box, clipped to the picture, "
-            f"has no area "
-            f"(annotation ids {first_five(report.degenerate)})"
-        )
-    if thin:
-        report.warnings.append(
-            f"{plural(len(thin), 'object')} with polygons of fewer than three points, which are ignored "
-            f"(annotation ids {first_five(thin)})"
-        )
+            self.problems.add("segmentation", f"annotation {ident}: {fault}", ident)
+        elif has_thin_polygon(segmentation):
+            self.thin.append(ident)
+        if box is not None and not crowd:
+            self.objects.add({**note, "segmentation": None} if fault else note, size, ident)
+
+    def summarise(self) -> None:
+        """Turn the counts into lines."""
+        self.objects.summarise()
+        thin = "with polygons of fewer than three points, which are ignored"
+        count_objects(self.report.problems, "thin", "object", thin, self.thin, "annotation ids ")
+        if self.without_area:
+            text = f"{plural(len(self.without_area), 'annotation')} without area, which is computed"
+            self.problems.count("no area", text, self.without_area, "note")
+
+
+class ObjectCounts:
+    """Counts objects that are odd in any format, but can be used.
+
+    Args:
+        report: Gets the ids of degenerate objects, and the lines.
+        title: What the names in the lines are.
+        slack: Pixels by which a box may reach out of its picture without being counted.
+    """
+
+    def __init__(self, report: CheckReport, title: str = "", slack: float = 0.0) -> None:
+        self.report, self.title, self.slack = report, title, slack
+        self.kinds: dict[str, list[Any]] = {"degenerate": [], "cut": [], "far mask": [], "same object": []}
+        self._seen: set[tuple[Any, ...]] = set()
+
+    def add(self, note: dict[str, Any], size: Size, who: Any) -> None:
+        """Look at an annotation with a sound box and mask, in a picture of (height, width)."""
+        box = note["bbox"]
+        if is_degenerate(box, size):
+            self.report.degenerate.append(note["id"])
+            self.kinds["degenerate"].append(who)
+            return
+        if _reaches_out(box, size, self.slack):
+            self.kinds["cut"].append(who)
+        if is_far_from_box(note.get("segmentation"), box):
+            self.kinds["far mask"].append(who)
+        key = (note["image_id"], str(note.get("category_id")), *box)
+        if key in self._seen:
+            self.kinds["same object"].append(who)
+        self._seen.add(key)
+
+    def summarise(self) -> None:
+        """Turn the counts into lines."""
+        for kind, what, text in (
+            ("degenerate", "object", "left out: the box, clipped to the picture, has no area"),
+            ("cut", "box", "clipped to the picture"),
+            ("far mask", "object", "whose box and polygons overlap by less than half"),
+            ("same object", "object", "annotated twice: same picture, category and box"),
+        ):
+            count_objects(self.report.problems, kind, what, text, self.kinds[kind], self.title)
+
+
+def count_objects(
+    problems: Problems, kind: str, what: str, text: str, who: Sequence[object], title: str = ""
+) -> None:
+    """Record what is odd about some objects, if there are any."""
+    if who:
+        problems.count(kind, f"{plural(len(who), what)} {text} ({title}{first_five(who)})", who)
+
+
+def _reaches_out(box: list[float], size: Size, slack: float) -> bool:
+    """Whether [x, y, w, h] reaches out of a picture of (height, width), by more than `slack` pixels."""
+    x, y, w, h = box
+    height, width = size
+    return x < -slack or y < -slack or x + w > width + slack or y + h > height + slack
 
 
 def clip_box(box: list[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -256,60 +344,3 @@ def is_degenerate(box: list[float], size: tuple[int, int]) -> bool:
     """Whether [x, y, w, h] in pixels is thinner than `MIN_BOX_SIDE` inside a picture of (height, width)."""
     x1, y1, x2, y2 = clip_box(box, size)
     return x2 - x1 < MIN_BOX_SIDE or y2 - y1 < MIN_BOX_SIDE
-
-
-def check_files(
-    names: list[str], images_dir: Path, problems: Problems, report: CheckReport, missing_ok: bool
-) -> None:
-    """Check that every file is there, and inside the folder once symbolic links are followed.
-
-    Args:
-        names: Relative to the folder.
-        images_dir: The folder.
-        problems: Gets what cannot be used.
-        report: Gets a warning where files are missing and that is all right.
-        missing_ok: Only warn of missing files, as long as there are others.
-
-    Raises:
-        DataError: If the folder is missing.
-    """
-    if not images_dir.is_dir():
-        raise DataError(
-            f"{images_dir}: no such picture folder (for {problems.source}); name it with "
-            "--set data.train_images=DIR or data.val_images=DIR"
-        )
-    root = os.path.realpath(images_dir)
-    listings: dict[str, dict[str, bool]] = {}
-    missing: list[str] = []
-    for name in names:
-        folder, _, base = name.rpartition("/")
-        if folder not in listings:
-            listings[folder] = _list(os.path.join(root, folder))
-            if not _inside(os.path.join(root, folder), root):
-                problems.add("link", f"'{name}' lies behind a link that leads out of {images_dir}", name)
-        is_link = listings[folder].get(base)
-        if is_link and not _inside(os.path.join(root, name), root):
-            problems.add("link", f"'{name}' is a link that leads out of {images_dir}", name)
-        elif is_link is None or (is_link and not os.path.exists(os.path.join(root, name))):
-            missing.append(name)
-    if not missing:
-        return
-    text = f"{len(missing)} of {plural(len(names), 'picture')} missing in {images_dir}: {first_five(missing)}"
-    if missing_ok and len(missing) < len(names):
-        report.warnings.append(f"{text}; they are skipped")
-    else:
-        problems.add("missing", text, missing[0])  # once: the text counts them
-
-
-def _list(folder: str) -> dict[str, bool]:
-    """Return the entries of a folder that are not folders, and whether each is a link."""
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name: entry.is_symlink() for entry in entries if not entry.is_dir()}
-    except OSError:
-        return {}
-
-
-def _inside(path: str, root: str) -> bool:
-    real = os.path.realpath(path)
-    return real == root or real.startswith(os.path.join(root, ""))

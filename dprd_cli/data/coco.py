@@ -13,8 +13,8 @@ from pycocotools import mask as rle_masks
 from dprd_cli.config import DataConfig
 from dprd_cli.data.base import Sample
 from dprd_cli.data.checks import CheckReport, check_coco, clip_box, is_degenerate, read_coco_json
-from dprd_cli.data.images import exif_orientation, read_image
-from dprd_cli.data.problems import first_five
+from dprd_cli.data.images import read_image, size_fault
+from dprd_cli.data.problems import Problems, first_five
 from dprd_cli.data.segmentation import NO_MASK, MaskStore, decode, encode
 from dprd_cli.errors import DataError
 
@@ -37,11 +37,18 @@ class Annotations(Protocol):
         """Whether they are Pascal VOC's."""
         ...
 
-    def read(self) -> dict[str, Any]:
-        """Return them as a COCO `instances` dict."""
+    def read(self, problems: Problems) -> dict[str, Any]:
+        """Return them as a COCO `instances` dict.
+
+        Args:
+            problems: Gets the errors of single pictures, which are left out, and of single objects.
+
+        Raises:
+            DataError: If they cannot be read at all.
+        """
         ...
 
-    def check(self, tree: dict[str, Any], *, missing_ok: bool) -> CheckReport:
+    def check(self, tree: dict[str, Any], problems: Problems, *, missing_ok: bool) -> CheckReport:
         """Check what `read` returned, and the picture files; see `check_coco`."""
         ...
 
@@ -68,13 +75,14 @@ class CocoFile:
         """The file's path."""
         return str(self.path)
 
-    def read(self) -> dict[str, Any]:
+    def read(self, problems: Problems) -> dict[str, Any]:
         """Parse the file; see `read_coco_json`."""
         return read_coco_json(self.path)
 
-    def check(self, tree: dict[str, Any], *, missing_ok: bool) -> CheckReport:
+    def check(self, tree: dict[str, Any], problems: Problems, *, missing_ok: bool) -> CheckReport:
         """Check the format and the picture folder; see `check_coco`."""
-        return check_coco(tree, self.path, self.images_dir, missing_ok=missing_ok)
+        problems.source = self.path
+        return check_coco(tree, self.path, self.images_dir, problems, missing_ok=missing_ok)
 
     def file_of(self, file_name: str) -> Path:
         """Return the one file."""
@@ -95,6 +103,7 @@ class CocoDataset:
             default. The file may lack some of them.
         category_ids: Category id of each class in `class_names`; the file must agree.
         tree: What `annotations.read()` returned, where the caller has it already, or has changed it.
+        problems: What was found in reading it.
 
     Attributes:
         report: What the check found; its warnings are lines to print.
@@ -115,12 +124,15 @@ class CocoDataset:
         class_names: tuple[str, ...] | None = None,
         category_ids: tuple[int, ...] | None = None,
         tree: dict[str, Any] | None = None,
+        problems: Problems | None = None,
     ) -> None:
         self.annotations, self.images_dir, self.config = annotations, annotations.images_dir, config
         self.name, self.is_voc = f"{'train' if train else 'val'} ({annotations.name})", annotations.is_voc
-        tree = tree if tree is not None else annotations.read()
-        self.report: CheckReport = annotations.check(tree, missing_ok=config.on_bad_image == "skip")
-        self.class_names, self.category_ids = _classes(tree, annotations.name, class_names, category_ids)
+        problems = problems if problems is not None else Problems()
+        tree = tree if tree is not None else annotations.read(problems)
+        self.report: CheckReport = annotations.check(tree, problems, missing_ok=config.on_bad_image == "skip")
+        problems.stop()
+        self.class_names, self.category_ids = match_classes(tree, annotations.name, class_names, category_ids)
         self._collect(tree, skip_empty=train and config.skip_empty)
         self.has_masks = bool(self.has_mask.any())
 
@@ -159,6 +171,10 @@ class CocoDataset:
         """Number of objects of each picture. [N]."""
         return np.diff(self._first)
 
+    def paths(self) -> set[Path]:
+        """Return the pictures' files."""
+        return {self.images_dir / name for name in self.file_names}
+
     def __len__(self) -> int:
         return len(self.file_names)
 
@@ -173,7 +189,7 @@ class CocoDataset:
         size = (int(self.sizes[index, 0]), int(self.sizes[index, 1]))
         if image.shape[:2] != size:
             said_in = self.annotations.file_of(self.file_names[index])
-            raise DataError(_size_message(path, image.shape[:2], said_in, size))
+            raise DataError(size_fault(path, image.shape[:2], said_in, size))
         objects = slice(int(self._first[index]), int(self._first[index + 1]))
         masks = self._masks.decode(objects, size) if self.has_masks else None
         has_mask = self.has_mask[objects].copy()
@@ -195,7 +211,9 @@ class CocoDataset:
         They are read again each time, because they are large and rarely needed. A missing `area` or `iscrowd`
         is filled in, and an annotation id of 0, which COCO's evaluator takes for "unmatched", is replaced.
         """
-        tree = self.annotations.read()
+        problems = Problems()
+        tree = self.annotations.read(problems)
+        problems.stop()
         sizes = dict(zip(self.image_ids.tolist(), self.sizes.tolist(), strict=True))
         tree["images"] = [image for image in tree["images"] if image["id"] in sizes]
         tree["annotations"] = [note for note in tree.get("annotations", []) if note["image_id"] in sizes]
@@ -204,23 +222,11 @@ class CocoDataset:
             note["iscrowd"] = int(note.get("iscrowd", 0))
             note["id"] = note["id"] or unused
             if note.get("area") is None:
-                note["area"] = _area(note, sizes[note["image_id"]])
+                note["area"] = annotation_area(note, sizes[note["image_id"]])
         return tree
 
 
-def _size_message(path: Path, found: tuple[int, ...], said_in: Path, said: tuple[int, int]) -> str:
-    """Say that a picture is not of the (height, width) that its annotation file says."""
-    text = f"{path}: the picture is {found[1]}x{found[0]}, but {said_in} says {said[1]}x{said[0]}"
-    turned = exif_orientation(path)
-    if turned >= 5 and found == said[::-1]:
-        return (
-            f"{text}: its width and height match the unrotated picture, which EXIF orientation {turned} "
-            "turns; turn the pixels and drop the EXIF tag, or annotate the upright picture"
-        )
-    return f"{text} (width x height); correct the file, or restore the picture that was annotated"
-
-
-def _classes(
+def match_classes(
     tree: dict[str, Any],
     source: str,
     class_names: tuple[str, ...] | None,
@@ -250,7 +256,7 @@ def _classes(
     return class_names, category_ids
 
 
-def _area(note: dict[str, Any], size: tuple[int, int]) -> float:
+def annotation_area(note: dict[str, Any], size: tuple[int, int]) -> float:
     """Return the area of an annotation in square pixels: its mask's, or its box's where there is no mask."""
     kind, pieces = encode(note.get("segmentation"), size)
     if kind == NO_MASK:

@@ -13,9 +13,31 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from dprd_cli.errors import DataError, DprdWarning
 
 EXIF_ORIENTATION = 0x0112
+#: What is special about a picture -> what is done about it, for reports.
+TRAITS = {
+    "16-bit": "of 16-bit grey, scaled to 8 bits",
+    "alpha": "with alpha, which is dropped",
+    "cmyk": "in CMYK, converted to RGB",
+    "palette": "with a palette, converted to RGB",
+    "turned": "turned upright, as the EXIF orientation says",
+    "animated": "animated, of which the first frame is taken",
+}
 _OPENING = threading.Lock()  # Pillow's pixel limit is a global
 _DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _warned_deep = False
+
+
+class PictureError(DataError):
+    """A picture that cannot be read.
+
+    Args:
+        kind: A word for programs; pictures of one kind are reported together.
+        message: One line that names the file.
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def read_image(path: Path | str, max_pixels: int) -> NDArray[np.uint8]:
@@ -33,20 +55,76 @@ def read_image(path: Path | str, max_pixels: int) -> NDArray[np.uint8]:
         RGB. [H, W, 3]
 
     Raises:
-        DataError: If the file is missing, a folder, empty, not a picture, truncated, or too large.
+        PictureError: If the file is missing, a folder, empty, not a picture, truncated, or too large.
     """
     path = Path(path)
     try:
         with _open(path, max_pixels) as image:
             image.load()
             return _to_rgb(_upright(image), path)
-    except (DataError, MemoryError):
+    except (PictureError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise nearly anything on broken files
-        reason = str(error).split("\n")[0] or type(error).__name__
-        raise DataError(
-            f"{path}: the picture is truncated or corrupt ({reason}); replace or remove it"
-        ) from error
+        raise PictureError("corrupt", f"{path}: {_corrupt(error)}") from error
+
+
+def _corrupt(error: Exception) -> str:
+    reason = str(error).split("\n")[0] or type(error).__name__
+    return f"the picture is truncated or corrupt ({reason}); replace or remove it"
+
+
+def read_size(path: Path | str, max_pixels: int) -> tuple[int, int]:
+    """Return the (height, width) of the upright picture without decoding it.
+
+    Raises:
+        PictureError: As `read_image`, for what shows without decoding.
+    """
+    path = Path(path)
+    try:
+        with _open(path, max_pixels) as image:
+            turned = image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except (PictureError, MemoryError):
+        raise
+    except Exception as error:
+        raise PictureError("corrupt", f"{path}: {_corrupt(error)}") from error
+
+
+def examine(path: Path | str, max_pixels: int) -> tuple[tuple[int, int], tuple[str, ...]]:
+    """Decode a picture and forget it, without any warning.
+
+    Returns:
+        The (height, width), upright, and which of `TRAITS` it has.
+
+    Raises:
+        PictureError: As `read_image`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        height, width = read_image(path, max_pixels).shape[:2]
+        with Image.open(path) as image:
+            bands = image.getbands()
+            found = {
+                "16-bit": image.mode in _DEEP_GREY,
+                "alpha": "A" in bands or "a" in bands or "transparency" in image.info,
+                "cmyk": image.mode == "CMYK",
+                "palette": image.mode in ("P", "PA"),
+                "turned": exif_orientation(path) > 1,
+                "animated": getattr(image, "n_frames", 1) > 1,
+            }
+    return (height, width), tuple(name for name, there in found.items() if there)
+
+
+def size_fault(path: Path, found: tuple[int, ...], said_in: Path, said: tuple[int, int]) -> str:
+    """Say that a picture is not of the (height, width) that its annotation file says."""
+    text = f"{path}: the picture is {found[1]}x{found[0]}, but {said_in} says {said[1]}x{said[0]}"
+    turned = exif_orientation(path)
+    if turned >= 5 and tuple(found) == said[::-1]:
+        return (
+            f"{text}: its width and height match the unrotated picture, which EXIF orientation {turned} "
+            "turns; turn the pixels and drop the EXIF tag, or annotate the upright picture"
+        )
+    return f"{text} (width x height); correct the file, or restore the picture that was annotated"
 
 
 def exif_orientation(path: Path | str) -> int:
@@ -61,10 +139,10 @@ def exif_orientation(path: Path | str) -> int:
 def _open(path: Path, max_pixels: int) -> Image.Image:
     """Open a picture without decoding it, after every check that needs no pixels."""
     if path.is_dir():
-        raise DataError(f"{path}: a folder, where a picture was expected")
+        raise PictureError("folder", f"{path}: a folder, where a picture was expected")
     try:
         if path.stat().st_size == 0:
-            raise DataError(f"{path}: the file is empty; replace or remove it")
+            raise PictureError("empty", f"{path}: the file is empty; replace or remove it")
         with _OPENING:  # this limit is the caller's, not the one Pillow has for everybody
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:
@@ -72,20 +150,22 @@ def _open(path: Path, max_pixels: int) -> Image.Image:
             finally:
                 Image.MAX_IMAGE_PIXELS = limit
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file; check the path") from error
+        raise PictureError("missing", f"{path}: no such file; check the path") from error
     except UnidentifiedImageError as error:
-        raise DataError(
-            f"{path}: not a picture that Pillow can read; remove it or convert it to PNG or JPEG"
+        raise PictureError(
+            "not a picture",
+            f"{path}: not a picture that Pillow can read; remove it or convert it to PNG or JPEG",
         ) from error
     except OSError as error:
         if not error.strerror:  # a decoder's, not the system's
             raise
-        raise DataError(f"{path}: cannot read the file ({error.strerror})") from error
+        raise PictureError("file", f"{path}: cannot read the file ({error.strerror})") from error
     if image.width * image.height > max_pixels:
         image.close()
-        raise DataError(
+        raise PictureError(
+            "too large",
             f"{path}: {image.width}x{image.height} are more than {max_pixels} pixels; if you trust the file, "
-            f"pass --set data.max_pixels={image.width * image.height}"
+            f"pass --set data.max_pixels={image.width * image.height}",
         )
     return image
 
@@ -103,7 +183,9 @@ def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     if image.mode in _DEEP_GREY:
         return _scale_deep_grey(np.asarray(image).astype(np.int64), path)
     if image.mode == "F":
-        raise DataError(f"{path}: a picture of floating-point numbers; convert it to 8 or 16 bits")
+        raise PictureError(
+            "numbers", f"{path}: a picture of floating-point numbers; convert it to 8 or 16 bits"
+        )
     if image.mode in ("RGBa", "La"):  # premultiplied alpha has no direct way to RGB
         image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
@@ -113,7 +195,9 @@ def _scale_deep_grey(grey: NDArray[np.int64], path: Path) -> NDArray[np.uint8]:
     """Map 0..65535 to 0..255 as RGB, where `convert("RGB")` would turn most of it white. [H, W, 3]."""
     global _warned_deep
     if grey.min(initial=0) < 0 or grey.max(initial=0) > 0xFFFF:
-        raise DataError(f"{path}: a grey picture with values outside 0..65535; convert it to 8 or 16 bits")
+        raise PictureError(
+            "numbers", f"{path}: a grey picture with values outside 0..65535; convert it to 8 or 16 bits"
+        )
     if not _warned_deep:
         _warned_deep = True
         warnings.warn(

@@ -12,6 +12,7 @@ from pycocotools import mask as rle_masks
 #: Kinds of segmentation.
 NO_MASK, POLYGONS, RLE = 0, 1, 2
 _NUMBERS = {int, float}
+_FARTHEST = 10  # drawing a polygon takes memory by its length
 
 
 def are_numbers(values: list[Any]) -> bool:
@@ -29,6 +30,19 @@ def has_thin_polygon(segmentation: Any) -> bool:
     return isinstance(segmentation, list) and any(len(ring) < 6 for ring in segmentation)
 
 
+def is_far_from_box(segmentation: Any, box: list[float]) -> bool:
+    """Whether the bounds of well-formed polygons overlap with [x, y, w, h] by an IoU below one half."""
+    rings = [ring for ring in segmentation if len(ring) >= 6] if isinstance(segmentation, list) else []
+    if not rings:
+        return False
+    x1, y1 = min(min(ring[0::2]) for ring in rings), min(min(ring[1::2]) for ring in rings)
+    x2, y2 = max(max(ring[0::2]) for ring in rings), max(max(ring[1::2]) for ring in rings)
+    x, y, w, h = box
+    across, down = min(x2, x + w) - max(x1, x), min(y2, y + h) - max(y1, y)
+    both = max(across, 0) * max(down, 0)
+    return bool(both * 3 < (x2 - x1) * (y2 - y1) + w * h)  # IoU < 1/2
+
+
 def segmentation_fault(segmentation: Any, size: tuple[int, int]) -> str:
     """Return what is wrong with a segmentation of a picture of `size` (height, width), or an empty string."""
     if segmentation is None:
@@ -44,6 +58,8 @@ def segmentation_fault(segmentation: Any, size: tuple[int, int]) -> str:
             return f"a polygon has {len(ring)} numbers, expected pairs of x and y"
         if not are_numbers(ring):
             return "a polygon holds something that is not a finite number"
+        if ring and max(max(ring), -min(ring)) > _FARTHEST * max(size):
+            return f"a polygon reaches more than {_FARTHEST} times the picture's longest side away from it"
     return ""
 
 
@@ -74,7 +90,9 @@ def compressed_total(counts: str) -> int:
     digit follows, bit 4 of the last digit is the sign. From the fourth run on, a run is the difference to
     the one two before (pycocotools' `rleFrString`, which checks nothing).
     """
-    digits = np.frombuffer(counts.encode("utf-8"), dtype=np.uint8).astype(np.int64) - 48
+    if not counts.isascii():
+        return -1
+    digits = np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
     if not len(digits) or digits.min() < 0 or digits.max() > 63 or digits[-1] & 32:
         return -1
     last = np.flatnonzero((digits & 32) == 0)

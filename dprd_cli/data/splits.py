@@ -1,21 +1,21 @@
-"""Finding the annotations and pictures of a run's splits, building the data sets, and describing them."""
+"""Finding the annotations and pictures of a run's splits, and building the data sets."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from dprd_cli.config import DataConfig
 from dprd_cli.data.base import Dataset
 from dprd_cli.data.checks import read_coco_json
-from dprd_cli.data.coco import CocoDataset, CocoFile
-from dprd_cli.data.problems import first_five, plural
+from dprd_cli.data.coco import Annotations, CocoDataset, CocoFile
+from dprd_cli.data.picture_files import is_file, name_fault
+from dprd_cli.data.problems import Problems, first_five, plural
 from dprd_cli.data.voc import VocAnnotations
 from dprd_cli.data.voc_lists import choose_lists, find_years
+from dprd_cli.data.yolo import YoloAnnotations
+from dprd_cli.data.yolo_files import find_yaml, read_description
 from dprd_cli.errors import DataError
 
 Split = Literal["train", "val", "test"]
@@ -105,7 +105,7 @@ def _find_json(config: DataConfig, split: Split) -> Path:
         )
     if not root.is_dir():
         raise DataError(
-            f"{root}: no such data folder; pass --data FOLDER with COCO or VOC annotations, "
+            f"{root}: no such data folder; pass --data FOLDER with COCO, VOC or YOLO annotations, "
             "or --data synthetic"
         )
     for name in JSON_NAMES[split]:
@@ -131,12 +131,10 @@ def _find_images(config: DataConfig, split: Split, json_path: Path, tree: dict[s
     folders = [folder for folder in dict.fromkeys(tried) if folder.is_dir()]
     images = tree.get("images")
     entries = [i for i in images[:5] if isinstance(i, dict)] if isinstance(images, list) else []
-    names: list[str] = [
-        n for i in entries if isinstance(n := i.get("file_name"), str) and n and "\0" not in n
-    ]
+    names: list[str] = [i["file_name"] for i in entries if not name_fault(i.get("file_name"))[0]]
     if not names:  # the check of the file will say what is wrong with it
         return folders[0]
-    held = [sum((folder / name).is_file() for name in names) for folder in folders]
+    held = [sum(is_file(folder / name) for name in names) for folder in folders]
     if max(held) == 0:
         raise DataError(
             f"{json_path}: its pictures ({first_five(names[:2])}, ...) are in none of "
@@ -177,13 +175,12 @@ def build_datasets(
                     "of the checkpoint; pass the data that it was trained for with --data FOLDER"
                 )
         return built
-    build = _voc if _is_voc(config) else _coco
-    first = build(config, "train", class_names, category_ids) if train else None
+    first = _build(config, "train", class_names, category_ids) if train else None
     if first is not None:
         class_names, category_ids = first.class_names, first.category_ids
-    second = build(config, "val", class_names, category_ids) if val else None
-    if first is not None and second is not None and second.is_voc:
-        _warn_of_overlap(first, second)
+    second = _build(config, "val", class_names, category_ids) if val else None
+    if first is not None and second is not None:
+        warn_of_overlap(first.paths(), second.images_dir, second.file_names, second.report.problems)
     return first, second
 
 
@@ -195,15 +192,65 @@ def _synthetic(config: DataConfig, split: Literal["train", "val"]) -> Dataset:
     return SyntheticDataset(split, length=length, size=config.synthetic_size, seed=config.synthetic_seed)
 
 
-def _coco(
+def _build(
     config: DataConfig,
     split: Literal["train", "val"],
     class_names: tuple[str, ...] | None,
     category_ids: tuple[int, ...] | None,
 ) -> CocoDataset:
+    classes = None
+    if class_names is not None:
+        classes = dict(zip(class_names, category_ids or range(1, len(class_names) + 1), strict=True))
+    found = locate(config, split, classes)
+    train = split == "train"
+    if found.annotations.is_voc and train and not config.skip_difficult:
+        for note in found.tree["annotations"]:
+            note["iscrowd"] = 0  # a target like any other; evaluation reads the files anew, and ignores it
+    return CocoDataset(
+        found.annotations, config, train, class_names, category_ids, tree=found.tree, problems=found.problems
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A split's annotations, what they say, and what was found in reading them."""
+
+    annotations: Annotations
+    tree: dict[str, Any]
+    problems: Problems
+
+
+def locate(
+    config: DataConfig,
+    split: Literal["train", "val"],
+    classes: dict[str, int] | None = None,
+    problems: Problems | None = None,
+) -> Located:
+    """Find a split's annotations in whatever format they are, and read them.
+
+    Args:
+        config: Where to look.
+        split: Which one.
+        classes: Category id of each class name, of the training split or a checkpoint.
+        problems: Gets the errors of single pictures and objects.
+
+    Raises:
+        DataError: If there are none, or they cannot be read at all.
+    """
+    problems = problems if problems is not None else Problems()
+    if _is_voc(config):
+        root = Path(config.path)
+        annotations: Annotations = VocAnnotations(
+            root, choose_lists(find_years(root), config, split), classes
+        )
+        return Located(annotations, annotations.read(problems), problems)
+    description = _find_yolo(config)
+    if description is not None:
+        skip_bad = config.on_bad_image == "skip"
+        annotations = YoloAnnotations(read_description(description), split, classes, skip_bad)
+        return Located(annotations, annotations.read(problems), problems)
     found = find_split(config, split)
-    annotations = CocoFile(found.json_path, found.images_dir)
-    return CocoDataset(annotations, config, split == "train", class_names, category_ids, tree=found.tree)
+    return Located(CocoFile(found.json_path, found.images_dir), found.tree, problems)
 
 
 def _is_voc(config: DataConfig) -> bool:
@@ -215,56 +262,25 @@ def _is_voc(config: DataConfig) -> bool:
     return bool(config.voc_train or config.voc_val) or not any((root / name).is_file() for name in names)
 
 
-def _voc(
-    config: DataConfig,
-    split: Literal["train", "val"],
-    class_names: tuple[str, ...] | None,
-    category_ids: tuple[int, ...] | None,
-) -> CocoDataset:
-    root, train = Path(config.path), split == "train"
-    classes = None
-    if class_names is not None:
-        classes = dict(zip(class_names, category_ids or range(1, len(class_names) + 1), strict=True))
-    annotations = VocAnnotations(root, choose_lists(find_years(root), config, split), classes)
-    tree = annotations.read()
-    if train and not config.skip_difficult:
-        for note in tree["annotations"]:
-            note["iscrowd"] = 0  # a target like any other; evaluation reads the files anew, and ignores it
-    return CocoDataset(annotations, config, train, class_names, category_ids, tree=tree)
+def _find_yolo(config: DataConfig) -> Path | None:
+    """Return the `data.yaml` that is named or lies in the data folder; COCO files come first."""
+    root = _root(config)
+    if root is None or config.train_json or config.val_json:
+        return None
+    names = (name for split in JSON_NAMES.values() for name in split)
+    return None if any(is_file(root / name) for name in names) else find_yaml(root)
 
 
-def _warn_of_overlap(train: CocoDataset, val: CocoDataset) -> None:
-    both = set(train.file_names) & set(val.file_names)
+def warn_of_overlap(train: set[Path], images_dir: Path, names: list[str], problems: Problems) -> None:
+    """Warn of pictures that are in both splits.
+
+    Args:
+        train: The training pictures.
+        images_dir: Folder of those for evaluation.
+        names: Their file names.
+        problems: Gets the warning.
+    """
+    both = sorted(name for name in names if images_dir / name in train)
     if both:
-        val.report.warnings.append(
-            f"{plural(len(both), 'picture')} shared with the training split ({first_five(sorted(both))}): "
-            "the numbers will be too good"
-        )
-
-
-def describe(dataset: Dataset) -> list[str]:
-    """Return lines that say what a split holds: sizes, masks, classes, and what the check found."""
-    start, classes = (
-        f"{dataset.name}: {plural(len(dataset), 'picture')}",
-        plural(len(dataset.class_names), "class"),
-    )
-    if not isinstance(dataset, CocoDataset):
-        return [f"{start}, {classes}: {', '.join(dataset.class_names)}"]
-    total, masks = len(dataset.labels), int(dataset.has_mask.sum())
-    kind = f"{masks} with masks, {total - masks} without"
-    if masks in (0, total):
-        kind = "all with masks" if masks else "boxes only, no masks"
-    empty = len(dataset) - int(np.count_nonzero(dataset.objects_per_image))
-    counts = Counter(dataset.labels.tolist())
-    shown = [f"{dataset.class_names[label]} {number}" for label, number in counts.most_common(12)]
-    more = f", and {len(counts) - len(shown)} rarer" if len(counts) > len(shown) else ""
-    lines = [
-        f"{start} ({empty} without objects), {plural(total, 'object')} ({kind})",
-        f"  {classes}: {', '.join(shown)}{more}",
-    ]
-    if dataset.is_voc and dataset.report.num_crowds:
-        lines.append(f"  {plural(dataset.report.num_crowds, 'difficult object')}, ignored in evaluation")
-    absent = [name for label, name in enumerate(dataset.class_names) if label not in counts]
-    if absent:
-        lines.append(f"  no object of {plural(len(absent), 'class')}: {', '.join(absent)}")
-    return lines + [f"  warning: {line}" for line in dataset.report.warnings]
+        text = f"{plural(len(both), 'picture')} shared with the training split ({first_five(both)})"
+        problems.count("overlap", f"{text}: the numbers will be too good", both)

@@ -8,7 +8,6 @@ front.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from pycocotools import mask as coco_mask
 from dprd_cli.data.base import Sample
 from dprd_cli.data.painting import Bytes, Color, Sprite, draw_sprite, finish, paint_background, paint_sprite
 from dprd_cli.data.shapes import CLASSES, Rng, draw_pose, transform
-from dprd_cli.errors import DataError, ResourceError
+from dprd_cli.data.writing import writing
 
 Split = Literal["train", "val"]
 
@@ -152,7 +151,8 @@ def write_coco(dataset: SyntheticDataset, folder: str | os.PathLike[str]) -> Pat
     target = folder / f"{dataset.split}.json"
     partial = target.with_suffix(".json.part")
     tree = dataset._empty_coco()
-    try:
+    with writing(folder), contextlib.ExitStack() as cleaning:
+        cleaning.callback(partial.unlink, missing_ok=True)
         (folder / "images").mkdir(parents=True, exist_ok=True)
         for index in range(len(dataset)):
             sample = dataset[index]
@@ -161,13 +161,6 @@ def write_coco(dataset: SyntheticDataset, folder: str | os.PathLike[str]) -> Pat
             (folder / "images" / sample.file_name).write_bytes(png.tobytes())
         partial.write_text(json.dumps(tree), encoding="utf-8")
         partial.replace(target)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
-        where, reason = error.filename or folder, error.strerror or error
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceError(f"{where}: no space for the data set ({reason}); free some space") from error
-        raise DataError(f"{where}: cannot write the data set ({reason}); choose another folder") from error
     dataset._coco = tree
     return target
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.data.checks import CheckReport, check_files, clip_box, is_degenerate
-from dprd_cli.data.problems import Problems, first_five, plural
-from dprd_cli.data.voc_files import FileError, VocPicture, add_masks, read_annotation
+from dprd_cli.data.checks import CheckReport, ObjectCounts, count_objects
+from dprd_cli.data.images import read_size
+from dprd_cli.data.picture_files import check_files, is_file
+from dprd_cli.data.problems import Problems, first_five
+from dprd_cli.data.voc_files import FileError, SizeError, VocPicture, add_masks, read_annotation
 from dprd_cli.data.voc_lists import ImageList, read_names
 from dprd_cli.errors import DataError
 
@@ -19,7 +22,7 @@ CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
     "tvmonitor",
 )
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")  # where two fit, the first is taken
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")  # where two fit, the first is taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +58,14 @@ class VocAnnotations:
         path = self.root / file_name
         return path.parents[1] / "Annotations" / f"{path.stem}.xml"
 
-    def read(self) -> dict[str, Any]:
-        """Read all files but the pictures into COCO's form.
+    def read(self, problems: Problems) -> dict[str, Any]:
+        """Read all files but the pictures into COCO's form; see `Annotations`.
 
         Annotations also have `difficult`, and `where`: the file and number, for messages. Images have
         `strays`, the numbers of masks that are no object's.
-
-        Raises:
-            DataError: One line that names the first problem's file, and counts the others.
         """
-        pictures = self._pictures()
-        classes = self._classes(pictures)
+        pictures = self._pictures(problems)
+        classes = self._classes(pictures, problems)
         images: list[dict[str, Any]] = []
         notes: list[dict[str, Any]] = []
         for ident, (file_name, picture) in zip(_image_ids(list(pictures)), pictures.items(), strict=True):
@@ -75,101 +75,109 @@ class VocAnnotations:
             notes += [
                 {
                     "image_id": ident,
-                    "category_id": classes[found.name],
-                    "bbox": found.bbox,
-                    "iscrowd": int(found.difficult),
-                    "difficult": found.difficult,
-                    "segmentation": found.segmentation,
+                    "category_id": classes[one.name],
+                    "bbox": one.bbox,
+                    "iscrowd": int(one.difficult),
+                    "difficult": one.difficult,
+                    "segmentation": one.segmentation,
                     "where": f"{Path(file_name).stem}.xml object {number}",
                 }
-                for number, found in enumerate(picture.objects, start=1)
+                for number, one in enumerate(picture.objects, start=1)
+                if one.name in classes
             ]
         for ident, note in enumerate(notes, start=1):
             note["id"] = ident
         categories = [{"id": ident, "name": name} for name, ident in classes.items()]
         return {"images": images, "annotations": notes, "categories": categories}
 
-    def check(self, tree: dict[str, Any], *, missing_ok: bool) -> CheckReport:
+    def check(self, tree: dict[str, Any], problems: Problems, *, missing_ok: bool) -> CheckReport:
         """Check the picture files, and count what is odd but can be used."""
         images, notes = tree["images"], tree["annotations"]
-        report = CheckReport(len(images), len(notes), sum(note["difficult"] for note in notes))
+        report = CheckReport(problems, len(images), len(notes), sum(note["difficult"] for note in notes))
         for folder in dict.fromkeys(one.folder for one in self.lists):
-            place, problems = folder / "JPEGImages", Problems(folder)
-            paths = (self.root / image["file_name"] for image in images)
-            check_files(
-                [path.name for path in paths if path.parent == place], place, problems, report, missing_ok
-            )
-            problems.stop("copy the pictures into the folder, or take them off the image lists")
+            place, found = folder / "JPEGImages", Problems(folder)
+            here = [image for image in images if (self.root / image["file_name"]).parent == place]
+            names = [Path(image["file_name"]).name for image in here]
+            advice = "copy the pictures into the folder, or take them off the image lists"
+            bad = check_files(names, place, found, missing_ok=missing_ok, advice=advice)
+            report.pictures += [image for image, name in zip(here, names, strict=True) if name not in bad]
+            problems.extend(found)
         sizes = {image["id"]: (image["height"], image["width"]) for image in images}
-        thin: list[str] = []
-        cut: list[str] = []
+        counts = ObjectCounts(report)
         for note in notes:
-            size = sizes[note["image_id"]]
-            if is_degenerate(note["bbox"], size):
-                report.degenerate.append(note["id"])
-                thin.append(note["where"])
-            elif _reaches_out(note["bbox"], size):
-                cut.append(note["where"])
+            counts.add(note, sizes[note["image_id"]], note["where"])
+        counts.summarise()
         strays = [f"{Path(image['file_name']).stem}.png {n}" for image in images for n in image["strays"]]
-        for found, what, text in (
-            (thin, "object", "left out: the box, clipped to the picture, has no area"),
-            (cut, "box", "clipped to the picture"),
-            (strays, "mask", "left out: not in the box of the object of that number"),
-        ):
-            if found:
-                report.warnings.append(f"{plural(len(found), what)} {text} ({first_five(found)})")
+        stray = "left out: not in the box of the object of that number"
+        count_objects(problems, "stray mask", "mask", stray, strays)
         return report
 
-    def _pictures(self) -> dict[str, VocPicture]:
-        """Return file name -> what the files say."""
-        problems = Problems()
+    def _pictures(self, problems: Problems) -> dict[str, VocPicture]:
+        """Return file name -> what the files say, of the pictures whose files are sound."""
+        names = self._file_names(problems)
         pictures: dict[str, VocPicture] = {}
-        for file_name in self._file_names():
+        for file_name in names:
             path = self.file_of(file_name)
             masks = path.parents[1] / "SegmentationObject" / f"{path.stem}.png"
             try:
-                pictures[file_name] = read_annotation(path)
+                picture = read_annotation(path)
                 if masks.is_file():
                     path = masks
-                    pictures[file_name] = add_masks(pictures[file_name], masks)
+                    picture = self._with_masks(picture, masks, file_name)
+                pictures[file_name] = picture
             except FileError as error:
+                path = error.path or path
                 problems.add(error.kind, f"{path}: {error}", path.name)
-        problems.stop()
         return pictures
 
-    def _file_names(self) -> list[str]:
+    def _with_masks(self, picture: VocPicture, masks: Path, file_name: str) -> VocPicture:
+        """Add the masks; where they have the picture's size, but not the xml's, the xml is wrong.
+
+        Raises:
+            FileError: If they cannot be used.
+        """
+        try:
+            return add_masks(picture, masks)
+        except SizeError as error:
+            try:
+                actual = read_size(self.root / file_name, sys.maxsize)
+            except DataError:
+                raise error from None
+            if actual != error.found:
+                raise
+            text = "{1}x{0}, but the picture and its masks are {3}x{2} (width x height)"
+            text = f"<size> says {text.format(*picture.size, *actual)}"
+            raise FileError("size", text, self.file_of(file_name)) from error
+
+    def _file_names(self, problems: Problems) -> list[str]:
         """Return the pictures of all lists; each has an xml."""
-        problems = Problems()
+        advice = "correct the list, or restore what is missing"
         file_names: dict[str, None] = {}
         for one in self.lists:
             place = one.folder.relative_to(self.root) / "JPEGImages"
             files = _list_pictures(self.root / place)
-            for name in read_names(one.path):
+            for name in read_names(one):
                 if re.search(r"[\\/\0]", name):
-                    problems.add("name", f"{one.path}: '{name}': expected a name without folders", name)
+                    text = f"{one.path}: '{name}': expected a name without folders"
+                    problems.add("name", text, name, advice)
                     continue
                 file_name = (place / files.get(name, f"{name}.jpg")).as_posix()
                 path = self.file_of(file_name)
                 if file_name in file_names:
-                    problems.add("twice", f"{one.path}: '{name}' is listed twice", name)
-                elif not path.is_file():
+                    problems.add("twice", f"{one.path}: '{name}' is listed twice", name, advice)
+                elif not is_file(path):
                     text = f"no such annotation file, but {one.path} lists '{name}'"
-                    problems.add("missing", f"{path}: {text}", name)
-                file_names[file_name] = None
-        problems.stop("correct the list, or restore what is missing")
+                    problems.add("no xml", f"{path}: {text}", name, advice)
+                else:
+                    file_names[file_name] = None
         return list(file_names)
 
-    def _classes(self, pictures: dict[str, VocPicture]) -> dict[str, int]:
-        """Return class name -> category id.
-
-        Raises:
-            DataError: If an object's class is not among the given ones.
-        """
+    def _classes(self, pictures: dict[str, VocPicture], problems: Problems) -> dict[str, int]:
+        """Return class name -> category id; an object of another class than the given ones is a problem."""
         if self.classes is None:
             names = {found.name for picture in pictures.values() for found in picture.objects}
             ordered = CLASSES if names <= set(CLASSES) else sorted(names)
             return {name: ident for ident, name in enumerate(ordered, start=1)}
-        problems = Problems()
         for file_name, picture in pictures.items():
             for number, found in enumerate(picture.objects, start=1):
                 if found.name not in self.classes:
@@ -177,9 +185,8 @@ class VocAnnotations:
                         f"object {number} is a '{found.name}', which is not a class of the training data or "
                         f"checkpoint ({first_five(self.classes)})"
                     )
-                    path = self.file_of(file_name)
-                    problems.add("class", f"{path}: {text}", f"{path.name} object {number}")
-        problems.stop("use data with the same classes")
+                    path, advice = self.file_of(file_name), "use data with the same classes"
+                    problems.add("class", f"{path}: {text}", f"{path.name} object {number}", advice)
         return self.classes
 
 
@@ -187,8 +194,8 @@ def _list_pictures(folder: Path) -> dict[str, str]:
     """Return name without suffix -> file name of the pictures in a folder."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such picture folder; copy the pictures there")
-    files = (path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
-    ranked = sorted(files, key=lambda path: _SUFFIXES.index(path.suffix.lower()), reverse=True)
+    files = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    ranked = sorted(files, key=lambda path: SUFFIXES.index(path.suffix.lower()), reverse=True)
     return {path.stem: path.name for path in ranked}
 
 
@@ -203,9 +210,3 @@ def _image_ids(file_names: list[str]) -> list[int]:
         if len(set(ids)) == len(ids):
             return ids
     return list(range(1, len(stems) + 1))
-
-
-def _reaches_out(bbox: list[float], size: tuple[int, int]) -> bool:
-    """Whether [x, y, w, h] is not all inside a picture of (height, width)."""
-    x, y, w, h = bbox
-    return clip_box(bbox, size) != (x, y, x + w, y + h)

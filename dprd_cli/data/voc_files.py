@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as rle_masks
 
-from dprd_cli.data.checks import is_absolute, leaves_folder
+from dprd_cli.data.picture_files import is_absolute, leaves_folder
 
 #: Value of the pixels around objects that belong to none.
 VOID = 255
@@ -29,11 +29,25 @@ class FileError(Exception):
     Args:
         kind: Faults of one kind are reported together.
         text: What is wrong, in words, without the file's name.
+        path: The file, where it is another than the one that was read.
     """
 
-    def __init__(self, kind: str, text: str) -> None:
+    def __init__(self, kind: str, text: str, path: Path | None = None) -> None:
         super().__init__(text)
-        self.kind = kind
+        self.kind, self.path = kind, path
+
+
+class SizeError(FileError):
+    """Masks of another size than the xml says.
+
+    Args:
+        found: (height, width) of the masks.
+        said: (height, width) in the xml.
+    """
+
+    def __init__(self, found: tuple[int, int], said: tuple[int, int]) -> None:
+        super().__init__("mask size", f"{found[1]}x{found[0]} pixels, but the xml says {said[1]}x{said[0]}")
+        self.found = found
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +184,7 @@ def _read_values(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     try:
         with Image.open(path) as image:
             if (image.height, image.width) != size:
-                raise FileError(
-                    "mask size", f"{image.width}x{image.height} pixels, but the xml says {size[1]}x{size[0]}"
-                )
+                raise SizeError((image.height, image.width), size)
             if image.mode not in ("P", "L"):
                 raise FileError(
                     "mask mode", f"a picture of mode {image.mode}, expected palette or 8-bit grey"

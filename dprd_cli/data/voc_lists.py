@@ -106,12 +106,13 @@ def _named(years: dict[str, Path], label: str, key: str) -> list[ImageList]:
     return found
 
 
-def read_names(path: Path) -> list[str]:
+def read_names(one: ImageList) -> list[str]:
     """Return the lines of an image list.
 
     Raises:
-        DataError: If it cannot be read or is empty.
+        DataError: If it cannot be read or is empty, or is a list of one class.
     """
+    path = one.path
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -119,4 +120,12 @@ def read_names(path: Path) -> list[str]:
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise DataError(f"{path}: lists no picture; write {LINES}")
+    if all(re.fullmatch(r"\S+\s+(-1|0|1)", name) for name in names):
+        base = one.name.rpartition("_")[2]
+        known = ImageList(one.folder, one.year, base)
+        take = f"'{known.label}'" if known.path.is_file() else "the list without a class in its name"
+        raise DataError(
+            f"{path}: says which pictures show one class (-1, 0 or 1 after each name), and all of these are "
+            f"in {take}; take that"
+        )
     return names

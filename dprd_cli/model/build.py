@@ -114,12 +114,12 @@ def _build_fusion(config: ModelConfig, *, uses_parts: bool) -> nn.Module:
     if config.parts.mode not in _ASSEMBLED:
         return NoFusion()
     if not uses_parts:
-        return WholeTransform(channels, fusion.bottleneck, fusion.norm)
+        return WholeTransform(channels, fusion.bottleneck, fusion.norm, residual=fusion.residual)
     if fusion.name == "concat":
         if channels % count:
             raise UsageError(f"model.fusion.name=concat needs model.neck.channels divisible by {count} parts")
         return ConcatFusion(channels, count, fusion.norm)
-    return RDAFusion(channels, count, fusion.bottleneck, fusion.norm)
+    return RDAFusion(channels, count, fusion.bottleneck, fusion.norm, residual=fusion.residual)
 
 
 def _build_pooler(config: ModelConfig) -> RegionPooler:

@@ -55,15 +55,29 @@ def strongest(a: Tensor, b: Tensor) -> Tensor:
 class Transform(nn.Sequential):
     """F of Eq. 1's blocks: 3x3 conv C -> C/b, ReLU, 3x3 conv C/b -> C, ReLU.
 
+    Args:
+        channels: C.
+        bottleneck: b.
+        norm: Normalisation after each convolution.
+        residual: Add the input to the result: F(x) = x + relu(conv(relu(conv(x)))).
+
     Reading: the paper's parameter counts (Table 2: 44 M -> 46 M) fit b = 4; full width would add 8 M.
+    Departs: with `residual`. Without it all that the heads see passes random convolutions of C/b channels,
+    which a short training does not recover from (docs/evidence.md).
     """
 
-    def __init__(self, channels: int, bottleneck: int, norm: str) -> None:
+    def __init__(self, channels: int, bottleneck: int, norm: str, residual: bool = False) -> None:
         narrow = max(channels // bottleneck, 1)
         super().__init__(
             conv_block(channels, narrow, norm=norm),
             conv_block(narrow, channels, norm=norm),
         )
+        self.residual = residual
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Transform a feature [R, C, S, S] into another."""
+        transformed: Tensor = super().forward(feature)  # type: ignore[no-untyped-call]
+        return feature + transformed if self.residual else transformed
 
 
 class RAB(nn.Module):
@@ -72,10 +86,10 @@ class RAB(nn.Module):
     Source: Eq. 1, Fig. 1 ("four consecutive 3x3 conv filters, ReLU, and one element-wise max unit").
     """
 
-    def __init__(self, channels: int, bottleneck: int, norm: str) -> None:
+    def __init__(self, channels: int, bottleneck: int, norm: str, residual: bool = False) -> None:
         super().__init__()
-        self.a = Transform(channels, bottleneck, norm)
-        self.b = Transform(channels, bottleneck, norm)
+        self.a = Transform(channels, bottleneck, norm, residual)
+        self.b = Transform(channels, bottleneck, norm, residual)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Assemble two features [R, C, S, S] into one."""
@@ -93,15 +107,24 @@ class RDAFusion(nn.Module):
         num_parts: P, a power of two; the tree has log2(P) stages.
         bottleneck: Channel divisor inside each transform.
         norm: Normalisation after each convolution.
+        residual: See `Transform`.
 
     Source: "Preliminaries of D-PRD", Eq. 1, Fig. 1. RABs do not share weights; the detection and the
     segmentation branch share the network.
     """
 
-    def __init__(self, channels: int, num_parts: int, bottleneck: int = 4, norm: str = "none") -> None:
+    def __init__(
+        self,
+        channels: int,
+        num_parts: int,
+        bottleneck: int = 4,
+        norm: str = "none",
+        *,
+        residual: bool = False,
+    ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(RAB(channels, bottleneck, norm) for _ in range(num_parts - 1))
-        self.whole = Transform(channels, bottleneck, norm)
+        self.blocks = nn.ModuleList(RAB(channels, bottleneck, norm, residual) for _ in range(num_parts - 1))
+        self.whole = Transform(channels, bottleneck, norm, residual)
 
     def forward(self, whole: Tensor, parts: Tensor | None) -> Fused:
         """Fuse; see the module."""
@@ -147,11 +170,14 @@ class WholeTransform(nn.Module):
         channels: C.
         bottleneck: Channel divisor.
         norm: Normalisation after each convolution.
+        residual: See `Transform`.
     """
 
-    def __init__(self, channels: int, bottleneck: int = 4, norm: str = "none") -> None:
+    def __init__(
+        self, channels: int, bottleneck: int = 4, norm: str = "none", *, residual: bool = False
+    ) -> None:
         super().__init__()
-        self.whole = Transform(channels, bottleneck, norm)
+        self.whole = Transform(channels, bottleneck, norm, residual)
 
     def forward(self, whole: Tensor, parts: Tensor | None) -> Fused:
         """Transform the whole; parts are not used."""

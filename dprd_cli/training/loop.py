@@ -11,12 +11,15 @@ import torch
 from dprd_cli.checkpoint import load_state
 from dprd_cli.config import Config
 from dprd_cli.data.base import Dataset
+from dprd_cli.data.coco import CocoDataset
+from dprd_cli.data.full_check import check_before_training
 from dprd_cli.data.loading import build_datasets, describe
 from dprd_cli.device import pick_device
 from dprd_cli.errors import DataError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.weights import load_backbone_weights
+from dprd_cli.progress import progress
 from dprd_cli.training.best import check_metric
 from dprd_cli.training.interrupt import StopRequest
 from dprd_cli.training.logging import RunLog, say
@@ -98,8 +101,13 @@ def build_parts(
     """
     device = pick_device(config.train.device)
     train_set, val_set = _datasets(config, saved)
-    for line in [*describe(train_set), *describe(val_set)]:
-        say(line)
+    for dataset in (train_set, val_set):
+        for line in describe(dataset):
+            say(line)
+        if config.data.check_pictures and isinstance(dataset, CocoDataset):
+            with progress("checking pictures") as show:
+                line = check_before_training(dataset, config.data, show)
+            say(line)
     with_masks = _with_masks(config, train_set)
     detector = _detector(config, train_set.class_names, with_masks, saved, source).to(device)
     return Parts(detector, train_set, val_set, with_masks, device)

@@ -81,6 +81,13 @@ def test_two_pictures_and_two_models_give_a_figure_each_and_one_of_both(pictures
     assert height > 400
 
 
+def test_pictures_of_too_many_objects_have_figures_of_their_own_only(pictures, models, capsys, monkeypatch):
+    monkeypatch.setattr("dprd_cli.commands.gradcam._COMBINED_ROWS", 0)
+    assert run(["gradcam", "in", "--weights", models[0], "--score-thresh", "1", "--out", "out"]) == 0
+    assert "no gradcam.png: the first pictures have over 0 objects; lower" in capsys.readouterr().err
+    assert names(pictures.parent / "out") == ["0.png", "1.png"]
+
+
 def test_nothing_found_is_said_and_the_picture_is_shown(pictures, models, capsys):
     arguments = ["gradcam", "in/0.png", "--weights", models[0], "--compare", models[1], "--out", "out"]
     assert run([*arguments, "--score-thresh", "1"]) == 0

@@ -1,4 +1,4 @@
-"""Pascal VOC folders through the command line: train, eval, predict."""
+"""Pascal VOC and YOLO folders through the command line: train, eval, predict, check."""
 
 import json
 from pathlib import Path
@@ -95,3 +95,31 @@ def test_a_fault_ends_before_anything_is_written(devkit, capsys):
         capsys.readouterr().err.splitlines()[-1] == f"error: {xml}: object 1 has no <name>; correct the file"
     )
     assert not Path("run").exists()
+
+
+def test_a_yolo_folder_is_trained_on_and_evaluated(capsys):
+    ran("data", "synth", "set", "--train", 6, "--val", 2, "--size", 64)
+    ran("data", "convert", "set", "yolo", "--to", "yolo")
+    train("yolo")
+    err = capsys.readouterr().err
+    assert "train (yolo/data.yaml train): 6 pictures" in err
+    assert "(all with masks)" in err
+    ran("eval", "--weights", "run", "--data", "yolo", "--json")
+    found = json.loads(capsys.readouterr().out)
+    ran("eval", "--weights", "run", "--data", "yolo/data.yaml", "--json")
+    assert json.loads(capsys.readouterr().out)["bbox"] == found["bbox"]
+    assert sum(row["objects"] for row in found["classes"]) > 0
+
+
+def test_check_of_a_devkit(devkit, capsys):
+    ran("data", "check", devkit)
+    out, err = capsys.readouterr()
+    assert "(1 without objects), 5 objects in 20 classes (1 with masks), 1 difficult object\n" in out
+    assert "note    4 objects without a mask among 1 with one" in out
+    assert err.splitlines()[-1].startswith(f"{devkit} can be used: ")
+    (devkit / "VOC2007/Annotations/000005.xml").write_text("")
+    (devkit / "VOC2012/JPEGImages/2008_000002.jpg").write_bytes(b"")
+    assert cli.run(["data", "check", str(devkit)]) == 3
+    out = capsys.readouterr().out
+    assert f"{devkit / 'VOC2007/Annotations/000005.xml'}: not XML (" in out
+    assert f"{devkit / 'VOC2012/JPEGImages/2008_000002.jpg'}: the file is empty" in out

@@ -8,6 +8,7 @@ import pytest
 from pycocotools import mask as rle_masks
 
 from dprd_cli.data.checks import check_coco, clip_box, read_coco_json
+from dprd_cli.data.problems import Problems
 from dprd_cli.data.segmentation import compressed_total, segmentation_fault
 from dprd_cli.errors import DataError
 
@@ -35,7 +36,10 @@ def tree(tmp_path):
 
 
 def check(tree, tmp_path, **options):
-    return check_coco(tree, tmp_path / "train.json", tmp_path / "images", **options)
+    path = tmp_path / "train.json"
+    report = check_coco(tree, path, tmp_path / "images", Problems(path), **options)
+    report.problems.stop()
+    return report
 
 
 def refused(tree, tmp_path, **options):
@@ -146,6 +150,10 @@ CASES = [
         ("images", 0, "file_name", "x\\..\\a.png"),
         "image 1 has file_name 'x\\..\\a.png', which leaves the picture folder",
     ),
+    (("images", 0, "file_name", "a\0.png"), "image 1 has file_name 'a\\x00.png', expected a path"),
+    (("images", 0, "file_name", "\ud800"), "image 1 has file_name '\\ud800', expected a path"),
+    (("images", 0, "width", 2**40), "image 1 has more than 2^31 pixels"),
+    (("images", 1, "id", 2**60), "image number 2 has an id beyond 2^53"),
     (("categories", 1, "id", 3), "category id 3 is used more than once"),
     (("categories", 1, "name", "cat"), "categories 3 and 7 have the same name 'cat'"),
     (("categories", 1, "name", 4), "category 7 has name 4, expected a word"),
@@ -185,6 +193,11 @@ SEGMENTATIONS = [
     ({**RLE, "counts": 200}, "RLE counts is a int, expected a list of integers or a string"),
     ({**RLE, "counts": "04"}, "RLE counts cover 4 pixels, the picture has 200"),
     ({**RLE, "counts": "é"}, "RLE counts is malformed"),
+    ({**RLE, "counts": "\ud800"}, "RLE counts is malformed"),
+    (
+        [[1, 1, 5, 1, 5, 1e9]],
+        "a polygon reaches more than 10 times the picture's longest side away from it",
+    ),
     ({**RLE, "counts": "o"}, "RLE counts is malformed"),  # promises another digit
 ]
 
@@ -228,6 +241,47 @@ def test_degenerate_boxes_and_thin_polygons_are_counted(tree, tmp_path):
     ]
 
 
+def test_what_can_be_used_is_counted(tree, tmp_path):
+    tree["images"][1]["file_name"] = "a.png"
+    tree["annotations"] = [
+        note(11, bbox=[15, 1, 8, 4], segmentation=None),  # to x = 23 of 20
+        note(12, bbox=[15, 1, 5.9, 4], segmentation=None),  # within a pixel
+        note(13, bbox=[5, 1, 4, 4]),  # the polygon covers x 1 to 5
+        note(14, bbox=[5, 1, 4, 4], segmentation=None),
+        note(15, bbox=[5, 1, 4, 4], image_id=2, segmentation=None),
+    ]
+    del tree["annotations"][0]["area"]
+    report = check(tree, tmp_path)
+    assert report.warnings == [
+        "1 image with the file_name of another (image ids 2): each lacks the objects of the other",
+        "1 box clipped to the picture (annotation ids 11)",
+        "1 object whose box and polygons overlap by less than half (annotation ids 13)",
+        "1 object annotated twice: same picture, category and box (annotation ids 14)",
+    ]
+    assert [problem.line() for problem in report.problems.of("note")] == [
+        "category ids have gaps (3 to 7 for 2 categories): the classes are numbered anew, results keep the "
+        "ids",
+        "1 annotation without area, which is computed",
+    ]
+
+
+def test_a_folder_in_place_of_a_picture(tree, tmp_path):
+    (tmp_path / "images" / "sub").mkdir()
+    tree["images"][1]["file_name"] = "sub"
+    assert refused(tree, tmp_path).startswith(f"'sub' is a folder in {tmp_path / 'images'}, not a picture; ")
+    assert refused(tree, tmp_path, missing_ok=True).startswith("'sub' is a folder")
+
+
+def test_all_faults_are_found_in_one_run(tree, tmp_path):
+    tree["categories"][1]["name"] = "cat"
+    tree["images"][1]["file_name"] = "gone.png"
+    tree["annotations"][0]["category_id"] = 9
+    problems = Problems(tmp_path / "train.json")
+    report = check_coco(tree, tmp_path / "train.json", tmp_path / "images", problems)
+    assert [problem.kind for problem in problems.of("error")] == ["same name", "category", "missing"]
+    assert [image["file_name"] for image in report.pictures] == ["a.png"]
+
+
 def test_clip_box_by_hand():
     # [x, y, w, h] = [-2, 3, 30, 4] in a picture 10 high and 20 wide: x from -2..28 to 0..20, y 3..7
     assert clip_box([-2, 3, 30, 4], (10, 20)) == (0, 3, 20, 7)
@@ -249,7 +303,7 @@ def test_missing_pictures(tree, tmp_path):
 
 def test_no_picture_folder(tree, tmp_path):
     with pytest.raises(DataError) as caught:
-        check_coco(tree, tmp_path / "train.json", tmp_path / "nowhere")
+        check_coco(tree, tmp_path / "train.json", tmp_path / "nowhere", Problems(tmp_path / "train.json"))
     assert str(caught.value) == (
         f"{tmp_path / 'nowhere'}: no such picture folder (for {tmp_path / 'train.json'}); name it with "
         "--set data.train_images=DIR or data.val_images=DIR"
@@ -278,7 +332,8 @@ def test_links_out_of_the_folder(tree, tmp_path):
 
 def test_a_linked_picture_folder_is_fine(tree, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "images")
-    assert check_coco(tree, tmp_path / "train.json", tmp_path / "link").num_images == 2
+    report = check_coco(tree, tmp_path / "train.json", tmp_path / "link", Problems())
+    assert (len(report.pictures), report.problems.of("error"), report.warnings) == (2, [], [])
 
 
 def test_checking_is_fast_enough_for_coco(tree, tmp_path):

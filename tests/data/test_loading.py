@@ -112,8 +112,8 @@ def test_named_files_win(folder, tmp_path):
 
 def test_what_cannot_be_found(folder, tmp_path):
     assert refused(lambda: build_datasets(config(tmp_path / "nowhere"))) == (
-        f"{tmp_path / 'nowhere'}: no such data folder; pass --data FOLDER with COCO or VOC annotations, "
-        "or --data synthetic"
+        f"{tmp_path / 'nowhere'}: no such data folder; pass --data FOLDER with COCO, VOC or YOLO "
+        "annotations, or --data synthetic"
     )
     assert refused(lambda: build_datasets(config(folder / "train.json"))) == (
         f"{folder / 'train.json'}: one file, but training and evaluation need an annotation file each: "

@@ -244,6 +244,24 @@ def test_masks_that_cannot_be_used(folder):
     assert refused(lambda: load(folder.path)).startswith(f"{png}: truncated, corrupt or not a picture (")
 
 
+def test_a_wrong_size_is_blamed_on_the_xml(folder):
+    folder.picture("a", ("dog", (5, 5, 34, 40)), masks=True)
+    folder.xml("a").write_text(folder.xml("a").read_text().replace("<width>64<", "<width>46<"))
+    assert refused(lambda: load(folder.path)) == (
+        f"{folder.xml('a')}: <size> says 46x48, but the picture and its masks are 64x48 (width x height); "
+        "correct the file"
+    )
+
+
+def test_lists_of_one_class_are_refused_with_the_list_to_take(folder):
+    listed = folder.path / "ImageSets/Main/cat_train.txt"
+    listed.write_text("a -1\nb  1\n")
+    assert refused(lambda: load(folder.path, voc_train=["cat_train"])) == (
+        f"{listed}: says which pictures show one class (-1, 0 or 1 after each name), and all of these are in "
+        "'train'; take that"
+    )
+
+
 # --- faults of the xml --------------------------------------------------------------------------------
 
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>'

@@ -14,6 +14,7 @@ from pycocotools.cocoeval import COCOeval
 
 from dprd_cli import cli
 from dprd_cli.data.coco import CocoFile
+from dprd_cli.data.problems import Problems
 from dprd_cli.errors import DataError
 from dprd_cli.evaluation.coco import METRICS
 from dprd_cli.evaluation.results_file import measure_results, read_results
@@ -91,7 +92,7 @@ def truth(tmp_path):
         ],
     }
     (tmp_path / "val.json").write_text(json.dumps(content))
-    return CocoFile(tmp_path / "val.json", tmp_path).read()
+    return CocoFile(tmp_path / "val.json", tmp_path).read(Problems())
 
 
 LARGER = coco_mask.encode(np.ones((100, 100), dtype=np.uint8, order="F"))["counts"].decode()

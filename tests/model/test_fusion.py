@@ -68,3 +68,25 @@ def test_initial_scale_is_within_a_factor_of_two_of_the_roi_feature():
     with torch.no_grad():
         ratio = fusion(whole, parts).whole.square().mean().sqrt() / whole.square().mean().sqrt()
     assert 0.5 < ratio < 2
+
+
+def test_residual_transforms_that_output_zero_pass_their_input_on():
+    fusion = RDAFusion(8, 4, residual=True)
+    for parameter in fusion.parameters():
+        torch.nn.init.zeros_(parameter)
+    whole, parts = torch.randn(2, 8, 7, 7), torch.randn(2, 4, 8, 7, 7)
+    fused = fusion(whole, parts)
+    torch.testing.assert_close(fused.parts, parts.amax(dim=1))
+    torch.testing.assert_close(fused.whole, torch.maximum(fused.parts, whole))
+    stage = WholeTransform(8, residual=True)
+    for parameter in stage.parameters():
+        torch.nn.init.zeros_(parameter)
+    torch.testing.assert_close(stage(whole, None).whole, whole)
+
+
+def test_residual_adds_the_input_to_the_transform():
+    torch.manual_seed(0)
+    plain, residual = WholeTransform(8), WholeTransform(8, residual=True)
+    residual.load_state_dict(plain.state_dict())
+    whole = torch.randn(2, 8, 7, 7)
+    torch.testing.assert_close(residual(whole, None).whole, plain(whole, None).whole + whole)

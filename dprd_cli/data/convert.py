@@ -1,0 +1,159 @@
+"""Conversion between COCO, Pascal VOC and YOLO: both splits, pictures and masks too, into a new folder."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from dprd_cli.config import DataConfig
+from dprd_cli.data.coco_writer import CocoWriter
+from dprd_cli.data.full_check import SPLITS
+from dprd_cli.data.problems import plural
+from dprd_cli.data.splits import locate
+from dprd_cli.data.voc_writer import VocWriter
+from dprd_cli.data.writing import Split, writing
+from dprd_cli.data.yolo_writer import YoloWriter
+from dprd_cli.errors import UsageError
+from dprd_cli.progress import Progress
+
+Format = Literal["coco", "voc", "yolo"]
+Pictures = Literal["copy", "link", "none"]
+
+
+class Writer(Protocol):
+    """Writes annotations in one format into a folder."""
+
+    def picture(self, split: Split, file_name: str) -> Path:
+        """Return where a picture goes."""
+        ...
+
+    def write(self, split: Split, progress: Progress) -> None:
+        """Write a split's annotations."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What was converted: pictures and objects of each split, and what changed on the way."""
+
+    pictures: dict[str, int]
+    objects: dict[str, int]
+    changes: dict[str, dict[str, int]]
+
+    def lines(self) -> list[str]:
+        """Return it in words."""
+        lines = []
+        for name, number in self.pictures.items():
+            objects = plural(self.objects[name], "annotation")
+            lines.append(f"{name}: {plural(number, 'picture')}, {objects}")
+            lines += [f"  {count} {text}" for text, count in self.changes[name].items()]
+        return lines
+
+
+def convert(
+    config: DataConfig,
+    target: Path,
+    to: Format,
+    *,
+    pictures: Pictures = "copy",
+    progress: Progress | None = None,
+) -> Summary:
+    """Write a data set in another format.
+
+    Reading: an object that VOC marks as difficult is trained on, and ignored in evaluation; COCO's crowds are
+    neither. So difficult objects become crowds in COCO's evaluation split alone (`difficult` stays beside
+    it), and crowds become difficult objects in VOC's.
+
+    Args:
+        config: Where the data is.
+        target: A new or empty folder.
+        to: The format.
+        pictures: `copy` them, `link` them (hard links, which take no space), or `none`.
+        progress: Called with (done, total) of the pictures of a split.
+
+    Raises:
+        UsageError: If the folder is not empty, or inside the data.
+        DataError: If the data cannot be used; `dprd data check` lists everything.
+        ResourceError: If the disk is full.
+    """
+    show = progress or (lambda _done, _total: None)
+    _check_target(config, target)
+    splits = _read(config)
+    with writing(target):
+        target.mkdir(parents=True, exist_ok=True)
+        writer = _writer(to, target, splits)
+        for split in splits:
+            if pictures != "none":
+                _bring_pictures(split, writer, pictures, show)
+            writer.write(split, show)
+    return Summary(
+        {split.name: len(split.tree["images"]) for split in splits},
+        {split.name: len(split.tree["annotations"]) for split in splits},
+        {split.name: dict(split.changes) for split in splits},
+    )
+
+
+def _check_target(config: DataConfig, target: Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(f"{target} is not empty; choose another folder")
+    source = Path(config.path).resolve()
+    if source in target.resolve().parents or source == target.resolve():
+        raise UsageError(f"{target} is inside {config.path}, into which nothing is written; choose another")
+
+
+def _read(config: DataConfig) -> list[Split]:
+    classes: dict[str, int] | None = None
+    found: list[tuple[Literal["train", "val"], dict[str, Any], Path]] = []
+    for name in SPLITS:
+        located = locate(config, name, classes)
+        located.annotations.check(located.tree, located.problems, missing_ok=False)
+        located.problems.stop()
+        found.append((name, located.tree, located.annotations.images_dir))
+        classes = classes or {one["name"]: one["id"] for one in located.tree["categories"]}
+    names = _new_names([folder / image["file_name"] for _, tree, folder in found for image in tree["images"]])
+    return [
+        Split(name, tree, folder, {i["file_name"]: names[folder / i["file_name"]] for i in tree["images"]})
+        for name, tree, folder in found
+    ]
+
+
+def _new_names(paths: list[Path]) -> dict[Path, str]:
+    """Return a name without folders for each picture, with different stems, whatever the case of letters."""
+    unique = list(dict.fromkeys(paths))
+    stems = Counter(path.stem.lower() for path in unique)
+    taken: set[str] = set()
+    names: dict[Path, str] = {}
+    for path in unique:
+        stem = path.stem if stems[path.stem.lower()] == 1 else f"{path.parent.name}_{path.stem}"
+        candidate, number = stem, 1
+        while candidate.lower() in taken:
+            number += 1
+            candidate = f"{stem}_{number}"
+        taken.add(candidate.lower())
+        names[path] = f"{candidate}{path.suffix}"
+    return names
+
+
+def _writer(to: Format, target: Path, splits: list[Split]) -> Writer:
+    names = [one["name"] for one in sorted(splits[0].tree["categories"], key=lambda one: one["id"])]
+    if to == "coco":
+        return CocoWriter(target)
+    return VocWriter(target) if to == "voc" else YoloWriter(target, names)
+
+
+def _bring_pictures(split: Split, writer: Writer, how: Pictures, progress: Progress) -> None:
+    total = len(split.tree["images"])
+    for done, image in enumerate(split.tree["images"], start=1):
+        source, place = split.images_dir / image["file_name"], writer.picture(split, image["file_name"])
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if place.exists():  # the other split has it too
+            continue
+        if how == "link":
+            os.link(source.resolve(), place)
+        else:
+            shutil.copyfile(source, place)
+        progress(done, total)

@@ -1,0 +1,192 @@
+"""The whole check of a data set: annotations, files, pixels and classes of both splits, in one run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from dprd_cli.config import DataConfig
+from dprd_cli.data.coco import CocoDataset, match_classes
+from dprd_cli.data.pictures import PictureCounts, check_pictures
+from dprd_cli.data.problems import Problem, Problems, first_five, plural
+from dprd_cli.data.splits import locate, warn_of_overlap
+from dprd_cli.errors import DataError
+from dprd_cli.progress import Progress
+
+SPLITS: tuple[Literal["train", "val"], ...] = ("train", "val")
+
+
+@dataclass(slots=True)
+class SplitCheck:
+    """What the check of a split found.
+
+    Attributes:
+        split: `train` or `val`.
+        source: The annotations; empty if none were found.
+        problems: Everything odd.
+        counts: Pictures, objects and so on, by name.
+        classes: Objects of each class.
+        pictures: How many were decoded; None if it did not come to that.
+    """
+
+    split: str
+    source: str = ""
+    problems: Problems = field(default_factory=Problems)
+    counts: dict[str, int] = field(default_factory=dict)
+    classes: dict[str, int] = field(default_factory=dict)
+    pictures: PictureCounts | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `--json` prints of it."""
+        return {
+            "split": self.split,
+            "source": self.source,
+            **self.counts,
+            "decoded": self.pictures.decoded if self.pictures else 0,
+            "known": self.pictures.known if self.pictures else 0,
+            "classes": self.classes,
+            "problems": [problem.to_json() for problem in sorted_problems(self.problems)],
+        }
+
+
+def sorted_problems(problems: Problems) -> list[Problem]:
+    """Return errors, then warnings, then notes."""
+    return [*problems.of("error"), *problems.of("warning"), *problems.of("note")]
+
+
+def check_data(
+    config: DataConfig, *, workers: int = -1, progress: Progress | None = None
+) -> list[SplitCheck]:
+    """Check both splits and collect everything that is found.
+
+    Args:
+        config: Where the data is; `limit`, `max_pixels` and `on_bad_image` are used.
+        workers: Processes that decode pictures; -1 takes one for each core.
+        progress: Called with the pictures (done, total) of a split.
+    """
+    checks: list[SplitCheck] = []
+    classes: dict[str, int] | None = None
+    files: list[set[Any]] = []
+    for split in SPLITS:
+        check = SplitCheck(split)
+        checks.append(check)
+        try:
+            found = locate(config, split, classes, check.problems)
+        except DataError as error:
+            check.problems.take("annotations", error)
+            continue
+        check.source, tree = found.annotations.name, found.tree
+        skip_bad = config.on_bad_image == "skip"
+        try:
+            report = found.annotations.check(tree, check.problems, missing_ok=skip_bad)
+        except DataError as error:
+            check.problems.take("files", error)
+            continue
+        _count(tree, check)
+        classes = _match(tree, check, classes)
+        pictures = report.pictures[: config.limit or None]
+        sizes = {image["file_name"]: (image["height"], image["width"]) for image in pictures}
+        folder = found.annotations.images_dir
+        if files:
+            warn_of_overlap(files[0], folder, list(sizes), check.problems)
+        files.append({folder / name for name in sizes})
+        check.pictures = check_pictures(
+            sizes,
+            folder,
+            found.annotations.file_of,
+            check.problems,
+            max_pixels=config.max_pixels,
+            workers=workers,
+            skip_bad=skip_bad,
+            progress=progress,
+        )
+    _compare_classes(*checks)
+    return checks
+
+
+def _count(tree: dict[str, Any], check: SplitCheck) -> None:
+    """Count what the annotations hold, as far as they are sound."""
+    names = {
+        category["id"]: category["name"]
+        for category in tree["categories"]
+        if type(category.get("id")) is int and isinstance(category.get("name"), str)
+    }
+    notes = [note for note in tree["annotations"] if type(note.get("category_id")) is int]
+    objects = [note for note in notes if not note.get("iscrowd", 0) or note.get("difficult")]
+    histogram = Counter(names[note["category_id"]] for note in objects if note["category_id"] in names)
+    used = {note["image_id"] for note in objects if type(note.get("image_id")) is int}
+    masks = sum(bool(note.get("segmentation")) for note in objects)
+    check.counts = {
+        "images": len(tree["images"]),
+        "without_objects": sum(image.get("id") not in used for image in tree["images"] if _has_id(image)),
+        "objects": len(objects),
+        "with_masks": masks,
+        "crowds": len(notes) - len(objects),
+        "difficult": sum(bool(note.get("difficult")) for note in notes),
+    }
+    check.classes = {name: histogram[name] for name in names.values()}
+    if 0 < masks < len(objects):
+        bare = [note.get("id") for note in objects if not note.get("segmentation")]
+        text = f"{plural(len(bare), 'object')} without a mask among {masks} with one"
+        line = f"{text} (annotation ids {first_five(bare)}): mask losses where there are masks"
+        check.problems.count("no mask", line, bare, "note")
+
+
+def _has_id(image: dict[str, Any]) -> bool:
+    return type(image.get("id")) is int
+
+
+def _match(tree: dict[str, Any], check: SplitCheck, classes: dict[str, int] | None) -> dict[str, int] | None:
+    """Compare the categories with those of the training split; return the latter."""
+    if any(kind in check.problems.kinds for kind in ("category id", "category twice", "name", "same name")):
+        return classes
+    known = (tuple(classes), tuple(classes.values())) if classes else (None, None)
+    try:
+        names, ids = match_classes(tree, check.source, *known)
+    except DataError as error:
+        check.problems.take("classes", error)
+        return classes
+    return dict(zip(names, ids, strict=True))
+
+
+def _compare_classes(train: SplitCheck, val: SplitCheck) -> None:
+    """Warn of classes that are evaluated but never trained on."""
+    never = [name for name, number in val.classes.items() if number and not train.classes.get(name)]
+    if never and train.counts:
+        text = f"{plural(len(never), 'class')} with objects here, but none in training ({first_five(never)})"
+        val.problems.count("not trained", text, never)
+
+
+def check_before_training(dataset: CocoDataset, config: DataConfig, progress: Progress | None = None) -> str:
+    """Decode every picture of a split before it is trained on, or evaluated in training.
+
+    The annotations were checked when the data set was built.
+
+    Returns:
+        A line that says how many were decoded, and what is odd.
+
+    Raises:
+        DataError: One line that names the first picture that cannot be used, and counts the others.
+    """
+    problems = Problems()
+    sizes = {
+        name: (int(height), int(width))
+        for name, (height, width) in zip(dataset.file_names, dataset.sizes.tolist(), strict=True)
+    }
+    counts = check_pictures(
+        sizes,
+        dataset.images_dir,
+        dataset.annotations.file_of,
+        problems,
+        max_pixels=config.max_pixels,
+        workers=config.workers,
+        skip_bad=config.on_bad_image == "skip",
+        progress=progress,
+    )
+    problems.stop()
+    lines = [
+        f"  {counts.line()}",
+        *(f"  {problem.severity}: {problem.line()}" for problem in sorted_problems(problems)),
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,236 @@
+"""Decoding every picture of a split once, before anything depends on it; what was sound is remembered."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dprd_cli.data.images import TRAITS, PictureError, examine, size_fault
+from dprd_cli.data.problems import Problems, first_five, plural
+from dprd_cli.errors import ResourceError
+from dprd_cli.progress import Progress
+
+_CHUNK = 16  # pictures a process is given at once
+_VERSION = 1  # of what is remembered: a later version may look closer
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """What decoding a picture showed.
+
+    Args:
+        size: (height, width), upright.
+        traits: Which of `TRAITS` it has.
+        kind: Of the error, or empty.
+        error: One line that names the file, or empty.
+    """
+
+    size: tuple[int, int] = (0, 0)
+    traits: tuple[str, ...] = ()
+    kind: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureCounts:
+    """How many pictures were decoded, how many were known from before, and the seconds that it took."""
+
+    decoded: int
+    known: int
+    seconds: float
+
+    def line(self) -> str:
+        """Return them in words."""
+        known = f", {self.known} known from an earlier check" if self.known else ""
+        return f"{plural(self.decoded, 'picture')} decoded{known} ({self.seconds:.1f} s)"
+
+
+def check_pictures(
+    pictures: dict[str, tuple[int, int]],
+    images_dir: Path,
+    said_in: Callable[[str], Path],
+    problems: Problems,
+    *,
+    max_pixels: int,
+    workers: int = -1,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> PictureCounts:
+    """Decode pictures completely and compare their sizes with what the annotations say.
+
+    A picture that was sound before, and whose size in bytes and time of change are the same, is not decoded
+    again. That is remembered in the user's cache folder, never in the data.
+
+    Args:
+        pictures: (height, width) by file name.
+        images_dir: Folder that the names are relative to.
+        said_in: The annotation file of a picture, for messages.
+        problems: Gets what is found.
+        max_pixels: Largest picture (width x height) that is decoded.
+        workers: Processes; -1 takes one for each core, 0 and 1 none.
+        skip_bad: Only warn of pictures that cannot be used, because they are skipped later.
+        progress: Called with (done, total).
+    """
+    started = time.monotonic()
+    memory = _Memory(images_dir)
+    found = {name: known for name in pictures if (known := memory.recall(name, max_pixels)) is not None}
+    missing = [name for name in pictures if name not in found]
+    num_known = len(found)
+    for name, examined in _examine_all(missing, images_dir, max_pixels, workers):
+        found[name] = examined
+        memory.keep(name, examined)
+        if progress is not None:
+            progress(len(found), len(pictures))
+    memory.save()
+    bad = Problems()
+    traits: dict[str, list[str]] = {}
+    for name, size in pictures.items():
+        examined = found[name]
+        if examined.error:
+            bad.add(examined.kind, examined.error, name, "")
+        elif examined.size != size:
+            bad.add(
+                "picture size", size_fault(images_dir / name, examined.size, said_in(name), size), name, ""
+            )
+        for trait in examined.traits:
+            traits.setdefault(trait, []).append(name)
+    num_bad = sum(len(problem.who) for problem in bad.kinds.values())
+    _report(bad, traits, problems, skip_bad and num_bad < len(pictures))
+    return PictureCounts(len(missing), num_known, time.monotonic() - started)
+
+
+def _report(bad: Problems, traits: dict[str, list[str]], problems: Problems, skip_bad: bool) -> None:
+    if skip_bad and bad.kinds:
+        names = [name for problem in bad.kinds.values() for name in problem.who]
+        first = next(iter(bad.kinds.values())).message
+        text = f"{plural(len(names), 'picture')} skipped ({first_five(names)}); first: {first}"
+        problems.count("skipped", text, names)
+    else:
+        for problem in bad.kinds.values():
+            problem.advice = "or pass --set data.on_bad_image=skip"
+        problems.extend(bad)
+    for trait, text in TRAITS.items():
+        if trait in traits:
+            found = traits[trait]
+            line = f"{plural(len(found), 'picture')} {text} ({first_five(found)})"
+            problems.count(trait, line, found, "note")
+
+
+def _examine_all(
+    names: list[str], images_dir: Path, max_pixels: int, workers: int
+) -> Iterator[tuple[str, Examined]]:
+    """Yield every picture's name and what decoding it showed, in any order."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(workers if workers >= 0 else cores, len(names) // _CHUNK)
+    chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
+    if workers <= 1:
+        for name in names:
+            yield from _examine([name], images_dir, max_pixels)
+        return
+    pool = ProcessPoolExecutor(workers, initializer=_ignore_interrupts)
+    try:
+        futures = [pool.submit(_examine, chunk, images_dir, max_pixels) for chunk in chunks]
+        for future in _in_order(futures):
+            yield from future.result()
+    except BrokenProcessPool as error:
+        raise ResourceError(
+            f"{images_dir}: a process that decodes pictures was killed (memory may be short); use fewer "
+            "(--workers 1, or --set data.workers=0 in training)"
+        ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _in_order(futures: list[Future[Any]]) -> Iterator[Future[Any]]:
+    """Yield futures, forgetting each, because their results add up."""
+    futures.reverse()
+    while futures:
+        yield futures.pop()
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
+
+
+def _examine(names: Iterable[str], images_dir: Path, max_pixels: int) -> list[tuple[str, Examined]]:
+    found = []
+    for name in names:
+        try:
+            examined = Examined(*examine(images_dir / name, max_pixels))
+        except PictureError as error:
+            examined = Examined(kind=error.kind, error=str(error))
+        found.append((name, examined))
+    return found
+
+
+def cache_folder() -> Path:
+    """Return the folder for what can be made again: `XDG_CACHE_HOME`, by default `~/.cache`, and `dprd`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dprd"
+
+
+class _Memory:
+    """Which pictures of a folder were sound, in a file of the user's cache folder.
+
+    A file that is broken, or cannot be written, is as good as none.
+    """
+
+    def __init__(self, images_dir: Path) -> None:
+        self._folder = Path(os.path.realpath(images_dir))
+        name = hashlib.sha256(os.fsencode(self._folder)).hexdigest()[:16]
+        self._path = cache_folder() / f"pictures-{name}.json"
+        self._entries: dict[str, Any] = {}
+        self._changed = False
+        with contextlib.suppress(OSError, ValueError, RecursionError):
+            content = json.loads(self._path.read_text(encoding="utf-8"))
+            if isinstance(content, dict) and content.get("version") == _VERSION:
+                self._entries = content["pictures"] if isinstance(content.get("pictures"), dict) else {}
+
+    def recall(self, name: str, max_pixels: int) -> Examined | None:
+        """Return what is known of a picture, unless its file has changed."""
+        entry = self._entries.get(name)
+        try:
+            num_bytes, changed, height, width, *traits = entry  # type: ignore[misc]
+            fits = height * width <= max_pixels and set(traits) <= set(TRAITS)
+        except (TypeError, ValueError):
+            return None
+        if not fits or self._stamp(name) != [num_bytes, changed]:
+            return None
+        return Examined((height, width), tuple(traits))
+
+    def keep(self, name: str, examined: Examined) -> None:
+        """Remember a sound picture."""
+        stamp = self._stamp(name)
+        if stamp and not examined.error:
+            self._entries[name] = [*stamp, *examined.size, *examined.traits]
+            self._changed = True
+
+    def save(self) -> None:
+        """Write the file, whole or not at all."""
+        if not self._changed:
+            return
+        content = {"version": _VERSION, "folder": str(self._folder), "pictures": self._entries}
+        temporary = self._path.with_suffix(f".{os.getpid()}.part")
+        with contextlib.suppress(OSError):
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                temporary.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
+                temporary.replace(self._path)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    def _stamp(self, name: str) -> list[int]:
+        try:
+            stat = (self._folder / name).stat()
+        except (OSError, ValueError):
+            return []
+        return [stat.st_size, stat.st_mtime_ns]

@@ -1,0 +1,170 @@
+"""Statistics of a split's objects: classes, sizes, shapes, and how the anchors fit them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dprd_cli.config import DataConfig, RPNConfig
+from dprd_cli.data.base import Dataset
+from dprd_cli.data.checks import clip_box, is_degenerate
+from dprd_cli.data.transforms import resize_shape
+
+Floats = NDArray[np.float64]
+
+#: COCO's sizes: areas in square pixels of the original picture, lower bound inclusive.
+SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, np.inf)}
+_QUANTILES = {"5%": 0.05, "median": 0.5, "95%": 0.95}
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What a split's objects are like; crowds are left out.
+
+    Args:
+        split: `train` or `val`.
+        class_names: Name of each class.
+        num_images: Pictures.
+        num_crowds: Annotations that are crowds, or difficult in evaluation.
+        labels: Class of each object. [G]
+        images: Number of the picture of each object. [G]
+        areas: Area of the mask, or of the box where there is none, in square pixels. [G]
+        sides: (width, height) of each box, pixels of the picture as it is tested. [G, 2]
+        centres: Centre of each box, in shares of the picture's width and height. [G, 2]
+        has_mask: Which objects have a mask. [G]
+        anchor_sizes: Square roots of the anchors' areas, pixels.
+        aspect_ratios: Of the anchors, height over width.
+    """
+
+    split: str
+    class_names: tuple[str, ...]
+    num_images: int
+    num_crowds: int
+    labels: NDArray[np.int64]
+    images: NDArray[np.int64]
+    areas: Floats
+    sides: Floats
+    centres: Floats
+    has_mask: NDArray[np.bool_]
+    anchor_sizes: tuple[float, ...]
+    aspect_ratios: tuple[float, ...]
+
+    @property
+    def per_image(self) -> NDArray[np.int64]:
+        """Objects of each picture. [N]."""
+        return np.bincount(self.images, minlength=self.num_images)
+
+    @property
+    def ratios(self) -> Floats:
+        """Height over width of each box. [G]."""
+        return np.asarray(self.sides[:, 1] / self.sides[:, 0])
+
+    @property
+    def scales(self) -> Floats:
+        """Square root of each box's area, pixels of the picture as it is tested. [G]."""
+        return np.asarray(np.sqrt(self.sides.prod(axis=1)))
+
+    def class_rows(self) -> list[dict[str, Any]]:
+        """Return objects, pictures, masks and the median area of every class, the most frequent first."""
+        rows = []
+        for label, name in enumerate(self.class_names):
+            mine = self.labels == label
+            row = {"name": name, "objects": int(mine.sum())}
+            row |= {"images": len(np.unique(self.images[mine])), "masks": int(self.has_mask[mine].sum())}
+            row["median_side"] = round(float(np.sqrt(np.median(self.areas[mine]))), 1) if mine.any() else None
+            rows.append(row)
+        return sorted(rows, key=lambda row: -row["objects"])
+
+    def size_counts(self) -> dict[str, int]:
+        """Return how many objects are small, medium and large in COCO's sense."""
+        return {
+            name: int(((self.areas >= low) & (self.areas < high)).sum())
+            for name, (low, high) in SIZES.items()
+        }
+
+    def anchor_ious(self) -> Floats:
+        """Return the IoU of each box with the anchor of the most similar shape, laid over its centre. [G].
+
+        It is what the best-placed anchor could reach; anchors at or above 0.7 are objects to the RPN.
+        """
+        sizes, ratios = (grid.ravel() for grid in np.meshgrid(self.anchor_sizes, np.sqrt(self.aspect_ratios)))
+        anchors = np.stack([sizes / ratios, sizes * ratios], axis=1)  # [A, 2]
+        both = np.minimum(self.sides[:, None], anchors).prod(axis=2)  # [G, A]
+        union = self.sides.prod(axis=1)[:, None] + anchors.prod(axis=1) - both
+        return np.asarray((both / union).max(axis=1, initial=0.0))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        best = self.anchor_ious()
+        return {
+            "split": self.split,
+            "images": self.num_images,
+            "without_objects": int((self.per_image == 0).sum()),
+            "objects": len(self.labels),
+            "crowds": self.num_crowds,
+            "with_masks": int(self.has_mask.sum()),
+            "per_image": _quantiles(self.per_image),
+            "sizes": self.size_counts(),
+            "aspect_ratio": _quantiles(self.ratios),
+            "side_at_test_size": _quantiles(self.scales),
+            "anchors": {
+                "sizes": list(self.anchor_sizes),
+                "aspect_ratios": list(self.aspect_ratios),
+                "mean_best_iou": round(float(best.mean()), 4) if len(best) else None,
+                "share_above_0.5": round(float((best >= 0.5).mean()), 4) if len(best) else None,
+                "share_above_0.7": round(float((best >= 0.7).mean()), 4) if len(best) else None,
+            },
+            "classes": self.class_rows(),
+        }
+
+
+def _quantiles(values: NDArray[Any]) -> dict[str, float | None]:
+    return {
+        name: round(float(np.quantile(values, share)), 3) if len(values) else None
+        for name, share in _QUANTILES.items()
+    }
+
+
+def measure(dataset: Dataset, split: str, config: DataConfig, rpn: RPNConfig) -> Statistics:
+    """Measure the objects of a split.
+
+    Args:
+        dataset: The split.
+        split: What to call it.
+        config: The size that pictures are tested at.
+        rpn: The anchors.
+    """
+    tree = dataset.coco()
+    images = {image["id"]: (number, image) for number, image in enumerate(tree["images"])}
+    label = {ident: number for number, ident in enumerate(dataset.category_ids)}
+    rows, has_mask, crowds = [], [], 0
+    for note in tree["annotations"]:
+        number, image = images[note["image_id"]]
+        size = image["height"], image["width"]
+        if note["iscrowd"]:
+            crowds += 1
+        elif not is_degenerate(note["bbox"], size):
+            x1, y1, x2, y2 = clip_box(note["bbox"], size)
+            tested = resize_shape(*size, config.test_min_size, config.max_size)
+            across, down = tested[1] / size[1], tested[0] / size[0]
+            box = ((x2 - x1) * across, (y2 - y1) * down, (x1 + x2) / 2 / size[1], (y1 + y2) / 2 / size[0])
+            rows.append((label[note["category_id"]], number, note["area"], *box))
+            has_mask.append(bool(note.get("segmentation")))
+    table = np.array(rows, dtype=np.float64).reshape(-1, 7)
+    return Statistics(
+        split=split,
+        class_names=dataset.class_names,
+        num_images=len(images),
+        num_crowds=crowds,
+        labels=table[:, 0].astype(np.int64),
+        images=table[:, 1].astype(np.int64),
+        areas=table[:, 2],
+        sides=table[:, 3:5],
+        centres=table[:, 5:],
+        has_mask=np.array(has_mask, dtype=bool),
+        anchor_sizes=tuple(float(size) for size in rpn.anchor_sizes),
+        aspect_ratios=tuple(float(ratio) for ratio in rpn.aspect_ratios),
+    )

@@ -1,0 +1,191 @@
+"""A YOLO folder's `data.yaml`, and the pictures of its splits."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dprd_cli.data.picture_files import is_absolute, is_file, leaves_folder
+from dprd_cli.errors import DataError
+
+#: Names of the description, in the order in which they are tried.
+YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
+_SPLIT_KEYS = {"train": ("train",), "val": ("val", "valid")}
+_MAX_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a `data.yaml` says.
+
+    Args:
+        path: The file.
+        root: Folder that everything is below.
+        names: Class number -> name.
+        places: Split -> folders of pictures and lists of them, as written.
+    """
+
+    path: Path
+    root: Path
+    names: dict[int, str]
+    places: dict[str, tuple[str, ...]]
+
+
+def find_yaml(path: Path) -> Path | None:
+    """Return the description that `path` is, or that lies in it; None if there is none."""
+    if path.suffix in (".yaml", ".yml"):
+        return path if is_file(path) else None
+    return next((path / name for name in YAML_NAMES if is_file(path / name)), None)
+
+
+def read_description(path: Path) -> Description:
+    """Read a `data.yaml`. Keys such as `download` are never acted on.
+
+    Raises:
+        DataError: If it cannot be read, or does not say what it should.
+    """
+    tree = _load(path)
+    return Description(path, _root(path, tree), _names(path, tree), _places(path, tree))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise DataError(f"{path}: larger than 1 MiB; expected a short description of a YOLO data set")
+        tree = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot read the file ({error.strerror})") from error
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]  # safe_load raises any of these on odd scalars
+        raise DataError(f"{path}: not YAML ({reason})") from error
+    if not isinstance(tree, dict):
+        raise DataError(f"{path}: expected keys such as 'names', 'train' and 'val'")
+    return tree
+
+
+def _root(path: Path, tree: dict[str, Any]) -> Path:
+    """Return the folder that `path:` names, from the file's own or as it is; else the file's own."""
+    said = tree.get("path")
+    if isinstance(said, str) and said and "\0" not in said:
+        for folder in (path.parent / said, Path(said)):
+            if folder.is_dir():
+                return folder
+    return path.parent
+
+
+def _names(path: Path, tree: dict[str, Any]) -> dict[int, str]:
+    names = tree.get("names")
+    pairs = dict(enumerate(names)) if isinstance(names, list) else names
+    if not isinstance(pairs, dict) or not pairs:
+        raise DataError(f"{path}: 'names' must be a list of class names, or an object {{0: name, 1: ...}}")
+    found: dict[int, str] = {}
+    for number, name in pairs.items():
+        if type(number) is not int or number < 0:
+            raise DataError(f"{path}: 'names' has the class number {number!r}, expected an integer from 0")
+        text = str(name) if type(name) in (str, int, float) else ""
+        if not text.isprintable() or not text:
+            raise DataError(f"{path}: class {number} has name {name!r}, expected a word")
+        if text in found.values():
+            raise DataError(f"{path}: 'names' has '{text}' twice")
+        found[number] = text
+    classes = tree.get("nc")
+    if type(classes) is int and classes != len(found):
+        raise DataError(
+            f"{path}: 'nc' says {classes} classes, but 'names' has {len(found)}; correct the file"
+        )
+    return dict(sorted(found.items()))
+
+
+def _places(path: Path, tree: dict[str, Any]) -> dict[str, tuple[str, ...]]:
+    places: dict[str, tuple[str, ...]] = {}
+    for split, keys in _SPLIT_KEYS.items():
+        said = next((tree[key] for key in keys if tree.get(key)), None)
+        if said is None:
+            continue
+        items = said if isinstance(said, list) else [said]
+        if not all(isinstance(item, str) and item and "\0" not in item for item in items):
+            raise DataError(f"{path}: '{split}' must name a folder of pictures, a list of them, or several")
+        places[split] = tuple(items)
+    return places
+
+
+def list_pictures(description: Description, split: str) -> list[str]:
+    """Return the pictures of a split, relative to the root: sorted in folders, in a list's own order.
+
+    Raises:
+        DataError: If a folder or list is missing, lies outside the root, or there is no picture.
+    """
+    places = description.places.get(split) or (f"images/{split}",)
+    names: dict[str, None] = {}
+    for place in places:
+        target = _below(description, place, split)
+        found = _listed(description, target) if target.is_file() else _pictures_in(description, target)
+        names.update(dict.fromkeys(found))
+    if not names:
+        raise DataError(f"{description.path}: no picture in {split}: {', '.join(places)}")
+    return list(names)
+
+
+def _below(description: Description, place: str, split: str) -> Path:
+    """Return where a place is. Roboflow's `../train/images` means `train/images`.
+
+    Raises:
+        DataError: If it is not there, or not below the root.
+    """
+    root = description.root
+    tried = [root / place]
+    if place.startswith("../"):
+        tried.append(root / place.removeprefix("../"))
+    inside = [path for path in tried if _is_inside(path, root)]
+    there = [path for path in inside if path.exists()]
+    if there:
+        return there[0]
+    if not inside:
+        raise DataError(
+            f"{description.path}: {split} '{place}' is outside {root}; move it there, or set 'path' to a "
+            "folder that holds it"
+        )
+    raise DataError(
+        f"{inside[0]}: no such folder or list of pictures, which {description.path} names for {split}; "
+        "correct the file"
+    )
+
+
+def _is_inside(path: Path, root: Path) -> bool:
+    """Whether a path is below a folder, by its words; links are looked at with the pictures."""
+    whole, base = (os.path.abspath(place) for place in (path, root))
+    return whole == base or whole.startswith(os.path.join(base, ""))
+
+
+def _pictures_in(description: Description, folder: Path) -> list[str]:
+    found = []
+    for place, _, files in os.walk(folder):
+        for name in files:
+            if name.lower().endswith(_SUFFIXES) and not name.startswith("."):
+                found.append(_relative(description, Path(place, name)))
+    return sorted(found)
+
+
+def _listed(description: Description, path: Path) -> list[str]:
+    """Return the pictures that a text file lists, relative to the root or to the file's own folder."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot read the list of pictures ({error})") from error
+    found = []
+    for line in filter(None, map(str.strip, lines)):
+        tried = [description.root / line, path.parent / line]
+        inside = [one for one in tried if "\0" not in line and _is_inside(one, description.root)]
+        if not inside or (leaves_folder(line) and is_absolute(line)):
+            raise DataError(f"{path}: '{line}' is outside {description.root}; list pictures that are inside")
+        found.append(_relative(description, next((one for one in inside if is_file(one)), inside[0])))
+    return found
+
+
+def _relative(description: Description, path: Path) -> str:
+    return Path(os.path.relpath(path, description.root)).as_posix()

@@ -1,0 +1,66 @@
+import cv2
+import numpy as np
+import pytest
+
+from dprd_cli.config import DataConfig, RPNConfig
+from dprd_cli.data.statistics import measure
+from dprd_cli.data.synthetic import SyntheticDataset
+from dprd_cli.data_figures import plot_statistics, show_annotated, show_augmented
+
+CONFIG = DataConfig(train_min_sizes=(96,), test_min_size=96, max_size=128, flip=1.0)
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    return SyntheticDataset("train", 14, 64, 0)
+
+
+def read(path):
+    return cv2.imread(str(path))
+
+
+def test_sheets_hold_all_pictures(dataset, tmp_path):
+    files = [*show_annotated(dataset, CONFIG, tmp_path, "train", 20, seed=0)]
+    assert [path.name for path in files] == ["train_annotated0.png", "train_annotated1.png"]  # 12 and 2
+    assert all(abs(read(path).shape[1] - 2000) < 20 for path in files)
+
+
+def test_the_seed_says_what_is_shown(dataset, tmp_path):
+    def shown(seed, name):
+        (tmp_path / name).mkdir()
+        files = [*show_annotated(dataset, CONFIG, tmp_path / name, "train", 4, seed)]
+        return read(*files), read(*show_augmented(dataset, CONFIG, tmp_path / name, 4, seed))
+
+    one, same, other = shown(0, "a"), shown(0, "b"), shown(1, "c")
+    for number in range(2):
+        np.testing.assert_array_equal(one[number], same[number])
+        assert one[number].shape != other[number].shape or (one[number] != other[number]).any()
+
+
+def test_plots_of_two_splits_and_of_nothing(dataset, tmp_path):
+    rpn = RPNConfig()
+    both = [
+        measure(SyntheticDataset(split, 3, 64, 0), split, CONFIG, rpn)  # type: ignore[arg-type]
+        for split in ("train", "val")
+    ]
+    for path in plot_statistics(both, tmp_path):
+        assert read(path).std() > 5
+    empty = both[0].__class__(
+        split="val",
+        class_names=("cat",),
+        num_images=2,
+        num_crowds=0,
+        labels=np.zeros(0, np.int64),
+        images=np.zeros(0, np.int64),
+        areas=np.zeros(0),
+        sides=np.zeros((0, 2)),
+        centres=np.zeros((0, 2)),
+        has_mask=np.zeros(0, bool),
+        anchor_sizes=(32.0,),
+        aspect_ratios=(1.0,),
+    )
+    (tmp_path / "empty").mkdir()
+    assert [path.name for path in plot_statistics([empty], tmp_path / "empty")] == [
+        "classes.png",
+        "objects.png",
+    ]
