@@ -82,6 +82,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         try:
             app(args=list(sys.argv[1:] if arguments is None else arguments), prog_name="dprd")
         except SystemExit as leave:
+            if leave.code == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C, without a word
+                print("error: interrupted", file=sys.stderr)
             return leave.code if isinstance(leave.code, int) else EXIT_FAILED if leave.code else 0
         except BaseException as error:
             if os.environ.get("DPRD_DEBUG"):

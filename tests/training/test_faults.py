@@ -48,7 +48,7 @@ class Server:
         )
 
     def live(self, *argv, faults=(), max_file=None, kill_after=None):
-        """Run a command line to its end; return its exit code (or minus the signal) and its stderr's lines."""
+        """Run a command line to its end; return its exit code (or minus the signal) and its lines."""
         errors = self.folder / "stderr.txt"
         names = ("at", "number", "signal")
         order = {"argv": argv, "stderr": str(errors), "max_file": max_file}
@@ -127,7 +127,7 @@ def test_the_straight_run_used_all_that_must_be_resumed(straight):
 
 
 def test_thirty_kills_leave_no_trace(server, straight, tmp_path):
-    """kill -9, after each of which the run is resumed; when it ends, another is begun, until there were thirty.
+    """After each kill -9 the run is resumed; when it ends, another is begun, until there were thirty.
 
     The moments: any call in the package; any write of a checkpoint, plot or table, half of which is written;
     any opening, syncing or renaming of such a file; and any time at all, by the clock. Where they fall in the
@@ -168,7 +168,11 @@ def test_thirty_kills_leave_no_trace(server, straight, tmp_path):
 @pytest.mark.parametrize(
     ("faults", "code", "message"),
     [
-        ([("step", 3, signal.SIGINT)], 130, "stopped at step 3 and saved; continue with: dprd train --resume"),
+        (
+            [("step", 3, signal.SIGINT)],
+            130,
+            "stopped at step 3 and saved; continue with: dprd train",
+        ),
         ([("step", 3, signal.SIGTERM)], 143, "stopped at step 3 and saved"),
         ([("detect", 2, signal.SIGTERM)], 143, "stopped at step 2 and saved"),
         ([("detect", 2, signal.SIGINT)], 130, "stopped at step 2 and saved"),
