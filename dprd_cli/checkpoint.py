@@ -54,7 +54,9 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any], *, previous: 
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        # torch's zip writer reports a short write as a RuntimeError
+        # torch's zip writer reports a short write as a RuntimeError, and a second Ctrl-C too
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
         if isinstance(error, OSError | RuntimeError):
             reason = getattr(error, "strerror", None) or "the disk may be full"
             raise ResourceError(f"{path}: cannot save ({reason}); the old file is untouched") from error

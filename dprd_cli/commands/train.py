@@ -13,11 +13,13 @@ from dprd_cli.commands._options import (
     Backbone,
     Data,
     Device,
+    Json,
     OnBadImage,
     Overrides,
     Preset,
     check_backbone,
     existing,
+    print_json,
     say,
 )
 
@@ -79,6 +81,7 @@ def train(
     probe_batch: Annotated[
         bool, typer.Option("--probe-batch", help="Do not train: print the largest batch that memory holds.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Train a detector; everything goes into one run folder."""
     from dprd_cli.errors import UsageError
@@ -134,15 +137,15 @@ def train(
         if data is None and resolved.data.path == "synthetic":
             say("no --data given: training on the built-in data (drawn on the fly; see `dprd data synth`)")
         if probe_batch:
-            _probe_batch(resolved)
+            _probe_batch(resolved, json)
             return
         folder = _new_folder(resolved, out, "lr-" if find_lr else "")
     for note in notes:
         say(note)
     if find_lr:
-        _find_lr(resolved, folder, steps)
+        _find_lr(resolved, folder, steps, json)
     else:
-        _train(resolved, folder, resume)
+        _train(resolved, folder, resume, json)
 
 
 def _preset_of(config: Path | None, overrides: list[str]) -> str | None:
@@ -173,14 +176,17 @@ def _implied(config: Config, preset: str | None) -> tuple[str | None, dict[str, 
     return preset, base
 
 
-def _train(config: Config, folder: Path, resume: bool) -> None:
+def _train(config: Config, folder: Path, resume: bool, json: bool) -> None:
     from dprd_cli.commands._tables import print_results
     from dprd_cli.training.loop import train as run_training
 
     say(f"{config.preset} on {config.model.backbone.name}, {config.train.steps} steps, into {folder}")
     with _removed_if_empty(folder):
         results = run_training(config, folder, resume=resume)
-    print_results(results)
+    if json:
+        print_json({"run": str(folder), "best": str(folder / "best.pt"), **results})
+    else:
+        print_results(results)
     say(f"run folder: {folder} (best.pt, last.pt, results.json, metrics.csv, curves and part overlays)")
     say("next:")
     say(f"  dprd eval --weights {folder}")
@@ -199,17 +205,22 @@ def _removed_if_empty(folder: Path) -> Iterator[None]:
         raise
 
 
-def _find_lr(config: Config, folder: Path, steps: int | None) -> None:
+def _find_lr(config: Config, folder: Path, steps: int | None, json: bool) -> None:
+    from dataclasses import asdict
+
     from dprd_cli.training.lr_finder import STEPS
     from dprd_cli.training.lr_finder import find_lr as run_test
 
     with _removed_if_empty(folder):
         found = run_test(config, folder, steps or STEPS)
     say(f"{found.stopped}; the curve: {folder / 'lr_finder.png'}")
+    if json:
+        print_json({"folder": str(folder), "configured": config.train.lr, **asdict(found)})
     if found.suggestion is None:
         say("no suggestion: the loss did not fall; try more --steps, or another --weights to start from")
         return
-    typer.echo(f"suggested learning rate: {found.suggestion:.2g}")
+    if not json:
+        typer.echo(f"suggested learning rate: {found.suggestion:.2g}")
     say(
         f"a tenth of {found.lowest:.2g}, where the loss was lowest, for {found.optimizer} and "
         f"{found.batch_size} pictures a step; the configured one is {config.train.lr:.2g}"
@@ -217,7 +228,7 @@ def _find_lr(config: Config, folder: Path, steps: int | None) -> None:
     say(f"next: train with --batch-size {found.batch_size} --set train.lr={found.suggestion:.2g}")
 
 
-def _probe_batch(config: Config) -> None:
+def _probe_batch(config: Config, json: bool) -> None:
     from dprd_cli.errors import ResourceError
     from dprd_cli.training.probe import probe_batch
 
@@ -226,7 +237,10 @@ def _probe_batch(config: Config) -> None:
         from dprd_cli.training.memory import advice
 
         raise ResourceError(f"not even one picture fits ({found.reason}); {advice(config)}")
-    typer.echo(f"largest batch: {found.batch_size}")
+    if json:
+        print_json(found._asdict())
+    else:
+        typer.echo(f"largest batch: {found.batch_size}")
     say(found.reason)
     wanted = config.train.batch_size
     if wanted > found.batch_size:

@@ -139,10 +139,10 @@ class Trainer:
         if score is not None and (self.best is None or score > self.best):
             self.best = score
             save_checkpoint(self.run_dir / "best.pt", self._payload())
-        # the row comes last: a run stopped before it evaluates again
-        self.log.add({"kind": "eval", "step": self.step, **result["metrics"]})
         path = self.run_dir / f"parts_step{self.step}.png"
         draw_parts(self.model, self.val_set, self.config, self.learner.device, path)
+        # the row comes last: a run stopped before it evaluates again
+        self.log.add({"kind": "eval", "step": self.step, **result["metrics"]})
         self._look_for_progress()
         return result
 

@@ -4,20 +4,22 @@ Importing torch takes seconds; here it is done once. Each line on stdin is a JSO
 
     argv      the command line without `dprd`
     stderr    file for what it prints
-    faults    list of {"at": kind, "number": n, "signal": s}: the signal s is sent at the n-th event of a kind
+    faults    list of {"at": kind, "number": n, "signal": s}: at the n-th event of a kind the signal s is sent;
+              0 is a full disk there
+    kill      seconds after which it is killed
     max_file  largest file that it can write, in bytes (the write that crosses it fails, as on a full disk)
 
-The answers are the child's {"pid": ...} and, when it has ended, {"code": exit code, or -signal}. A child that
-was not killed leaves the counts of its events beside the file for stderr.
+The answer, when it has ended, is {"code": exit code, or -signal}. A child that was not killed leaves the counts of its events beside the file for stderr.
 
-So that a life takes half a second, the backbone has a block a stage and few channels, and the curves drawn at a
-run's end are left blank.
+So that a life takes half a second, the backbone has a block a stage and few channels, and the curves drawn
+at a run's end are left blank.
 
 Kinds of events: `call`, a call of or from a function of this package; `write`, a write into a file that is
 saved atomically (half of it is written before the signal is sent); `file`, that such a file is opened, synced
 or renamed; `step`, an optimiser step; `detect`, a batch of an evaluation.
 """
 
+import errno
 import functools
 import importlib
 import json
@@ -25,7 +27,9 @@ import os
 import pathlib
 import pkgutil
 import resource
+import signal
 import sys
+import time
 from collections import Counter
 
 import torch
@@ -84,7 +88,10 @@ class Events:
         if due:
             just_before()
         for key in due:
-            os.kill(os.getpid(), self.faults.pop(key))
+            number = self.faults.pop(key)
+            if not number:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.kill(os.getpid(), number)
 
 
 class TornFile:
@@ -168,6 +175,19 @@ def live(order):
     return code
 
 
+def end(pid, kill):
+    """Wait until a child ends, and return its status; kill it after so many seconds, if there are any."""
+    if kill:
+        deadline = time.monotonic() + kill
+        while time.monotonic() < deadline:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                return status
+            time.sleep(0.002)
+        os.kill(pid, signal.SIGKILL)
+    return os.waitpid(pid, 0)[1]
+
+
 def serve():
     torch.set_num_threads(1)
     make_small()
@@ -181,9 +201,7 @@ def serve():
                 code = live(order)
             finally:
                 os._exit(code)
-        print(json.dumps({"pid": pid}), flush=True)
-        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        print(json.dumps({"code": code}), flush=True)
+        print(json.dumps({"code": os.waitstatus_to_exitcode(end(pid, order["kill"]))}), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What befalls runs: kill -9, signals, a full disk. A resumed run ends as one that nothing befell, to the bit."""
+"""kill -9, signals, a full disk: what is resumed ends as a run that nothing befell, to the bit."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -29,7 +28,13 @@ SETTINGS = {
     "train.patience": 2,
     "train.log_every": 3,
     "model.backbone.norm": "bn",
+    "data.train_min_sizes": "[48, 56, 64]",
+    "data.scale_jitter": "[0.8, 1.2]",
+    "data.crop": 0.5,
+    "data.flip": 0.5,
+    "data.color_jitter": 0.2,
 }
+JITTER = ["--set", "data.lsj_size=64", "--set", "data.scale_jitter=[0.5, 2.0]"]
 START = ["train", "--config", str(TESTS / "tiny.toml")]
 START += [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
 LAST_STEP = 6
@@ -51,15 +56,10 @@ class Server:
         """Run a command line to its end; return its exit code (or minus the signal) and its lines."""
         errors = self.folder / "stderr.txt"
         names = ("at", "number", "signal")
-        order = {"argv": argv, "stderr": str(errors), "max_file": max_file}
+        order = {"argv": argv, "stderr": str(errors), "max_file": max_file, "kill": kill_after}
         order["faults"] = [dict(zip(names, fault, strict=True)) for fault in faults]
         print(json.dumps(order), file=self.process.stdin, flush=True)
-        pid = json.loads(self.process.stdout.readline())["pid"]
-        timer = threading.Timer(kill_after or 0, os.kill, (pid, signal.SIGKILL))
-        if kill_after:  # before it is waited for, so that the number is nobody else's
-            timer.start()
         code = json.loads(self.process.stdout.readline())["code"]
-        timer.cancel()
         return code, errors.read_text().splitlines()
 
     def events(self):
@@ -84,6 +84,15 @@ def straight(server, tmp_path_factory):
     assert code == 0, lines
     assert f"stopped at step {LAST_STEP} of 8: no better bbox_AP75 in 2 evaluations (train.patience)" in lines
     return folder, server.events(), time.monotonic() - started
+
+
+@pytest.fixture(scope="module")
+def jittered(server, tmp_path_factory):
+    """The same with large-scale jitter."""
+    folder = tmp_path_factory.mktemp("jittered")
+    code, lines = server.live(*START, *JITTER, "--out", str(folder))
+    assert code == 0, lines
+    return folder
 
 
 def equal(one, other):
@@ -112,8 +121,8 @@ def assert_same_run(folder, other):
     assert equal(*results)
 
 
-def resume(server, folder, **how):
-    return server.live("train", "--resume", str(folder), **how)
+def resume(server, folder, *more, **how):
+    return server.live("train", "--resume", str(folder), *more, **how)
 
 
 def test_the_straight_run_used_all_that_must_be_resumed(straight):
@@ -145,7 +154,7 @@ def test_thirty_kills_leave_no_trace(server, straight, tmp_path):
         kind = kinds[kills]
         # workers cost a second a life, so only some have them
         workers = ["--set", f"data.workers={2 if kills % 10 == 5 else 0}"]
-        how = {"kill_after": rng.uniform(0.02, seconds / 2)}
+        how = {"kill_after": rng.uniform(0.02, seconds / 3)}
         if kind != "clock":
             how = {"faults": [(kind, rng.randint(1, events[kind] // 3), signal.SIGKILL)]}
         code, lines = server.live(*command, *workers, **how)
@@ -165,33 +174,43 @@ def test_thirty_kills_leave_no_trace(server, straight, tmp_path):
         assert_same_run(run, folder)
 
 
-@pytest.mark.parametrize(
-    ("faults", "code", "message"),
-    [
-        (
-            [("step", 3, signal.SIGINT)],
-            130,
-            "stopped at step 3 and saved; continue with: dprd train",
-        ),
-        ([("step", 3, signal.SIGTERM)], 143, "stopped at step 3 and saved"),
-        ([("detect", 2, signal.SIGTERM)], 143, "stopped at step 2 and saved"),
-        ([("detect", 2, signal.SIGINT)], 130, "stopped at step 2 and saved"),
-        # a batch system sends it again and again
-        ([("step", 3, signal.SIGTERM)] * 2, 143, "stopped at step 3 and saved"),
-        ([("detect", 2, signal.SIGTERM)] * 2, 143, "stopped at step 2 and saved"),
-        # a second Ctrl-C quits at once: in a step, in an evaluation, in the middle of saving
-        ([("step", 3, signal.SIGINT)] * 2, 130, "interrupted"),
-        ([("detect", 2, signal.SIGINT)] * 2, 130, "interrupted"),
-        ([("write", 3000, signal.SIGINT)], 130, "stopped at step "),
-        ([("write", 3000, signal.SIGINT)] * 2, 130, "interrupted"),
-    ],
-)
-def test_signals_in_training(server, straight, tmp_path, faults, code, message):
+@pytest.mark.parametrize(("killed_at", "workers"), [(1, (0, 1)), (3, (2, 0)), (6, (1, 2))])
+def test_large_scale_jitter_and_any_number_of_workers(server, jittered, tmp_path, killed_at, workers):
     run = tmp_path / "run"
-    ended, lines = server.live(*START, "--out", str(run), faults=faults)
-    assert ended == code, lines
-    assert lines[-1].startswith(f"error: {message}")
-    assert resume(server, run)[0] == 0
+    before, after = (["--set", f"data.workers={number}"] for number in workers)
+    kill = [("step", killed_at, signal.SIGKILL)]
+    assert server.live(*START, *JITTER, *before, "--out", str(run), faults=kill)[0] == -signal.SIGKILL
+    assert resume(server, run, *after)[0] == 0
+    assert_same_run(run, jittered)
+
+
+#: What befalls one run, life after life; steps and batches of an evaluation are counted in each.
+SIGNALS = [
+    ([("step", 1, signal.SIGINT)], 130, "stopped at step 1 and saved; continue with: dprd train --resume"),
+    ([("detect", 1, signal.SIGTERM)], 143, "stopped at step 2 and saved"),
+    ([("detect", 1, signal.SIGINT)], 130, "stopped at step 2 and saved"),
+    # a batch system sends it again and again
+    ([("detect", 1, signal.SIGTERM)] * 2, 143, "stopped at step 2 and saved"),
+    # a second Ctrl-C quits at once: in an evaluation, in a step, in the middle of saving
+    ([("detect", 1, signal.SIGINT)] * 2, 130, "interrupted"),
+    ([("step", 1, signal.SIGTERM)] * 2, 143, "stopped at step 3 and saved"),
+    ([("step", 1, signal.SIGINT)] * 2, 130, "interrupted"),
+    ([("write", 3000, signal.SIGINT)] * 2, 130, "interrupted"),
+    ([("write", 3000, signal.SIGINT)], 130, "stopped at step "),
+    ([("file", 4, signal.SIGTERM)], 143, "stopped at step "),
+]
+
+
+def test_signals_in_training(server, straight, tmp_path):
+    run = tmp_path / "run"
+    command = [*START, "--out", str(run)]
+    for faults, code, message in SIGNALS:
+        ended, lines = server.live(*command, faults=faults)
+        assert (ended, faults) == (code, faults), lines
+        assert lines[-1].startswith(f"error: {message}"), faults
+        assert not any("Traceback" in line for line in lines)
+        command = ["train", "--resume", str(run)]
+    assert server.live(*command)[0] == 0
     assert_same_run(run, straight[0])
 
 
@@ -215,8 +234,13 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(server, straight, tmp_path)
     assert server.live(*START, "--out", str(run), faults=[("step", 3, signal.SIGTERM)])[0] == 143
     before = {path.name: path.read_bytes() for path in run.glob("*.pt")}
     size = len(before["last.pt"])
-    for limit, what in ((size // 2, "last.pt: cannot save"), (100, "config.toml: cannot save")):
-        code, lines = resume(server, run, max_file=limit)
+    places = (
+        ({"max_file": size // 2}, "last.pt: cannot save"),
+        ({"faults": [("write", 1, 0)]}, "config.toml: cannot save"),
+        ({"faults": [("write", 4, 0)]}, "last.pt: cannot save"),
+    )
+    for how, what in places:
+        code, lines = resume(server, run, **how)
         assert code == 5, lines
         assert lines[-1].startswith(f"error: {run}/{what} (")
         assert lines[-1].endswith("the old file is untouched")
