@@ -250,9 +250,12 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> 
     """Load a state dict strictly.
 
     Raises:
-        UserError: As `check_state`.
+        UserError: As `check_state`; or if a tensor is not finite.
     """
     check_state(module, state, source)
+    bad = next((name for name, tensor in state.items() if not tensor.isfinite().all()), None)
+    if bad is not None:
+        raise UserError(f"{source}: {bad} is not finite: damaged, or of a run that diverged; take another one")
     module.load_state_dict(dict(state))
 
 

@@ -4,12 +4,13 @@ Importing torch takes seconds; here it is done once. Each line on stdin is a JSO
 
     argv      the command line without `dprd`
     stderr    file for what it prints
-    faults    list of {"at": kind, "number": n, "signal": s}: at the n-th event of a kind the signal s is sent;
+    faults    list of {"at": kind, "number": n, "signal": s}: the signal that the n-th event of a kind sends;
               0 is a full disk there
     kill      seconds after which it is killed
     max_file  largest file that it can write, in bytes (the write that crosses it fails, as on a full disk)
 
-The answer, when it has ended, is {"code": exit code, or -signal}. A child that was not killed leaves the counts of its events beside the file for stderr.
+The answer, when it has ended, is {"code": exit code, or -signal}. A child that was not killed leaves the
+counts of its events beside the file for stderr.
 
 So that a life takes half a second, the backbone has a block a stage and few channels, and the curves drawn
 at a run's end are left blank.
