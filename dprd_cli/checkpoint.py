@@ -255,7 +255,7 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> 
     check_state(module, state, source)
     bad = next((name for name, tensor in state.items() if not tensor.isfinite().all()), None)
     if bad is not None:
-        raise UserError(f"{source}: {bad} is not finite: damaged, or of a run that diverged; take another one")
+        raise UserError(f"{source}: {bad} is not finite (of a run that diverged?); take another file")
     module.load_state_dict(dict(state))
 
 
