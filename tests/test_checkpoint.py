@@ -272,7 +272,7 @@ def test_a_tensor_that_is_not_finite_is_named(tmp_path, payload):
     path = tmp_path / "x.pt"
     name = next(iter(payload["model"]))
     bad = payload["model"][name].clone()
-    bad.view(-1)[0] = float("nan")
+    bad[0] = float("nan")
     save_checkpoint(path, {**payload, "model": {**payload["model"], name: bad}})
     with pytest.raises(UserError) as caught:
         load_model(str(path), "cpu")
@@ -312,15 +312,21 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("command", ["eval", "train"])
-@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    # a warm start takes the shapes that fit
+    [
+        (kind, command)
+        for kind in HOSTILE
+        for command in ("eval", "train")
+        if (kind, command) != ("shapes", "train")
+    ],
+)
 def test_a_hostile_checkpoint_gets_one_line_and_runs_nothing(tmp_path, capsys, kind, command):
     write, expected = HOSTILE[kind]
     path = tmp_path / "x.pt"
     write(path)
     arguments = {"eval": [], "train": ["--config", str(TINY), "--out", str(tmp_path / "run")]}[command]
-    if command == "train" and kind == "shapes":
-        pytest.skip("a warm start takes what fits")
     assert cli.run([command, "--weights", str(path), *arguments]) == 1
     out, err = capsys.readouterr()
     assert out == ""

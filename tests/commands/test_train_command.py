@@ -94,7 +94,7 @@ def test_find_lr_leaves_a_curve_and_no_run(capsys):
     }  # fmt: skip
     assert json.loads(Path("lr/lr_finder.json").read_text()).items() <= found.items()
     assert (found["configured"], found["batch_size"], found["optimizer"]) == (2e-3, 2, "adamw")
-    rows = list(csv.DictReader(Path("lr/lr_finder.csv").open()))
+    rows = list(csv.DictReader(Path("lr/lr_finder.csv").read_text().splitlines()))
     assert float(rows[0]["lr"]) == pytest.approx(2e-6)
     assert "lr/lr_finder.png" in err
 
