@@ -197,7 +197,7 @@ SIGNALS = [
     ([("step", 1, signal.SIGINT)] * 2, 130, "interrupted"),
     ([("write", 3000, signal.SIGINT)] * 2, 130, "interrupted"),
     ([("write", 3000, signal.SIGINT)], 130, "stopped at step "),
-    ([("file", 12, signal.SIGTERM)], 143, "stopped at step "),
+    ([("file", 14, signal.SIGTERM)], 143, "stopped at step "),
 ]
 
 
