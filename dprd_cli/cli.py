@@ -27,7 +27,14 @@ from dprd_cli.commands.report import report
 from dprd_cli.commands.train import train
 from dprd_cli.commands.visualize_parts import visualize_parts
 from dprd_cli.commands.weights import weights_app
-from dprd_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_RESOURCES, DprdWarning, UserError
+from dprd_cli.errors import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_RESOURCES,
+    DprdWarning,
+    UserError,
+    is_out_of_memory,
+)
 
 _MEMORY_ADVICE = (
     "use a smaller --batch-size, a smaller --backbone, or smaller pictures (--set data.test_min_size=...)"
@@ -85,6 +92,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         try:
             app(args=list(sys.argv[1:] if arguments is None else arguments), prog_name="dprd")
         except SystemExit as leave:
+            if leave.code == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C, without a word
+                print("error: interrupted", file=sys.stderr)
             return leave.code if isinstance(leave.code, int) else EXIT_FAILED if leave.code else 0
         except BaseException as error:
             if os.environ.get("DPRD_DEBUG"):
@@ -102,12 +111,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", EXIT_INTERRUPTED
     text = " ".join(str(error).split())
-    # by name, because torch may not be imported; its CPU allocator raises a RuntimeError
-    if (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "allocate memory" in text
-    ):
+    if is_out_of_memory(error):
         return f"out of memory; {_MEMORY_ADVICE}", EXIT_RESOURCES
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (

@@ -63,7 +63,7 @@ def detect_split(
     """Yield what a detector, in eval mode, finds in every picture of a split; see `evaluate`."""
     total = min(limit, len(dataset)) if limit else len(dataset)
     done = 0
-    for images, targets, samples in iterate_eval(dataset, config.data, config.train.batch_size, limit):
+    for images, targets, samples in iterate_eval(dataset, config.data, config.train.pass_size, limit):
         found: list[Detections]
         proposals: list[Tensor | None] = [None] * len(samples)
         with autocast(device, config.train.amp):
