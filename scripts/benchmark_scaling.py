@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from dprd_cli.benchmark.measure import interleave, machine
 from dprd_cli.benchmark.networks import Scene, lively_state
@@ -125,14 +126,16 @@ def draw(points: Mapping[str, list[dict[str, Any]]], title: str) -> Figure:
                 if None not in values:
                     places = [row["amount"] for row in rows]
                     axes.plot(places, values, STYLES[preset], color=colour, label=preset, markersize=4)
+            axes.margins(0.1)
             axes.set_xlim(left=0)
             axes.set_ylim(bottom=0)
+            axes.xaxis.set_major_locator(MaxNLocator(4))
             axes.grid(alpha=0.25)
             axes.spines[["top", "right"]].set_visible(False)
         grid[1, column].set_xlabel(AXES[axis][0])
     grid[0, 0].set_ylabel("seconds")
     grid[1, 0].set_ylabel("memory beyond the weights, MB")
-    grid[0, 0].legend(frameon=False)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -156,7 +159,7 @@ def main() -> None:
     about = machine(device)
     place = about["processor"] if device.type == "cpu" else about["device"]
     title = (
-        f"{backbone.upper()}, {place}, {about['threads']} threads, PyTorch {about['versions']['torch']}, "
+        f"{backbone.upper()}, {place}, {about['threads']} thread(s), PyTorch {about['versions']['torch']}, "
         f"{about['date']}"
     )
     print("| grows | to | program | s | MB |\n|---|--:|---|--:|--:|", flush=True)
