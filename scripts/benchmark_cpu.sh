@@ -21,9 +21,9 @@ measure() {
     echo "  failed with status $status" | tee -a "$out/log.txt" >&2
 }
 
-measure roialign 90 roialign --repetitions "$REPETITIONS"
-measure paste 60 paste --repetitions "$REPETITIONS"
-measure startup 90 startup --repetitions "$REPETITIONS"
+measure roialign 180 roialign --repetitions "$REPETITIONS"
+measure paste 90 paste --repetitions "$REPETITIONS"
+measure startup 180 startup --repetitions "$REPETITIONS"
 for peer in torchvision detectron2 mask-rcnn; do
     measure "inference-$peer" 180 inference --against "$peer" --repetitions "$REPETITIONS"
     measure "train-$peer" 240 train --against "$peer" --repetitions "$REPETITIONS"
