@@ -222,9 +222,9 @@ def test_signals_in_eval_leave_no_half_results(server, straight, tmp_path, fault
             "eval", "--weights", str(straight[0]), "--out", str(out), "--set", "data.synthetic_val=6",
             faults=[("detect", 2, number) for number in faults * times],
         )  # fmt: skip
-        assert ended == code
+        assert ended == code, lines
         assert not any("Traceback" in line for line in lines)
-        assert list(tmp_path.iterdir()) == []
+        assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
     if code == 130:
         assert lines[-1] == "error: interrupted"
 
