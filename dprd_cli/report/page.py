@@ -312,12 +312,15 @@ def _study(study: Study, anchor: str) -> Html:
             element("div", element("dt", key), element("dd", value)) for key, value in study.about.items()
         )
         content.append(element("dl", rows, class_="facts"))
-    if study.table:
-        head, *body = study.table
-        padded = [[*row, *[""] * (len(head) - len(row))][: len(head)] for row in body]
-        content.append(table(f"{study.name}: table.csv", head, padded))
-    elif study.text:
-        content.append(element("pre", study.text))
+    tables = [block for block in study.content if not isinstance(block, str)]
+    for block in study.content:
+        if isinstance(block, str):
+            content.append(note(block))
+        elif block:
+            head, *body = block
+            padded = [[*row, *[""] * (len(head) - len(row))][: len(head)] for row in body]
+            number = f", table {tables.index(block) + 1}" if len(tables) > 1 else ""
+            content.append(table(f"{study.name}{number}", head, padded))
     if study.plot is not None:
         data = study.plot.read_bytes()
         content.append(figure(embedded(data, "image/png", f"The plot of {study.name}"), class_="plot"))

@@ -83,8 +83,8 @@ class Study:
     Args:
         name: Of its folder.
         about: `study.json`'s texts and numbers.
-        table: Rows of `table.csv`, the titles first.
-        text: `table.md`, where there is no `table.csv`.
+        content: Of `table.md`, paragraphs and tables in their order; else the table of `table.csv`. A table
+            is its rows, the titles first.
         plot: `plot.png`, or None.
         runs: Folders of its runs.
         lacking: Lines about what is not there.
@@ -92,8 +92,7 @@ class Study:
 
     name: str
     about: dict[str, Any]
-    table: list[list[str]]
-    text: str
+    content: tuple[str | list[list[str]], ...]
     plot: Path | None
     runs: tuple[Path, ...]
     lacking: tuple[str, ...]
@@ -219,22 +218,36 @@ def read_study(folder: Path) -> Study:
     """Read the files of an ablation, whatever of them is there."""
     lacking: list[str] = []
     about = _read_dict(folder / "study.json", lacking, "the ablation does not say what it is")
-    table: list[list[str]] = []
-    text = ""
-    if (folder / "table.csv").is_file():
+    content: tuple[str | list[list[str]], ...] = ()
+    if (folder / "table.md").is_file():
+        content = _blocks((folder / "table.md").read_text(encoding="utf-8", errors="replace"))
+    elif (folder / "table.csv").is_file():
         with (folder / "table.csv").open(encoding="utf-8", errors="replace", newline="") as file:
-            table = [row for row in csv.reader(file) if row]
-    elif (folder / "table.md").is_file():
-        text = (folder / "table.md").read_text(encoding="utf-8", errors="replace")
+            content = ([row for row in csv.reader(file) if row],)
     else:
-        lacking.append("no table.csv and no table.md: no table")
+        lacking.append("no table.md and no table.csv: no table")
     plot = folder / "plot.png"
     if not plot.is_file():
         lacking.append("no plot.png: no plot")
     runs = tuple(inner for inner in _folders(folder) if _is_run(inner))
     shown = {key: value for key, value in about.items() if isinstance(value, str | int | float)}
     name = folder.resolve().name
-    return Study(name, shown, table, text, plot if plot.is_file() else None, runs, tuple(lacking))
+    return Study(name, shown, content, plot if plot.is_file() else None, runs, tuple(lacking))
+
+
+def _blocks(text: str) -> tuple[str | list[list[str]], ...]:
+    """Return the paragraphs and tables of `table.md`, without its headings."""
+    blocks: list[str | list[list[str]]] = []
+    for block in text.split("\n\n"):
+        lines = [line.strip() for line in block.splitlines() if line.strip()]
+        if not lines or lines[0].startswith("#"):
+            continue
+        if lines[0].startswith("|"):
+            rows = [lines[0], *lines[2:]]  # the second line only aligns
+            blocks.append([[cell.strip() for cell in row[1:].removesuffix("|").split("|")] for row in rows])
+        else:
+            blocks.append(" ".join(lines))
+    return tuple(blocks)
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

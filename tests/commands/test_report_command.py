@@ -193,6 +193,22 @@ def test_a_study_comes_first():
     assert "no plot.png: no plot" in page.text
 
 
+def test_a_study_is_shown_as_its_tables_say():
+    Path("study").mkdir()
+    make_run("study/one")
+    Path("study/table.csv").write_text("variant,AP\nall,12.3456789\n")
+    Path("study/table.md").write_text(
+        "# Effects\n\nOf a & b.\n\n| | AP |\n|---|--:|\n| all | 12.3 ± 0.4 |\n\n|\n\n"
+        "| rows |\n|---|\n| 2 - 1 |\n"
+    )
+    assert cli.run(["report", "study", "--no-eval", "--out", "p.html"]) == 0
+    text = check("p.html").text
+    assert "Of a & b." in text
+    assert "12.3 ± 0.4" in text
+    assert "2 - 1" in text
+    assert "12.3456789" not in text
+
+
 @pytest.mark.parametrize(
     ("files", "line"),
     [
