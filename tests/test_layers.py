@@ -36,7 +36,7 @@ ROWS = (
     ("checkpoint",),
     ("model.weights", "evaluation", "tta", "results"),
     ("weights", "prediction"),
-    ("inference", "parity", "cam", "labelme", "origins"),
+    ("inference", "parity", "cam", "labelme", "origins", "exporting"),
     ("figures", "cam_figures", "data_figures", "training", "outputs", "benchmark"),
     ("api", "writer"),
     ("commands",),

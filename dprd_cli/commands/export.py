@@ -50,7 +50,7 @@ def export(
     from dprd_cli.errors import UserError
     from dprd_cli.exporting import FORMATS, SUFFIXES, compare, open_exported
     from dprd_cli.exporting import export as write
-    from dprd_cli.inference import find_images
+    from dprd_cli.sources import find_images
     from dprd_cli.presets import pick
     from dprd_cli.weights import load_model
 
