@@ -37,7 +37,7 @@ ROWS = (
     ("model.weights", "evaluation", "tta", "results"),
     ("weights", "prediction"),
     ("inference", "parity", "cam", "labelme", "origins", "exporting"),
-    ("figures", "cam_figures", "data_figures", "training", "outputs", "benchmark"),
+    ("figures", "cam_figures", "data_figures", "training", "outputs", "benchmark", "export_check"),
     ("api", "writer"),
     ("commands",),
     ("cli",),

@@ -11,7 +11,7 @@ import typer
 from dprd_cli.commands._options import DataOverrides, Json, print_json, say, with_data
 
 if TYPE_CHECKING:
-    from dprd_cli.exporting import Difference
+    from dprd_cli.export_check import Difference
 
 
 def export(
@@ -30,9 +30,7 @@ def export(
     ] = None,
     image_size: Annotated[
         str,
-        typer.Option(
-            "--image-size", metavar="HxW|dynamic", help="Fix the input's size, in multiples of 32."
-        ),
+        typer.Option("--image-size", metavar="HxW|dynamic", help="Fix the input's size, in multiples of 32."),
     ] = "dynamic",
     batch: Annotated[
         str, typer.Option("--batch", metavar="N|dynamic", help="Fix the number of pictures of a call.")
@@ -48,10 +46,11 @@ def export(
     from dataclasses import replace
 
     from dprd_cli.errors import UserError
-    from dprd_cli.exporting import FORMATS, SUFFIXES, compare, open_exported
+    from dprd_cli.export_check import compare, open_exported
+    from dprd_cli.exporting import FORMATS, SUFFIXES
     from dprd_cli.exporting import export as write
-    from dprd_cli.sources import find_images
     from dprd_cli.presets import pick
+    from dprd_cli.sources import find_images
     from dprd_cli.weights import load_model
 
     pick("format", kind, FORMATS)

@@ -1,10 +1,10 @@
 """The detector as one function of tensors of fixed shapes, for `torch.export` and ONNX.
 
-The same stages as in `detector.py`; what differs is bookkeeping. `Detector.detect` holds as many proposals and
-detections as there are. Here both are padded to the most that there can be, so that the shapes depend on the
-batch and picture size alone, and NMS looks at all pictures at once: boxes that do not compete are shifted out of
-each other's reach. RoIAlign is torchvision's, which ONNX knows; its values are those of `pooling.roi_align`
-(tested), and nothing is trained here.
+The same stages as in `detector.py`; what differs is bookkeeping. `Detector.detect` holds as many proposals
+and detections as there are. Here both are padded to the most that there can be, so that the shapes depend on
+the batch and picture size alone, and NMS looks at all pictures at once: boxes that do not compete are shifted
+out of each other's reach. RoIAlign is torchvision's, which ONNX knows; its values are those of
+`pooling.roi_align` (tested), and nothing is trained here.
 """
 
 from __future__ import annotations
@@ -83,9 +83,7 @@ class ExportPooler(RegionPooler):
         pooled = boxes.new_zeros((boxes.shape[0], maps[0].shape[1], size, size))
         for level, (feature, stride) in enumerate(zip(maps, self.strides, strict=True)):
             index = torch.nonzero(levels == level)[:, 0]
-            part = ops.roi_align(
-                feature, regions[index], size, 1 / stride, self.sampling_ratio, self.aligned
-            )
+            part = ops.roi_align(feature, regions[index], size, 1 / stride, self.sampling_ratio, self.aligned)
             pooled = pooled.index_copy(0, index, part)
         return pooled
 
@@ -100,7 +98,8 @@ def nms_by_group(boxes: Tensor, scores: Tensor, groups: Tensor, reach: Tensor, i
         reach: A number that no coordinate exceeds. []
         iou: Threshold.
     """
-    return ops.nms(boxes + (groups.to(boxes.dtype) * (reach + 1))[:, None], scores, iou)
+    keep: Tensor = ops.nms(boxes + (groups.to(boxes.dtype) * (reach + 1))[:, None], scores, iou)
+    return keep
 
 
 class ExportDetector(nn.Module):
@@ -156,7 +155,9 @@ class ExportDetector(nn.Module):
         strides = detector.roi_heads.pooler.strides
         pyramid = Pyramid.of(features[: len(strides)], strides)
         scene = Scene(pyramid, table, limits, detector.rpn.anchors.locate)
-        image = torch.arange(boxes.shape[0], device=boxes.device)[:, None].expand(-1, boxes.shape[1]).reshape(-1)
+        image = (
+            torch.arange(boxes.shape[0], device=boxes.device)[:, None].expand(-1, boxes.shape[1]).reshape(-1)
+        )
         rois = RoIs(boxes.flatten(0, 1), image, sources.flatten(0, 1), image, image)
         ran = detector.roi_heads.run_stages(rois, scene, "learned")
         return self._finish(ran, real.flatten(), scene)
@@ -232,21 +233,23 @@ class ExportDetector(nn.Module):
         rois = RoIs(boxes, image.flatten(), ran.rois.sources[row], label, row)
         details = heads.details(heads.feed_again(rois, scene), scene, "learned", masks=True)
         scores = torch.where(found, scores, torch.zeros_like(scores))
-        values = {
+        described = {
             "boxes": boxes,
-            "scores": scores,
-            "labels": torch.where(found.flatten(), label, torch.full_like(label, -1)),
             "masks": details.masks,
             "mask_scores": details.mask_scores(scores.flatten()),
             "part_boxes": details.part_boxes,
         }
-        shaped = {k: v.reshape(*order.shape, *v.shape[1:]) for k, v in values.items() if v is not None and k not in {"scores"}}
-        shaped["scores"] = scores
-        for name in ("boxes", "masks", "part_boxes"):
-            if name in shaped:
-                shaped[name] = shaped[name] * found.view(*order.shape, *[1] * (shaped[name].ndim - 2))
-        shaped["count"] = found.sum(dim=1)
-        return tuple(shaped[name] for name in self.outputs)
+        values = {
+            name: (value * found.flatten().view(-1, *[1] * (value.ndim - 1))).view(
+                *found.shape, *value.shape[1:]
+            )
+            for name, value in described.items()
+            if value is not None
+        }
+        values["scores"] = scores
+        values["labels"] = torch.where(found, order % num_classes, torch.full_like(order, -1))
+        values["count"] = found.sum(dim=1)
+        return tuple(values[name] for name in self.outputs)
 
 
 def _only(scores: Tensor, rows: Tensor) -> Tensor:
