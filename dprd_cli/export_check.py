@@ -104,7 +104,9 @@ def compare(
     for path in paths:
         image = _prepared(model, read_image(path, model.config.data.max_pixels), image_size)
         outputs = runner(*to_inputs(image, batch or 1, image_size))
-        yield _difference(path, model, image, outputs)
+        # PyTorch pads to the batch's largest picture, and padding changes features near the edges
+        frame = [] if image_size is None else [torch.zeros(3, *image_size, dtype=torch.uint8)]
+        yield _difference(path, model, [image, *frame], outputs)
 
 
 def _prepared(model: LoadedModel, image: NDArray[np.uint8], limit: tuple[int, int] | None) -> Tensor:
@@ -129,9 +131,9 @@ def to_inputs(
 
 
 def _difference(
-    path: Path, model: LoadedModel, image: Tensor, outputs: dict[str, NDArray[Any]]
+    path: Path, model: LoadedModel, images: list[Tensor], outputs: dict[str, NDArray[Any]]
 ) -> Difference:
-    found = model.detector.detect([image]).detections[0]
+    found = model.detector.detect(images).detections[0]
     count = int(outputs["count"][0])
     rows = {name: torch.from_numpy(value[0, :count]) for name, value in outputs.items() if name != "count"}
     overlap = paired_iou(found.boxes[:, None], rows["boxes"][None])  # [D, count]
@@ -141,7 +143,7 @@ def _difference(
     found, rows = found[kept], {name: value[index[kept]] for name, value in rows.items()}
     if model.config.model.parts.refeed == "lookup":
         # Part offsets are looked up in the cell of a box: in the last digit, a box can be in the next cell
-        details = model.detector.describe(image, rows["boxes"], rows["labels"])
+        details = model.detector.describe(images[0], rows["boxes"], rows["labels"], beside=images[1:])
         scores = details.mask_scores(rows["scores"])
         found = replace(found, masks=details.masks, part_boxes=details.part_boxes, mask_scores=scores)
     gaps = {name: (getattr(found, name) - value).abs() for name, value in rows.items() if name != "labels"}

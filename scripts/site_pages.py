@@ -33,6 +33,7 @@ PAPER = ("paper.md", "architecture.md", "reading.md", "evidence.md", "ablations.
 API = ("api", "prediction", "structures", "boxes", "masks", "config", "presets", "exporting", "errors")
 
 SYMBOL = re.compile(r"`([a-z_0-9/]+\.py)::([A-Za-z_0-9.]+)`")
+SEVERAL = re.compile(r"(?<=`), (?=`[a-z_0-9/]+\.py::)")
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -74,7 +75,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     for source, (name, _title) in ROOT_PAGES.items():
         markdown = markdown.replace(f"](../{source}", f"]({above}{name}")
     markdown = markdown.replace("](../assets/", f"]({above}assets/")
-    return SYMBOL.sub(lambda match: _link(match[1], match[2]), markdown)
+    return SYMBOL.sub(lambda match: _link(match[1], match[2]), SEVERAL.sub("<br>", markdown))
 
 
 def root_page(path: Path) -> str:

@@ -99,7 +99,7 @@ def test_the_snippet_of_the_documentation_runs(exported, tmp_path, monkeypatch, 
     monkeypatch.chdir(tmp_path)
     picture = read_image(Path(photographs()[0]), 10**8)
     Image.fromarray(picture).save("picture.jpg", quality=95)
-    Path("model.onnx").symlink_to(exported[1])
+    Path("detector.onnx").symlink_to(exported[1])
     text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names = {}

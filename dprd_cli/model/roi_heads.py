@@ -302,9 +302,9 @@ class RoIHeads(nn.Module):
         The part offsets are always looked up, because the boxes may come from no proposal of this picture.
 
         Args:
-            boxes: In the only picture of the scene. [D, 4]
+            boxes: In the first picture of the scene. [D, 4]
             labels: Their classes. [D]
-            scene: The features of one picture.
+            scene: The features of the batch.
             part_offsets: `learned`, `mean` or `reference`.
             masks: Predict masks, where there are mask heads.
         """
