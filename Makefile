@@ -36,6 +36,7 @@ lint: setup
 
 docs: setup
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
+	@! grep -rnE '<(script|link|img)[^>]+(src|href)="(https?:)?//' build/site --include='*.html'  # no network
 	@echo 'build/site/index.html'
 
 check-wheel: setup

@@ -18,7 +18,7 @@ def export(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="[RUN|FILE|NAME]",
+            metavar="RUN|FILE|NAME",
             help="Run folder, checkpoint, 'demo', or published weights; the newest run by default.",
         ),
     ] = "",
