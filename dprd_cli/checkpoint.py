@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from dprd_cli.errors import ResourceError, UserError
+from dprd_cli.errors import ResourceError, UserError, is_out_of_memory
 
 FORMAT = "dprd-checkpoint"
 VERSION = 1
@@ -54,7 +54,9 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any], *, previous: 
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
-        # torch's zip writer reports a short write as a RuntimeError
+        # torch's zip writer reports a short write as a RuntimeError, and a second Ctrl-C too
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
         if isinstance(error, OSError | RuntimeError):
             reason = getattr(error, "strerror", None) or "the disk may be full"
             raise ResourceError(f"{path}: cannot save ({reason}); the old file is untouched") from error
@@ -67,7 +69,8 @@ def save_checkpoint(path: Path, payload: Mapping[str, Any], *, previous: Path | 
     Args:
         path: The `.pt` file.
         payload: Tensors and plain containers: config (JSON), class_names, category_ids, with_masks, model,
-            step, and for training optimizer and best.
+            step, and for training optimizer, best, interval (sums of the next row of the log) and, where
+            `model` is an average of weights, those that are trained.
         previous: Where the checkpoint that was there goes.
     """
     content = {"format": FORMAT, "version": VERSION, **payload}
@@ -84,11 +87,41 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path}: not a dprd checkpoint but {_describe(content)}; {_BACKBONE_HINT}")
     if content.get("version") != VERSION:
-        raise UserError(f"{path}: checkpoint version {content.get('version')!r}; version {VERSION} expected")
+        version = content.get("version")
+        shown = version if isinstance(version, int) else "unknown"
+        raise UserError(f"{path}: checkpoint version {shown}; version {VERSION} expected")
     missing = [key for key in _REQUIRED if key not in content]
     if missing:
         raise UserError(f"{path}: the checkpoint is incomplete (no {', '.join(missing)})")
+    wrong = [key for key, right in _KINDS.items() if key in content and not right(content[key])]
+    if not wrong and len(content["class_names"]) != len(content["category_ids"]):
+        wrong = ["category_ids"]
+    if wrong:
+        raise UserError(f"{path}: the checkpoint is malformed ({', '.join(wrong)})")
     return content
+
+
+def _all(kind: type, value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(type(one) is kind for one in value)
+
+
+def _are_tensors(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(name, str) and _is_plain(tensor) for name, tensor in value.items()
+    )
+
+
+#: What each part of a checkpoint has to be. A file from elsewhere may hold anything.
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "config": lambda value: isinstance(value, dict),
+    "class_names": lambda value: _all(str, value) and len(value) > 0,
+    "category_ids": lambda value: _all(int, value),
+    "with_masks": lambda value: isinstance(value, bool),
+    "model": lambda value: _are_tensors(value),
+    "trained": lambda value: _are_tensors(value),
+    "step": lambda value: type(value) is int and value >= 0,
+    "optimizer": lambda value: isinstance(value, dict),
+}
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -101,21 +134,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     for key in ("model", "state_dict"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if (
-        not isinstance(content, dict)
-        or not content
-        or not all(isinstance(key, str) and _is_plain(value) for key, value in content.items())
-    ):
+    if not content or not _are_tensors(content):
         raise UserError(f"{path}: not a state dict but {_describe(content)}; pass a file of named tensors")
-    return content
+    tensors: dict[str, Tensor] = content
+    return tensors
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value is a dense tensor of real numbers that is really there."""
+    """Whether a value is a dense tensor of real numbers that are all really there."""
     return (
         isinstance(value, Tensor)
         and value.layout is torch.strided
         and not (value.is_quantized or value.is_meta or value.is_complex())
+        and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
     )
 
 
@@ -131,8 +162,11 @@ def _read(path: Path) -> Any:
 def _read_torch(path: Path, head: bytes) -> Any:
     broken = UserError(f"{path}: not a checkpoint, or truncated; pass a .pt or .safetensors file of a run")
     # Zip files without an end record (truncated) and files of other kinds would reach torch's older reader.
-    if not zipfile.is_zipfile(path) and not head.startswith(b"\x80"):
+    zipped = zipfile.is_zipfile(path)
+    if not zipped and not head.startswith(b"\x80"):
         raise broken
+    if zipped and _inflates(path):
+        raise UserError(f"{path}: holds more than its size, as no checkpoint of PyTorch does; refused")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -140,7 +174,20 @@ def _read_torch(path: Path, head: bytes) -> Any:
             raise UserError(f"{path}: contains pickled code; refused") from error
         raise broken from error
     except Exception as error:  # whatever torch's readers stumble over in a broken file
+        if is_out_of_memory(error):
+            raise UserError(
+                f"{path}: claims more memory than there is; broken, or not a checkpoint"
+            ) from error
         raise broken from error
+
+
+def _inflates(path: Path) -> bool:
+    """Whether a zip file's entries are larger than the file: compressed, or one inside the other."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return False  # torch's reader will say what is wrong
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -153,7 +200,7 @@ def _read_safetensors(path: Path) -> Any:
         if metadata.get("format") != FORMAT:
             return model
         return {"format": FORMAT, "model": model, **json.loads(metadata["content"])}
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not a safetensors checkpoint, or truncated") from error
 
 
@@ -203,6 +250,19 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> 
     """Load a state dict strictly.
 
     Raises:
+        UserError: As `check_state`; or if a tensor is not finite.
+    """
+    check_state(module, state, source)
+    bad = next((name for name, tensor in state.items() if not tensor.isfinite().all()), None)
+    if bad is not None:
+        raise UserError(f"{source}: {bad} is not finite (of a run that diverged?); take another file")
+    module.load_state_dict(dict(state))
+
+
+def check_state(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> None:
+    """Check that a state dict is a module's, which may be on the `meta` device.
+
+    Raises:
         UserError: One line that names the first keys or shapes that differ.
     """
     own = module.state_dict()
@@ -218,4 +278,3 @@ def load_state(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> 
         raise UserError(
             f"{source}: checkpoint of another model or class count ({'; '.join(differences[:2])}{more})"
         )
-    module.load_state_dict(dict(state))

@@ -24,10 +24,18 @@ from dprd_cli.commands.gradcam import gradcam
 from dprd_cli.commands.info import info
 from dprd_cli.commands.parity import parity
 from dprd_cli.commands.predict import predict
+from dprd_cli.commands.report import report
 from dprd_cli.commands.train import train
 from dprd_cli.commands.visualize_parts import visualize_parts
 from dprd_cli.commands.weights import weights_app
-from dprd_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_RESOURCES, DprdWarning, UserError
+from dprd_cli.errors import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_RESOURCES,
+    DprdWarning,
+    UserError,
+    is_out_of_memory,
+)
 
 _MEMORY_ADVICE = (
     "use a smaller --batch-size, a smaller --backbone, or smaller pictures (--set data.test_min_size=...)"
@@ -65,6 +73,7 @@ app.command("gradcam", short_help="Show what class scores come from (Grad-CAM)."
 app.command("ablate", short_help="Reproduce the paper's tables and figures.")(ablate)
 app.command("benchmark", short_help="Time this program against others.")(benchmark)
 app.command("export", short_help="Write an ONNX or torch.export file.")(export)
+app.command("report", short_help="Write one HTML page about runs.")(report)
 app.command("parity", short_help="Compare with Detectron2's own numbers.")(parity)
 app.command("info", short_help="Count parameters and MACs by module.")(info)
 app.command("env", short_help="Describe this installation, for bug reports.")(env)
@@ -85,6 +94,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         try:
             app(args=list(sys.argv[1:] if arguments is None else arguments), prog_name="dprd")
         except SystemExit as leave:
+            if leave.code == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C, without a word
+                print("error: interrupted", file=sys.stderr)
             return leave.code if isinstance(leave.code, int) else EXIT_FAILED if leave.code else 0
         except BaseException as error:
             if os.environ.get("DPRD_DEBUG"):
@@ -102,12 +113,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", EXIT_INTERRUPTED
     text = " ".join(str(error).split())
-    # by name, because torch may not be imported; its CPU allocator raises a RuntimeError
-    if (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "allocate memory" in text
-    ):
+    if is_out_of_memory(error):
         return f"out of memory; {_MEMORY_ADVICE}", EXIT_RESOURCES
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return (

@@ -22,9 +22,9 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Count = Annotated[int, Field(ge=0)]
 Rate = Annotated[float, Field(ge=0)]
-Words = Annotated[
-    tuple[str, ...], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
-]
+_one_or_more = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
+Words = Annotated[tuple[str, ...], _one_or_more]
+Loggers = Annotated[tuple[Literal["tensorboard", "wandb"], ...], _one_or_more]
 
 
 class Section(BaseModel):
@@ -307,6 +307,10 @@ class DataConfig(Section):
         tta_flip: Test every size mirrored too, in multi-scale testing.
         flip: Probability of a horizontal flip in training.
         scale_jitter: (least, largest) factor on the drawn short side in training.
+        lsj_size: Large-scale jitter: side of the square that every training picture becomes (pixels), in
+            place of `train_min_sizes`, `max_size` and `crop`: the picture is resized to fit the square times
+            a factor of `scale_jitter` ([0.1, 2.0] in the field), cut where it is larger and padded where it
+            is smaller; 0 is off.
         color_jitter: Strength of brightness, contrast and saturation jitter in training, 0..1.
         crop: Probability of a random crop in training.
         limit: Use only the first so many pictures of each split; 0 uses all.
@@ -339,6 +343,7 @@ class DataConfig(Section):
     tta_flip: bool = True
     flip: Fraction = 0.5
     scale_jitter: tuple[float, float] = (1.0, 1.0)
+    lsj_size: Count = 0
     color_jitter: Fraction = 0.0
     crop: Fraction = 0.0
     limit: Count = 0
@@ -352,6 +357,13 @@ class DataConfig(Section):
     synthetic_val: Positive = 256
     synthetic_seed: Count = 0
 
+    @model_validator(mode="after")
+    def _check(self) -> DataConfig:
+        least, largest = self.scale_jitter
+        if not 0 < least <= largest:
+            raise ValueError("scale_jitter is (least, largest), with 0 < least <= largest")
+        return self
+
 
 class TrainConfig(Section):
     """Optimisation.
@@ -359,8 +371,12 @@ class TrainConfig(Section):
     Attributes:
         steps: Optimiser steps.
         batch_size: Pictures per step.
+        accumulate: Passes that a step's pictures are processed in, one after the other, to save memory; their
+            gradients are averaged (docs/training.md says what differs from one pass).
         optimizer: `sgd` (momentum 0.9, the paper's) or `adamw`.
-        lr: Learning rate after warm-up.
+        lr: Learning rate after warm-up, for the batch size that it is given with.
+        scale_lr: Scale `lr` where the batch size was changed without it: linearly for SGD, by the square root
+            for AdamW.
         momentum: SGD's momentum.
         weight_decay: Weight decay (none on biases and normalisation under AdamW).
         warmup_steps: Steps of linear warm-up from lr/1000.
@@ -372,8 +388,13 @@ class TrainConfig(Section):
         part_clip_norm: Largest gradient norm of the part layer alone; 0 does not clip.
         eval_every: Steps between evaluations (the last step always evaluates); 0 only at the end.
         eval_limit: Evaluate on the first so many pictures during training; 0 uses all. The end uses all.
+        best_metric: Metric of the evaluation by which `best.pt` is chosen, such as `segm_AP` or `recall50`.
+        patience: Stop after so many evaluations without a better `best_metric`; 0 never does.
+        ema: Decay of an exponential moving average of the weights, such as 0.999, which is then what is
+            evaluated and saved as the model; 0 is off.
         save_every: Steps between checkpoints.
         log_every: Steps between metric lines.
+        loggers: Where metrics go beside the CSV and JSONL files: `tensorboard`, `wandb`, where installed.
         seed: Seed of weights, order and augmentation.
         amp: Mixed precision: `auto` uses bfloat16 where CUDA is.
         device: `auto`, `cpu` or `cuda`.
@@ -382,8 +403,10 @@ class TrainConfig(Section):
 
     steps: Positive = 90_000
     batch_size: Positive = 16
+    accumulate: Positive = 1
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Rate = 0.02
+    scale_lr: bool = True
     momentum: Fraction = 0.9
     weight_decay: Rate = 1e-4
     warmup_steps: Count = 1000
@@ -395,12 +418,21 @@ class TrainConfig(Section):
     part_clip_norm: Rate = 1.0
     eval_every: Count = 5000
     eval_limit: Count = 0
+    best_metric: str = "bbox_AP"
+    patience: Count = 0
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     save_every: Positive = 1000
     log_every: Positive = 20
+    loggers: Loggers = ()
     seed: Count = 0
     amp: Literal["auto", "on", "off"] = "auto"
     device: str = "auto"
     weights: str = ""
+
+    @property
+    def pass_size(self) -> int:
+        """Most pictures that go through the network at once."""
+        return -(-self.batch_size // self.accumulate)
 
 
 class Config(Section):

@@ -65,6 +65,16 @@ class InterruptedRun(UserError):  # noqa: N818 (an outcome, not an error)
         self.exit_code = exit_code
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory is short: Python's, CUDA's, or torch's RuntimeError on a CPU."""
+    # by name, because torch may not be imported
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "allocate memory" in str(error)
+    )
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `" (did you mean 'x'?)"` for the nearest known word, or an empty string.
 

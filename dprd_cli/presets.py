@@ -10,7 +10,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.config import Config, merge, nest, parse_overrides, read_toml, settle, validate
+from dprd_cli.config import (
+    Config,
+    TrainConfig,
+    merge,
+    nest,
+    parse_overrides,
+    read_toml,
+    settle,
+    validate,
+)
 from dprd_cli.errors import UsageError, did_you_mean
 
 _ONE_STAGE: dict[str, Any] = {
@@ -167,8 +176,12 @@ def resolve(
     flags: dict[str, Any] | None = None,
     overrides: Iterable[str] = (),
     base: dict[str, Any] | None = None,
+    notes: list[str] | None = None,
 ) -> Config:
     """Combine preset, schedule, file, flags and `--set` (later wins) into one settled config.
+
+    A learning rate belongs to the batch size that it comes with: where a later layer changes the batch size
+    alone, the rate is scaled (`scale_rate`).
 
     Args:
         preset: Architecture name; the file's, or `cascade-dprd`, by default.
@@ -177,6 +190,7 @@ def resolve(
         flags: Dotted key -> value; entries that are None are left out.
         overrides: `KEY=VALUE` pairs.
         base: What the weights to start from ask for, on top of preset and schedule.
+        notes: Lines for the user are appended to it.
 
     Raises:
         UsageError: On an unknown name or key, or a value that does not fit.
@@ -195,7 +209,36 @@ def resolve(
     merge(tree, base or {})
     if file_tree:
         validate(file_tree, str(config_file))
-    merge(tree, file_tree)
-    merge(tree, given)
+    batch = tree.get("train", {}).get("batch_size", TrainConfig().batch_size)
+    for layer in (file_tree, given):
+        merge(tree, layer)
+        if "lr" in layer.get("train", {}):
+            batch = tree["train"].get("batch_size", batch)
     merge(tree, {"preset": preset, "schedule": schedule})
-    return settle(validate(tree, str(config_file) if config_file else "config"))
+    config = settle(validate(tree, str(config_file) if config_file else "config"))
+    return scale_rate(config, batch, notes if notes is not None else [])
+
+
+def scale_rate(config: Config, batch_size: int, notes: list[str]) -> Config:
+    """Return the config with the learning rate that its batch size asks for.
+
+    Args:
+        config: Its `train.lr` is for `batch_size` pictures a step.
+        batch_size: Pictures a step.
+        notes: A line is appended if the rate changes.
+
+    Source: linear for SGD, Goyal et al. 2017 (arXiv 1706.02677); square root for Adam, Malladi et al. 2022
+    (arXiv 2205.10287).
+    """
+    train = config.train
+    if train.batch_size == batch_size or not train.scale_lr:
+        return config
+    ratio = train.batch_size / batch_size
+    rate = train.lr * (ratio if train.optimizer == "sgd" else ratio**0.5)
+    how = "linearly" if train.optimizer == "sgd" else "by the square root"
+    notes.append(
+        f"learning rate {rate:.3g}: {train.lr:g} is for {batch_size} pictures a step, scaled {how} to "
+        f"{train.batch_size} (train.lr sets it, train.scale_lr=false keeps it); the {train.steps} steps see "
+        f"{train.steps * train.batch_size:,} pictures"
+    )
+    return config.model_copy(update={"train": train.model_copy(update={"lr": rate})})

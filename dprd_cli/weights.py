@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dprd_cli.checkpoint import load_state, read_checkpoint
+from dprd_cli.checkpoint import check_state, load_state, read_checkpoint
 from dprd_cli.config import Config, merge, read_toml, validate
 from dprd_cli.device import pick_device
 from dprd_cli.downloads import download_folder, fetch
@@ -67,19 +67,37 @@ def load_model(spec: str = "", device: str = "auto") -> LoadedModel:
 def _load_own(spec: str) -> LoadedModel:
     path = find_checkpoint(spec)
     content = read_checkpoint(path)
-    config = validate(content["config"], str(path))
-    names = tuple(str(name) for name in content["class_names"])
-    detector = build_detector(config.model, num_classes=len(names), with_masks=bool(content["with_masks"]))
+    config = _config_of(content, path)
+    names = tuple(content["class_names"])
+
+    def build() -> Detector:
+        return build_detector(config.model, num_classes=len(names), with_masks=content["with_masks"])
+
+    with torch.device("meta"):  # the file may claim any network: does it hold that one?
+        check_state(build(), content["model"], path)
+    detector = build()
     load_state(detector, content["model"], path)
     return LoadedModel(
         detector=detector,
         config=config,
         class_names=names,
-        category_ids=tuple(int(number) for number in content["category_ids"]),
-        with_masks=bool(content["with_masks"]),
-        step=int(content["step"]),
+        category_ids=tuple(content["category_ids"]),
+        with_masks=content["with_masks"],
+        step=content["step"],
         source=path,
     )
+
+
+def _config_of(content: Mapping[str, Any], path: Path) -> Config:
+    """Return a checkpoint's configuration.
+
+    Raises:
+        UserError: If it is none that this version knows.
+    """
+    try:
+        return validate(content["config"], str(path))
+    except UsageError as error:  # not the command line's fault
+        raise UserError(f"{str(error)[:300]}; the checkpoint is of another version, or malformed") from error
 
 
 def _load_foreign(spec: str) -> LoadedModel:
@@ -169,7 +187,7 @@ def start_from(detector: Detector, spec: str, classes: tuple[str, ...]) -> list[
         return lines + ([f"  unused there: {', '.join(found.unused)}"] if found.unused else [])
     path = find_checkpoint(spec)
     content = read_checkpoint(path)
-    names = tuple(str(name) for name in content["class_names"])
+    names = tuple(content["class_names"])
     return warm_start(detector, content["model"], str(path), names, classes)
 
 
@@ -232,9 +250,10 @@ def implied_config(spec: str, preset: str | None) -> tuple[str | None, dict[str,
     else:
         path = find_checkpoint(spec)
         content = read_checkpoint(path)
-        model = validate(content["config"], str(path)).model.model_dump(mode="json")
-        if preset in (None, content["config"]["preset"]):
-            return content["config"]["preset"], {"model": model}
+        config = _config_of(content, path)
+        model = config.model.model_dump(mode="json")
+        if preset in (None, config.preset):
+            return config.preset, {"model": model}
         shared.append("neck")
     return preset, {"model": {key: model[key] for key in shared if key in model}}
 

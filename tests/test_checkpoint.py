@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from dprd_cli import weights
+from dprd_cli import cli, weights
 from dprd_cli.checkpoint import (
     export_safetensors,
     load_state,
@@ -266,6 +266,73 @@ def test_another_class_count_is_named(tmp_path, payload):
     assert text.startswith(f"{path}: checkpoint of another model or class count (")
     assert "expected [4, 16]" in text
     assert "\n" not in text
+
+
+def test_a_tensor_that_is_not_finite_is_named(tmp_path, payload):
+    path = tmp_path / "x.pt"
+    name = next(iter(payload["model"]))
+    bad = payload["model"][name].clone()
+    bad[0] = float("nan")
+    save_checkpoint(path, {**payload, "model": {**payload["model"], name: bad}})
+    with pytest.raises(UserError) as caught:
+        load_model(str(path), "cpu")
+    assert str(caught.value) == f"{path}: {name} is not finite (of a run that diverged?); take another file"
+
+
+def compressed(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(50_000_000))
+
+
+def code_in(path):
+    torch.save(small(model={"w": Attack(path.with_suffix(".trap"))}), path)
+
+
+HOSTILE = {
+    "empty": (lambda path: path.write_bytes(b""), "not a checkpoint, or truncated"),
+    "text": (lambda path: path.write_text("hello\n" * 99), "not a checkpoint, or truncated"),
+    "code": (code_in, "contains pickled code; refused"),
+    "bomb": (compressed, "holds more than its size, as no checkpoint of PyTorch does; refused"),
+    "strings for tensors": (
+        lambda path: torch.save({"format": "dprd-checkpoint", "version": 1, **small(model={"w": "x"})}, path),
+        "the checkpoint is malformed (model)",
+    ),
+    "odd classes": (
+        lambda path: save_checkpoint(path, small(class_names=[3], category_ids=["a"])),
+        "the checkpoint is malformed (class_names, category_ids)",
+    ),
+    "unknown config": (
+        lambda path: save_checkpoint(path, small(config={"model": {"x": 1}})),
+        "no config key 'model.x'",
+    ),
+    "shapes": (
+        lambda path: save_checkpoint(path, small(config=resolve(config_file=TINY).model_dump(mode="json"))),
+        "checkpoint of another model or class count",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    # a warm start takes the shapes that fit
+    [
+        (kind, command)
+        for kind in HOSTILE
+        for command in ("eval", "train")
+        if (kind, command) != ("shapes", "train")
+    ],
+)
+def test_a_hostile_checkpoint_gets_one_line_and_runs_nothing(tmp_path, capsys, kind, command):
+    write, expected = HOSTILE[kind]
+    path = tmp_path / "x.pt"
+    write(path)
+    arguments = {"eval": [], "train": ["--config", str(TINY), "--out", str(tmp_path / "run")]}[command]
+    assert cli.run([command, "--weights", str(path), *arguments]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[-1].startswith(f"error: {path}: {expected}")
+    assert "Traceback" not in err
+    assert sorted(tmp_path.iterdir()) == [path]
 
 
 def test_load_state_names_the_first_differences():

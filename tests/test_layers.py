@@ -38,7 +38,7 @@ ROWS = (
     ("weights", "prediction"),
     ("inference", "parity", "cam", "labelme", "origins", "exporting"),
     ("figures", "cam_figures", "data_figures", "training", "outputs", "benchmark", "export_check"),
-    ("api", "writer"),
+    ("api", "writer", "report"),
     ("commands",),
     ("cli",),
     ("__main__",),

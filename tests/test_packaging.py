@@ -106,8 +106,9 @@ def test_the_wheel_holds_the_package_its_type_marker_and_the_demo_checkpoint(tmp
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "dprd_cli").rglob("*.py")}
+    texts = {f"dprd_cli/{name}" for name in ("py.typed", "report/page.css", "report/page.html")}
     info = f"dprd_cli-{dprd_cli.__version__}.dist-info"
     asset = "assets/demo.safetensors"
     demo = {f"dprd_cli/{asset}"} if (ROOT / asset).is_file() else set()
-    assert {name for name in names if not name.startswith(info)} == modules | {"dprd_cli/py.typed"} | demo
+    assert {name for name in names if not name.startswith(info)} == modules | texts | demo
     assert f"{info}/licenses/LICENSE" in names

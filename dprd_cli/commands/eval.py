@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +28,7 @@ from dprd_cli.commands._options import (
 
 if TYPE_CHECKING:
     from dprd_cli.config import Config
+    from dprd_cli.evaluation.analysis import Ranked
     from dprd_cli.weights import LoadedModel
 
 
@@ -70,6 +72,16 @@ def evaluate(
             help="Also write the detections as COCO results: bbox.json, segm.json.",
         ),
     ] = None,
+    plots: Annotated[
+        Path | None,
+        typer.Option(
+            "--plots",
+            metavar="DIR",
+            help="Where PR curves, the confusion matrix, AP bars, best and worst pictures go; the folder "
+            "eval_<split> beside the checkpoint. Drawn for --results only if given.",
+        ),
+    ] = None,
+    no_plots: Annotated[bool, typer.Option("--no-plots", help="Draw nothing.")] = False,
     on_bad_image: OnBadImage = None,
     overrides: DataOverrides = None,
     device: Device = None,
@@ -93,12 +105,14 @@ def evaluate(
     if results is not None and any(clashes.values()):
         names = ", ".join(name for name, given in clashes.items() if given)
         raise UsageError(f"{names}: --results measures a file, and runs no detector")
-    if split == "test-dev" and (results or save_results):
+    if split == "test-dev" and (results or save_results or plots):
         raise UsageError(
-            "--results, --save-results: test-dev has no annotations, and writes files of its own"
+            "--results, --save-results, --plots: test-dev has no annotations, and writes files of its own"
         )
+    if plots and no_plots:
+        raise UsageError("--plots, --no-plots: one of the two")
     if results is not None:
-        measured = _measure_file(results, data, split, on_bad_image, overrides)
+        measured = _measure_file(results, data, split, on_bad_image, overrides, plots)
         if json:
             print_json(measured)
         else:
@@ -115,11 +129,14 @@ def evaluate(
         say(f"results: {', '.join(submitted['files'])}")
         return
     path = out or _results_path(model.source, split, part_offsets, tta=tta)
-    for folder in filter(None, (path.parent, save_results)):
-        output_folder(folder, [])
     if path.is_dir():
         raise UsageError(f"--out {path}: a folder; name a file")
-    found = _measure(model, config, split, part_offsets, limit, tta=tta, save_results=save_results)
+    drawn = None if no_plots else plots or path.with_suffix("" if path.suffix else ".plots")
+    for folder in filter(None, (path.parent, save_results, drawn)):
+        output_folder(folder, [])
+    found = _measure(
+        model, config, split, part_offsets, limit, tta=tta, save_results=save_results, plots=drawn
+    )
     write_json(path, found)
     if json:
         print_json(found)
@@ -129,13 +146,20 @@ def evaluate(
 
 
 def _measure_file(
-    path: Path, data: str | None, split: str, on_bad_image: str | None, overrides: list[str] | None
+    path: Path,
+    data: str | None,
+    split: str,
+    on_bad_image: str | None,
+    overrides: list[str] | None,
+    plots: Path | None,
 ) -> dict[str, Any]:
     """Measure a COCO results file on a split."""
     from dprd_cli.data.loading import build_datasets
     from dprd_cli.errors import UsageError
-    from dprd_cli.evaluation.results_file import measure_results, read_results
+    from dprd_cli.evaluation.analysis import analyse
+    from dprd_cli.evaluation.results_file import collect_results, read_results
     from dprd_cli.presets import resolve
+    from dprd_cli.results import output_folder
 
     if data is None:
         raise UsageError("--results: pass the data that the detections belong to with --data")
@@ -144,7 +168,10 @@ def _measure_file(
     dataset = next(filter(None, build_datasets(config.data, train=split == "train", val=split == "val")))
     truth = dataset.coco()
     rows = read_results(path, truth)
-    measured = measure_results(rows, truth, dataset.category_ids, dataset.class_names)
+    evaluator = collect_results(rows, truth, dataset.category_ids, dataset.class_names)
+    measured = evaluator.summarize()
+    if plots is not None:
+        _draw(output_folder(plots, []), analyse(evaluator))
     return {"results": str(path), "data": data, "split": split, "detections": len(rows)} | measured.to_dict()
 
 
@@ -157,8 +184,10 @@ def _measure(
     *,
     tta: bool,
     save_results: Path | None,
+    plots: Path | None,
 ) -> dict[str, Any]:
     from dprd_cli.data.loading import build_datasets, describe
+    from dprd_cli.evaluation.analysis import Analyst
     from dprd_cli.training.evaluate import evaluate as run_evaluation
 
     train_set, val_set = build_datasets(
@@ -172,6 +201,7 @@ def _measure(
     assert dataset is not None  # one was asked for
     for line in describe(dataset):
         say(line)
+    analyst = Analyst(dataset.coco(), dataset.category_ids, dataset.class_names) if plots else None
     with progress("evaluate") as update:
         measured = run_evaluation(
             model.detector,
@@ -184,7 +214,10 @@ def _measure(
             device=next(model.detector.parameters()).device,
             with_masks=model.with_masks and dataset.has_masks,
             progress=update,
+            watch=analyst.watch if analyst else None,
         )
+    if plots and analyst:
+        _draw(plots, analyst.result(measured["evaluator"]), analyst.best, analyst.worst)
     extra = {key: value for key, value in measured["metrics"].items() if key.startswith(("recall", "part"))}
     return {
         "checkpoint": str(model.source),
@@ -197,6 +230,17 @@ def _measure(
         **extra,
         **measured["results"],
     }
+
+
+def _draw(
+    folder: Path, analysis: dict[str, Any], best: Sequence[Ranked] = (), worst: Sequence[Ranked] = ()
+) -> None:
+    from dprd_cli.figures import write_analysis
+
+    written = write_analysis(folder, analysis, best, worst)
+    if "skipped" in analysis["tide"]:
+        say(f"error types (TIDE): {analysis['tide']['skipped']}")
+    say(f"plots: {len(written)} figures and analysis.json in {folder}/")
 
 
 def _results_path(checkpoint: Path, split: str, part_offsets: str, *, tta: bool) -> Path:

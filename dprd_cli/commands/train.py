@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,11 +15,13 @@ from dprd_cli.commands._options import (
     BackboneWeights,
     Data,
     Device,
+    Json,
     OnBadImage,
     Overrides,
     Preset,
     check_backbone,
     existing,
+    print_json,
     say,
 )
 
@@ -68,10 +71,23 @@ def train(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a run where it stopped.")] = False,
+    find_lr: Annotated[
+        bool,
+        typer.Option(
+            "--find-lr", help="Do not train: find a learning rate in 100 (or --steps) steps, with a plot."
+        ),
+    ] = False,
+    probe_batch: Annotated[
+        bool, typer.Option("--probe-batch", help="Do not train: print the largest batch that memory holds.")
+    ] = False,
+    json: Json = False,
 ) -> None:
     """Train a detector; everything goes into one run folder."""
     from dprd_cli.errors import UsageError
 
+    if resume + find_lr + probe_batch > 1:
+        raise UsageError("--resume, --find-lr, --probe-batch: choose one")
+    notes: list[str] = []
     flags = {
         "train.steps": steps,
         "train.batch_size": batch_size,
@@ -94,7 +110,7 @@ def train(
                 f"{', '.join(given)}: a run is resumed with its own; start a new run to change it"
             )
         folder = _run_to_resume(run or out)
-        resolved = _saved_config(folder, flags, overrides or [])
+        resolved = _saved_config(folder, flags, overrides or [], notes)
     else:
         from dprd_cli.presets import resolve
 
@@ -116,11 +132,19 @@ def train(
         }
         asked = preset or _preset_of(config, overrides or [])
         preset, base = _implied(resolve(preset=preset, **settings), asked)
-        resolved = resolve(preset=preset, base=base, **settings)
+        resolved = resolve(preset=preset, base=base, notes=notes, **settings)
         if data is None and resolved.data.path == "synthetic":
             say("no --data given: training on the built-in data (drawn on the fly; see `dprd data synth`)")
-        folder = _new_folder(resolved, out)
-    _train(resolved, folder, resume)
+        if probe_batch:
+            _probe_batch(resolved, json)
+            return
+        folder = _new_folder(resolved, out, "lr-" if find_lr else "")
+    for note in notes:
+        say(note)
+    if find_lr:
+        _find_lr(resolved, folder, steps, json)
+    else:
+        _train(resolved, folder, resume, json)
 
 
 def _preset_of(config: Path | None, overrides: list[str]) -> str | None:
@@ -151,18 +175,17 @@ def _implied(config: Config, preset: str | None) -> tuple[str | None, dict[str, 
     return preset, base
 
 
-def _train(config: Config, folder: Path, resume: bool) -> None:
+def _train(config: Config, folder: Path, resume: bool, json: bool) -> None:
     from dprd_cli.commands._tables import print_results
     from dprd_cli.training.loop import train as run_training
 
     say(f"{config.preset} on {config.model.backbone.name}, {config.train.steps} steps, into {folder}")
-    try:
+    with _removed_if_empty(folder):
         results = run_training(config, folder, resume=resume)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # nothing was written: the data or the weights could not be used
-        raise
-    print_results(results)
+    if json:
+        print_json({"run": str(folder), "best": str(folder / "best.pt"), **results})
+    else:
+        print_results(results)
     say(f"run folder: {folder} (best.pt, last.pt, results.json, metrics.csv, curves and part overlays)")
     say("next:")
     say(f"  dprd eval --weights {folder}")
@@ -170,10 +193,64 @@ def _train(config: Config, folder: Path, resume: bool) -> None:
     say(f"  dprd visualize-parts --weights {folder} IMAGES")
 
 
-def _new_folder(config: Config, out: Path | None) -> Path:
+@contextlib.contextmanager
+def _removed_if_empty(folder: Path) -> Iterator[None]:
+    """Remove a run folder into which nothing was written: the data or the weights could not be used."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise
+
+
+def _find_lr(config: Config, folder: Path, steps: int | None, json: bool) -> None:
+    from dataclasses import asdict
+
+    from dprd_cli.training.lr_finder import STEPS
+    from dprd_cli.training.lr_finder import find_lr as run_test
+
+    with _removed_if_empty(folder):
+        found = run_test(config, folder, steps or STEPS)
+    say(f"{found.stopped}; the curve: {folder / 'lr_finder.png'}")
+    if json:
+        print_json({"folder": str(folder), "configured": config.train.lr, **asdict(found)})
+    if found.suggestion is None:
+        say("no suggestion: the loss did not fall; try more --steps, or another --weights to start from")
+        return
+    if not json:
+        typer.echo(f"suggested learning rate: {found.suggestion:.2g}")
+    say(
+        f"a tenth of {found.lowest:.2g}, where the loss was lowest, for {found.optimizer} and "
+        f"{found.batch_size} pictures a step; the configured one is {config.train.lr:.2g}"
+    )
+    say(f"next: train with --batch-size {found.batch_size} --set train.lr={found.suggestion:.2g}")
+
+
+def _probe_batch(config: Config, json: bool) -> None:
+    from dprd_cli.errors import ResourceError
+    from dprd_cli.training.probe import probe_batch
+
+    found = probe_batch(config)
+    if not found.batch_size:
+        from dprd_cli.training.memory import advice
+
+        raise ResourceError(f"not even one picture fits ({found.reason}); {advice(config)}")
+    if json:
+        print_json(found._asdict())
+    else:
+        typer.echo(f"largest batch: {found.batch_size}")
+    say(found.reason)
+    wanted = config.train.batch_size
+    if wanted > found.batch_size:
+        passes = -(-wanted // found.batch_size)
+        say(f"for {wanted} pictures a step: --set train.accumulate={passes}")
+
+
+def _new_folder(config: Config, out: Path | None, prefix: str) -> Path:
     from dprd_cli.training.run_folder import new_run_folder
 
-    return new_run_folder(config, out)
+    return new_run_folder(config, out, prefix=prefix)
 
 
 def _run_to_resume(folder: Path | None) -> Path:
@@ -192,16 +269,22 @@ def _run_to_resume(folder: Path | None) -> Path:
     return folder
 
 
-def _saved_config(folder: Path, flags: dict[str, int | str | None], overrides: list[str]) -> Config:
-    """Return the config of a run, with what was given now on top."""
+def _saved_config(
+    folder: Path, flags: dict[str, int | str | None], overrides: list[str], notes: list[str]
+) -> Config:
+    """Return the config of a run, with what was given now on top; lines for the user go to `notes`."""
     from dprd_cli.config import merge, nest, parse_overrides, read_toml, validate
     from dprd_cli.errors import UserError
+    from dprd_cli.presets import scale_rate
 
     path = folder / "config.toml"
     if not path.is_file():
         raise UserError(f"no run to resume in {folder}: it has no config.toml")
     tree = read_toml(path)
+    before = validate(tree, str(path)).train
     for key, value in flags.items():
         if value is not None:
             merge(tree, nest(key, value))
-    return validate(merge(tree, parse_overrides(overrides)), str(path))
+    given = parse_overrides(overrides)
+    config = validate(merge(tree, given), str(path))
+    return config if "lr" in given.get("train", {}) else scale_rate(config, before.batch_size, notes)

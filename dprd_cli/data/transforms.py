@@ -17,29 +17,34 @@ from dprd_cli.structures import Target
 _LUMA = np.array([0.299, 0.587, 0.114])
 _FULL = np.uint8(254)  # a mask's grey value: even, so that one half is exact
 _MIN_CROP = 0.5  # least side of a crop, as a share of the picture's
+_PADDING = 128  # grey
 _MIN_SIDE = 1.0  # objects of which a crop leaves less than this, in pixels, are dropped
 
 
 def augment(sample: Sample, rng: np.random.Generator, config: DataConfig) -> tuple[Tensor, Target]:
     """Change a picture at random, for training.
 
-    In this order: crop, resize (short side from `train_min_sizes`, times `scale_jitter`), horizontal flip,
-    colour jitter. The result is a function of the sample, the generator's state and the config alone.
+    In this order: crop, resize (short side from `train_min_sizes`, times `scale_jitter`), or both as
+    large-scale jitter asks (`lsj_size`), horizontal flip, colour jitter. The result is a function of the
+    sample, the generator's state and the config alone.
 
     Args:
         sample: A picture with its objects.
         rng: Source of all randomness.
-        config: `crop`, `train_min_sizes`, `scale_jitter`, `max_size`, `flip` and `color_jitter` are used.
+        config: `crop`, `train_min_sizes`, `scale_jitter`, `max_size`, `lsj_size`, `flip` and `color_jitter`
+            are used.
 
     Returns:
         The image, uint8 RGB [3, h, w], and its objects in the image's frame.
     """
-    if rng.random() < config.crop:
-        sample = crop(sample, random_window(sample, rng))
-    short = rng.choice(config.train_min_sizes) * rng.uniform(*config.scale_jitter)
-    sample = resize(
-        sample, resize_shape(sample.image.shape[0], sample.image.shape[1], short, config.max_size)
-    )
+    if config.lsj_size:
+        sample = jitter_scale(sample, rng, config.lsj_size, config.scale_jitter)
+    else:
+        if rng.random() < config.crop:
+            sample = crop(sample, random_window(sample, rng))
+        short = rng.choice(config.train_min_sizes) * rng.uniform(*config.scale_jitter)
+        height, width = sample.image.shape[:2]
+        sample = resize(sample, resize_shape(height, width, short, config.max_size))
     if rng.random() < config.flip:
         sample = flip(sample)
     if config.color_jitter > 0:
@@ -47,6 +52,39 @@ def augment(sample: Sample, rng: np.random.Generator, config: DataConfig) -> tup
         brightness, contrast, saturation = rng.uniform(low, high, size=3)
         sample = replace(sample, image=change_color(sample.image, brightness, contrast, saturation))
     return to_tensors(sample)
+
+
+def jitter_scale(sample: Sample, rng: np.random.Generator, side: int, factors: tuple[float, float]) -> Sample:
+    """Large-scale jitter: scale a picture to fit a square times a factor, then cut or pad it to the square.
+
+    The window is cut before the picture is resized, at whole pixels, so that no picture gets larger than the
+    square on the way; its sides are what the square holds, rounded to a pixel. Padding is at the right and
+    the bottom, grey.
+
+    Args:
+        sample: A picture with its objects.
+        rng: Draws the factor, uniform, and the place of the window, uniform where there is room.
+        side: Of the square, pixels.
+        factors: (least, largest).
+
+    Source: Ghiasi et al. 2021, "Simple Copy-Paste"; Detectron2's `ResizeScale` and `FixedSizeCrop`.
+    """
+    before = np.array(sample.image.shape[:2])
+    scale = rng.uniform(*factors) * side / before.max()
+    window = np.clip(np.rint(side / scale).astype(int), 1, before)  # [height, width]
+    top, left = (int(v) for v in rng.integers(0, before - window, endpoint=True))
+    height, width = (int(v) for v in window)
+    sample = crop(sample, (left, top, left + width, top + height))
+    new_height, new_width = np.clip(np.rint(window * scale).astype(int), 1, side).tolist()
+    return pad(resize(sample, (new_height, new_width)), (side, side))
+
+
+def pad(sample: Sample, shape: tuple[int, int]) -> Sample:
+    """Add grey at the right and the bottom, up to `shape` (height, width); boxes stay."""
+    height, width = sample.image.shape[:2]
+    more = ((0, shape[0] - height), (0, shape[1] - width))
+    masks = None if sample.masks is None else np.pad(sample.masks, ((0, 0), *more))
+    return replace(sample, image=np.pad(sample.image, (*more, (0, 0)), constant_values=_PADDING), masks=masks)
 
 
 def prepare(sample: Sample, config: DataConfig) -> tuple[Tensor, Target]:

@@ -277,6 +277,7 @@ class CocoEvaluator:
         self.kinds: tuple[Kind, ...] = ("bbox", "segm") if with_masks else ("bbox",)
         self.results: dict[Kind, list[dict[str, Any]]] = {kind: [] for kind in self.kinds}
         self.image_ids: list[int] = []
+        self._arrays: dict[tuple[str, str], CocoArrays] = {}
         self._known = {image["id"] for image in ground_truth["images"]}
 
     def add(self, image_id: int, detections: Detections) -> None:
@@ -289,19 +290,22 @@ class CocoEvaluator:
             raise ValueError(f"image_id: {image_id} is not in the ground truth (or was added before)")
         self._known.remove(image_id)
         self.image_ids.append(image_id)
+        self._arrays.clear()
         for kind in self.kinds:
             self.results[kind] += to_coco_results(detections, image_id, self.category_ids, kind)
 
     def arrays(self, kind: Kind, backend: Literal["faster", "pycocotools"] = "faster") -> CocoArrays:
         """Return the accumulated arrays of what was added so far; classes by ascending category id."""
-        return accumulate(
-            self.ground_truth,
-            self.results[kind],
-            kind,
-            image_ids=self.image_ids,
-            category_ids=self.category_ids,
-            backend=backend,
-        )
+        if (kind, backend) not in self._arrays:
+            self._arrays[kind, backend] = accumulate(
+                self.ground_truth,
+                self.results[kind],
+                kind,
+                image_ids=self.image_ids,
+                category_ids=self.category_ids,
+                backend=backend,
+            )
+        return self._arrays[kind, backend]
 
     def summarize(self) -> EvalResult:
         """Return the metrics of what was added so far."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,40 @@ def plot_training(rows: Sequence[Row], folder: Path) -> list[Path]:
             save_figure(figure, folder / name)
             written.append(folder / name)
     return written
+
+
+def plot_lr_range(points: Sequence[Row], marks: Mapping[str, float | None], path: Path) -> None:
+    """Draw a learning-rate range test: the loss over the rate, and rates of interest.
+
+    Args:
+        points: `lr`, `loss` and `smoothed` of each step.
+        marks: Label -> rate; the first one is drawn boldly, those that are None not at all.
+        path: The PNG file.
+
+    Raises:
+        ResourceError: If it cannot be written.
+    """
+    figure = Figure(figsize=(7.2, 4.0), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    rates = [point["lr"] for point in points]
+    smoothed = [point["smoothed"] for point in points]
+    axes.plot(rates, [point["loss"] for point in points], color=BLACK, alpha=0.22, linewidth=0.8)
+    axes.plot(rates, smoothed, color=BLACK, linewidth=1.8, label="loss, smoothed")
+    styles = ((GREEN, "-", 2.0), (BLUE, ":", 1.5), (RED, ":", 1.5))
+    for (label, rate), (colour, style, width) in zip(marks.items(), styles, strict=False):
+        if rate is not None:
+            text = f"{label}, {rate:.2g}"
+            axes.axvline(rate, color=colour, linestyle=style, linewidth=width, label=text)
+    axes.set_xscale("log")
+    if smoothed:
+        low, high = min(smoothed), max(smoothed[0], min(smoothed))
+        axes.set_ylim(low - 0.1 * (high - low) - 1e-6, high + 0.6 * (high - low) + 1e-6)
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("training loss")
+    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, borderaxespad=0)
+    save_figure(figure, path)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

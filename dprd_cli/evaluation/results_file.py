@@ -78,9 +78,26 @@ def measure_results(
     category_ids: tuple[int, ...],
     class_names: tuple[str, ...],
 ) -> EvalResult:
-    """Return COCO's metrics of results, over all pictures of the ground truth.
+    """Return COCO's metrics of results, over all pictures of the ground truth; see `collect_results`.
 
     Law: `bbox` and `segm` are pycocotools' `stats` of `loadRes` of the same rows, to the last digit.
+
+    Args:
+        rows: From `read_results`.
+        ground_truth: A COCO `instances` dict.
+        category_ids: Original category id of each class. [K]
+        class_names: Name of each class. [K]
+    """
+    return collect_results(rows, ground_truth, category_ids, class_names).summarize()
+
+
+def collect_results(
+    rows: list[Row],
+    ground_truth: dict[str, Any],
+    category_ids: tuple[int, ...],
+    class_names: tuple[str, ...],
+) -> CocoEvaluator:
+    """Return an evaluator that holds results, over all pictures of the ground truth.
 
     Args:
         rows: From `read_results`.
@@ -98,4 +115,4 @@ def measure_results(
         boxes = [coco_mask.toBbox(row["segmentation"]).tolist() for row in rows]
         rows = [{**r, "bbox": box, "area": a} for r, box, a in zip(rows, boxes, areas, strict=True)]
     evaluator.results["bbox"] = rows
-    return evaluator.summarize()
+    return evaluator

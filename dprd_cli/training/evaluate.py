@@ -63,7 +63,7 @@ def detect_split(
     """Yield what a detector, in eval mode, finds in every picture of a split; see `evaluate`."""
     total = min(limit, len(dataset)) if limit else len(dataset)
     done = 0
-    for images, targets, samples in iterate_eval(dataset, config.data, config.train.batch_size, limit):
+    for images, targets, samples in iterate_eval(dataset, config.data, config.train.pass_size, limit):
         found: list[Detections]
         proposals: list[Tensor | None] = [None] * len(samples)
         with autocast(device, config.train.amp):
@@ -97,6 +97,7 @@ def evaluate(
     device: torch.device,
     with_masks: bool | None = None,
     progress: ProgressCallback | None = None,
+    watch: Callable[[Sample, Detections], None] | None = None,
 ) -> dict[str, Any]:
     """Detect in every picture of a split and measure.
 
@@ -111,12 +112,13 @@ def evaluate(
         device: Where the pictures go.
         with_masks: Evaluate masks; where the split has any, by default.
         progress: Called after each batch.
+        watch: Called with each picture and what was found in it.
 
     Returns:
         `metrics` (flat: `bbox_AP` and so on in percent, `recall50` and `recall70` of 100 proposals as
         fractions, None with `tta`, `part_iou` of detected parts with their reference parts, `images`; on VOC
-        data also `voc_11_point_AP50` and so on), `results` (COCO's, per class too, and `voc`) and
-        `seconds_per_image`.
+        data also `voc_11_point_AP50` and so on), `results` (COCO's, per class too, and `voc`),
+        `seconds_per_image`, and the `evaluator`, for analysis.
     """
     masks = dataset.has_masks if with_masks is None else with_masks
     coco = CocoEvaluator(dataset.coco(), dataset.category_ids, dataset.class_names, masks)
@@ -137,6 +139,8 @@ def evaluate(
         ):
             coco.add(sample.image_id, found)
             drift.add(found)
+            if watch is not None:
+                watch(sample, found)
             if proposals is not None:
                 recall.add(proposals, target.boxes)
     finally:
@@ -152,7 +156,7 @@ def evaluate(
     if dataset.is_voc:
         voc = results["voc"] = _voc(coco)
         metrics |= {f"voc_{kind}_{name}": value for kind in POINTS for name, value in voc[kind].items()}
-    return {"metrics": metrics, "results": results, "seconds_per_image": seconds}
+    return {"metrics": metrics, "results": results, "seconds_per_image": seconds, "evaluator": coco}
 
 
 def _write_json(text: str, file: BinaryIO) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
 import math
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -16,6 +18,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from torch import Tensor
 
 from dprd_cli.checkpoint import write_atomically
+from dprd_cli.errors import ResourceError
+from dprd_cli.training.trackers import Tracker
 
 Row = dict[str, Any]
 
@@ -34,11 +38,15 @@ class RunLog:
         folder: The run folder.
         steps: Steps of the whole run, for the progress bar.
         start_step: Step that the run resumes from; rows after it are dropped from the files.
+        trackers: Where rows go too.
     """
 
-    def __init__(self, folder: Path, steps: int, start_step: int = 0) -> None:
+    def __init__(
+        self, folder: Path, steps: int, start_step: int = 0, trackers: Sequence[Tracker] = ()
+    ) -> None:
         self._folder = folder
         self._steps = steps
+        self._trackers = trackers
         self.rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["step"] <= start_step]
         text = "".join(json.dumps(row) + "\n" for row in self.rows)
         write_atomically(folder / "metrics.jsonl", lambda file: file.write(text.encode()))
@@ -66,9 +74,13 @@ class RunLog:
     def __exit__(self, *exception: object) -> None:
         if self._progress is not None:
             self._progress.stop()
-        self._jsonl.close()
-        if self._csv is not None:
-            self._csv.close()
+        for tracker in self._trackers:
+            tracker.close()
+        with contextlib.suppress(OSError):  # of a full disk: what could not be written is in a buffer still
+            self._jsonl.close()
+        with contextlib.suppress(OSError):
+            if self._csv is not None:
+                self._csv.close()
 
     def say(self, line: str) -> None:
         """Print a line on stderr, above the progress bar where there is one."""
@@ -78,16 +90,19 @@ class RunLog:
             say(line)
 
     def add(self, row: Row) -> None:
-        """Append a row to both files and show it."""
+        """Append a row to both files and show it.
+
+        Raises:
+            ResourceError: If the disk is full.
+        """
         row = {key: _finite(value) for key, value in row.items()}
         self.rows.append(row)
-        self._jsonl.write(json.dumps(row) + "\n")
-        self._jsonl.flush()
-        if all(key in self._columns for key in row) and self._csv is not None:
-            csv.DictWriter(self._csv, self._columns).writerow(row)
-            self._csv.flush()
-        else:
-            self._write_csv()
+        try:
+            self._append(row)
+        except OSError as error:
+            raise ResourceError(f"{self._folder}: cannot write the metrics ({error.strerror})") from error
+        for tracker in self._trackers:
+            tracker.add(row)
         if row["kind"] != "train":
             self.say(_eval_line(row, self._steps))
         elif self._progress is None:
@@ -107,6 +122,17 @@ class RunLog:
     def evaluations(self) -> list[Row]:
         """Return the rows of evaluations."""
         return [row for row in self.rows if row["kind"] == "eval"]
+
+    def _append(self, row: Row) -> None:
+        self._jsonl.write(json.dumps(row) + "\n")
+        self._jsonl.flush()
+        if row["kind"] == "eval":  # what comes of it, such as stopping early, must survive a power cut
+            os.fsync(self._jsonl.fileno())
+        if all(key in self._columns for key in row) and self._csv is not None:
+            csv.DictWriter(self._csv, self._columns).writerow(row)
+            self._csv.flush()
+        else:
+            self._write_csv()
 
     def _write_csv(self) -> None:
         """Write the whole CSV: its columns are the union of the rows' keys, in order of appearance."""
@@ -140,8 +166,17 @@ class Means:
     def take(self) -> dict[str, float]:
         """Return the means and start anew."""
         means = {key: float(total) / self._counts[key] for key, total in self._sums.items()}
-        self.__init__()  # type: ignore[misc]
+        self._sums, self._counts = {}, {}
         return means
+
+    def state(self) -> dict[str, tuple[Any, int]]:
+        """Return the sum and the count of each key, for `restore`."""
+        return {key: (total, self._counts[key]) for key, total in self._sums.items()}
+
+    def restore(self, state: Mapping[str, tuple[Any, int]]) -> None:
+        """Go on from a `state`: the next means are what they would have been."""
+        self._sums = {key: total for key, (total, _) in state.items()}
+        self._counts = {key: count for key, (_, count) in state.items()}
 
 
 def read_metrics(path: Path) -> list[Row]:

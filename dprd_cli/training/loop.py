@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -20,10 +20,13 @@ from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.weights import load_backbone_weights
 from dprd_cli.progress import progress
+from dprd_cli.training.best import check_metric
 from dprd_cli.training.interrupt import StopRequest
 from dprd_cli.training.logging import RunLog, say
+from dprd_cli.training.memory import memory_advice
 from dprd_cli.training.run_folder import describe_run, read_resumable
 from dprd_cli.training.run_lock import RunLock
+from dprd_cli.training.trackers import check_trackers, start_trackers
 from dprd_cli.training.trainer import Trainer
 from dprd_cli.weights import start_from
 
@@ -50,8 +53,61 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> dict[str, A
 
 def train_locked(config: Config, run_dir: Path, *, resume: bool) -> dict[str, Any]:
     """Do what `train` does, in a run folder whose `RunLock` the caller holds."""
-    device = pick_device(config.train.device)
+    check_metric(config.train.best_metric)
+    check_trackers(config.train.loggers)
     saved = read_resumable(run_dir) if resume else None
+    with memory_advice(config, run_dir):
+        parts = build_parts(config, saved, run_dir)
+        check_metric(
+            config.train.best_metric,
+            masks=parts.with_masks and parts.val_set.has_masks,
+            voc=parts.val_set.is_voc,
+        )
+        describe_run(run_dir, config, parts.device)  # from here on there is something to continue
+        step = saved["step"] if saved else 0
+        trackers = start_trackers(config, run_dir, step)
+        with RunLog(run_dir, config.train.steps, step, trackers) as log, StopRequest() as stop:
+            datasets = (parts.train_set, parts.val_set)
+            trainer = Trainer(config, run_dir, parts.detector, datasets, parts.with_masks, log, stop)
+            if saved is None:
+                trainer.save()
+            else:
+                trainer.restore(saved)
+            return trainer.run()
+
+
+class Parts(NamedTuple):
+    """What a run is made of.
+
+    Args:
+        detector: On its device, with the weights that training starts from.
+        train_set: Training split.
+        val_set: Evaluation split.
+        with_masks: Whether the detector has mask heads.
+        device: Where the detector is.
+    """
+
+    detector: Detector
+    train_set: Dataset
+    val_set: Dataset
+    with_masks: bool
+    device: torch.device
+
+
+def build_parts(
+    config: Config, saved: Mapping[str, Any] | None = None, source: Path = Path("checkpoint")
+) -> Parts:
+    """Find the data, say what is in it, and build the detector.
+
+    Args:
+        config: The whole run.
+        saved: Checkpoint of a run that is resumed.
+        source: Where it is from, for messages.
+
+    Raises:
+        UserError: On data or weights that cannot be used.
+    """
+    device = pick_device(config.train.device)
     train_set, val_set = _datasets(config, saved)
     for dataset in (train_set, val_set):
         for line in describe(dataset):
@@ -61,15 +117,8 @@ def train_locked(config: Config, run_dir: Path, *, resume: bool) -> dict[str, An
                 line = check_before_training(dataset, config.data, show)
             say(line)
     with_masks = _with_masks(config, train_set)
-    detector = _detector(config, train_set.class_names, with_masks, saved, run_dir).to(device)
-    describe_run(run_dir, config, device)  # from here on there is something to continue
-    with RunLog(run_dir, config.train.steps, saved["step"] if saved else 0) as log, StopRequest() as stop:
-        trainer = Trainer(config, run_dir, detector, (train_set, val_set), with_masks, log, stop)
-        if saved is None:
-            trainer.save()
-        else:
-            trainer.restore(saved)
-        return trainer.run()
+    detector = _detector(config, train_set.class_names, with_masks, saved, source).to(device)
+    return Parts(detector, train_set, val_set, with_masks, device)
 
 
 def _datasets(config: Config, saved: Mapping[str, Any] | None) -> tuple[Dataset, Dataset]:
@@ -87,14 +136,15 @@ def _detector(
     class_names: tuple[str, ...],
     with_masks: bool,
     saved: Mapping[str, Any] | None,
-    run_dir: Path,
+    source: Path,
 ) -> Detector:
     """Build the detector, with the weights of a resumed run or those that it starts from."""
     torch.manual_seed(config.train.seed)
     detector = build_detector(config.model, num_classes=len(class_names), with_masks=with_masks)
     weights = config.model.backbone.weights
     if saved is not None:
-        load_state(detector, saved["model"], run_dir)
+        # "model" is the average of the weights, where there is one
+        load_state(detector, saved.get("trained", saved["model"]), source)
     else:
         lines: list[str] = []
         if weights != "none":

@@ -21,13 +21,16 @@ from dprd_cli.config import Config, to_toml
 from dprd_cli.errors import DprdWarning, ResourceError, UsageError, UserError
 
 
-def new_run_folder(config: Config, out: Path | None = None, runs: Path = Path("runs")) -> Path:
+def new_run_folder(
+    config: Config, out: Path | None = None, runs: Path = Path("runs"), prefix: str = ""
+) -> Path:
     """Create a folder for a new run, never one that holds something.
 
     Args:
         config: Names the run: `runs/<preset>-<backbone>-<data>-<n>`.
         out: The folder to take instead.
         runs: Where runs lie.
+        prefix: Of the name.
 
     Raises:
         UsageError: If `out` is not empty.
@@ -44,7 +47,7 @@ def new_run_folder(config: Config, out: Path | None = None, runs: Path = Path("r
         data = "synthetic" if config.data.path == "synthetic" else Path(config.data.path).resolve().name
         number = 1
         while True:
-            folder = runs / f"{config.preset}-{config.model.backbone.name}-{data}-{number}"
+            folder = runs / f"{prefix}{config.preset}-{config.model.backbone.name}-{data}-{number}"
             try:
                 folder.mkdir(parents=True)
             except FileExistsError:
@@ -111,6 +114,8 @@ def read_resumable(folder: Path) -> dict[str, Any] | None:
     found = [path for name in ("last.pt", "previous.pt") if (path := folder / name).exists()]
     if not found and not (folder / "config.toml").exists():
         raise UserError(f"no run to resume in {folder}; start one with `dprd train`")
+    for left in folder.glob(".*.tmp"):  # by a kill while it was written
+        left.unlink()
     for path in found:
         try:
             content = read_checkpoint(path)

@@ -18,6 +18,9 @@ class BusyError(UserError):
 class RunLock:
     """Holds `.lock` in a run folder while entered; the system releases it when the process ends, however.
 
+    The lock is the process's own: forked workers of the loader, which live on for seconds after a `kill -9`,
+    do not hold it (they would with `flock`).
+
     Args:
         folder: The run folder; exists.
 
@@ -36,12 +39,12 @@ class RunLock:
             except OSError as error:
                 raise ResourceError(f"{self._path}: cannot lock the run folder ({error.strerror})") from error
             try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.fstat(self._file).st_ino == self._path.stat().st_ino:
                     break
             except FileNotFoundError:
                 pass  # its last holder removed it in between: take a new one
-            except BlockingIOError as error:
+            except (BlockingIOError, PermissionError) as error:  # EAGAIN or EACCES: held
                 os.close(self._file)
                 raise BusyError(f"{self._path.parent}: another process is training this run") from error
             except OSError:

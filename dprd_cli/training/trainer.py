@@ -2,31 +2,33 @@
 
 All randomness of step s is a function of (seed, s): the loader's, and the network's sampling, whose
 generator is seeded anew at every step. So there is no random state to save, and neither evaluation nor
-drawing can change what is learned.
+drawing can change what is learned. Weights, their average, the optimizer's state, the sums of the log's next
+row (all in a checkpoint) and the evaluations in the metrics file are the whole state of a run.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from dprd_cli.checkpoint import save_checkpoint
+from dprd_cli.checkpoint import load_state, save_checkpoint
 from dprd_cli.config import Config
 from dprd_cli.data.base import Dataset
 from dprd_cli.data.loading import TrainLoader
-from dprd_cli.device import autocast
 from dprd_cli.errors import DivergedError, InterruptedRun, UserError
 from dprd_cli.model.detector import Detector
 from dprd_cli.structures import Target
+from dprd_cli.training.best import best_score, evaluations_since_best
+from dprd_cli.training.ema import WeightAverage
 from dprd_cli.training.evaluate import evaluate
 from dprd_cli.training.interrupt import StopRequest
+from dprd_cli.training.learner import Learner, NotFiniteError
 from dprd_cli.training.logging import Means, RunLog
-from dprd_cli.training.optimizer import GradientClipper, build_optimizer, set_learning_rate
 from dprd_cli.training.pictures import draw_batch, draw_curves, draw_parts
 from dprd_cli.training.run_folder import write_json
 from dprd_cli.training.schedule import learning_rate
@@ -35,7 +37,7 @@ _DRAWN_BATCHES = 2
 
 
 class Trainer:
-    """One run: the detector, its optimizer, and where they are.
+    """One run: what learns, and where it is.
 
     Args:
         config: The whole run.
@@ -45,6 +47,10 @@ class Trainer:
         with_masks: Whether the detector has mask heads.
         log: Metrics and messages.
         stop: Whether a signal asked to stop.
+
+    Attributes:
+        learner: The trained detector and its optimizer.
+        model: What is evaluated and saved as the model: the trained detector, or the average of its weights.
     """
 
     def __init__(
@@ -61,30 +67,38 @@ class Trainer:
         self.run_dir = run_dir
         self.train_set, self.val_set = datasets
         self.with_masks = with_masks
-        self.device = next(detector.parameters()).device
-        self.detector = detector
+        self.learner = Learner(detector, config.train)
+        self.average = WeightAverage(detector, config.train.ema) if config.train.ema else None
+        self.model = self.average.detector if self.average else detector
         self.log = log
         self.stop = stop
-        self.optimizer = build_optimizer(self.detector, config.train)
-        self.clip = GradientClipper(self.detector, config.train)
         self.step = 0
         self.best: float | None = None
+        self.stale = False
         self.interval = Means()
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Take up the optimizer, the step and the best score of a checkpoint.
+        """Take up what a checkpoint holds beside the trained weights.
 
         Raises:
-            UserError: If the optimizer's state is of another configuration.
+            UserError: If it is of another configuration, or malformed.
         """
+        settings = self.config.train
         try:
-            self.optimizer.load_state_dict(saved["optimizer"])
-        except ValueError as error:
+            self.learner.restore(saved["optimizer"])
+            self.interval.restore(saved.get("interval", {}))
+            if saved["config"]["train"].get("best_metric", "bbox_AP") == settings.best_metric:
+                self.best = None if saved.get("best") is None else float(saved["best"])
+        # malformed containers fail in many ways
+        except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
             raise UserError(f"{self.run_dir}: the optimizer's state is of another configuration") from error
+        if self.average and "trained" in saved:
+            load_state(self.average.detector, saved["model"], self.run_dir)
         self.step = int(saved["step"])
-        scores = [row["bbox_AP"] for row in self.log.evaluations()] + [saved.get("best")]
-        self.best = max((score for score in scores if score is not None), default=None)
-        self.log.say(f"resuming {self.run_dir} at step {self.step} of {self.config.train.steps}")
+        score = best_score(self.log.evaluations(), settings.best_metric)
+        self.best = self.best if score is None else score
+        self.log.say(f"resuming {self.run_dir} at step {self.step} of {settings.steps}")
+        self._look_for_progress()
 
     def run(self) -> dict[str, Any]:
         """Train to the last step, evaluating on the way, and return the final evaluation."""
@@ -92,7 +106,7 @@ class Trainer:
         if self._evaluation_due() and not any(row["step"] == self.step for row in self.log.evaluations()):
             result = self.evaluate()  # the run was stopped between a step and its evaluation
         batches = self._batches()
-        while self.step < self.config.train.steps:
+        while self.step < self.config.train.steps and not self.stale:
             started = time.perf_counter()
             images, targets = next(batches)
             waited = time.perf_counter() - started
@@ -108,42 +122,42 @@ class Trainer:
         Raises:
             DivergedError: If the loss or its gradient is not finite; the weights are as before.
         """
-        settings = self.config.train
-        self.detector.train()
-        torch.manual_seed((settings.seed << 32) + self.step)
-        rate = learning_rate(settings, self.step)
-        set_learning_rate(self.optimizer, rate)
-        with autocast(self.device, settings.amp):
-            output = self.detector(
-                [image.to(self.device, non_blocking=True) for image in images],
-                [target.to(self.device) for target in targets],
-            )
-        total = torch.stack(list(output.losses.values())).sum()
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
-        norms = self.clip()
-        # the network's sampling waits for the device many times a step: one more wait costs nothing
-        if not torch.isfinite(torch.stack([total.detach(), *norms.values()])).all():
-            self._diverged({**output.losses, **norms}, rate, [target.image_id for target in targets])
-        self.optimizer.step()
-        self.interval.add(
-            {"loss": total.detach(), **output.losses, **output.diagnostics, **norms, "lr": rate}
-        )
+        rate = learning_rate(self.config.train, self.step)
+        try:
+            values = self.learner.step(self.step, rate, images, targets)
+        except NotFiniteError as error:
+            raise self._diverged(error.values, rate, [target.image_id for target in targets]) from error
+        self.interval.add(values)
         self.step += 1
+        if self.average:
+            self.average.update(self.step)
 
     def evaluate(self) -> dict[str, Any]:
         """Evaluate, keep the checkpoint if it is the best so far, and draw the parts."""
         result = self._measure(self.config.train.eval_limit)
-        score = result["metrics"]["bbox_AP"]
+        score = result["metrics"].get(self.config.train.best_metric)
         if score is not None and (self.best is None or score > self.best):
             self.best = score
             save_checkpoint(self.run_dir / "best.pt", self._payload())
+        path = self.run_dir / f"parts_step{self.step}.png"
+        draw_parts(self.model, self.val_set, self.config, self.learner.device, path)
         # the row comes last: a run stopped before it evaluates again
         self.log.add({"kind": "eval", "step": self.step, **result["metrics"]})
-        draw_parts(
-            self.detector, self.val_set, self.config, self.device, self.run_dir / f"parts_step{self.step}.png"
-        )
+        self._look_for_progress()
         return result
+
+    def _look_for_progress(self) -> None:
+        """Decide by the evaluations so far whether to go on."""
+        settings = self.config.train
+        rows = self.log.evaluations()
+        if rows and rows[-1].get(settings.best_metric) is None:
+            self.log.say(f"{settings.best_metric}: nothing to measure; best.pt stays as it is")
+        if settings.patience and evaluations_since_best(rows, settings.best_metric) >= settings.patience:
+            self.stale = True
+            self.log.say(
+                f"stopped at step {self.step} of {settings.steps}: no better {settings.best_metric} in "
+                f"{settings.patience} evaluations (train.patience)"
+            )
 
     def finish(self, result: dict[str, Any] | None) -> dict[str, Any]:
         """Evaluate on the whole split, write `results.json` and the curves."""
@@ -164,7 +178,10 @@ class Trainer:
 
     def save(self) -> None:
         """Save `last.pt`; the one that was there becomes `previous.pt`."""
-        payload = {**self._payload(), "optimizer": self.optimizer.state_dict()}
+        payload = self._payload()
+        if self.average:
+            payload["trained"] = self.learner.detector.state_dict()
+        payload |= {"optimizer": self.learner.optimizer.state_dict(), "interval": self.interval.state()}
         save_checkpoint(self.run_dir / "last.pt", payload, previous=self.run_dir / "previous.pt")
 
     def _payload(self) -> dict[str, Any]:
@@ -173,7 +190,7 @@ class Trainer:
             "class_names": list(self.train_set.class_names),
             "category_ids": list(self.train_set.category_ids),
             "with_masks": self.with_masks,
-            "model": self.detector.state_dict(),
+            "model": self.model.state_dict(),
             "step": self.step,
             "best": self.best,
         }
@@ -216,11 +233,11 @@ class Trainer:
             self._stop_if_asked()
 
         return evaluate(
-            self.detector,
+            self.model,
             self.val_set,
             self.config,
             limit=limit,
-            device=self.device,
+            device=self.learner.device,
             with_masks=self.with_masks and self.val_set.has_masks,
             progress=progress,
         )
@@ -233,9 +250,9 @@ class Trainer:
                 self.stop.exit_code,
             )
 
-    def _diverged(self, values: Mapping[str, Tensor], rate: float, image_ids: list[int]) -> None:
-        found = {key: value.item() for key, value in values.items()}
-        bad = [key for key, value in found.items() if not torch.isfinite(torch.tensor(value))]
+    def _diverged(self, values: Mapping[str, float], rate: float, image_ids: list[int]) -> DivergedError:
+        """Write down what was not finite, and return the error that says so."""
+        bad = [key for key, value in values.items() if not math.isfinite(value)]
         base = self.config.train.lr
         advice = f"lower the learning rate (--set train.lr={base / 2:g}) or clip (--set train.clip_norm=5)"
         path = self.run_dir / "diverged.json"
@@ -245,11 +262,11 @@ class Trainer:
                 "step": self.step,
                 "lr": rate,
                 "not_finite": bad,
-                "values": {key: value if key not in bad else str(value) for key, value in found.items()},
+                "values": {key: value if key not in bad else str(value) for key, value in values.items()},
                 "image_ids": image_ids,
                 "advice": advice,
             },
         )
-        raise DivergedError(
+        return DivergedError(
             f"step {self.step}: not finite: {', '.join(bad[:3])}; {advice}; details in {path}"
         )

@@ -16,11 +16,13 @@ import torch
 from dprd_cli import cli
 from dprd_cli.ablations import STUDIES
 from dprd_cli.errors import DivergedError, InterruptedRun
+from dprd_cli.presets import resolve
 from dprd_cli.studies import Settings, plan
 from dprd_cli.training import study as study_module
 from dprd_cli.training import study_costs
 from dprd_cli.training.logging import read_metrics
-from dprd_cli.training.run_lock import RunLock
+from dprd_cli.training.loop import train
+from dprd_cli.training.run_lock import BusyError
 
 TINY = str(Path(__file__).parents[1] / "tiny.toml")
 #: Other processes run these sources too, wherever they start.
@@ -159,7 +161,7 @@ def test_a_study_from_nothing_to_tables_and_again_without_training(capsys, train
     code, line = error(capsys, "sigmas.toml", *COMMON, "--set", "train.lr=0.5")
     assert code == 1
     assert line == (
-        "out/sigmas/half-seed0 holds another run (train.lr = 0.001, not 0.5); choose another --out, or move "
+        "out/sigmas/half-seed0 holds another run (train.lr = 0.002, not 0.5); choose another --out, or move "
         "it away"
     )
 
@@ -375,10 +377,13 @@ def test_a_study_files_mistakes_are_named(capsys, text, line):
     assert code == 2
 
 
-def test_a_locked_run_is_not_trained_by_dprd_train_either(capsys):
+def test_a_locked_run_is_not_trained_by_dprd_train_either():
     Path("run").mkdir()
-    with RunLock(Path("run")):
-        code = cli.run(["train", "--config", TINY, "--resume", "run"])
-        assert code != 0
+    holder = "import sys; from pathlib import Path; from dprd_cli.training.run_lock import RunLock\n"
+    holder += "with RunLock(Path('run')): print('held', flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", holder]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        with pytest.raises(BusyError, match="run: another process is training this run"):
+            train(resolve(config_file=Path(TINY)), Path("run"))
     assert not (Path("run") / ".lock").exists()
-    capsys.readouterr()

@@ -1,3 +1,5 @@
+import csv
+import json
 import re
 from pathlib import Path
 
@@ -67,6 +69,53 @@ def test_train_then_resume(capsys):
     code, line = error(capsys, "--resume", folder, "--set", "model.neck.channels=8")
     assert code == 1
     assert line.startswith(f"error: {folder}: checkpoint of another model or class count (")
+
+
+def test_json_is_one_document_on_stdout(capsys):
+    assert (
+        cli.run(["train", "--config", TINY, "--steps", "1", "--batch-size", "4", "--json", "--out", "x"]) == 0
+    )
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert (document["run"], document["best"], document["step"]) == ("x", "x/best.pt", 1)
+    assert {"bbox", "segm", "classes", "recall50"} <= document.keys()
+    # the file has a rate of 2e-3 for 2 pictures, and AdamW
+    assert "learning rate 0.00283: 0.002 is for 2 pictures a step, scaled by the square root to 4 (" in err
+    assert "lr = 0.00282" in Path("x/config.toml").read_text()
+
+
+def test_find_lr_leaves_a_curve_and_no_run(capsys):
+    command = ["train", "--config", TINY, "--find-lr", "--steps", "8", "--out", "lr", "--json"]
+    assert cli.run(command) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert {path.name for path in Path("lr").iterdir()} == {
+        "lr_finder.csv", "lr_finder.json", "lr_finder.png",
+    }  # fmt: skip
+    assert json.loads(Path("lr/lr_finder.json").read_text()).items() <= found.items()
+    assert (found["configured"], found["batch_size"], found["optimizer"]) == (2e-3, 2, "adamw")
+    rows = list(csv.DictReader(Path("lr/lr_finder.csv").read_text().splitlines()))
+    assert float(rows[0]["lr"]) == pytest.approx(2e-6)
+    assert "lr/lr_finder.png" in err
+
+
+def test_probe_batch_prints_a_number_and_leaves_nothing(capsys, tmp_path):
+    assert cli.run(["train", "--config", TINY, "--probe-batch"]) == 0
+    out, _ = capsys.readouterr()
+    assert int(re.fullmatch(r"largest batch: (\d+)\n", out)[1]) >= 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_modes_exclude_each_other(capsys):
+    code, line = error(capsys, "--find-lr", "--probe-batch")
+    assert (code, line) == (2, "error: --resume, --find-lr, --probe-batch: choose one")
+
+
+def test_a_metric_that_is_not_measured_is_refused_before_training(capsys):
+    code, line = error(capsys, "--config", TINY, "--set", "train.best_metric=bbox_ap", "--out", "x")
+    assert code == 2
+    assert line.startswith("error: train.best_metric: no metric 'bbox_ap' (did you mean 'bbox_AP'?)")
+    assert not Path("x").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from dprd_cli.data.transforms import (
     change_color,
     crop,
     flip,
+    jitter_scale,
     mask_box,
+    pad,
     prepare,
     random_window,
     resize,
@@ -229,3 +231,46 @@ def test_prepare_leaves_a_picture_of_the_right_size_alone():
     image, target = prepare(sample(32, 50), CONFIG)
     np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), sample(32, 50).image)
     np.testing.assert_array_equal(target.boxes.numpy(), sample().boxes)
+
+
+def test_padding_is_grey_at_the_right_and_the_bottom():
+    before = sample()
+    after = pad(before, (40, 60))
+    assert after.image.shape == (40, 60, 3)
+    assert (after.image[:30, :50] == before.image).all()
+    assert (after.image[30:] == 128).all()
+    assert (after.image[:, 50:] == 128).all()
+    assert (after.boxes == before.boxes).all()
+    assert after.masks.shape == (2, 40, 60)
+    assert after.masks.sum() == before.masks.sum()
+
+
+def test_large_scale_jitter_shrinks_and_pads():
+    # 30 x 50 into 100 x 100 at factor 0.5: scale 100 / 50 * 0.5 = 1
+    after = jitter_scale(sample(), np.random.default_rng(0), 100, (0.5, 0.5))
+    assert after.image.shape == (100, 100, 3)
+    assert (after.image[:30, :50] == sample().image).all()
+    assert (after.boxes == sample().boxes).all()
+
+
+def test_large_scale_jitter_cuts_what_does_not_fit():
+    # at factor 2 the square of 100 holds 25 x 25 pixels of the picture (scale 4), or all its height if less
+    for seed in range(20):
+        after = jitter_scale(sample(), np.random.default_rng(seed), 100, (2.0, 2.0))
+        assert after.image.shape == (100, 100, 3)
+        assert after.masks.shape[1:] == (100, 100)
+        assert len(after.boxes) == len(after.labels) == len(after.masks) == len(after.has_mask)
+        assert (after.boxes >= 0).all()
+        assert (after.boxes <= 100).all()
+        for box, mask in zip(after.boxes, after.masks, strict=True):
+            np.testing.assert_allclose(box, mask_box(mask), atol=1)
+
+
+def test_large_scale_jitter_is_what_augment_does_when_asked():
+    config = DataConfig(path="x", lsj_size=64, scale_jitter=(0.1, 2.0), train_min_sizes=(999,), flip=0.5)
+    for seed in range(10):
+        image, target = augment(sample(), np.random.default_rng(seed), config)
+        again, _ = augment(sample(), np.random.default_rng(seed), config)
+        assert tuple(image.shape) == (3, 64, 64)
+        assert (image == again).all()
+        assert target.image_size == (64, 64)

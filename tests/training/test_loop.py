@@ -83,7 +83,7 @@ def test_metrics_have_every_loss_and_diagnostic(straight):
         ("train", 1), ("train", 2), ("eval", 2), ("train", 3), ("train", 4), ("eval", 4),
     ]  # fmt: skip
     first = rows[0]
-    assert first["lr"] == pytest.approx(1e-3 * 0.001)
+    assert first["lr"] == pytest.approx(2e-3 * 0.001)
     parts = [value for key, value in first.items() if key.startswith("loss_")]
     assert first["loss"] == pytest.approx(sum(parts), rel=1e-5)
     assert {"grad_norm", "part_grad_norm", "part_iou", "part_fallback", "comb_parts_win", "num_fg",
@@ -280,14 +280,14 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, monkeypatch):
     with pytest.raises(DivergedError) as caught:
         train(tiny(), tmp_path)
     assert caught.value.exit_code == 4
-    advice = "lower the learning rate (--set train.lr=0.0005) or clip (--set train.clip_norm=5)"
+    advice = "lower the learning rate (--set train.lr=0.001) or clip (--set train.clip_norm=5)"
     assert str(caught.value) == (
         f"step 0: not finite: loss_rpn_cls, grad_norm; {advice}; details in {tmp_path}/diverged.json"
     )
     written = json.loads((tmp_path / "diverged.json").read_text())
     assert written["step"] == 0
     assert written["not_finite"] == ["loss_rpn_cls", "grad_norm"]
-    assert written["lr"] == pytest.approx(1e-6)
+    assert written["lr"] == pytest.approx(2e-6)
     assert len(written["image_ids"]) == 2
     assert written["values"]["loss_rpn_cls"] == "nan"
     saved = read_checkpoint(tmp_path / "last.pt")

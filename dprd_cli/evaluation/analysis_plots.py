@@ -1,0 +1,252 @@
+"""Figures of an evaluation's analysis: PR curves, confusions, APs by class and size, error types, parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from dprd_cli.evaluation.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY
+from dprd_cli.evaluation.tide import ERRORS
+from dprd_cli.model.parts import decompose
+
+KINDS = {"bbox": "box", "segm": "mask"}
+IOUS = {"50": "IoU 0.5", "75": "IoU 0.75", "50:95": "IoU 0.5 to 0.95"}
+COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
+GREY, GRID = "#777777", "#dddddd"
+_KIND_COLOURS = {"bbox": BLUE, "segm": RED}
+_NAMED = 10  # more classes than these are drawn alike, without names
+_WRITTEN = 20  # confusion matrices up to this many classes have their numbers written in
+_RECALLS = np.linspace(0, 1, 101)
+_STYLES = ("-", "--")
+
+
+def analysis_figures(analysis: Mapping[str, Any]) -> dict[str, Figure]:
+    """Return the figures that an analysis has something for, by the stem of their file names.
+
+    Args:
+        analysis: From `Analyst.result` or `analyse`.
+    """
+    figures = {f"pr_{kind}": pr_figure(analysis, kind) for kind in analysis["curves"]}
+    figures["confusion"] = confusion_figure(analysis)
+    figures["ap_class"] = class_figure(analysis)
+    figures["ap_size"] = size_figure(analysis)
+    if "errors" in analysis["tide"]:
+        figures["tide"] = tide_figure(analysis["tide"])
+    if (analysis.get("parts") or {}).get("all"):
+        figures["parts"] = parts_figure(analysis["parts"])
+    return figures
+
+
+def pr_figure(analysis: Mapping[str, Any], kind: str, names: Sequence[str] = tuple(IOUS)) -> Figure:
+    """Draw precision over recall: each class, and their mean in black.
+
+    Args:
+        analysis: From `analyse`.
+        kind: `bbox` or `segm`.
+        names: Which curves, a panel each.
+    """
+    width = 3.6 if len(names) == 1 else 3.3 * len(names)
+    figure = Figure(figsize=(width, 4.3), dpi=150, layout="constrained")
+    panels: NDArray[np.object_] = figure.subplots(1, len(names), squeeze=False, sharey=True)
+    curves = analysis["curves"][kind]
+    for axes, name in zip(panels[0], names, strict=True):
+        many = len(curves["classes"]) > _NAMED
+        for number, (label, row) in enumerate(zip(analysis["class_names"], curves["classes"], strict=True)):
+            if row[name] is not None:
+                colour, style = COLOURS[number % len(COLOURS)], _STYLES[number // len(COLOURS) % 2]
+                look = {"color": GREY, "alpha": 0.35} if many else {"color": colour, "label": escape(label)}
+                axes.plot(_RECALLS, row[name], linewidth=0.8 if many else 1.2, linestyle=style, **look)
+        if curves["mean"][name] is not None:
+            axes.plot(_RECALLS, curves["mean"][name], color=BLACK, linewidth=2.2, label="mean of classes")
+        else:
+            _nothing(axes, "no object")
+        axes.set(xlim=(0, 1), ylim=(0, 1.02), title=IOUS[name], xlabel="recall")
+        _finish(axes)
+    panels[0, 0].set_ylabel(f"precision ({KINDS[kind]})")
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    if handles:
+        columns = 2 if len(names) == 1 else 6
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5)
+    return figure
+
+
+def confusion_figure(analysis: Mapping[str, Any]) -> Figure:
+    """Draw the confusion matrix: shades are shares of the row's objects, numbers are counts."""
+    matrix = np.asarray(analysis["confusion"])
+    names = [*map(escape, analysis["class_names"]), "background"]
+    size = len(names)
+    side = min(max(3.6, 1.4 + 0.5 * size), 14.0) if size <= _WRITTEN else min(4 + 0.13 * size, 16.0)
+    figure = Figure(figsize=(side + 0.6, side), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    shares = row_shares(matrix)
+    drawn = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(*matrix.shape) if size <= _WRITTEN else ():
+        if matrix[row, column]:
+            colour = "white" if shares[row, column] > 0.55 else BLACK
+            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, size=9)
+    small = 9 if size <= _WRITTEN else 5
+    axes.set_xticks(range(size), [*names[:-1], "missed"], rotation=90, fontsize=small)
+    axes.set_yticks(range(size), names, fontsize=small)
+    axes.set(xlabel="detected as", ylabel="annotated as")
+    axes.set_title(f"at IoU {analysis['iou_thresh']:g}, score {analysis['score_thresh']:g}", fontsize=10)
+    axes.tick_params(length=0)
+    figure.colorbar(drawn, ax=axes, shrink=0.7, label="share of the row").outline.set_visible(False)
+    return figure
+
+
+def row_shares(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return each row of a confusion matrix divided by its sum; rows of zeros stay zero."""
+    return np.asarray(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))
+
+
+def class_figure(analysis: Mapping[str, Any]) -> Figure:
+    """Draw each class's AP as bars, for boxes and masks; the classes by their box AP where there are many."""
+    names, aps = [escape(name) for name in analysis["class_names"]], analysis["ap"]
+    order = list(range(len(names)))
+    if len(order) > _NAMED:
+        order.sort(key=lambda index: -(aps["bbox"][index]["AP"] or -1))
+    labels = [f"{names[index]} ({analysis['objects'][index]})" for index in order]
+    series = {
+        f"{title} AP": ([aps[kind][index]["AP"] for index in order], _KIND_COLOURS[kind])
+        for kind, title in KINDS.items()
+        if kind in aps
+    }
+    return bars(labels, series, "AP (%)")
+
+
+def size_figure(analysis: Mapping[str, Any]) -> Figure:
+    """Draw the AP of all, small, medium and large objects as bars: means over the classes that have any."""
+    rows = {"all": "AP", "small": "APS", "medium": "APM", "large": "APL"}
+    series = {
+        f"{title} AP": ([mean_ap(analysis["ap"][kind], key) for key in rows.values()], _KIND_COLOURS[kind])
+        for kind, title in KINDS.items()
+        if kind in analysis["ap"]
+    }
+    return bars(list(rows), series, "AP (%)")
+
+
+def mean_ap(rows: Sequence[Mapping[str, float | None]], name: str) -> float | None:
+    """Return the mean of an AP over the classes that have one, or None."""
+    known = [value for row in rows if (value := row[name]) is not None]
+    return sum(known) / len(known) if known else None
+
+
+def tide_figure(tide: Mapping[str, Any]) -> Figure:
+    """Draw TIDE's error types: AP50 that would be gained without each."""
+    labels = [f"{name}: {text}" for name, text in ERRORS.items()]
+    values = [tide["errors"][name]["delta_ap"] for name in ERRORS]
+    return bars(labels, {"AP50 lost": (values, RED)}, "AP50 lost (points)", top=None)
+
+
+def bars(
+    labels: Sequence[str],
+    series: Mapping[str, tuple[Sequence[float | None], str]],
+    title: str,
+    *,
+    top: float | None = 100.0,
+) -> Figure:
+    """Draw horizontal bars with their values written beside them.
+
+    Args:
+        labels: Of the groups, from top to bottom.
+        series: Label -> values (None: nothing to measure) and colour.
+        title: Of the axis.
+        top: Its end.
+    """
+    height = 0.7 + len(labels) * (0.17 * len(series) + 0.14)
+    figure = Figure(figsize=(4.6, height + 0.35), dpi=150, layout="constrained")
+    axes = figure.subplots()
+    thick = 0.8 / len(series)
+    largest = max([1e-9, *(value for values, _ in series.values() for value in values if value is not None)])
+    for number, (label, (values, colour)) in enumerate(series.items()):
+        places = [row + (number - (len(series) - 1) / 2) * thick for row in range(len(labels))]
+        axes.barh(places, [value or 0.0 for value in values], 0.9 * thick, color=colour, label=label)
+        for place, value in zip(places, values, strict=True):
+            text = "-" if value is None else f"{value:.1f}"
+            shift = 0.012 * (top or 1.15 * largest)
+            axes.text((value or 0.0) + shift, place, text, va="center", fontsize=8, color=BLACK)
+    axes.set_yticks(range(len(labels)), labels, fontsize=9)
+    axes.set(xlim=(0, top or 1.15 * largest), ylim=(len(labels) - 0.45, -0.55), xlabel=title)
+    _finish(axes)
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    if len(series) > 1:
+        figure.legend(loc="outside upper right", ncols=len(series), frameon=False, fontsize=8.5)
+    return figure
+
+
+def parts_figure(statistics: Mapping[str, Any], most: int = 12) -> Figure:
+    """Draw each class's mean parts in the unit box of its objects, over the reference parts (dashed).
+
+    Args:
+        statistics: From `PartStatistics.result`, with objects.
+        most: Draw the classes with the most objects.
+    """
+    groups = [statistics["all"], *statistics["classes"][:most]]
+    columns = min(len(groups), 4)
+    rows = -(-len(groups) // columns)
+    figure = Figure(figsize=(1.25 * columns, 1.5 * rows + 0.35), dpi=150, layout="constrained")
+    panels: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
+    unit = decompose(torch.tensor([0.0, 0.0, 1.0, 1.0]), len(statistics["parts"])).tolist()
+    for axes in panels:
+        axes.set_axis_off()
+    for axes, group in zip(panels, groups, strict=False):
+        for number, (part, reference) in enumerate(zip(group["per_part"], unit, strict=True)):
+            colour = COLOURS[number % len(COLOURS)]
+            _rectangle(axes, reference, GREY, linewidth=0.7, linestyle=(0, (3, 2)))
+            box = _moved(reference, part)
+            label = part["part"] if group is groups[0] else None
+            _rectangle(axes, box, colour, linewidth=1.4, label=label)
+            start, end = _center(reference), _center(box)
+            axes.plot(*zip(start, end, strict=True), color=colour, linewidth=1.0)
+            axes.plot(*end, marker="o", markersize=2.5, color=colour)
+        name = group["name"] if group is not groups[0] else "all classes"
+        axes.set_title(f"{escape(_short(name))}\n{group['objects']} objects", fontsize=7.5)
+        axes.set(xlim=(-0.22, 1.22), ylim=(1.22, -0.22), aspect="equal")
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
+def _moved(reference: Sequence[float], part: Mapping[str, float]) -> tuple[float, float, float, float]:
+    """Return the part box at the mean offsets (Eq. 2), from xyxy of the unit box."""
+    x1, y1, x2, y2 = reference
+    width, height = x2 - x1, y2 - y1
+    x, y = (x1 + x2) / 2 + part["dx"] * width, (y1 + y2) / 2 + part["dy"] * height
+    half_w, half_h = width * np.exp(part["log_w"]) / 2, height * np.exp(part["log_h"]) / 2
+    return x - half_w, y - half_h, x + half_w, y + half_h
+
+
+def _center(box: Sequence[float]) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def _rectangle(axes: Axes, box: Sequence[float], colour: str, **look: Any) -> None:
+    x1, y1, x2, y2 = box
+    axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, **look))
+
+
+def escape(text: str) -> str:
+    """Keep matplotlib from reading a name's dollar signs as mathematics."""
+    return text.replace("$", r"\$")
+
+
+def _short(text: str, most: int = 16) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _nothing(axes: Axes, text: str) -> None:
+    axes.text(0.5, 0.5, text, ha="center", va="center", color=GREY)
+
+
+def _finish(axes: Axes) -> None:
+    axes.grid(visible=True, color=GRID, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.title.set_fontsize(10)

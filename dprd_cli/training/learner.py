@@ -1,0 +1,138 @@
+"""One optimiser step: forward, backward, clip, update. The only place where a loss is backpropagated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dprd_cli.config import TrainConfig
+from dprd_cli.device import autocast
+from dprd_cli.model.detector import Detector, LossOutput
+from dprd_cli.structures import Target
+from dprd_cli.training.optimizer import GradientClipper, build_optimizer, set_learning_rate
+
+_STATE = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "sgd": {"momentum_buffer"}}
+
+
+class NotFiniteError(Exception):
+    """A loss or its gradient is not finite; the weights are as before the step.
+
+    Args:
+        values: Losses and gradient norms of the step.
+    """
+
+    def __init__(self, values: dict[str, float]) -> None:
+        super().__init__("the loss or its gradient is not finite")
+        self.values = values
+
+
+class Learner:
+    """A detector and its optimizer.
+
+    Args:
+        detector: On its device.
+        config: How to optimise.
+    """
+
+    def __init__(self, detector: Detector, config: TrainConfig) -> None:
+        self.detector = detector
+        self.device = next(detector.parameters()).device
+        self.optimizer = build_optimizer(detector, config)
+        self._clip = GradientClipper(detector, config)
+        self._config = config
+
+    def step(
+        self, number: int, rate: float, images: list[Tensor], targets: list[Target]
+    ) -> dict[str, Tensor | float]:
+        """Do one optimiser step on a batch, in `accumulate` passes.
+
+        Law: the gradient is the mean of the passes' gradients, weighted by their pictures.
+
+        Args:
+            number: Of the step; with the config's seed it decides all randomness.
+            rate: Learning rate.
+            images: uint8 RGB. N x [3, h, w]
+            targets: Objects of each picture.
+
+        Returns:
+            What the log gets: the loss, its parts, diagnostics, gradient norms, the learning rate.
+
+        Raises:
+            NotFiniteError: The optimizer was not stepped.
+        """
+        self.detector.train()
+        set_learning_rate(self.optimizer, rate)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses: dict[str, Tensor] = {}
+        diagnostics: dict[str, Tensor] = {}
+        for part, (share, some, goals) in enumerate(self._passes(images, targets)):
+            torch.manual_seed(draw_seed(self._config.seed, number, part))
+            output = self._backward(share, some, goals)
+            _add(losses, output.losses, share)
+            _add(diagnostics, output.diagnostics, share)
+        total = torch.stack(list(losses.values())).sum()
+        norms = self._clip()
+        # the network's sampling waits for the device many times a step: one more wait costs nothing
+        if not torch.isfinite(torch.stack([total, *norms.values()])).all():
+            raise NotFiniteError({key: value.item() for key, value in {**losses, **norms}.items()})
+        self.optimizer.step()
+        return {"loss": total, **losses, **diagnostics, **norms, "lr": rate}
+
+    def _passes(
+        self, images: list[Tensor], targets: list[Target]
+    ) -> Iterator[tuple[float, list[Tensor], list[Target]]]:
+        """Split a batch into passes, each with its share of the pictures."""
+        size = -(-len(images) // self._config.accumulate)
+        for start in range(0, len(images), size):
+            some = images[start : start + size]
+            yield len(some) / len(images), some, targets[start : start + size]
+
+    def _backward(self, share: float, images: list[Tensor], targets: list[Target]) -> LossOutput:
+        """Add a pass's share of the gradient."""
+        with autocast(self.device, self._config.amp):
+            output: LossOutput = self.detector(
+                [image.to(self.device, non_blocking=True) for image in images],
+                [target.to(self.device) for target in targets],
+            )
+        total = torch.stack(list(output.losses.values())).sum() * share
+        total.backward()  # type: ignore[no-untyped-call]
+        return output
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take up an optimizer's state; rates and decays stay the config's.
+
+        Raises:
+            ValueError: If it is of another network or optimizer. (Or whatever a malformed one leads to.)
+        """
+        own = self.optimizer.state_dict()["param_groups"]
+        if [group["params"] for group in saved["param_groups"]] != [group["params"] for group in own]:
+            raise ValueError("parameters are grouped in another way")
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        for index, values in saved["state"].items():
+            if set(values) != _STATE[self._config.optimizer]:
+                raise ValueError("state of another optimizer")
+            if any(value.shape not in ((), parameters[index].shape) for value in values.values()):
+                raise ValueError("state of other parameters")
+        self.optimizer.load_state_dict({"state": saved["state"], "param_groups": own})
+
+
+def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor], share: float) -> None:
+    for key, value in values.items():
+        part = share * value.detach()
+        sums[key] = sums[key] + part if key in sums else part
+
+
+def draw_seed(seed: int, step: int, part: int) -> int:
+    """Return the seed of the network's sampling in one pass of a step, below 2^32.
+
+    A CPU's generator takes the low 32 bits only; the factors spread seeds and passes over them.
+
+    Args:
+        seed: Of the run.
+        step: From 0.
+        part: Which of the step's passes; with several processes, counted over all of them.
+    """
+    return (step + 0x9E3779B1 * seed + 0x85EBCA77 * part) % (1 << 32)

@@ -1,0 +1,185 @@
+"""The largest batch that fits into memory: by trying on CUDA, by measuring and extrapolating on a CPU."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dprd_cli.config import Config, DataConfig
+from dprd_cli.errors import is_out_of_memory
+from dprd_cli.structures import Target
+from dprd_cli.training.learner import Learner, NotFiniteError
+from dprd_cli.training.loop import build_parts
+
+_GIB = 1 << 30
+_MOST = 1024
+_OBJECTS = 20  # in each picture that is tried
+_MEASURED = (1, 3)  # batch sizes that a CPU is measured with
+_KEPT_FREE = 0.1  # share of a CPU's memory
+
+Attempt = Callable[[int], None]
+
+
+class Probe(NamedTuple):
+    """What was found.
+
+    Args:
+        batch_size: The largest that fits; 0 if one picture does not.
+        reason: How it was found.
+    """
+
+    batch_size: int
+    reason: str
+
+
+def probe_batch(config: Config) -> Probe:
+    """Find the largest batch whose training step fits into memory, with the largest pictures that can come.
+
+    The step is a whole one, optimizer included, on pictures of noise with 20 objects each; nothing is
+    written.
+
+    Args:
+        config: The run; `train.batch_size` and `train.accumulate` are not used.
+    """
+    parts = build_parts(config)
+    train = config.train.model_copy(update={"accumulate": 1})
+    learner = Learner(parts.detector, train)
+
+    def attempt(size: int) -> None:
+        batch = worst_batch(config.data, size, len(parts.train_set.class_names), parts.with_masks)
+        try:
+            learner.step(0, 0.0, *batch)
+        except NotFiniteError:
+            pass  # memory is all that is asked for
+        finally:
+            learner.optimizer.zero_grad(set_to_none=True)
+
+    return _try(attempt, parts.device) if parts.device.type == "cuda" else _extrapolate(attempt)
+
+
+def worst_batch(
+    config: DataConfig, size: int, num_classes: int, masks: bool
+) -> tuple[list[Tensor], list[Target]]:
+    """Return pictures of noise of the largest size that training draws, with objects all over."""
+    short = min(int(max(config.train_min_sizes) * config.scale_jitter[1]), config.max_size)
+    height, width = (config.lsj_size, config.lsj_size) if config.lsj_size else (short, config.max_size)
+    generator = torch.Generator().manual_seed(0)
+    images, targets = [], []
+    for number in range(size):
+        images.append(torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator))
+        corner = torch.rand(_OBJECTS, 2, generator=generator) * 0.5
+        side = 0.05 + torch.rand(_OBJECTS, 2, generator=generator) * 0.4
+        boxes = torch.cat((corner, corner + side), dim=1) * torch.tensor([width, height] * 2)
+        target = Target(
+            boxes=boxes,
+            labels=torch.arange(_OBJECTS) % num_classes,
+            image_size=(height, width),
+            masks=torch.ones(_OBJECTS, height, width, dtype=torch.bool) if masks else None,
+            has_mask=torch.full((_OBJECTS,), masks),
+            image_id=number,
+        )
+        targets.append(target)
+    return images, targets
+
+
+def largest(fits: Callable[[int], bool], most: int = _MOST) -> int:
+    """Return the largest number up to `most` that fits, 0 if none does: doubling, then halving the gap."""
+    low, high = 0, 1
+    while high <= most and fits(high):
+        low, high = high, 2 * high
+    high = min(high, most + 1)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def _try(attempt: Attempt, device: torch.device) -> Probe:
+    def fits(size: int) -> bool:
+        try:
+            attempt(size)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            fitted = False
+        else:
+            fitted = True
+        gc.collect()
+        torch.cuda.empty_cache()
+        return fitted
+
+    size = largest(fits)
+    total = torch.cuda.get_device_properties(device).total_memory
+    return Probe(size, f"tried on {torch.cuda.get_device_name(device)}, {total / _GIB:.1f} GiB")
+
+
+def _extrapolate(attempt: Attempt) -> Probe:
+    attempt(1)  # what is allocated once
+    few, more = _MEASURED
+    first, second = peak_of(lambda: attempt(few)), peak_of(lambda: attempt(more))
+    return extrapolated(first, second, available_memory())
+
+
+def extrapolated(first: int, second: int, available: int) -> Probe:
+    """Return what fits, by the peaks (bytes) of steps with the two batch sizes of `_MEASURED`.
+
+    Args:
+        first: Peak of the process with the smaller batch.
+        second: With the larger batch.
+        available: What the process may take, including what it has.
+    """
+    few, more = _MEASURED
+    each = max((second - first) / (more - few), 1.0)
+    size = max(0, min(_MOST, int((available * (1 - _KEPT_FREE) - first) / each) + few))
+    reason = (
+        f"a step of {few} took {first / _GIB:.2f} GiB and each further picture {each / _GIB:.2f}, of "
+        f"{available / _GIB:.1f} GiB; a tenth is kept free"
+    )
+    return Probe(size if first <= available * (1 - _KEPT_FREE) else 0, reason)
+
+
+def peak_of(call: Callable[[], object]) -> int:
+    """Return the largest resident memory of the process during a call, in bytes.
+
+    Where the system cannot forget earlier peaks (all but Linux), the largest so far.
+    """
+    gc.collect()
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        import resource  # there is none on Windows
+
+        call()
+        scale = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+    call()
+    return _status("VmHWM")
+
+
+def available_memory() -> int:
+    """Return what this process may take, including what it has, in bytes."""
+    if not Path("/proc/meminfo").exists():
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = _field(Path("/proc/meminfo"), "MemAvailable")
+    group = Path("/sys/fs/cgroup")
+    limit = (group / "memory.max").read_text().strip() if (group / "memory.max").exists() else "max"
+    if limit != "max":
+        free = min(free, int(limit) - int((group / "memory.current").read_text()))
+    return free + _status("VmRSS")
+
+
+def _status(name: str) -> int:
+    return _field(Path("/proc/self/status"), name)
+
+
+def _field(path: Path, name: str) -> int:
+    """Return a `Name: 123 kB` of a file in /proc, in bytes."""
+    line = next(line for line in path.read_text().splitlines() if line.startswith(f"{name}:"))
+    return int(line.split()[1]) * 1024
