@@ -5,13 +5,14 @@
 VENV := .venv
 STAMP := $(VENV)/.stamp
 
-.PHONY: help setup demo test lint check-wheel constraints clean
+.PHONY: help setup demo test lint docs check-wheel constraints clean
 
 help:
 	@echo 'make setup        .venv with the project, its extras and the developer tools'
 	@echo 'make demo         train, evaluate, predict and draw parts on the built-in data'
 	@echo 'make test         every test, slow ones too'
 	@echo 'make lint         ruff, format and type checks'
+	@echo 'make docs         the documentation site, build/site/index.html; a warning is an error'
 	@echo 'make check-wheel  build the wheel, install it into a fresh environment, detect with it elsewhere'
 	@echo 'make constraints  pin the dependencies anew (needs uv; ARGS=--upgrade takes the newest)'
 	@echo 'make clean        remove what builds and checks leave behind; runs stay'
@@ -32,6 +33,11 @@ lint: setup
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+
+docs: setup
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
+	@! grep -rnE '<(script|link|img)[^>]+(src|href)="(https?:)?//' build/site --include='*.html'  # no network
+	@echo 'build/site/index.html'
 
 check-wheel: setup
 	@sh scripts/check_wheel.sh $(VENV) $(ARGS)

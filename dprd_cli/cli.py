@@ -19,6 +19,7 @@ from dprd_cli.commands.config import config_app
 from dprd_cli.commands.data import data_app
 from dprd_cli.commands.env import env
 from dprd_cli.commands.eval import evaluate
+from dprd_cli.commands.export import export
 from dprd_cli.commands.gradcam import gradcam
 from dprd_cli.commands.info import info
 from dprd_cli.commands.parity import parity
@@ -71,6 +72,7 @@ app.command("visualize-parts", short_help="Draw the parts and how they deform.")
 app.command("gradcam", short_help="Show what class scores come from (Grad-CAM).")(gradcam)
 app.command("ablate", short_help="Reproduce the paper's tables and figures.")(ablate)
 app.command("benchmark", short_help="Time this program against others.")(benchmark)
+app.command("export", short_help="Write an ONNX or torch.export file.")(export)
 app.command("report", short_help="Write one HTML page about runs.")(report)
 app.command("parity", short_help="Compare with Detectron2's own numbers.")(parity)
 app.command("info", short_help="Count parameters and MACs by module.")(info)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, overload
 
 import torch
@@ -130,6 +131,7 @@ class Detector(nn.Module):
         part_offsets: str = "learned",
         *,
         masks: bool = True,
+        beside: Sequence[Tensor] = (),
     ) -> BoxDetails:
         """Return masks, mask IoUs and part boxes of given boxes.
 
@@ -142,8 +144,9 @@ class Detector(nn.Module):
             labels: Their classes, 0..K-1. [D]
             part_offsets: As in `detect`.
             masks: Predict masks, where there are mask heads.
+            beside: Other pictures of the batch, whose sizes the padding depends on.
         """
-        _, scene, _ = self._propose([image], None)
+        _, scene, _ = self._propose([image, *beside], None)
         return self.roi_heads.describe(boxes, labels, scene, part_offsets, masks=masks)
 
     def class_logits(self, image: Tensor, found: Detections) -> Tensor:

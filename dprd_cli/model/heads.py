@@ -121,7 +121,7 @@ class MaskHead(nn.Module):
         filters = self.masks.weight[labels].flatten(1)[..., None]  # [F, dim, 1]
         assert self.masks.bias is not None
         logits = torch.baddbmm(self.masks.bias[labels][:, None, None], cells, filters)  # [F, MM, 1]
-        return full_precision(logits.view(len(x), *x.shape[-2:]))
+        return full_precision(logits.view(x.shape[0], *x.shape[-2:]))
 
 
 class MaskIoUHead(nn.Module):
@@ -171,4 +171,4 @@ class MaskIoUHead(nn.Module):
         mask = F.max_pool2d(mask_logits.detach().sigmoid()[:, None], 2).to(x.dtype)
         x = F.relu(dense(self.fc1, self.convs(torch.cat((x, mask), dim=1))))
         ious: Tensor = self.ious(F.relu(self.fc2(x)))
-        return full_precision(ious[torch.arange(len(x), device=x.device), labels])
+        return full_precision(ious[torch.arange(x.shape[0], device=x.device), labels])

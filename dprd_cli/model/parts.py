@@ -177,7 +177,7 @@ class DeformableParts(nn.Module):
         cells = scale_gradient(rows[sources[:, 0]], self.feature_grad_scale)
         out = nn.functional.linear(cells, self.layer.weight.flatten(1), self.layer.bias)
         out = full_precision(out).view(-1, self.num_anchors, self.count, 4)
-        return out[torch.arange(len(out), device=out.device), sources[:, 1]]
+        return out[torch.arange(out.shape[0], device=out.device), sources[:, 1]]
 
     def forward(self, boxes: Tensor, sources: Tensor, rows: Tensor, limits: Tensor, mode: str) -> Parts:
         """Return the part boxes of RoIs.

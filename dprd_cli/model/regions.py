@@ -103,8 +103,9 @@ class RegionPooler(nn.Module):
             torch.cat((levels, part_levels.reshape(-1))),
             size,
         )
-        whole, parts = torch.split(pooled, [len(boxes), count * len(boxes)])
-        return whole, parts.view(count, len(boxes), *parts.shape[1:]).transpose(0, 1)
+        num = boxes.shape[0]  # not len(): torch.export keeps it a symbol
+        whole, parts = torch.split(pooled, [num, count * num])
+        return whole, parts.view(count, num, *parts.shape[1:]).transpose(0, 1)
 
     def pool_whole(self, rois: RoIs, scene: Scene, size: int, shifts: Tensor | None = None) -> Tensor:
         """Pool whole features, each bin moved by `shifts` [R, S, S, 2], see `roi_align`. [R, C, S, S]."""

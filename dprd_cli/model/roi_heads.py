@@ -21,6 +21,22 @@ from dprd_cli.model.stage import Stage, comb_parts_win
 from dprd_cli.structures import Detections, Target
 
 
+class Ran(NamedTuple):
+    """What the stages say of RoIs.
+
+    Args:
+        boxes: The last stage's, clipped, class-agnostic or per class. [R, 1 or K, 4]
+        probs: Class probabilities, averaged over the stages, the background last. [R, K+1]
+        rois: What went into the last stage.
+        trails: `stage_boxes`, `stage_part_boxes` and `stage_sources` of `Detections`, of every RoI.
+    """
+
+    boxes: Tensor
+    probs: Tensor
+    rois: RoIs
+    trails: dict[str, Tensor | None]
+
+
 class Picked(NamedTuple):
     """Detections after NMS: scores, the RoI row each came from, and how many each picture has."""
 
@@ -202,9 +218,10 @@ class RoIHeads(nn.Module):
         boxes = clip_boxes(moved, scene.limits[rois.image_index])
         alive = ((boxes[:, 2:] > boxes[:, :2]).all(dim=1) & boxes.isfinite().all(dim=1))[:, None]
         boxes = torch.where(alive, boxes, rois.boxes)  # an emptied box stays where it was
-        return self._refeed(rois._replace(boxes=boxes), scene)
+        return self.feed_again(rois._replace(boxes=boxes), scene)
 
-    def _refeed(self, rois: RoIs, scene: Scene) -> RoIs:
+    def feed_again(self, rois: RoIs, scene: Scene) -> RoIs:
+        """Return RoIs with the sources that their boxes have now, by `refeed`."""
         if self.refeed == "carry":
             return rois
         return rois._replace(sources=scene.locate(rois.boxes, rois.image_index, scene.hidden))
@@ -233,7 +250,20 @@ class RoIHeads(nn.Module):
             part_offsets: `learned`, `mean` or `reference`.
             masks: Predict masks, where there are mask heads.
         """
-        rois = self._proposed(proposals)
+        ran = self.run_stages(self._proposed(proposals), scene, part_offsets)
+        kept, picked = self._select(ran.boxes, ran.probs, ran.rois, len(image_sizes))
+        kept = self.feed_again(kept, scene)
+        details = self.details(kept, scene, part_offsets, masks=masks)
+        return self._finish(kept, picked, details, ran.trails, image_sizes)
+
+    def run_stages(self, rois: RoIs, scene: Scene, part_offsets: str) -> Ran:
+        """Send RoIs through all stages.
+
+        Args:
+            rois: Proposals.
+            scene: The features of the batch.
+            part_offsets: `learned`, `mean` or `reference`.
+        """
         probs: list[Tensor] = []
         trail: list[RoIs] = []
         part_trail: list[Tensor] = []
@@ -247,18 +277,15 @@ class RoIHeads(nn.Module):
             probs.append(prediction.logits.softmax(dim=1))
             if number < len(cascade):
                 rois = self.refine(rois, prediction.deltas, stage, scene)
-        deltas = prediction.deltas.view(len(rois.boxes), prediction.deltas.shape[1] // 4, 4)
+        deltas = prediction.deltas.view(rois.boxes.shape[0], prediction.deltas.shape[1] // 4, 4)
         final = apply_deltas(deltas, rois.boxes[:, None], cascade[-1].box_weights)
         final = clip_boxes(final, scene.limits[rois.image_index][:, None])  # [R, 1 or K, 4]
-        kept, picked = self._select(final, torch.stack(probs).mean(dim=0), rois, len(image_sizes))
         trails = {
             "stage_boxes": torch.stack([rois.boxes for rois in trail], 1),
             "stage_part_boxes": torch.stack(part_trail, 1) if part_trail else None,
             "stage_sources": torch.stack([rois.sources for rois in trail], 1),
         }
-        kept = self._refeed(kept, scene)
-        details = self._details(kept, scene, part_offsets, masks=masks)
-        return self._finish(kept, picked, details, trails, image_sizes)
+        return Ran(final, torch.stack(probs).mean(dim=0), rois, trails)
 
     @torch.no_grad()
     def describe(
@@ -275,15 +302,15 @@ class RoIHeads(nn.Module):
         The part offsets are always looked up, because the boxes may come from no proposal of this picture.
 
         Args:
-            boxes: In the only picture of the scene. [D, 4]
+            boxes: In the first picture of the scene. [D, 4]
             labels: Their classes. [D]
-            scene: The features of one picture.
+            scene: The features of the batch.
             part_offsets: `learned`, `mean` or `reference`.
             masks: Predict masks, where there are mask heads.
         """
         image = torch.zeros_like(labels)
         rois = RoIs(boxes, image, scene.locate(boxes, image, scene.hidden), labels, image)
-        return self._details(rois, scene, part_offsets, masks=masks)
+        return self.details(rois, scene, part_offsets, masks=masks)
 
     def class_logits(self, stage_boxes: Tensor, stage_sources: Tensor, scene: Scene) -> Tensor:
         """Return the class logits that each stage gives RoIs whose way through the cascade is known.
@@ -359,7 +386,7 @@ class RoIHeads(nn.Module):
             for i, size in enumerate(image_sizes)
         ]
 
-    def _details(self, rois: RoIs, scene: Scene, part_offsets: str, *, masks: bool) -> BoxDetails:
+    def details(self, rois: RoIs, scene: Scene, part_offsets: str, *, masks: bool) -> BoxDetails:
         """Decompose the final boxes and predict their masks."""
         parts = None if self.parts is None else self._parts_of(rois, scene, part_offsets).boxes
         stages = [stage for stage in self.cascade if stage.mask_head is not None]

@@ -194,14 +194,19 @@ class RPN(nn.Module):
             image_sizes: (height, width) of each picture, without padding.
             targets: Objects of each picture in training, None at test.
         """
-        hidden = [self.convs(feature) for feature in features]
-        logits = [full_precision(_by_anchor(self.objectness(h), 1))[..., 0] for h in hidden]  # L x [N, HWA]
-        deltas = [full_precision(_by_anchor(self.deltas(h), 4)) for h in hidden]  # L x [N, HWA, 4]
+        hidden, logits, deltas = self.predict(features)
         anchors = self.anchors.on(hidden)
         table = FeatureTable.build(hidden, self.anchors.strides)
         proposals = self.propose(logits, deltas, anchors, table, image_sizes, training=targets is not None)
         losses = {} if targets is None else self.losses(logits, deltas, anchors, targets)
         return RPNOutput(proposals, table, losses)
+
+    def predict(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Return hidden features L x [N, C, H, W], objectness L x [N, HWA] and box deltas L x [N, HWA, 4]."""
+        hidden = [self.convs(feature) for feature in features]
+        logits = [full_precision(_by_anchor(self.objectness(h), 1))[..., 0] for h in hidden]
+        deltas = [full_precision(_by_anchor(self.deltas(h), 4)) for h in hidden]
+        return hidden, logits, deltas
 
     @torch.no_grad()
     def propose(

@@ -1,0 +1,120 @@
+"""`dprd export`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dprd_cli.commands._options import DataOverrides, Json, print_json, say, with_data
+
+if TYPE_CHECKING:
+    from dprd_cli.export_check import Difference
+
+
+def export(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|FILE|NAME",
+            help="Run folder, checkpoint, 'demo', or published weights; the newest run by default.",
+        ),
+    ] = "",
+    kind: Annotated[
+        str, typer.Option("--format", metavar="NAME", help="onnx (default) or torch-export.")
+    ] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="PRESET.onnx or PRESET.pt2 by default.")
+    ] = None,
+    image_size: Annotated[
+        str,
+        typer.Option("--image-size", metavar="HxW|dynamic", help="Fix the input's size, in multiples of 32."),
+    ] = "dynamic",
+    batch: Annotated[
+        str, typer.Option("--batch", metavar="N|dynamic", help="Fix the number of pictures of a call.")
+    ] = "dynamic",
+    check: Annotated[
+        list[str] | None,
+        typer.Option("--check", metavar="IMAGE", help="Compare with PyTorch on this picture; repeat."),
+    ] = None,
+    overrides: DataOverrides = None,
+    json: Json = False,
+) -> None:
+    """Write a detector as one ONNX or torch.export file that describes itself (docs/export.md)."""
+    from dataclasses import replace
+
+    from dprd_cli.errors import UserError
+    from dprd_cli.export_check import compare, open_exported
+    from dprd_cli.exporting import FORMATS, SUFFIXES
+    from dprd_cli.exporting import export as write
+    from dprd_cli.presets import pick
+    from dprd_cli.sources import find_images
+    from dprd_cli.weights import load_model
+
+    pick("format", kind, FORMATS)
+    size, number = _parse_size(image_size), _parse_batch(batch)
+    paths = find_images(check or [])
+    model = load_model(source, "cpu")
+    model = replace(model, config=with_data(model.config, overrides))
+    say(f"checkpoint: {model.source} (step {model.step})")
+    file = out or Path(f"{model.config.preset}{SUFFIXES[kind]}")
+    content = write(model, file, kind, batch=number, image_size=size)
+    say(f"{file}: {file.stat().st_size / 1e6:.1f} MB, outputs {', '.join(content['outputs'])}")
+    found: list[Difference] = []
+    if paths:
+        runner = open_exported(file, kind)
+        found = list(compare(model, runner, paths, batch=number, image_size=size))
+    rows = [_row(item) for item in found]
+    if json:
+        known = {"checkpoint": str(model.source), "out": str(file), "format": kind}
+        print_json({**known, "metadata": content, "check": rows})
+    else:
+        for item in found:
+            largest = ", ".join(f"{name} {value:.2g}" for name, value in item.largest.items())
+            counts = f"{item.matched} of {item.found} detections are in the file's {item.exported}"
+            typer.echo(f"{item.path}: {counts}; largest differences: {largest or 'none'}")
+    wrong = sum(not item.agrees for item in found)
+    if wrong:
+        raise UserError(f"{file}: differs from PyTorch on {wrong} of {len(found)} pictures")
+
+
+def _row(item: Difference) -> dict[str, object]:
+    counts = {"found": item.found, "exported": item.exported, "matched": item.matched}
+    return {"file": str(item.path), **counts, "largest": item.largest, "agrees": item.agrees}
+
+
+def _parse_size(text: str) -> tuple[int, int] | None:
+    """Return (height, width) of `HxW`, or None for `dynamic`.
+
+    Raises:
+        UsageError: If it is neither, or not of multiples of 32.
+    """
+    from dprd_cli.errors import UsageError
+
+    if text == "dynamic":
+        return None
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
+    if min(size) < 64 or any(side % 32 for side in size):
+        raise UsageError(
+            f"--image-size {text}: expected HEIGHTxWIDTH in multiples of 32 from 64 on, such as 800x1344, "
+            "or dynamic"
+        )
+    return size
+
+
+def _parse_batch(text: str) -> int | None:
+    """Return the number, or None for `dynamic`.
+
+    Raises:
+        UsageError: If it is neither.
+    """
+    from dprd_cli.errors import UsageError
+
+    if text == "dynamic":
+        return None
+    if not re.fullmatch(r"[1-9]\d{0,3}", text):
+        raise UsageError(f"--batch {text}: expected a number from 1 to 9999, or dynamic")
+    return int(text)

@@ -1,0 +1,197 @@
+"""Writes a detector as one self-describing ONNX or `torch.export` file."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dprd_cli import __version__
+from dprd_cli.errors import ResourceError, UsageError
+from dprd_cli.model.export import ExportDetector
+from dprd_cli.weights import LoadedModel
+
+FORMATS = ("onnx", "torch-export")
+#: Suffix of each format's files.
+SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}
+#: Where the description lies: a metadata property of an ONNX file, an extra file in a `torch.export` one.
+METADATA = "dprd.json"
+
+#: What the sides of an input are multiples of.
+STRIDE = 32
+#: Of each output: shape in letters of `dprd_cli/model/__init__.py`, and what it is.
+_OUTPUTS = {
+    "boxes": ("N,D,4", "x1, y1, x2, y2 in pixels of the input"),
+    "scores": ("N,D", "class scores in 0..1, best first"),
+    "labels": ("N,D", "index into class_names, -1 from row `count` on"),
+    "masks": ("N,D,M,M", "mask probabilities inside each box"),
+    "mask_scores": ("N,D", "class score times predicted mask IoU"),
+    "part_boxes": ("N,D,P,4", "parts of each detection, as boxes"),
+    "count": ("N", "detections of each picture; rows beyond are padding"),
+}
+
+
+def describe(
+    model: LoadedModel, outputs: list[str], batch: int | None, image_size: tuple[int, int] | None
+) -> dict[str, Any]:
+    """Return what a program needs to know to run the file; JSON-serialisable.
+
+    Args:
+        model: What is exported.
+        outputs: Names, in order.
+        batch: Fixed N, or None.
+        image_size: Fixed (height, width), or None.
+    """
+    data = model.config.data
+    height, width = image_size or ("32*h", "32*w")
+    return {
+        "format_version": 1,
+        "program": f"dprd-cli {__version__}",
+        "torch": str(torch.__version__),
+        "preset": model.config.preset,
+        "step": model.step,
+        "class_names": list(model.class_names),
+        "category_ids": list(model.category_ids),
+        "inputs": {
+            "images": {"shape": [batch or "N", 3, height, width], "dtype": "uint8"},
+            "image_sizes": {"shape": [batch or "N", 2], "dtype": "int64", "meaning": "height, width"},
+        },
+        "preprocessing": {
+            "color_order": "RGB",
+            "range": [0, 255],
+            "normalization": "inside the file",
+            "resize": "bilinear; short side to min_size, unless the longest would exceed max_size",
+            "min_size": data.test_min_size,
+            "max_size": data.max_size,
+            "size_divisor": STRIDE,
+            "padding": "right and bottom, any value",
+        },
+        "outputs": {name: {"shape": _OUTPUTS[name][0], "meaning": _OUTPUTS[name][1]} for name in outputs},
+    }
+
+
+def export(
+    model: LoadedModel,
+    file: Path,
+    kind: str,
+    *,
+    batch: int | None = None,
+    image_size: tuple[int, int] | None = None,
+) -> dict[str, Any]:
+    """Write a detector to a file, atomically.
+
+    Args:
+        model: On the CPU.
+        file: Where it goes.
+        kind: One of `FORMATS`.
+        batch: Fixed number of pictures, or None: any.
+        image_size: Fixed (height, width), multiples of 32, or None: any.
+
+    Returns:
+        The description that the file carries.
+
+    Raises:
+        UsageError: If the model cannot be exported, or what ONNX needs is not installed.
+        ResourceError: If the file cannot be written.
+    """
+    if kind == "onnx":
+        require("onnx", "onnxscript")
+    if model.config.model.parts.mode == "pooling":
+        raise UsageError(f"{model.source}: bins that shift (model.parts.mode=pooling) cannot be exported")
+    module = ExportDetector(model.detector)
+    content = describe(model, module.outputs, batch, image_size)
+    onnx = None
+    with _quiet():
+        program = _trace(module, batch, image_size)
+        if kind == "onnx":
+            onnx = torch.onnx.export(
+                program,
+                (),
+                dynamo=True,
+                input_names=["images", "image_sizes"],
+                output_names=module.outputs,
+                verbose=False,
+            )
+            assert onnx is not None
+            onnx.model.metadata_props[METADATA] = json.dumps(content)
+    try:
+        with _beside(file) as temporary:
+            if onnx is not None:
+                onnx.save(temporary, external_data=False)
+            else:
+                torch.export.save(program, temporary, extra_files={METADATA: json.dumps(content)})
+    except OSError as error:
+        raise ResourceError(f"{file}: cannot be written ({error.strerror or error})") from error
+    return content
+
+
+def _trace(
+    module: ExportDetector, batch: int | None, image_size: tuple[int, int] | None
+) -> torch.export.ExportedProgram:
+    """Trace the module with the dimensions that are not fixed as symbols."""
+    number = batch or 2  # PyTorch takes a size of 1 for a constant
+    height, width = image_size or (96, 128)
+    images = torch.zeros(number, 3, height, width, dtype=torch.uint8)
+    sizes = torch.tensor([[height, width]] * number)
+    free: dict[int, Any] = {} if batch else {0: torch.export.Dim("N", min=1, max=4096)}
+    sides: dict[int, Any] = {}
+    if image_size is None:
+        sides = {2 + i: STRIDE * torch.export.Dim(name, min=2, max=1024) for i, name in enumerate("hw")}
+    with torch.no_grad():
+        return torch.export.export(
+            module, (images, sizes), dynamic_shapes={"images": {**free, **sides}, "image_sizes": free}
+        )
+
+
+def require(*packages: str) -> None:
+    """Raise a `UsageError` that names the extra if one of its packages is not installed."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(f"{', '.join(missing)} not installed; `pip install 'dprd-cli[export]'`")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporters' remarks, which a user can do nothing about, from the terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(before)
+
+
+@contextlib.contextmanager
+def _beside(file: Path) -> Iterator[str]:
+    """Give a temporary name in the file's folder; what is written there takes the file's place."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export-") as folder:
+        temporary = Path(folder) / file.name
+        yield str(temporary)
+        os.replace(temporary, file)
+
+
+def read_metadata(file: Path, kind: str) -> dict[str, Any]:
+    """Return the description that an exported file carries."""
+    if kind == "onnx":
+        import onnx
+
+        properties = {p.key: p.value for p in onnx.load(file, load_external_data=False).metadata_props}
+        text = properties[METADATA]
+    else:
+        extra = {METADATA: ""}
+        torch.export.load(file, extra_files=extra)
+        text = extra[METADATA]
+    content: dict[str, Any] = json.loads(text)
+    return content
