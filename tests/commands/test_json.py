@@ -27,6 +27,10 @@ WORKING = {
         ["roialign", "--proposals", "5", "--image-size", "64x96", "--repetitions", "1"],
         {"machine", "programs", "rows"},
     ),
+    "export": (
+        ["run", "--format", "torch-export", "--image-size", "64x64", "--batch", "1"],
+        {"checkpoint", "out", "metadata", "check"},
+    ),
     "report": (["run", "--no-eval"], {"report", "runs"}),
     "parity": (["fixture.json"], {"fixture", "ok", "differences"}),
     "info": (["--preset", "dprd-small", "--image-size", "64x64"], {"parameters", "macs"}),
@@ -54,6 +58,7 @@ FAILING = {
     "gradcam": (["gone.png", "--weights", "run"], 3),
     "ablate": (["table1", "--data", "gone"], 3),
     "benchmark": (["nothing"], 2),
+    "export": (["gone"], 1),
     "report": (["gone"], 1),
     "parity": (["gone.json"], 3),
     "info": (["--preset", "dprt"], 2),
