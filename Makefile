@@ -5,13 +5,14 @@
 VENV := .venv
 STAMP := $(VENV)/.stamp
 
-.PHONY: help setup demo test lint constraints clean
+.PHONY: help setup demo test lint check-wheel constraints clean
 
 help:
 	@echo 'make setup        .venv with the project, its extras and the developer tools'
 	@echo 'make demo         train, evaluate, predict and draw parts on the built-in data'
 	@echo 'make test         every test, slow ones too'
 	@echo 'make lint         ruff, format and type checks'
+	@echo 'make check-wheel  build the wheel, install it into a fresh environment, detect with it elsewhere'
 	@echo 'make constraints  pin the dependencies anew (needs uv; ARGS=--upgrade takes the newest)'
 	@echo 'make clean        remove what builds and checks leave behind; runs stay'
 
@@ -31,6 +32,9 @@ lint: setup
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+
+check-wheel: setup
+	@sh scripts/check_wheel.sh $(VENV) $(ARGS)
 
 constraints:
 	@sh scripts/constraints.sh $(ARGS)

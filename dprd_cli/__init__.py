@@ -1,6 +1,30 @@
 """D-PRD: Deformable Part Region Learning for Object Detection (Bae, AAAI 2022), as a toolkit.
 
-Importing this package never imports torch; the submodules that need it do.
+Importing this package never imports torch; `load`, `Model` and `Prediction` do when they are first used.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dprd_cli.api import Model, load
+    from dprd_cli.prediction import Prediction
+
 __version__ = "0.1.0"
+__all__ = ["Model", "Prediction", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what the package offers on first use."""
+    if name not in __all__:
+        raise AttributeError(f"module 'dprd_cli' has no attribute '{name}'")
+    from dprd_cli import api
+
+    value = getattr(api, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

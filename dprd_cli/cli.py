@@ -13,7 +13,11 @@ from typing import Annotated
 import typer
 
 from dprd_cli import __version__
+from dprd_cli.commands.ablate import ablate
+from dprd_cli.commands.benchmark import benchmark
+from dprd_cli.commands.config import config_app
 from dprd_cli.commands.data import data_app
+from dprd_cli.commands.env import env
 from dprd_cli.commands.eval import evaluate
 from dprd_cli.commands.gradcam import gradcam
 from dprd_cli.commands.info import info
@@ -64,8 +68,12 @@ app.command("eval", short_help="Measure a detector with COCO's metrics.")(evalua
 app.command("predict", short_help="Detect objects in pictures.")(predict)
 app.command("visualize-parts", short_help="Draw the parts and how they deform.")(visualize_parts)
 app.command("gradcam", short_help="Show what class scores come from (Grad-CAM).")(gradcam)
+app.command("ablate", short_help="Reproduce the paper's tables and figures.")(ablate)
+app.command("benchmark", short_help="Time this program against others.")(benchmark)
 app.command("parity", short_help="Compare with Detectron2's own numbers.")(parity)
 app.command("info", short_help="Count parameters and MACs by module.")(info)
+app.command("env", short_help="Describe this installation, for bug reports.")(env)
+app.add_typer(config_app, name="config", short_help="Show, compare and document configurations.")
 app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights", short_help="List, fetch and inspect published weights.")
 

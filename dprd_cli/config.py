@@ -245,7 +245,13 @@ class SamplingConfig(Section):
 
 
 class TestConfig(Section):
-    """What counts as a detection at test (Detectron2's settings)."""
+    """What counts as a detection at test (Detectron2's settings).
+
+    Attributes:
+        score_thresh: Least score of a detection.
+        nms_iou: IoU above which, of two boxes of a class, the lower-scored goes.
+        detections_per_image: Only the best so many are kept.
+    """
 
     score_thresh: Fraction = 0.05
     nms_iou: Fraction = 0.5
@@ -430,7 +436,15 @@ class TrainConfig(Section):
 
 
 class Config(Section):
-    """A whole run."""
+    """A whole run.
+
+    Attributes:
+        preset: Architecture that `model` started from.
+        schedule: Schedule that `data` and `train` started from.
+        model: The network.
+        data: Pictures and annotations.
+        train: Optimisation.
+    """
 
     preset: str = "cascade-dprd"
     schedule: str = "1x"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from dprd_cli.canvas import Picture
 from dprd_cli.drawing import compare_parts, draw_parts, grid
-from dprd_cli.inference import Prediction
 from dprd_cli.model.parts import decompose
+from dprd_cli.prediction import Prediction
 from dprd_cli.structures import Detections
 
 if TYPE_CHECKING:

@@ -1,94 +1,84 @@
-"""From files, folders and globs to detections in each picture's own frame."""
+"""From pictures, files, URLs and videos to detections in each picture's own frame."""
 
 from __future__ import annotations
 
-import glob
-from collections.abc import Iterable, Iterator, Sequence
+import tempfile
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby, repeat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dprd_cli.data.base import without_objects
 from dprd_cli.data.images import read_image
 from dprd_cli.data.transforms import prepare
 from dprd_cli.device import autocast
 from dprd_cli.errors import DataError
+from dprd_cli.prediction import Prediction
+from dprd_cli.remote import read_url
+from dprd_cli.sources import Source
 from dprd_cli.structures import Detections
 from dprd_cli.tta import detect_views
+from dprd_cli.video import FrameReader, Moment
 
 if TYPE_CHECKING:
     from dprd_cli.weights import LoadedModel
 
-#: Suffixes of the files that are taken from a folder or a glob; a file named on its own may have any.
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
-
-
-def find_images(inputs: Iterable[str]) -> list[Path]:
-    """Return the pictures that files, folders and globs stand for, each once, in the order given.
-
-    Args:
-        inputs: Files; folders (their pictures by name, not those of folders inside); globs (`**` goes into
-            folders).
-
-    Raises:
-        DataError: At the first input that is not there or holds no picture.
-    """
-    found: dict[Path, Path] = {}
-    for text in inputs:
-        for path in _expand(text):
-            found.setdefault(path.resolve(), path)
-    return list(found.values())
-
-
-def _expand(text: str) -> list[Path]:
-    path = Path(text)
-    if path.is_dir():
-        try:
-            inside = _pictures(path.iterdir())
-        except OSError as error:
-            raise DataError(f"{path}: cannot read the folder ({error.strerror})") from error
-        if not inside:
-            raise DataError(f"{path}: no images in this folder (looked for {', '.join(sorted(SUFFIXES))})")
-        return inside
-    if path.exists():
-        return [path]
-    if not glob.has_magic(text):
-        raise DataError(f"{path}: no such file or folder; check the path")
-    inside = _pictures(Path(name) for name in glob.glob(text, recursive=True))
-    if not inside:
-        raise DataError(f"{text}: no image matches")
-    return inside
-
-
-def _pictures(paths: Iterable[Path]) -> list[Path]:
-    return sorted(path for path in paths if path.suffix.lower() in SUFFIXES and path.is_file())
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One picture's detections.
-
-    Args:
-        path: The file.
-        image: RGB, upright. [H, W, 3]
-        detections: On the CPU, in the frame of `image`, best score first.
-    """
-
-    path: Path
-    image: NDArray[np.uint8]
-    detections: Detections
+Image = NDArray[np.uint8]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file that is no picture, and the line that says so."""
+    """Something that could not be read, or not to its end, and the line that says so."""
 
-    path: Path
+    name: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A picture that was read and resized, and waits for the network.
+
+    Args:
+        image: RGB. [H, W, 3]
+        tensor: What the network sees, uint8 RGB; None for multi-scale testing. [3, h, w]
+        name: See `Prediction`, as for `moment`.
+        source: Number of the source that it comes from.
+        moment: Of a frame.
+    """
+
+    image: Image
+    tensor: Tensor | None
+    name: str = ""
+    source: int = 0
+    moment: Moment | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How sources are read.
+
+    Args:
+        batch_size: Pictures that go through the network together. Padding to the largest of them changes
+            detections in the last digits.
+        workers: Threads that read and resize ahead of the network; 0 reads when the picture's turn comes.
+        frame_step: Take every so many frames of a video.
+        max_frames: Stop after so many taken frames of each video; 0 takes all.
+    """
+
+    batch_size: int = 1
+    workers: int = 2
+    frame_step: int = 1
+    max_frames: int = 0
 
 
 class Predictor:
@@ -113,12 +103,13 @@ class Predictor:
     ) -> None:
         self.detector = loaded.detector.eval()
         self.config = loaded.config
+        self.class_names, self.category_ids = loaded.class_names, loaded.category_ids
         self.min_score = min_score
         self.part_offsets = part_offsets
         self.tta, self.masks = tta, masks
         self.device = next(self.detector.parameters()).device
 
-    def predict(self, image: NDArray[np.uint8]) -> Detections:
+    def predict(self, image: Image) -> Detections:
         """Detect in one picture.
 
         Args:
@@ -129,42 +120,159 @@ class Predictor:
         """
         return self.predict_batch([image])[0]
 
-    @torch.inference_mode()
-    def predict_batch(self, images: Sequence[NDArray[np.uint8]]) -> list[Detections]:
+    def predict_batch(self, images: Sequence[Image]) -> list[Detections]:
         """Detect in several pictures at once, each RGB [H, W, 3]; see `predict`."""
+        return self._detect([self.ready(image) for image in images])
+
+    def predict_files(
+        self, paths: Sequence[Path], reading: Reading | None = None
+    ) -> Iterator[Prediction | Unreadable]:
+        """Detect in files, in their order; a file that cannot be read is yielded as `Unreadable`."""
+        sources = [Source("picture", str(path)) for path in paths]
+        for _, item in self.predict_sources(sources, reading or Reading()):
+            yield item
+
+    def predict_sources(
+        self, sources: Sequence[Source], reading: Reading
+    ) -> Generator[tuple[int, Prediction | Unreadable], None, None]:
+        """Detect in whatever the sources hold, in their order, reading ahead of the network.
+
+        Yields:
+            The number of the source, and a picture's or frame's detections, or why it cannot be read; a
+            video that breaks off yields its frames first.
+        """
+        yield from self._in_batches(self._read_all(sources, reading), reading.batch_size)
+
+    def predict_ready(self, pictures: Iterable[Ready], batch_size: int) -> Iterator[Prediction]:
+        """Detect in pictures that were read already."""
+        for _, item in self._in_batches(((picture.source, picture) for picture in pictures), batch_size):
+            assert isinstance(item, Prediction)
+            yield item
+
+    def ready(self, image: Image, name: str = "", source: int = 0, moment: Moment | None = None) -> Ready:
+        """Resize a picture, RGB [H, W, 3], for the network; see `Ready`."""
+        tensor = None if self.tta else prepare(without_objects(image), self.config.data)[0]
+        return Ready(image, tensor, name, source, moment)
+
+    def read(self, source: Source, number: int = 0) -> Ready | Unreadable:
+        """Read and resize one picture."""
+        try:
+            if source.kind == "url":
+                image = _read_remote(source.text, self.config.data.max_pixels)
+            else:
+                image = read_image(source.path, self.config.data.max_pixels)
+        except DataError as error:
+            return Unreadable(source.text, str(error))
+        return self.ready(image, source.text, number)
+
+    def _read_all(
+        self, sources: Sequence[Source], reading: Reading
+    ) -> Iterator[tuple[int, Ready | Unreadable]]:
+        numbered = enumerate(sources)
+        for moving, group in groupby(numbered, key=lambda entry: entry[1].is_moving):
+            if moving:
+                for number, source in group:
+                    yield from ((number, item) for item in self._read_video(source, number, reading))
+            else:
+                tasks = (partial(self._numbered, *entry) for entry in group)
+                yield from _ahead(tasks, reading.workers, reading.workers + reading.batch_size)
+
+    def _numbered(self, number: int, source: Source) -> tuple[int, Ready | Unreadable]:
+        return number, self.read(source, number)
+
+    def _read_video(self, source: Source, number: int, reading: Reading) -> Iterator[Ready | Unreadable]:
+        """Yield a video's frames, decoded by one thread, and why it breaks off if it does."""
+        try:
+            frames = iter(FrameReader(source.text, reading.frame_step, reading.max_frames))
+        except DataError as error:
+            yield Unreadable(source.text, str(error))
+            return
+
+        def following() -> Ready | Unreadable | None:
+            try:
+                moment, image = next(frames, (None, None))
+            except DataError as error:
+                return Unreadable(source.text, str(error))
+            if moment is None or image is None:
+                return None
+            return self.ready(image, f"{source.text}#{moment.index}", number, moment)
+
+        for item in _ahead(repeat(following), min(reading.workers, 1), 2 * reading.batch_size):
+            if item is not None:
+                yield item
+            if not isinstance(item, Ready):
+                return
+
+    def _in_batches(
+        self, items: Iterable[tuple[int, Ready | Unreadable]], batch_size: int
+    ) -> Iterator[tuple[int, Prediction | Unreadable]]:
+        waiting: list[tuple[int, Ready | Unreadable]] = []
+        full = 0
+        for number, item in items:
+            waiting.append((number, item))
+            full += isinstance(item, Ready)
+            if full == batch_size or not full:
+                yield from self._finish_all(waiting)
+                waiting, full = [], 0
+        yield from self._finish_all(waiting)
+
+    def _finish_all(
+        self, waiting: Sequence[tuple[int, Ready | Unreadable]]
+    ) -> Iterator[tuple[int, Prediction | Unreadable]]:
+        ready = [item for _, item in waiting if isinstance(item, Ready)]
+        found = iter(self._detect(ready) if ready else [])
+        names, ids = self.class_names, self.category_ids
+        for number, item in waiting:
+            if isinstance(item, Ready):
+                yield number, Prediction(item.name, item.image, next(found), names, ids, item.moment)
+            else:
+                yield number, item
+
+    @torch.inference_mode()
+    def _detect(self, pictures: Sequence[Ready]) -> list[Detections]:
         data, offsets, masks = self.config.data, self.part_offsets, self.masks
         with autocast(self.device, self.config.train.amp):
             if self.tta:
-                found = [detect_views(self.detector, image, data, offsets, masks=masks) for image in images]
+                found = [detect_views(self.detector, p.image, data, offsets, masks=masks) for p in pictures]
             else:
-                tensors = [prepare(without_objects(image), data)[0].to(self.device) for image in images]
+                tensors = [p.tensor.to(self.device) for p in pictures if p.tensor is not None]
                 found = self.detector.detect(tensors, offsets, masks=masks).detections
         return [
-            self._finish(detections, (image.shape[0], image.shape[1]))
-            for detections, image in zip(found, images, strict=True)
+            self._finish(detections, picture.image.shape[:2])
+            for detections, picture in zip(found, pictures, strict=True)
         ]
-
-    def predict_files(self, paths: Sequence[Path], batch_size: int = 1) -> Iterator[Prediction | Unreadable]:
-        """Detect in files, in their order; a file that cannot be read is yielded as `Unreadable`.
-
-        Args:
-            paths: The files.
-            batch_size: Pictures that go through the network together. Padding to the largest of them
-                changes detections in the last digits.
-        """
-        for start in range(0, len(paths), batch_size):
-            read = [self._read(path) for path in paths[start : start + batch_size]]
-            images = [item for item in read if not isinstance(item, str)]
-            found = iter(self.predict_batch(images) if images else [])
-            for path, item in zip(paths[start : start + batch_size], read, strict=True):
-                yield Unreadable(path, item) if isinstance(item, str) else Prediction(path, item, next(found))
-
-    def _read(self, path: Path) -> NDArray[np.uint8] | str:
-        try:
-            return read_image(path, self.config.data.max_pixels)
-        except DataError as error:
-            return str(error)
 
     def _finish(self, detections: Detections, image_size: tuple[int, int]) -> Detections:
         found = detections.to("cpu")
         return found[found.scores >= self.min_score].resize(image_size)
+
+
+def _read_remote(url: str, max_pixels: int) -> Image:
+    """Read a picture on the web as a file of the same content."""
+    content = read_url(url)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture"
+        path.write_bytes(content)
+        try:
+            return read_image(path, max_pixels)
+        except DataError as error:
+            raise DataError(str(error).replace(str(path), url)) from error
+
+
+def _ahead(tasks: Iterable[Callable[[], T]], workers: int, depth: int) -> Iterator[T]:
+    """Yield what tasks return, in their order, while threads work on up to `depth` more of them."""
+    if not workers:
+        yield from (task() for task in tasks)
+        return
+    waiting: deque[Future[T]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            for task in tasks:
+                waiting.append(pool.submit(task))
+                if len(waiting) > depth:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -84,7 +84,7 @@ def paste_masks(
 def encode_rle(
     masks: Tensor, boxes: Tensor, image_size: tuple[int, int], threshold: float = 0.5
 ) -> list[dict[str, Any]]:
-    """Paste masks and run-length encode them, one full-size mask in memory at a time.
+    """Run-length encode masks as they would be in the picture, without making full-size ones.
 
     Law: `rle_to_mask(encode_rle(masks, ...)[i]) == paste_masks(masks, ...)[i]`.
 
@@ -98,15 +98,35 @@ def encode_rle(
         COCO's compressed RLE per box, JSON-serialisable: `{"size": [H, W], "counts": str}`.
     """
     masks, boxes = masks.detach().cpu(), boxes.detach().cpu()
-    canvas = np.zeros(image_size, dtype=np.uint8, order="F")
-    encoded = []
-    for mask, box in zip(masks, boxes, strict=True):
-        crop, x, y = paste_crop(mask, box, image_size, threshold)
-        window = canvas[y : y + crop.shape[0], x : x + crop.shape[1]]
-        window[...] = crop
-        encoded.append(_encode(canvas))
-        window[...] = 0
-    return encoded
+    counts = [
+        _run_lengths(*paste_crop(mask, box, image_size, threshold), image_size)
+        for mask, box in zip(masks, boxes, strict=True)
+    ]
+    size = [int(side) for side in image_size]
+    encoded = coco_mask.frPyObjects([{"size": size, "counts": c} for c in counts], *size) if counts else []
+    return [{"size": size, "counts": rle["counts"].decode("ascii")} for rle in encoded]
+
+
+def _run_lengths(crop: NDArray[np.bool_], x: int, y: int, image_size: tuple[int, int]) -> list[int]:
+    """Return the lengths of the runs of 0 and 1, in turns, of a picture that is 0 outside a crop.
+
+    Args:
+        crop: [h, w]
+        x: Left of the crop.
+        y: Top of the crop.
+        image_size: (height, width) of the picture; runs go down its columns.
+    """
+    height, width = image_size
+    rows, columns = crop.shape
+    framed = np.zeros((columns, rows + 2), dtype=bool)
+    framed[:, 1:-1] = crop.T
+    column, row = np.nonzero(framed[:, 1:] != framed[:, :-1])  # where a run starts or ends, in turns
+    edges = (x + column) * height + y + row
+    # a run that reaches the bottom goes on at the top of the next column
+    joined = np.flatnonzero(edges[1:] == edges[:-1])
+    edges = np.delete(edges, np.concatenate((joined, joined + 1)))
+    lengths = np.diff(edges, prepend=0, append=height * width)
+    return [int(n) for n in (lengths[:-1] if len(lengths) > 1 and lengths[-1] == 0 else lengths)]
 
 
 def mask_to_rle(mask: NDArray[np.bool_]) -> dict[str, Any]:

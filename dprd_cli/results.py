@@ -1,10 +1,11 @@
-"""What `predict` leaves behind: COCO results, a table for spreadsheets, and the pictures."""
+"""Where results go: names that never collide, pictures, tables, and files that are valid at every moment."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
-import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,23 +15,29 @@ import cv2
 from dprd_cli.canvas import Picture
 from dprd_cli.checkpoint import write_atomically
 from dprd_cli.errors import ResourceError, UsageError
-from dprd_cli.evaluation.coco import to_coco_results
-from dprd_cli.structures import Detections
 
 _JPEG = frozenset({".jpg", ".jpeg"})
+_LONGEST = 180  # bytes of a file name's stem, so that endings fit below the usual 255
 
 
-def output_folder(folder: Path, inputs: Sequence[Path]) -> Path:
+def output_folder(folder: Path, inputs: Sequence[Path], subfolders: Sequence[str] = ()) -> Path:
     """Create the folder for results, and refuse one that would overwrite the pictures given.
 
+    Args:
+        folder: Where results go.
+        inputs: Files that are read.
+        subfolders: Folders in it that are written to.
+
     Raises:
-        UsageError: If it is a file, or holds one of the inputs.
+        UsageError: If it is a file, or it (or one of the subfolders, however deep) holds one of the inputs.
         ResourceError: If it cannot be created.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder}: a file; choose a folder")
-    place = folder.resolve()
-    if any(path.resolve().parent == place for path in inputs):
+    place = Path(os.path.realpath(folder))  # which, unlike resolve(), takes names of any length, and loops
+    below = {place / name for name in subfolders}
+    real = (Path(os.path.realpath(path)) for path in inputs)
+    if any(path.parent == place or below & {*path.parents} for path in real):
         raise UsageError(f"--out {folder}: holds pictures that are read; choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,16 +55,23 @@ def picture_names(paths: Sequence[Path], suffix: str = "", reserved: Sequence[st
         reserved: Names (without suffix) that other files of the folder have.
     """
     taken = {name.lower() for name in reserved}
+    counts: dict[str, int] = {}
     names = []
     for path in paths:
-        ending = suffix or (".jpg" if path.suffix.lower() in _JPEG else ".png")
-        number, stem = 1, path.stem
+        first = os.fsdecode(os.fsencode(path.stem)[:_LONGEST])
+        number, stem = counts.get(first.lower(), 1), first
         while stem.lower() in taken:
             number += 1
-            stem = f"{path.stem}-{number}"
+            stem = f"{first}-{number}"
+        counts[first.lower()] = number
         taken.add(stem.lower())
-        names.append(stem + ending)
+        names.append(stem + (suffix or picture_suffix(path)))
     return names
+
+
+def picture_suffix(path: Path) -> str:
+    """Return `.jpg` for a JPEG's name and `.png` for any other: the format of pictures made from it."""
+    return ".jpg" if path.suffix.lower() in _JPEG else ".png"
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:
@@ -76,7 +90,7 @@ def write_picture(path: Path, picture: Picture) -> None:
     Raises:
         ResourceError: If it cannot be written.
     """
-    options = [cv2.IMWRITE_JPEG_QUALITY, 93] if path.suffix == ".jpg" else []
+    options = [cv2.IMWRITE_JPEG_QUALITY, 93] if path.suffix.lower() in _JPEG else []
     encoded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1].tobytes()
     write_atomically(path, lambda file: file.write(encoded))
 
@@ -87,96 +101,72 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]
     Raises:
         ResourceError: If it cannot be written.
     """
+    text = csv_text(columns, [dict(zip(columns, columns, strict=True)), *rows])
+    write_atomically(path, lambda file: file.write(text))
+
+
+def csv_text(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> bytes:
+    """Return rows as CSV; numbers get at most six significant digits, file names keep their bytes."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
     for row in rows:
         writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-    write_atomically(path, lambda file: file.write(text.getvalue().encode()))
+    return text.getvalue().encode(errors="surrogateescape")
 
 
-class Results:
-    """Collects detections for `results.json`, `images.json` and `results.csv`.
+class GrowingFile:
+    """A file that is appended to and valid after every append, whatever stops the program.
+
+    Each append writes what is new and the closing in one go over the old closing. Where the disk has no room
+    for it, the old end is put back.
 
     Args:
-        class_names: Name of each class index. [K]
-        category_ids: Original category id of each class index. [K]
-        with_parts: Add part boxes.
-        with_masks: Add masks, where the detector gives any.
+        path: The file; an old one is replaced.
+        opening: How it starts.
+        closing: How it ends.
+        separator: Between appends.
+
+    Raises:
+        ResourceError: If it cannot be written; `append` too.
     """
 
     def __init__(
-        self,
-        class_names: Sequence[str],
-        category_ids: tuple[int, ...],
-        *,
-        with_parts: bool,
-        with_masks: bool = True,
+        self, path: Path, opening: bytes = b"", closing: bytes = b"", separator: bytes = b""
     ) -> None:
-        self.class_names, self.category_ids = class_names, category_ids
-        self.with_parts, self.with_masks = with_parts, with_masks
-        self.records: list[dict[str, Any]] = []
-        self.images: list[dict[str, Any]] = []
-        self.rows: list[dict[str, Any]] = []
-        self._parts = 0
+        self.path, self._closing, self._separator = path, closing, separator
+        self._end, self._empty = 0, True
+        try:
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        except OSError as error:
+            raise ResourceError(f"{path}: cannot write ({error.strerror})") from error
+        self._write(opening)
 
-    def add(self, path: Path, image_id: int, detections: Detections, picture: str) -> None:
-        """Add one picture.
+    def append(self, content: bytes) -> None:
+        """Add to the file, before its closing."""
+        self._write(content if self._empty else self._separator + content)
+        self._empty = False
 
-        Args:
-            path: The file.
-            image_id: Its id in the results.
-            detections: In its own frame.
-            picture: Name of the file it was drawn to.
-        """
-        height, width = detections.image_size
-        size = {"width": width, "height": height}
-        self.images.append({"id": image_id, "file_name": str(path), **size, "picture": picture})
-        records = to_coco_results(detections, image_id, self.category_ids, "bbox")
-        if self.with_masks and detections.masks is not None:
-            masks = to_coco_results(detections, image_id, self.category_ids, "segm")
-            for record, mask in zip(records, masks, strict=True):
-                record |= {"segmentation": mask["segmentation"], "mask_score": mask["score"]}
-        if self.with_parts and detections.part_boxes is not None:
-            self._parts = max(self._parts, detections.part_boxes.shape[1])
-            for record, parts in zip(records, detections.part_boxes.double().tolist(), strict=True):
-                record["part_boxes"] = [_xywh(part) for part in parts]
-        self.records += records
-        self.rows += [
-            self._row(path, label, record)
-            for label, record in zip(detections.labels.tolist(), records, strict=True)
-        ]
+    def close(self) -> None:
+        """Make sure that it is on the disk."""
+        with contextlib.suppress(OSError):  # not every kind of file can be synced
+            os.fsync(self._file)
+        os.close(self._file)
 
-    def save(self, folder: Path) -> list[Path]:
-        """Write the three files and return their paths.
+    def _write(self, content: bytes) -> None:
+        try:
+            self._put(content + self._closing)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                if self._end:
+                    self._put(self._closing)
+                    os.ftruncate(self._file, self._end + len(self._closing))
+            raise ResourceError(
+                f"{self.path}: cannot write ({error.strerror}); what it held before is kept"
+            ) from error
+        self._end += len(content)
 
-        Raises:
-            ResourceError: If one cannot be written.
-        """
-        columns = ["file", "image_id", "class", "score", "mask_score", "x1", "y1", "x2", "y2"]
-        columns += [f"part{n}_{name}" for n in range(1, self._parts + 1) for name in ("x1", "y1", "x2", "y2")]
-        texts = {"results.json": json.dumps(self.records), "images.json": json.dumps(self.images, indent=2)}
-        for name, text in texts.items():
-            data = (text + "\n").encode()
-            write_atomically(folder / name, lambda file, data=data: file.write(data))  # type: ignore[misc]
-        write_rows(folder / "results.csv", columns, self.rows)
-        return [folder / name for name in (*texts, "results.csv")]
-
-    def _row(self, path: Path, label: int, record: dict[str, Any]) -> dict[str, Any]:
-        row = {"file": str(path), "image_id": record["image_id"], "class": self.class_names[label]}
-        row |= {"score": record["score"], "mask_score": record.get("mask_score", "")}
-        row |= dict(zip(("x1", "y1", "x2", "y2"), _xyxy(record["bbox"]), strict=True))
-        for number, part in enumerate(record.get("part_boxes", []), start=1):
-            names = (f"part{number}_{name}" for name in ("x1", "y1", "x2", "y2"))
-            row |= dict(zip(names, _xyxy(part), strict=True))
-        return row
-
-
-def _xywh(box: Sequence[float]) -> list[float]:
-    x1, y1, x2, y2 = box
-    return [x1, y1, x2 - x1, y2 - y1]
-
-
-def _xyxy(box: Sequence[float]) -> list[float]:
-    x, y, w, h = box
-    return [x, y, x + w, y + h]
+    def _put(self, content: bytes) -> None:
+        """Write at the end of what is kept; a short write is tried again, to learn why."""
+        done = 0
+        while done < len(content):
+            done += os.pwrite(self._file, content[done:], self._end + done)

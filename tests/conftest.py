@@ -1,10 +1,16 @@
-"""A tiny Pascal VOC folder, for the tests of every layer that reads one; and a cache folder of their own."""
+"""For the tests of every layer: a tiny Pascal VOC folder, a detector without a network, a cache folder."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch import nn
+
+from dprd_cli.config import Config
+from dprd_cli.structures import Detections
 
 WIDTH, HEIGHT = 64, 48
 XML = """<annotation>
@@ -89,6 +95,50 @@ def devkit(tmp_path):
     )
     new.lists(train="2007_000027", val="2008_000002", trainval="2007_000027 2008_000002")
     return root
+
+
+class LeftHalf(nn.Module):
+    """Finds the left half of every picture, twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(1))
+        self.seen = []
+        self.part_offsets = []
+
+    def detect(self, images, part_offsets="learned", *, masks=True):
+        self.seen += [tuple(image.shape) for image in images]
+        self.part_offsets.append(part_offsets)
+        assert all(image.dtype == torch.uint8 for image in images)
+        return SimpleNamespace(detections=[self._one(*image.shape[1:]) for image in images])
+
+    def _one(self, height, width):
+        box = torch.tensor([0.0, 0.0, width / 2, height])
+        return Detections(
+            box.repeat(2, 1),
+            torch.tensor([0.9, 0.2]),
+            torch.tensor([0, 0]),
+            (height, width),
+            masks=torch.ones(2, 28, 28),
+            part_boxes=box.repeat(2, 4, 1),
+        )
+
+
+def _left_half(min_size=64, max_size=128):
+    config = Config()
+    data = config.data.model_copy(update={"test_min_size": min_size, "max_size": max_size})
+    return SimpleNamespace(
+        detector=LeftHalf(),
+        config=config.model_copy(update={"data": data}),
+        class_names=("cat", "dog"),
+        category_ids=(3, 7),
+    )
+
+
+@pytest.fixture
+def left_half():
+    """Make a loaded model that finds the left half of every picture."""
+    return _left_half
 
 
 @pytest.fixture(autouse=True)

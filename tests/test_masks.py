@@ -92,3 +92,23 @@ def test_no_objects():
     empty = torch.zeros(0, 28, 28), torch.zeros(0, 4)
     assert paste_masks(*empty, (20, 30)).shape == (0, 20, 30)
     assert encode_rle(*empty, (20, 30)) == []
+
+
+def test_run_lengths_are_those_of_the_full_size_masks():
+    image_size = (75, 110)
+    masks, boxes = random_objects(seed=2)
+    whole = torch.tensor(
+        [[-200.0, -200.0, 400.0, 400.0], [20.0, -90.0, 70.0, 200.0], [60.0, 40.0, 110.0, 75.0]]
+    )
+    masks = torch.cat((masks, torch.ones(3, 28, 28), torch.zeros(1, 28, 28)))
+    boxes = torch.cat((boxes, whole, boxes[:1]))
+    pasted = paste_masks(masks, boxes, image_size)
+    assert pasted[40].all()  # from the first pixel to the last
+    assert pasted[41].all(axis=0).sum() > 40  # columns that go on in the next
+    assert pasted[42, -1, -1]
+    assert not pasted[43].any()
+    assert encode_rle(masks, boxes, image_size) == [mask_to_rle(mask) for mask in pasted]
+
+
+def test_encoding_nothing():
+    assert encode_rle(torch.zeros(0, 28, 28), torch.zeros(0, 4), (75, 110)) == []

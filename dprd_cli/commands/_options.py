@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dprd_cli.commands import _complete
 from dprd_cli.progress import progress as progress
 
 if TYPE_CHECKING:
     from dprd_cli.config import Config
     from dprd_cli.weights import LoadedModel
+
+BACKBONES = ("r10", "r18", "r34", "r50", "r101", "x101", "mobilenet_v2")
+PART_OFFSETS = ("learned", "mean", "reference")
 
 Data = Annotated[
     str | None,
@@ -27,19 +32,34 @@ Preset = Annotated[
     typer.Option(
         "--preset",
         metavar="NAME",
+        autocompletion=_complete.presets,
         help="mask-rcnn, cascade-mrcnn, dprd or cascade-dprd (default); also NAME-small, NAME-medium.",
     ),
 ]
 Backbone = Annotated[
     str | None,
     typer.Option(
-        "--backbone", metavar="NAME", help="r50 (default), r101, x101, r10, r18, r34 or mobilenet_v2."
+        "--backbone",
+        metavar="NAME",
+        autocompletion=_complete.among(*BACKBONES),
+        help="r50 (default), r101, x101, r10, r18, r34 or mobilenet_v2.",
+    ),
+]
+BackboneWeights = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone-weights",
+        metavar="imagenet|NAME|FILE|none",
+        help="Weights that the backbone starts from; published ones too.",
     ),
 ]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="KEY=VALUE", help="Set any config key, such as model.parts.sigma=0.4; repeat."
+        "--set",
+        metavar="KEY=VALUE",
+        autocompletion=_complete.keys,
+        help="Set any config key, such as model.parts.sigma=0.4; repeat.",
     ),
 ]
 DataOverrides = Annotated[
@@ -47,6 +67,7 @@ DataOverrides = Annotated[
     typer.Option(
         "--set",
         metavar="data.KEY=VALUE",
+        autocompletion=_complete.data_keys,
         help="Set a key of the data section, such as data.test_min_size=640; repeat.",
     ),
 ]
@@ -61,6 +82,7 @@ Weights = Annotated[
     typer.Option(
         "--weights",
         metavar="RUN|FILE|NAME",
+        autocompletion=_complete.weights,
         help="Run folder, checkpoint, 'demo', or published weights (`dprd weights list`); the newest run by "
         "default.",
     ),
@@ -68,10 +90,21 @@ Weights = Annotated[
 PartOffsets = Annotated[
     str,
     typer.Option(
-        "--part-offsets", metavar="KIND", help="learned, mean (one template per part) or reference."
+        "--part-offsets",
+        metavar="KIND",
+        autocompletion=_complete.among(*PART_OFFSETS),
+        help="learned, mean (one template per part) or reference.",
     ),
 ]
-Device = Annotated[str | None, typer.Option("--device", metavar="NAME", help="auto (default), cpu or cuda.")]
+Device = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        autocompletion=_complete.among("auto", "cpu", "cuda"),
+        help="auto (default), cpu or cuda.",
+    ),
+]
 OnBadImage = Annotated[
     str | None,
     typer.Option(
@@ -79,9 +112,6 @@ OnBadImage = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
-
-BACKBONES = ("r10", "r18", "r34", "r50", "r101", "x101", "mobilenet_v2")
-PART_OFFSETS = ("learned", "mean", "reference")
 
 
 def say(line: str) -> None:
@@ -167,3 +197,17 @@ def existing(path: Path | None) -> Path | None:
     if path is not None and not path.is_file():
         raise UsageError(f"--config {path}: no such file")
     return path
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """Return (height, width) of `HxW`.
+
+    Raises:
+        UsageError: If it is not of that form, or too small for a pyramid.
+    """
+    from dprd_cli.errors import UsageError
+
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if not match or min(int(n) for n in match.groups()) < 64:
+        raise UsageError(f"--image-size {text}: expected HEIGHTxWIDTH of at least 64x64, such as 800x1216")
+    return int(match[1]), int(match[2])

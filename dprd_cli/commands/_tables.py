@@ -56,7 +56,10 @@ def print_rows(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]
     table = _table(title, *columns)
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 240  # nothing to fit into: no line is broken in a file or pipe
+    console.print(table)
 
 
 def _table(first: str, *others: str) -> Table:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dprd_cli.commands import _complete
 from dprd_cli.commands._options import Json, OnBadImage, Preset, print_json, progress, say
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ DataKeys = Annotated[
     typer.Option(
         "--set",
         metavar="data.KEY=VALUE",
+        autocompletion=_complete.data_keys,
         help="Set a key of the data section, such as data.limit=100; repeat.",
     ),
 ]
@@ -35,7 +37,10 @@ DataKeys = Annotated[
 Schedule = Annotated[
     str | None,
     typer.Option(
-        "--schedule", metavar="NAME", help="Schedule whose picture sizes and augmentation are taken."
+        "--schedule",
+        metavar="NAME",
+        autocompletion=_complete.schedules,
+        help="Schedule whose picture sizes and augmentation are taken.",
     ),
 ]
 
@@ -235,6 +240,7 @@ def synth(
         int, typer.Option("--size", min=64, max=1024, help="Side of the pictures in pixels.")
     ] = 160,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other pictures.")] = 0,
+    as_json: Json = False,
 ) -> None:
     """Write the built-in data as COCO json and PNG; `dprd train --data DIR` then takes it like any other."""
     from dprd_cli.data.synthetic import SyntheticDataset, write_coco
@@ -242,7 +248,11 @@ def synth(
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty; choose another folder")
+    written = []
     for split, count in (("train", train), ("val", val)):
         path = write_coco(SyntheticDataset(split, count, size, seed), folder)  # type: ignore[arg-type]
         say(f"{count} pictures: {path}")
+        written.append({"split": split, "images": count, "file": str(path)})
+    if as_json:
+        print_json({"path": str(folder), "splits": written})
     say(f"next: dprd train --data {folder} --schedule small")

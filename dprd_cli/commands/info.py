@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any
 
 import typer
 
-from dprd_cli.commands._options import Backbone, Json, Overrides, Preset, check_backbone, print_json
+from dprd_cli.commands._options import (
+    Backbone,
+    Json,
+    Overrides,
+    Preset,
+    check_backbone,
+    parse_size,
+    print_json,
+)
 
 
 def info(
@@ -26,7 +33,7 @@ def info(
     from dprd_cli.model.cost import count_macs, count_parameters
     from dprd_cli.presets import resolve
 
-    size = _parse_size(image_size)
+    size = parse_size(image_size)
     flags = {"model.backbone.name": check_backbone(backbone)}
     config = resolve(preset=preset, flags=flags, overrides=overrides or [])
     detector = build_detector(
@@ -54,17 +61,3 @@ def _rows(counts: dict[str, Any], totals: tuple[str, ...], unit: float) -> list[
     names = {name: counts[name] for name in totals}
     names |= {f"  {name.replace('_', ' ')}": count for name, count in counts["modules"].items()}
     return [(name, f"{count / unit:.2f}") for name, count in names.items()]
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    """Return (height, width) of `HxW`.
-
-    Raises:
-        UsageError: If it is not of that form, or too small for a pyramid.
-    """
-    from dprd_cli.errors import UsageError
-
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    if not match or min(int(n) for n in match.groups()) < 64:
-        raise UsageError(f"--image-size {text}: expected HEIGHTxWIDTH of at least 64x64, such as 800x1216")
-    return int(match[1]), int(match[2])

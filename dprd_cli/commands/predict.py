@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -21,26 +21,38 @@ from dprd_cli.commands._options import (
     with_data,
 )
 
-if TYPE_CHECKING:
-    from dprd_cli.inference import Prediction
-    from dprd_cli.weights import LoadedModel
+_DEFAULT_KINDS = "images,video,coco,csv"
 
 
 def predict(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUTS...", help="Pictures, folders of pictures, globs.")
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUTS...",
+            help="Pictures, folders, globs, videos, http(s) URLs, webcam:0; @FILE lists names, - takes them "
+            "from stdin.",
+        ),
+    ] = None,
     weights: Weights = "",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")] = Path(
         "predictions"
     ),
+    save: Annotated[
+        str,
+        typer.Option(
+            "--save",
+            metavar="KINDS",
+            help="What to write, with commas: images, video, frames, coco, csv, labelme, masks and crops; or "
+            "none.",
+        ),
+    ] = _DEFAULT_KINDS,
     score_thresh: Annotated[
         float,
         typer.Option(
             "--score-thresh",
             min=0,
             max=1,
-            help="Draw detections from this score; results.json keeps those below too.",
+            help="Draw detections from this score; results.json and results.csv keep those below too.",
         ),
     ] = 0.5,
     save_parts: Annotated[
@@ -49,90 +61,108 @@ def predict(
     no_masks: Annotated[bool, typer.Option("--no-masks", help="Leave masks out.")] = False,
     part_offsets: PartOffsets = "learned",
     tta: Tta = False,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="Folders give the pictures of the folders inside too.")
+    ] = False,
+    lists: Annotated[
+        list[str] | None,
+        typer.Option("--list", metavar="FILE", help="File with a name a line, - for stdin; repeat."),
+    ] = None,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="Names in lists end in NUL (`find -print0`).")
+    ] = False,
+    frame_step: Annotated[
+        int, typer.Option("--frame-step", min=1, help="Take every so many frames of a video.")
+    ] = 1,
+    max_frames: Annotated[
+        int, typer.Option("--max-frames", min=0, help="Stop after so many frames of each video; 0: all.")
+    ] = 0,
     batch_size: Annotated[
         int, typer.Option("--batch-size", min=1, help="Pictures at a time; one with --tta.")
     ] = 1,
+    workers: Annotated[
+        int, typer.Option("--workers", min=0, max=64, help="Threads that read ahead of the network.")
+    ] = 2,
     device: Device = None,
     overrides: DataOverrides = None,
     json: Json = False,
 ) -> None:
-    """Detect objects in pictures: annotated pictures, COCO results and a CSV."""
+    """Detect objects in pictures and videos: annotated pictures, COCO results, a CSV and more."""
+    from contextlib import closing
     from dataclasses import replace
 
-    from dprd_cli.errors import DataError
-    from dprd_cli.inference import Predictor, Unreadable, find_images
+    from dprd_cli.errors import DataError, InterruptedRun, UsageError
+    from dprd_cli.inference import Predictor, Reading, Unreadable
+    from dprd_cli.outputs import FOLDERS, Style
     from dprd_cli.presets import pick
-    from dprd_cli.results import Results, image_ids, output_folder, picture_names
+    from dprd_cli.results import output_folder
+    from dprd_cli.sources import find_sources
+    from dprd_cli.training.interrupt import StopRequest
     from dprd_cli.weights import load_model
+    from dprd_cli.writer import Writer
 
     pick("kind of part offsets", part_offsets, PART_OFFSETS)
-    paths = find_images(inputs)
+    kinds = _kinds(save)
+    if not inputs and not lists:
+        raise UsageError("nothing to look at; pass pictures, folders, videos or a --list FILE")
+    sources = find_sources(inputs or [], lists=lists or [], null=null, recursive=recursive, leave_out=out)
     model = load_model(weights, device or "auto")
     say(f"checkpoint: {model.source} (step {model.step})")
     check_part_offsets(part_offsets, model)
     model = replace(model, config=with_data(model.config, overrides))
     if save_parts and model.config.model.parts.mode in {"none", "pooling"}:
         say("this model has no parts; --save-parts does nothing")
-    output_folder(out, paths)
+    if "masks" in kinds and (no_masks or not model.with_masks):
+        say("no masks here; --save masks does nothing")
+    if kinds:
+        output_folder(out, [source.path for source in sources if source.is_file], FOLDERS)
     predictor = Predictor(model, part_offsets=part_offsets, tta=tta, masks=not no_masks)
-    results = Results(model.class_names, model.category_ids, with_parts=save_parts, with_masks=not no_masks)
+    reading = Reading(batch_size, workers, frame_step, max_frames)
+    writer = Writer(sources, out, kinds, Style(score_thresh, not no_masks, save_parts), keep=json)
     errors: list[Unreadable] = []
-    drawn: list[dict[str, Any]] = []
-    places = zip(image_ids(paths), picture_names(paths), strict=True)
-    for item, (image_id, name) in zip(predictor.predict_files(paths, batch_size), places, strict=True):
-        if isinstance(item, Unreadable):
-            say(f"skipped: {item.message}")
-            errors.append(item)
-            continue
-        results.add(item.path, image_id, item.detections, name)
-        drawn.append(_draw(item, model, out / name, score_thresh, masks=not no_masks, parts=save_parts))
-        if not json:
-            say(f"{item.path}: {_count(drawn[-1]['objects'])}")
-    files = results.save(out)
+    with StopRequest() as stop, writer, closing(predictor.predict_sources(sources, reading)) as found:
+        for number, item in found:
+            if isinstance(item, Unreadable):
+                say(f"skipped: {item.message}")
+                errors.append(item)
+            else:
+                entry = writer.add(number, item)
+                if not json:
+                    say(f"{item.name}: {entry.shown.summary()}")
+            if stop.exit_code:
+                break
     if json:
-        failed = [{"file": str(item.path), "message": item.message} for item in errors]
         print_json(
             {
                 "checkpoint": str(model.source),
-                "out": str(out),
-                "results": [str(path) for path in files],
+                "out": str(out) if kinds else None,
+                "results": writer.files,
                 "score_thresh": score_thresh,
                 "part_offsets": part_offsets,
                 "tta": tta,
-                "images": drawn,
-                "errors": failed,
+                "images": writer.rows,
+                "errors": [{"file": item.name, "message": item.message} for item in errors],
+                "interrupted": bool(stop.exit_code),
             }
         )
-    say(f"results: {len(drawn)} annotated pictures, {', '.join(path.name for path in files)} in {out}/")
+    say(f"results: {', '.join(writer.summary) or 'nothing saved'}" + (f" in {out}/" if kinds else ""))
+    if stop.exit_code:
+        done = f"{writer.done} picture{'' if writer.done == 1 else 's'}"
+        raise InterruptedRun(f"stopped; what was done is whole ({done})", stop.exit_code)
     if errors:
-        raise DataError(f"{len(errors)} of {len(paths)} pictures could not be read; the others are in {out}/")
+        what = "inputs" if any(source.is_moving for source in sources) else "pictures"
+        rest = f"; the others are in {out}/" if kinds else ""
+        raise DataError(f"{len(errors)} of {len(sources)} {what} could not be read{rest}")
 
 
-def _draw(
-    item: Prediction, model: LoadedModel, path: Path, score_thresh: float, *, masks: bool, parts: bool
-) -> dict[str, Any]:
-    """Draw one picture and return what is on it."""
-    from dprd_cli.drawing import draw_detections
-    from dprd_cli.results import write_picture
+def _kinds(text: str) -> list[str]:
+    """Return the kinds of output that `--save` names.
 
-    picture = draw_detections(
-        item.image, item.detections, model.class_names, score_thresh=score_thresh, masks=masks, parts=parts
-    )
-    write_picture(path, picture)
-    shown = item.detections[item.detections.scores >= score_thresh]
-    rows = zip(shown.labels.tolist(), shown.scores.tolist(), shown.boxes.tolist(), strict=True)
-    objects: list[dict[str, Any]] = [
-        {"class": model.class_names[label], "score": score, "box": box} for label, score, box in rows
-    ]
-    if parts and shown.part_boxes is not None:
-        for row, boxes in zip(objects, shown.part_boxes.tolist(), strict=True):
-            row["part_boxes"] = boxes
-    return {"file": str(item.path), "picture": str(path), "objects": objects}
+    Raises:
+        UsageError: At a name that is none, with a suggestion.
+    """
+    from dprd_cli.outputs import KINDS
+    from dprd_cli.presets import pick
 
-
-def _count(objects: list[dict[str, Any]]) -> str:
-    """Return `2 person, 1 dog`, the most frequent first."""
-    from collections import Counter
-
-    counts = Counter(row["class"] for row in objects)
-    return ", ".join(f"{number} {name}" for name, number in counts.most_common()) or "nothing found"
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    return [] if names in ([], ["none"]) else [pick("--save kind", name, KINDS) for name in names]

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dprd_cli.commands import _complete
 from dprd_cli.commands._options import (
     Backbone,
+    BackboneWeights,
     Data,
     Device,
     Json,
@@ -40,21 +42,18 @@ def train(
         typer.Option(
             "--weights",
             metavar="NAME|RUN|FILE",
+            autocompletion=_complete.weights,
             help="Detector to start from: published (`dprd weights list`), a run, a checkpoint, or demo.",
         ),
     ] = None,
-    backbone_weights: Annotated[
-        str | None,
-        typer.Option(
-            "--backbone-weights",
-            metavar="imagenet|NAME|FILE|none",
-            help="Weights that the backbone starts from; published ones too.",
-        ),
-    ] = None,
+    backbone_weights: BackboneWeights = None,
     schedule: Annotated[
         str | None,
         typer.Option(
-            "--schedule", metavar="NAME", help="1x or 3x (COCO), voc, photos, or small (the built-in data)."
+            "--schedule",
+            metavar="NAME",
+            autocompletion=_complete.schedules,
+            help="1x or 3x (COCO), voc, photos, or small (the built-in data).",
         ),
     ] = None,
     config: Annotated[

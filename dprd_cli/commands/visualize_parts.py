@@ -53,9 +53,10 @@ def visualize_parts(
     from dprd_cli.errors import DataError
     from dprd_cli.evaluation.parts import PartStatistics
     from dprd_cli.figures import part_figures
-    from dprd_cli.inference import Predictor, Unreadable, find_images
+    from dprd_cli.inference import Predictor, Unreadable
     from dprd_cli.presets import pick
     from dprd_cli.results import output_folder, picture_names, write_picture
+    from dprd_cli.sources import find_images
     from dprd_cli.weights import load_model
 
     pick("kind of part offsets", part_offsets, PART_OFFSETS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 import warnings
 from pathlib import Path
@@ -138,10 +140,13 @@ def exif_orientation(path: Path | str) -> int:
 
 def _open(path: Path, max_pixels: int) -> Image.Image:
     """Open a picture without decoding it, after every check that needs no pixels."""
-    if path.is_dir():
+    if os.path.isdir(path):
         raise PictureError("folder", f"{path}: a folder, where a picture was expected")
     try:
-        if path.stat().st_size == 0:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise PictureError("file", f"{path}: a device or pipe, where a picture was expected")
+        if found.st_size == 0:
             raise PictureError("empty", f"{path}: the file is empty; replace or remove it")
         with _OPENING:  # this limit is the caller's, not the one Pillow has for everybody
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
@@ -160,6 +165,10 @@ def _open(path: Path, max_pixels: int) -> Image.Image:
         if not error.strerror:  # a decoder's, not the system's
             raise
         raise PictureError("file", f"{path}: cannot read the file ({error.strerror})") from error
+    except ValueError as error:
+        if "\0" not in str(path):  # a decoder's
+            raise
+        raise PictureError("file", f"{str(path)!r}: no file can have this name") from error
     if image.width * image.height > max_pixels:
         image.close()
         raise PictureError(

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dprd_cli.model.layers import conv_block, full_precision, kaiming_init, normal_init, xavier_init
+from dprd_cli.model.layers import conv_block, dense, full_precision, kaiming_init, normal_init, xavier_init
 
 
 class BoxPrediction(NamedTuple):
@@ -66,8 +66,10 @@ class BoxHead(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """Return the fully connected features of RoI features [R, C, S, S] in (C, S, S) order. [R, dim]."""
-        x = self.convs(x).flatten(1)
-        for fc in self.fcs:
+        x = self.convs(x)
+        first, *others = self.fcs
+        x = F.relu(dense(first, x))  # type: ignore[arg-type]
+        for fc in others:
             x = F.relu(fc(x))
         return x
 
@@ -113,9 +115,13 @@ class MaskHead(nn.Module):
         Returns:
             [F, M, M] with M = 2S.
         """
-        x = F.relu(self.deconv(self.convs(x)))
-        logits: Tensor = self.masks(x)
-        return full_precision(logits[torch.arange(len(x), device=x.device), labels])
+        x = F.relu(self.deconv(self.convs(x)), inplace=True)
+        # Only that class's filter of the 1x1 convolution: a product of cells [MM, dim] and filter [dim, 1]
+        cells = x.permute(0, 2, 3, 1).flatten(1, 2)  # [F, MM, dim]
+        filters = self.masks.weight[labels].flatten(1)[..., None]  # [F, dim, 1]
+        assert self.masks.bias is not None
+        logits = torch.baddbmm(self.masks.bias[labels][:, None, None], cells, filters)  # [F, MM, 1]
+        return full_precision(logits.view(len(x), *x.shape[-2:]))
 
 
 class MaskIoUHead(nn.Module):
@@ -163,6 +169,6 @@ class MaskIoUHead(nn.Module):
             Unbounded; about 0..1 after training. [F]
         """
         mask = F.max_pool2d(mask_logits.detach().sigmoid()[:, None], 2).to(x.dtype)
-        x = self.convs(torch.cat((x, mask), dim=1)).flatten(1)
-        ious: Tensor = self.ious(F.relu(self.fc2(F.relu(self.fc1(x)))))
+        x = F.relu(dense(self.fc1, self.convs(torch.cat((x, mask), dim=1))))
+        ious: Tensor = self.ious(F.relu(self.fc2(x)))
         return full_precision(ious[torch.arange(len(x), device=x.device), labels])

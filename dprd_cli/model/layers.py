@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -63,6 +64,19 @@ def normal_init(layer: nn.Conv2d | nn.Linear, std: float) -> None:
     nn.init.normal_(layer.weight, std=std)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+
+
+def dense(layer: nn.Linear, x: Tensor) -> Tensor:
+    """Apply a fully connected layer to whole maps, in (C, S, S) order. [R, C, S, S] -> [R, dim].
+
+    On a CPU as the convolution that it is, with a kernel as large as the map: that reads channels-last maps
+    as they lie, and there oneDNN is faster than the matrix product (1,000 maps of 256 x 7 x 7 to 1,024 on an
+    AMD EPYC core: 0.27 s, so 0.16 s).
+    """
+    if x.device.type != "cpu" or len(x) == 0:
+        out: Tensor = layer(x.flatten(1))
+        return out
+    return F.conv2d(x, layer.weight.view(-1, *x.shape[1:]), layer.bias).flatten(1)
 
 
 class FoldedConv2d(nn.Conv2d):

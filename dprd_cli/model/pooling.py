@@ -3,7 +3,7 @@
 The usual RoIAlign kernels (torchvision's, Detectron2's) return no gradient for the boxes: with them the
 part box transformation layer never learns, and nothing fails. Here each pooled bin is a weighted bag of
 feature rows: all cells of all levels and pictures are the rows of one channels-last table, the bilinear
-weights are the bag's weights, and `embedding_bag` differentiates both. The bilinear weights are piecewise
+weights are the bag's weights, and `weighted_bags` differentiates both. The bilinear weights are piecewise
 linear in the box, so autograd carries the gradient on to the box.
 
 Source: values of Mask R-CNN's RoIAlign (He et al. 2017), levels of FPN (Lin et al. 2017, Eq. 1), shifted bins
@@ -15,8 +15,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from dprd_cli.model.bags import weighted_bags
 
 
 class FeatureTable(NamedTuple):
@@ -172,14 +173,10 @@ def roi_align(
     if sampling_ratio > 0:
         samples = (sampling_ratio, sampling_ratio)
         rows, weights = _bags(table, scaled, base, size, bins, samples, shifts)
-        pooled = _weighted_bags(table.rows, rows, weights)
+        pooled = weighted_bags(table.rows, rows, weights)
     else:
         pooled = _adaptive(table, scaled, base, size, bins, shifts)
     return pooled.view(len(boxes), bins, bins, channels).permute(0, 3, 1, 2)
-
-
-def _weighted_bags(table: Tensor, rows: Tensor, weights: Tensor, offsets: Tensor | None = None) -> Tensor:
-    return F.embedding_bag(rows, table, offsets, mode="sum", per_sample_weights=weights.to(table.dtype))
 
 
 def _adaptive(
@@ -201,7 +198,7 @@ def _adaptive(
         weights.append(w.reshape(-1) * (sx > 0 and sy > 0))
         widths.append(rows[-1].new_full((len(index) * bins * bins,), r.shape[1]))
     width = torch.cat(widths)
-    pooled = _weighted_bags(table.rows, torch.cat(rows), torch.cat(weights), width.cumsum(0) - width)
+    pooled = weighted_bags(table.rows, torch.cat(rows), torch.cat(weights), width.cumsum(0) - width)
     pooled = pooled.view(len(scaled), -1)
     return torch.empty_like(pooled).index_copy(0, torch.cat(order), pooled)
 

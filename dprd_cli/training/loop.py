@@ -25,6 +25,7 @@ from dprd_cli.training.interrupt import StopRequest
 from dprd_cli.training.logging import RunLog, say
 from dprd_cli.training.memory import memory_advice
 from dprd_cli.training.run_folder import describe_run, read_resumable
+from dprd_cli.training.run_lock import RunLock
 from dprd_cli.training.trackers import check_trackers, start_trackers
 from dprd_cli.training.trainer import Trainer
 from dprd_cli.weights import start_from
@@ -43,8 +44,15 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> dict[str, A
 
     Raises:
         UserError: On data that cannot be used, a checkpoint that does not fit, a loss that is not finite
-            (`DivergedError`), a full disk (`ResourceError`), or a signal (`InterruptedRun`, all saved).
+            (`DivergedError`), a full disk (`ResourceError`), another process that trains this run
+            (`BusyError`), or a signal (`InterruptedRun`, all saved).
     """
+    with RunLock(run_dir):
+        return train_locked(config, run_dir, resume=resume)
+
+
+def train_locked(config: Config, run_dir: Path, *, resume: bool) -> dict[str, Any]:
+    """Do what `train` does, in a run folder whose `RunLock` the caller holds."""
     check_metric(config.train.best_metric)
     check_trackers(config.train.loggers)
     saved = read_resumable(run_dir) if resume else None

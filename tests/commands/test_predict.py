@@ -1,5 +1,7 @@
 import csv
 import json
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,8 @@ from dprd_cli.checkpoint import save_checkpoint
 from dprd_cli.cli import run
 from dprd_cli.model.build import build_detector
 from dprd_cli.presets import resolve
+from dprd_cli.video import VideoFile
+from dprd_cli.writer import Writer
 
 SMALL = (
     "model.neck.channels=16",
@@ -207,3 +211,56 @@ def test_multi_scale_testing(pictures, weights, capsys):
     assert "segmentation" not in records[0]
     assert run(["predict", "in", *flags, "--set", "model.cascade.ious=[0.5]"]) == 2
     assert "only data.* keys can be set here" in capsys.readouterr().err
+
+
+def test_lists_and_kinds_of_output(pictures, weights, capsys):
+    (pictures.parent / "names.txt").write_text("in/17.jpg\nin/gone.jpg\n")
+    flags = ["--weights", weights, "--score-thresh", "0", "--out", "out"]
+    assert run(["predict", "--list", "names.txt", *flags, "--save", "labelme,masks"]) == 3
+    assert {path.name for path in (pictures.parent / "out").iterdir()} == {"labelme", "masks"}
+    assert "labelme file, " in capsys.readouterr().err
+    assert run(["predict", "in", *flags[:-1], "none", "--save", "none", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["out"], document["results"]) == (None, [])
+    assert not (pictures.parent / "none").exists()
+
+
+def test_what_save_does_not_take(pictures, weights, capsys):
+    for kinds in ("image", "images,none"):
+        assert run(["predict", "in", "--weights", weights, "--save", kinds]) == 2
+        assert "--save" in capsys.readouterr().err
+    assert run(["predict", "--weights", weights]) == 2
+    assert "nothing to look at" in capsys.readouterr().err
+
+
+def test_a_video(pictures, weights, capsys):
+    video = VideoFile(pictures / "clip.mp4", 10.0)
+    for level in range(0, 200, 20):
+        video.add(np.full((48, 64, 3), level, np.uint8))
+    video.close()
+    command = ["predict", "in/clip.mp4", "in/text.mp4", "--weights", weights, "--json", "--out", "out"]
+    (pictures / "text.mp4").write_text("not a video")
+    assert run([*command, "--frame-step", "4", "--max-frames", "2"]) == 3
+    output, errors = capsys.readouterr()
+    document = json.loads(output)
+    assert [row["file"] for row in document["images"]] == ["in/clip.mp4#0", "in/clip.mp4#4"]
+    assert [row["file"] for row in document["errors"]] == ["in/text.mp4"]
+    assert "out/clip.mp4" in document["results"]
+    assert errors.splitlines()[-1] == "error: 1 of 2 inputs could not be read; the others are in out/"
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_after_the_picture_at_hand(pictures, weights, capsys, monkeypatch, number, code):
+    add = Writer.add
+
+    def add_and_be_asked_to_stop(self, *arguments):
+        signal.raise_signal(number)
+        return add(self, *arguments)
+
+    monkeypatch.setattr(Writer, "add", add_and_be_asked_to_stop)
+    assert run(["predict", "in", "--weights", weights, "--json", "--out", "out"]) == code
+    output, errors = capsys.readouterr()
+    document = json.loads(output)
+    assert (document["interrupted"], [row["file"] for row in document["images"]]) == (True, ["in/17.jpg"])
+    assert [row["file_name"] for row in json.loads(Path("out/images.json").read_text())] == ["in/17.jpg"]
+    assert errors.splitlines()[-1] == "error: stopped; what was done is whole (1 picture)"

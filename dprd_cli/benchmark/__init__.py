@@ -1,0 +1,1 @@
+"""Time and memory against the programs that people use today, at the same answers."""

@@ -1,0 +1,218 @@
+"""Inference and training of whole detectors against another program's, or of D-PRD against Mask R-CNN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torchvision.ops import box_iou
+
+from dprd_cli.benchmark.measure import Convolution, Report, Row, Timing, held_by, interleave
+from dprd_cli.benchmark.networks import Found, Network, Pair, Scene, build_pair
+from dprd_cli.errors import UserError
+from dprd_cli.model.cost import count_macs
+from dprd_cli.progress import Progress
+
+_SAME = 0.98  # IoU from which boxes, or masks, are the same
+_SHARE = 0.95  # of the detections that must be the same (those near a threshold may come or go)
+_CONVOLUTION = "3x3 convolution"
+_FASTER = {
+    "inference": {"torchvision": 1.8, "detectron2": 1.6},
+    "train": {"torchvision": 1.7, "detectron2": 1.3},
+}
+
+
+def inference(
+    scene: Scene, against: str, preset: str, repetitions: int, progress: Progress, *, compiled: bool = False
+) -> Report:
+    """Time inference, masks pasted to full size; check that the detections are the same.
+
+    Args:
+        scene: The pictures.
+        against: The peer.
+        preset: What is compared with `mask-rcnn`.
+        repetitions: Timed turns.
+        progress: Called after every call.
+        compiled: Compile this project's backbone and neck.
+    """
+    pair = build_pair(against, preset, scene)
+    for network in pair.networks:
+        network.module.eval()
+    _compile(pair, compiled=compiled)
+    with torch.inference_mode():
+        theirs, ours = (network.read(network.detect()) for network in pair.networks)
+    same, answers = (None, _count(pair, theirs, ours)) if against == "mask-rcnn" else _compare(theirs, ours)
+    convolution = Convolution(256, scene.image_size, scene.device)
+    runs: dict[str, Callable[[], object]] = {_CONVOLUTION: convolution}
+    runs |= {n: _inferring(network) for n, network in zip(pair.names, pair.networks, strict=True)}
+    timings = interleave(runs, repetitions, scene.device, progress)
+    macs = _macs(pair, scene, (theirs, ours))
+    numbers = _throughput(pair, timings, macs, convolution)
+    rows = _rows("inference", pair, timings, scene)
+    if against == "mask-rcnn":
+        rows[0] = _against_macs(rows[0], macs, scene)
+    else:
+        share = 100 * numbers[pair.names[1]]["share_of_convolution"]
+        rows.append(
+            Row("Mask R-CNN R50-FPN inference", "the 3x3 convolution's throughput", share, 80, True, "%")
+        )
+    return Report("inference", _settings(scene, pair, compiled), timings, rows, same, answers, numbers)
+
+
+def train(
+    scene: Scene, against: str, preset: str, repetitions: int, progress: Progress, *, compiled: bool = False
+) -> Report:
+    """Time training steps: forward, backward and SGD with momentum; arguments as for `inference`.
+
+    The learning rate is 0, so that every step sees the same weights. RoIs are drawn at random as each program
+    does; tests compare the losses without drawing.
+    """
+    pair = build_pair(against, preset, scene)
+    for network in pair.networks:
+        network.module.train()
+    _compile(pair, compiled=compiled)
+    runs = {n: _Step(network) for n, network in zip(pair.names, pair.networks, strict=True)}
+    timings = interleave(runs, repetitions, scene.device, progress)
+    totals = {name: sum(float(v.detach()) for v in run.losses.values()) for name, run in runs.items()}
+    answers = "sums of the losses, RoIs drawn at random: " + ", ".join(
+        f"{name} {total:.3f}" for name, total in totals.items()
+    )
+    timings = {
+        name: timing._replace(memory=None if timing.memory is None else timing.memory + held_by(net.module))
+        for (name, timing), net in zip(timings.items(), pair.networks, strict=True)
+    }
+    rows = _rows("train", pair, timings, scene)
+    memory = [timings[name].memory for name in pair.names]
+    if against == "mask-rcnn" and memory[0] and memory[1]:
+        rows.append(Row(f"{pair.names[1]} training memory", pair.names[0], memory[1] / memory[0], 1.4, False))
+    return Report("train", _settings(scene, pair, compiled), timings, rows, None, answers)
+
+
+def _inferring(network: Network) -> Callable[[], object]:
+    def run() -> None:
+        with torch.inference_mode():
+            network.detect()
+
+    return run
+
+
+class _Step:
+    """A training step of a network; keeps the losses of the last one."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        trained = [p for p in network.module.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.SGD(trained, lr=0.0, momentum=0.9)
+        self.losses: dict[str, torch.Tensor] = {}
+
+    def __call__(self) -> None:
+        self.losses = dict(self.network.losses())
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(torch.stack(list(self.losses.values())).sum())
+        self.optimizer.step()
+        self.losses = {name: loss.detach() for name, loss in self.losses.items()}
+
+
+def _compile(pair: Pair, *, compiled: bool) -> None:
+    """Compile the backbone and the neck of this project's networks, with static shapes."""
+    for detector in pair.detectors if compiled else ():
+        module: nn.Module
+        for module in (detector.backbone, detector.neck):
+            module.compile(dynamic=False)
+
+
+def _settings(scene: Scene, pair: Pair, compiled: bool) -> dict[str, Any]:
+    return {
+        "image_size": list(scene.image_size),
+        "batch": scene.batch,
+        "proposals": scene.proposals,
+        "programs": list(pair.names),
+        "compile": compiled,
+    }
+
+
+def _macs(pair: Pair, scene: Scene, found: tuple[list[Found], list[Found]]) -> dict[str, float]:
+    """Count each network's multiply-accumulates on the pictures, with the detections that it gave."""
+    return {
+        name: sum(
+            count_macs(detector, scene.image_size, scene.proposals, len(f.scores))["total"]
+            for f in detections
+        )
+        for name, detector, detections in zip(pair.names, pair.detectors, found, strict=True)
+    }
+
+
+def _throughput(
+    pair: Pair, timings: dict[str, Timing], macs: dict[str, float], convolution: Convolution
+) -> dict[str, dict[str, float]]:
+    peak = convolution.macs / timings[_CONVOLUTION].median / 1e9
+    numbers = {_CONVOLUTION: {"gmac": convolution.macs / 1e9, "gmac_per_s": peak}}
+    for name in pair.names:
+        rate = macs[name] / timings[name].median / 1e9
+        numbers[name] = {"gmac": macs[name] / 1e9, "gmac_per_s": rate, "share_of_convolution": rate / peak}
+    return numbers
+
+
+def _rows(kind: str, pair: Pair, timings: dict[str, Timing], scene: Scene) -> list[Row]:
+    first, second = pair.names
+    ratio = timings[first].median / timings[second].median
+    height, width = scene.image_size
+    what = "inference" if kind == "inference" else "training step"
+    size = f"{scene.batch} of {height}x{width}"
+    if first in _FASTER[kind]:
+        target = _FASTER[kind][first]
+        return [Row(f"Mask R-CNN R50-FPN {what}, {size}", first, ratio, target, True)]
+    return [Row(f"{second} {what}, {size}, time over", first, 1 / ratio, 1.8, False)]
+
+
+def _against_macs(row: Row, macs: dict[str, float], scene: Scene) -> Row:
+    """On a CPU time should grow as the multiply-accumulates; on a GPU the paper's frame rates bound it."""
+    if scene.device.type == "cuda":
+        return row._replace(target=1.19)
+    base, more = macs.values()
+    growth = more / base
+    return row._replace(what=f"{row.what} (MACs x{growth:.2f})", target=1.1 * growth)
+
+
+def _count(pair: Pair, theirs: list[Found], ours: list[Found]) -> str:
+    counts = zip(pair.names, (theirs, ours), strict=True)
+    return "detections: " + ", ".join(f"{n} {sum(len(f.scores) for f in found)}" for n, found in counts)
+
+
+def _compare(theirs: list[Found], ours: list[Found]) -> tuple[bool, str]:
+    """Say whether two programs found the same: as many objects, and the same boxes, classes and masks.
+
+    Raises:
+        UserError: If they found nothing, so that there is nothing to time.
+    """
+    total = sum(len(found.scores) for found in theirs)
+    if total == 0:
+        raise UserError("no detections at this size; take a larger --image-size")
+    matched, scores, masks = 0, 0.0, 0
+    for a, b in zip(theirs, ours, strict=True):
+        pairs = _match(a, b)
+        matched += len(pairs)
+        for i, j in pairs:
+            scores = max(scores, float((a.scores[i] - b.scores[j]).abs()))
+            union = (a.masks[i] | b.masks[j]).sum()
+            masks += not union or (a.masks[i] & b.masks[j]).sum() / union > 0.9
+    same = matched >= _SHARE * total and sum(len(found.scores) for found in ours) == total
+    text = (
+        f"{matched} of {total} detections have a partner of the same class and IoU > {_SAME}; largest "
+        f"difference of their scores {scores:.1e}; {masks} masks of IoU > 0.9"
+    )
+    return same, text
+
+
+def _match(a: Found, b: Found) -> list[tuple[int, int]]:
+    """Pair detections of one class and nearly the same box, each at most once."""
+    iou = box_iou(a.boxes, b.boxes) * (a.labels[:, None] == b.labels)
+    pairs = []
+    for row in range(len(iou)):
+        if iou.shape[1] and iou[row].max() > _SAME:
+            column = int(iou[row].argmax())
+            pairs.append((row, column))
+            iou[:, column] = 0
+    return pairs

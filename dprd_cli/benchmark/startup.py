@@ -1,0 +1,80 @@
+"""From the start of the process: help, and one picture with the demo weights."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dprd_cli.benchmark.measure import Report, Row, Timing, interleave
+from dprd_cli.data.images import read_image
+from dprd_cli.errors import UserError
+from dprd_cli.inference import Predictor
+from dprd_cli.progress import Progress
+from dprd_cli.reference_weights import reference_image
+from dprd_cli.results import write_picture
+from dprd_cli.weights import load_model
+
+_HELP, _PREDICT, _IMPORTS = "dprd --help", "dprd predict", 'python -c "import torch, torchvision"'
+
+
+def startup(image_size: tuple[int, int], repetitions: int, progress: Progress) -> Report:
+    """Time processes of this program, and the imports and the inference that one of them cannot do without.
+
+    Args:
+        image_size: (height, width) of the picture.
+        repetitions: Timed turns.
+        progress: Called after every call.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        picture = Path(folder) / "picture.png"
+        write_picture(picture, reference_image(*image_size).permute(1, 2, 0).to(torch.uint8).numpy())
+        predictor = Predictor(load_model("demo", "cpu"))
+        image = read_image(picture, predictor.config.data.max_pixels)
+        dprd = (sys.executable, "-m", "dprd_cli")
+        command = ("predict", str(picture), "--weights", "demo", "--device", "cpu", "--out", f"{folder}/out")
+        runs: dict[str, Callable[[], object]] = {
+            _HELP: _process(*dprd, "--help"),
+            _IMPORTS: _process(sys.executable, "-c", "import torch, torchvision"),
+            _PREDICT: _process(*dprd, *command),
+        }
+        timings = interleave(runs, repetitions, torch.device("cpu"), progress)
+        timings = {name: timing._replace(memory=None) for name, timing in timings.items()}
+        timings["inference"] = _inference(predictor, image, repetitions)
+    floor = timings[_IMPORTS].median + timings["inference"].median
+    return Report(
+        "startup",
+        {"image_size": list(image_size)},
+        timings,
+        [
+            Row(_HELP, "the clock", timings[_HELP].median, 0.5, False, "s"),
+            Row(f"{_PREDICT} of one picture", "importing torch and torchvision, plus inference",
+                timings[_PREDICT].median / floor, 1.5, False),
+        ],
+        None,
+        "nothing to compare",
+    )  # fmt: skip
+
+
+def _process(*command: str) -> Callable[[], object]:
+    def run() -> None:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise UserError(f"{' '.join(command)}: {done.stderr.strip()}")
+
+    return run
+
+
+def _inference(predictor: Predictor, image: np.ndarray, repetitions: int) -> Timing:
+    seconds = []
+    for _ in range(repetitions + 1):
+        start = time.perf_counter()
+        predictor.predict(image)
+        seconds.append(time.perf_counter() - start)
+    return Timing(seconds[1:], None)

@@ -1,0 +1,158 @@
+"""Every benchmark in turn, and its results as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from dprd_cli.benchmark.detectors import inference, train
+from dprd_cli.benchmark.measure import Report, Row
+from dprd_cli.benchmark.networks import Scene
+from dprd_cli.benchmark.operations import evaluation, paste, roialign
+from dprd_cli.benchmark.startup import startup
+from dprd_cli.errors import UsageError, UserError
+from dprd_cli.progress import Progress
+
+KINDS = ("inference", "train", "roialign", "eval", "paste", "startup")
+_TURNS_OF_EVALUATION = 3  # pycocotools needs a minute or more for each
+
+
+class Settings(NamedTuple):
+    """What the benchmarks run on.
+
+    Args:
+        against: The peer of `inference` and `train`.
+        preset: What is compared with `mask-rcnn`.
+        image_size: (height, width), or None for the one that each benchmark has.
+        batch: Pictures at a time, or None for each benchmark's own.
+        proposals: RoIs of the box branch at test or of `roialign`, or None.
+        images: Pictures of the evaluation.
+        repetitions: Timed turns.
+        device: Where the networks run.
+        compiled: Compile this project's backbone and neck.
+    """
+
+    against: str
+    preset: str
+    image_size: tuple[int, int] | None
+    batch: int | None
+    proposals: int | None
+    images: int
+    repetitions: int
+    device: torch.device
+    compiled: bool
+
+    def scene(self, image_size: tuple[int, int], batch: int) -> Scene:
+        """Return the pictures, of this size and number unless others were asked for."""
+        size = self.image_size or image_size
+        return Scene(size, self.batch or batch, self.proposals or 1000, self.device)
+
+
+def run(kind: str, settings: Settings, progress: Progress) -> Report:
+    """Run one benchmark.
+
+    Args:
+        kind: One of `KINDS`.
+        settings: What it runs on.
+        progress: Called after every call of a program.
+    """
+    size, turns = settings.image_size or (800, 1216), settings.repetitions
+    detectors = {"inference": (inference, (800, 1216), 1), "train": (train, (512, 640), 2)}
+    if kind in detectors:
+        measure, image_size, batch = detectors[kind]
+        scene = settings.scene(image_size, batch)
+        return measure(scene, settings.against, settings.preset, turns, progress, compiled=settings.compiled)
+    others: dict[str, Callable[[], Report]] = {
+        "roialign": lambda: roialign(size, settings.proposals or 2048, turns, settings.device, progress),
+        "eval": lambda: evaluation(settings.images, turns, progress),
+        "paste": lambda: paste(size, 100, turns, progress),
+        "startup": lambda: startup(settings.image_size or (480, 640), turns, progress),
+    }
+    return others[kind]()
+
+
+def run_all(
+    settings: Settings, progress: Progress, say: Callable[[str], None]
+) -> tuple[list[Report], list[str]]:
+    """Run every benchmark against every peer; what cannot run is named, and the others go on.
+
+    Args:
+        settings: What they run on; `against` is not used.
+        progress: Called after every call of a program.
+        say: Called with a line before each benchmark.
+
+    Returns:
+        The reports, and a line for each benchmark that could not run.
+    """
+    jobs = [(kind, against) for kind in KINDS[:2] for against in ("torchvision", "detectron2", "mask-rcnn")]
+    reports, missing = [], []
+    for kind, against in [*jobs, *((kind, "") for kind in KINDS[2:])]:
+        title = f"{kind} against {against}" if against else kind
+        say(f"{title} ...")
+        mine = settings._replace(against=against)
+        if kind == "eval":
+            mine = mine._replace(repetitions=min(mine.repetitions, _TURNS_OF_EVALUATION))
+        try:
+            reports.append(run(kind, mine, progress))
+        except (UserError, RuntimeError, OSError) as error:
+            missing.append(f"{title}: {' '.join(str(error).split())[:300]}")
+            say(f"not measured: {missing[-1]}")
+    return reports, missing
+
+
+def check(kind: str, settings: Settings) -> None:
+    """Check that options belong together.
+
+    Raises:
+        UsageError: If not.
+    """
+    if kind not in ("inference", "train", "all") and settings.compiled:
+        raise UsageError(f"--compile: {kind} has no network to compile; inference and train have")
+
+
+def markdown(reports: Sequence[Report], missing: Sequence[str], machine: Mapping[str, Any]) -> str:
+    """Return the table of all rows, the machine, and what each program took, ready to paste."""
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    place = machine["processor"] if machine["device"] == "cpu" else machine["device"]
+    lines = [
+        f"{machine['date']}, {place}, {machine['threads']} threads, Python {machine['python']}, {versions}.",
+        "",
+        "| what | against | measured | target | |",
+        "|---|---|---|---|---|",
+    ]
+    for report in reports:
+        lines += [_line(row) for row in report.rows]
+    lines += [
+        "",
+        "| benchmark | program | median | range | turns | peak memory | GMAC/s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for report in reports:
+        for name, program in report.to_dict()["programs"].items():
+            memory = "" if program["peak_mb"] is None else f"{program['peak_mb']:.0f} MB"
+            rate = f"{program['gmac_per_s']:.0f}" if "gmac_per_s" in program else ""
+            spread = f"{program['min_s']:.3g}..{program['max_s']:.3g} s"
+            turns = len(program["seconds"])
+            cells = (report.name, name, f"{program['median_s']:.3g} s", spread, str(turns), memory, rate)
+            lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", "Answers:", ""]
+    lines += [f"- {report.name}, {' and '.join(report.timings)}: {report.answers}" for report in reports]
+    lines += [f"- not measured: {line}" for line in missing]
+    return "\n".join(lines) + "\n"
+
+
+def _line(row: Row) -> str:
+    sign = ">=" if row.at_least else "<="
+    verdict = "met" if row.met else "missed"
+    measured, target = show(row.value, row.unit), show(row.target, row.unit)
+    return f"| {row.what} | {row.against} | {measured} | {sign} {target} | {verdict} |"
+
+
+def show(value: float, unit: str) -> str:
+    """Write a ratio, seconds or a percentage."""
+    return f"{value:.0f} %" if unit == "%" else f"{value:.2f}{'x' if unit == 'x' else ' s'}"
+
+
+__all__ = ["KINDS", "Settings", "check", "markdown", "run", "run_all", "show"]

@@ -1,0 +1,88 @@
+"""A study's tables on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from dprd_cli.commands._tables import print_rows
+from dprd_cli.evaluation.study_files import caption, costs_caption
+from dprd_cli.evaluation.study_formats import (
+    LEGEND,
+    TextTable,
+    differences_table,
+    offsets_table,
+    results_table,
+)
+from dprd_cli.evaluation.study_tables import Summary
+
+if TYPE_CHECKING:
+    from dprd_cli.training.study_costs import Forecast
+
+
+def print_study(summary: Summary) -> None:
+    """Print a study's table, what learned offsets are worth, and the comparisons in words."""
+    console = Console(highlight=False)
+    console.print(f"{summary.study.name}: {caption(summary)}", markup=False, soft_wrap=True)
+    _print(results_table(summary))
+    if table := differences_table(summary):
+        _print(table)
+        console.print(LEGEND + "\n", markup=False, soft_wrap=True)
+    if table := offsets_table(summary):
+        _print(table)
+    if summary.study.note:
+        console.print(summary.study.note, markup=False, soft_wrap=True)
+
+
+def print_costs(summary: Summary) -> None:
+    """Print what a study's variants cost."""
+    console = Console(highlight=False)
+    console.print(f"{summary.study.name}: {costs_caption(summary)}", markup=False, soft_wrap=True)
+    _print(results_table(summary))
+
+
+def print_forecast(title: str, found: Sequence[Forecast], size: tuple[int, int]) -> None:
+    """Print what is left of a study."""
+    console = Console(highlight=False)
+    console.print(title, markup=False, soft_wrap=True)
+    rows: list[tuple[str, ...]] = [
+        (
+            f"{number} {one.label}",
+            f"{len(one.done)} of {len(one.done) + len(one.left)}",
+            str(sum(one.left.values())),
+            f"{one.parameters:.1f}",
+            f"{one.macs:.{1 if one.macs >= 10 else 2}f}",
+            "-" if one.pace is None else f"{'' if one.measured else '~'}{one.pace:.2f}",
+            duration(one.seconds),
+        )
+        for number, one in enumerate(found, start=1)
+    ]
+    total = [one.seconds for one in found]
+    seconds = None if None in total else sum(second for second in total if second is not None)
+    steps = str(sum(sum(one.left.values()) for one in found))
+    rows.append(("all", "", steps, "", "", "", duration(seconds)))
+    headings = ("done", "steps left", "params (M)", "MACs (G)", "s/step", "time left")
+    print_rows("", headings, rows)
+    console.print(f"MACs: inference of one picture of {size[0]}x{size[1]}.", markup=False, soft_wrap=True)
+    if any(one.pace is None for one in found):
+        console.print("Time: known once a run here has made its first steps.", markup=False, soft_wrap=True)
+    elif not all(one.measured for one in found):
+        console.print(
+            "~: the pace of a measured variant, scaled by MACs. Without evaluations.",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def duration(seconds: float | None) -> str:
+    """Return hours and minutes."""
+    if seconds is None:
+        return "-"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _print(table: TextTable) -> None:
+    print_rows(table.headings[0], table.headings[1:], list(table.rows))

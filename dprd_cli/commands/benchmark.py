@@ -1,0 +1,131 @@
+"""`dprd benchmark`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dprd_cli.commands._options import Device, Json, parse_size, print_json, say
+
+if TYPE_CHECKING:
+    from dprd_cli.benchmark.measure import Report
+
+_KINDS = "inference|train|roialign|eval|paste|startup|all"
+
+
+def benchmark(
+    kind: Annotated[str, typer.Argument(metavar=_KINDS, help="What is timed.")],
+    against: Annotated[
+        str,
+        typer.Option(
+            "--against",
+            metavar="PROGRAM",
+            help="For inference and train: torchvision, detectron2, mask-rcnn.",
+        ),
+    ] = "torchvision",
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME", help="What --against mask-rcnn compares with it.")
+    ] = "dprd",
+    image_size: Annotated[
+        str, typer.Option("--image-size", metavar="HxW", help="800x1216; train 512x640; startup 480x640.")
+    ] = "",
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Pictures at a time: 1; train 2.")
+    ] = None,
+    proposals: Annotated[
+        int | None,
+        typer.Option("--proposals", min=1, help="RoIs of the box branch (1000), or of roialign (2048)."),
+    ] = None,
+    images: Annotated[int, typer.Option("--images", min=1, help="Generated pictures, for eval.")] = 5000,
+    repetitions: Annotated[
+        int, typer.Option("--repetitions", min=1, help="Timed turns after one to warm up; medians are shown.")
+    ] = 5,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="CPU threads; torch's choice by default.")
+    ] = None,
+    device: Device = None,
+    compiled: Annotated[
+        bool,
+        typer.Option("--compile", help="Compile this project's backbone and neck (needs a C++ compiler)."),
+    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    json: Json = False,
+) -> None:
+    """Time this program against others, in turns, on the same weights and pictures, and check the answers."""
+    import torch
+
+    from dprd_cli.benchmark import table
+    from dprd_cli.benchmark.measure import machine
+    from dprd_cli.device import pick_device
+    from dprd_cli.presets import pick
+    from dprd_cli.progress import progress
+
+    pick("benchmark", kind, (*table.KINDS, "all"))
+    size = parse_size(image_size) if image_size else None
+    place = pick_device(device or "cpu")
+    if threads:
+        torch.set_num_threads(threads)
+    settings = table.Settings(
+        against, preset, size, batch_size, proposals, images, repetitions, place, compiled
+    )
+    table.check(kind, settings)
+    missing: list[str] = []
+    with progress(kind) as show:
+        if kind == "all":
+            reports, missing = table.run_all(settings, show, say)
+        else:
+            reports = [table.run(kind, settings, show)]
+    if json:
+        content: dict[str, Any] = {"machine": machine(place)}
+        found = [report.to_dict() for report in reports]
+        print_json(content | ({"reports": found, "missing": missing} if kind == "all" else found[0]))
+    elif markdown:
+        typer.echo(table.markdown(reports, missing, machine(place)), nl=False)
+    else:
+        for report in reports:
+            _print(report)
+        _print_machine(machine(place))
+
+
+def _print(report: Report) -> None:
+    from dprd_cli.benchmark.table import show
+    from dprd_cli.commands._tables import print_rows
+
+    content = report.to_dict()
+    programs = [
+        (
+            name,
+            f"{program['median_s']:.3g}",
+            f"{program['min_s']:.3g}",
+            f"{program['max_s']:.3g}",
+            *(_cell(program.get(key)) for key in ("peak_mb", "gmac", "gmac_per_s")),
+        )
+        for name, program in content["programs"].items()
+    ]
+    columns = ("median s", "min", "max", "peak MB", "GMAC", "GMAC/s")
+    print_rows(report.name, columns, programs)
+    rows: list[tuple[str, ...]] = [
+        (
+            f"{row.what}, against {row.against}",
+            show(row.value, row.unit),
+            f"{'>=' if row.at_least else '<='} {show(row.target, row.unit)}",
+            "met" if row.met else "missed",
+        )
+        for row in report.rows
+    ]
+    print_rows("", ("measured", "target", ""), rows)
+    verdict = {True: "the same answers: ", False: "DIFFERENT ANSWERS: ", None: ""}[report.same]
+    typer.echo(f"{verdict}{report.answers}")
+
+
+def _print_machine(machine: dict[str, Any]) -> None:
+    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
+    typer.echo(
+        f"{machine['date']}, {machine['processor']}, {machine['device']}, {machine['threads']} threads, "
+        f"Python {machine['python']}, {versions}"
+    )
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}"

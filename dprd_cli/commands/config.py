@@ -1,0 +1,102 @@
+"""`dprd config`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from dprd_cli.commands import _complete
+from dprd_cli.commands._options import Backbone, Json, Overrides, check_backbone, print_json, say
+
+config_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+_WHAT = "Preset, TOML file, run folder, checkpoint, 'demo' or published weights"
+
+
+@config_app.callback()
+def _config() -> None:
+    """Show, compare and document configurations."""
+
+
+@config_app.command("show")
+def show(
+    spec: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT", autocompletion=_complete.presets, help=f"{_WHAT}; cascade-dprd by default."
+        ),
+    ] = "",
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            "--schedule",
+            metavar="NAME",
+            autocompletion=_complete.schedules,
+            help="1x, 3x, voc, photos or small.",
+        ),
+    ] = None,
+    backbone: Backbone = None,
+    data: Annotated[
+        str | None, typer.Option("--data", metavar="PATH", help="The data's folder; it is not looked at.")
+    ] = None,
+    overrides: Overrides = None,
+    changed: Annotated[bool, typer.Option("--changed", help="Leave out what is as by default.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print every value that a training would have, with where it comes from, as TOML for --config."""
+    from dprd_cli.origins import explain, flatten
+
+    flags = {"model.backbone.name": check_backbone(backbone), "data.path": data}
+    found = explain(spec, schedule=schedule, flags=flags, overrides=overrides or [])
+    if not as_json:
+        typer.echo(found.to_toml(changed=changed), nl=False)
+        return
+    kept = {
+        key: {"value": value, "origin": found.origins[key]}
+        for key, value in flatten(found.config).items()
+        if not changed or found.origins[key] != "default"
+    }
+    print_json({"preset": found.config.preset, "schedule": found.config.schedule, "values": kept})
+
+
+@config_app.command("diff")
+def diff(
+    first: Annotated[str, typer.Argument(metavar="WHAT", autocompletion=_complete.presets, help=f"{_WHAT}.")],
+    second: Annotated[
+        str,
+        typer.Argument(
+            metavar="OTHER",
+            autocompletion=_complete.presets,
+            help="The same. Without it, WHAT is compared with its own preset and schedule.",
+        ),
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Compare two configurations, key by key."""
+    from dprd_cli.origins import differences, explain
+    from dprd_cli.presets import resolve
+
+    old = explain(first).config
+    if second:
+        new = explain(second).config
+    else:
+        old, new = resolve(preset=old.preset, schedule=old.schedule), old
+        first, second = f"preset {new.preset}, schedule {new.schedule}", first
+    found = differences(old, new)
+    if as_json:
+        rows = [{"key": key, "first": a, "second": b} for key, (a, b) in found.items()]
+        print_json({"first": first, "second": second, "differences": rows})
+        return
+    for key, (a, b) in found.items():
+        typer.echo(f"{key}: {json.dumps(a)} -> {json.dumps(b)}")
+    say(f"{len(found) or 'no'} difference{'s' if len(found) != 1 else ''}: {first} -> {second}")
+
+
+@config_app.command("schema")
+def schema(as_json: Json = False) -> None:
+    """Print the JSON schema of the configuration, for editors; it is JSON without --json too."""
+    from dprd_cli.origins import json_schema
+
+    print_json(json_schema())

@@ -1,0 +1,101 @@
+"""What a network costs: parameters and multiply-accumulates counted, memory and speed measured (Table 2)."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+import statistics
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import torch
+
+from dprd_cli.config import Config
+from dprd_cli.device import autocast, pick_device
+from dprd_cli.model.build import build_detector
+from dprd_cli.model.cost import count_macs, count_parameters
+
+_WARM_UPS, _REPEATS = 1, 3
+_MIB = 2**20
+
+
+def count_costs(config: Config, num_classes: int, image_size: tuple[int, int]) -> dict[str, float]:
+    """Return `parameters` in millions and `macs` of one picture's inference in billions, from shapes alone.
+
+    Args:
+        config: Settled.
+        num_classes: K.
+        image_size: (height, width).
+    """
+    with torch.device("meta"):
+        detector = build_detector(
+            config.model, num_classes=num_classes, with_masks=config.model.heads.mask is not False
+        )
+    test = config.model.rpn.post_nms_test, config.model.test.detections_per_image
+    return {
+        "parameters": count_parameters(detector)["total"] / 1e6,
+        "macs": count_macs(detector, image_size, *test)["total"] / 1e9,
+    }
+
+
+def measure_inference(
+    config: Config, num_classes: int, image_size: tuple[int, int], device: str = "auto"
+) -> dict[str, float]:
+    """Measure one picture's inference in a process of its own: `memory` (peak, MiB) and `fps`.
+
+    On CUDA, memory is what torch had allocated at most; on a CPU, how far the process grew. The weights are
+    random and every score counts, so that there are as many detections as there may be.
+
+    Args:
+        config: Settled.
+        num_classes: K.
+        image_size: (height, width).
+        device: `auto`, `cpu` or `cuda`.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        threads = torch.get_num_threads()
+        return pool.submit(
+            _measure, config.model_dump(mode="json"), num_classes, image_size, device, threads
+        ).result()
+
+
+def _measure(
+    tree: dict[str, object], num_classes: int, image_size: tuple[int, int], device: str, threads: int
+) -> dict[str, float]:
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    config, place = Config.model_validate(tree), pick_device(device)
+    before = 0.0 if place.type == "cuda" else _resident("VmRSS")
+    test = config.model.test.model_copy(update={"score_thresh": 0.0})
+    detector = build_detector(
+        config.model.model_copy(update={"test": test}),
+        num_classes=num_classes,
+        with_masks=config.model.heads.mask is not False,
+    )
+    detector.to(place).to(memory_format=torch.channels_last).eval()
+    image = torch.randint(0, 256, (3, *image_size), dtype=torch.uint8).to(place)
+    wait: Callable[[], object] = torch.cuda.synchronize if place.type == "cuda" else lambda: None
+    seconds = []
+    for _ in range(_WARM_UPS + _REPEATS):
+        wait()
+        started = time.perf_counter()
+        with autocast(place, config.train.amp):
+            detector.detect([image])
+        wait()
+        seconds.append(time.perf_counter() - started)
+    peak = torch.cuda.max_memory_allocated() / _MIB if place.type == "cuda" else _resident("VmHWM") - before
+    return {"memory": peak, "fps": 1 / statistics.median(seconds[_WARM_UPS:])}
+
+
+def _resident(kind: str) -> float:
+    """Return this process's resident memory in MiB: now (`VmRSS`) or at most so far (`VmHWM`)."""
+    status = Path("/proc/self/status")
+    found = re.search(rf"{kind}:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    if found:
+        return int(found[1]) / 1024
+    import resource  # no such file on macOS, which counts bytes
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MIB

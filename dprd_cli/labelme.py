@@ -1,0 +1,72 @@
+"""Detections as files of the annotation program labelme, to be corrected by hand."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from dprd_cli.masks import paste_crop
+from dprd_cli.prediction import Prediction
+
+_VERSION = "5.5.0"  # of the format
+
+
+def to_labelme(
+    prediction: Prediction, image_path: str, image: bytes | None = None, *, masks: bool = True
+) -> dict[str, Any]:
+    """Return labelme's document for a picture.
+
+    Args:
+        prediction: The detections.
+        image_path: The picture, seen from the document's folder.
+        image: An encoded picture, for one that is no file.
+        masks: Polygons where there are masks; else rectangles.
+    """
+    height, width = prediction.image_size
+    return {
+        "version": _VERSION,
+        "flags": {},
+        "shapes": list(_shapes(prediction, masks=masks)),
+        "imagePath": image_path,
+        "imageData": base64.b64encode(image).decode() if image else None,
+        "imageHeight": height,
+        "imageWidth": width,
+    }
+
+
+def _shapes(prediction: Prediction, *, masks: bool) -> Iterator[dict[str, Any]]:
+    """Yield the outlines of each object, which share a group, or its box."""
+    found = prediction.detections
+    rows = zip(prediction.class_names, found.boxes, prediction.boxes.tolist(), strict=True)
+    for number, (name, box, (x1, y1, x2, y2)) in enumerate(rows):
+        shape = {"label": name, "group_id": number, "description": "", "flags": {}}
+        if found.masks is None or not masks:
+            yield {**shape, "shape_type": "rectangle", "points": [[x1, y1], [x2, y2]]}
+            continue
+        crop, x, y = paste_crop(found.masks[number], box, found.image_size)
+        for points in outlines(crop, x, y):
+            yield {**shape, "shape_type": "polygon", "points": points}
+
+
+def outlines(crop: NDArray[np.bool_], x: int, y: int) -> list[list[list[int]]]:
+    """Return the outer outlines of a mask: [x, y] corners through the middles of its outermost pixels.
+
+    Law: filled and outlined, as labelme does it, they give the mask back, with its holes filled.
+
+    Args:
+        crop: The mask. [h, w]
+        x: Left of the crop in the picture.
+        y: Top of the crop in the picture.
+    """
+    if not crop.any():
+        return []
+    found, _ = cv2.findContours(
+        crop.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y)
+    )
+    corners = [[[int(px), int(py)] for px, py in outline.reshape(-1, 2)] for outline in found]
+    return [(points * 3)[:3] if len(points) < 3 else points for points in corners]  # labelme wants three

@@ -1,0 +1,196 @@
+"""Where each value of a configuration comes from, how two configurations differ, and which keys there are."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dprd_cli.config import Config, Section, known_keys, merge, nest, parse_overrides, read_toml, to_toml
+from dprd_cli.errors import UsageError, did_you_mean
+from dprd_cli.presets import PRESETS, SCHEDULES, resolve
+
+_MISSING = object()
+_COMMENT_COLUMN = 44
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A resolved configuration.
+
+    Args:
+        config: All its values.
+        origins: Dotted key -> `default`, `preset NAME`, `schedule NAME`, the file, `options`, `--set`; or
+            `auto`, for what follows from other values. What only repeats a value is not its origin.
+    """
+
+    config: Config
+    origins: dict[str, str]
+
+    def to_toml(self, *, changed: bool = False) -> str:
+        """Return the configuration as TOML, each value with its origin as a comment.
+
+        Args:
+            changed: Leave out what is as by default.
+        """
+        lines: list[str] = []
+        section = waiting = ""
+        for line in to_toml(self.config).splitlines():
+            if line.startswith("["):
+                section, waiting = line.strip("[]") + ".", f"\n{line}"
+            elif line:
+                origin = self.origins[section + line.partition(" = ")[0]]
+                if changed and origin == "default":
+                    continue
+                lines += [waiting] if waiting else []
+                waiting = ""
+                lines.append(f"{line:<{_COMMENT_COLUMN}}  # {origin}")
+        return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What a name stands for: a preset, a file, or the configuration that a checkpoint holds."""
+
+    title: str = ""
+    preset: str | None = None
+    schedule: str | None = None
+    file: Path | None = None
+    tree: dict[str, Any] = field(default_factory=dict)
+
+
+def explain(
+    spec: str = "",
+    *,
+    schedule: str | None = None,
+    flags: Mapping[str, Any] | None = None,
+    overrides: Iterable[str] = (),
+) -> Explained:
+    """Resolve what a name stands for, and find out where each value comes from.
+
+    The configuration is resolved with one source more at a time. A value that changes with a source that does
+    not name it was settled from other values.
+
+    Args:
+        spec: A preset; a TOML file; a run folder; a checkpoint, `demo` or published weights; empty for the
+            default preset.
+        schedule: As for `resolve`.
+        flags: Dotted key -> value; entries that are None are left out.
+        overrides: `KEY=VALUE` pairs.
+
+    Raises:
+        UserError: If there is no such thing, or a value does not fit.
+    """
+    base, overrides = _base(spec), list(overrides)
+    given: dict[str, Any] = {}
+    for key, value in (flags or {}).items():
+        merge(given, {} if value is None else nest(key, value))
+    flags, named = dict(flags or {}), partial(resolve, base=base.tree, config_file=base.file)
+    final = named(preset=base.preset, schedule=schedule or base.schedule, flags=flags, overrides=overrides)
+    preset, last = final.preset, final.schedule
+    named = partial(named, preset=preset, schedule=last)
+    sources: list[tuple[str, Mapping[str, Any], Callable[[], Config]]] = [
+        (
+            f"preset {preset}",
+            {"preset": preset, "model": PRESETS[preset]},
+            partial(resolve, preset=preset, schedule="1x"),
+        ),
+        (
+            f"schedule {last}",
+            {"schedule": last, **SCHEDULES[last]},
+            partial(resolve, preset=preset, schedule=last),
+        ),
+        (base.title, read_toml(base.file) if base.file else base.tree, named),
+        ("options", given, partial(named, flags=flags)),
+        ("--set", parse_overrides(overrides), lambda: final),
+    ]
+    before, origins = flatten(Config()), dict.fromkeys(known_keys(), "default")
+    for title, tree, build in sources:
+        try:
+            now = flatten(build())
+        except UsageError:
+            continue  # it fits only together with a later source
+        for key in now:
+            if now[key] != before[key]:
+                origins[key] = title if _look_up(tree, key) is not _MISSING else "auto"
+        before = now
+    return Explained(final, origins)
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """Return dotted key -> value, JSON-serialisable."""
+    tree = config.model_dump(mode="json")
+    return {key: _look_up(tree, key) for key in known_keys()}
+
+
+def differences(first: Config, second: Config) -> dict[str, tuple[Any, Any]]:
+    """Return dotted key -> both values, where they differ."""
+    left, right = flatten(first), flatten(second)
+    return {key: (left[key], right[key]) for key in left if left[key] != right[key]}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of the configuration (draft 2020-12), each key with its description."""
+    schema = Config.model_json_schema()
+    sections = {kind.__name__: kind for kind in Section.__subclasses__()}
+    for name, tree in {**schema["$defs"], "Config": schema}.items():
+        described = _attributes(sections[name])
+        tree["description"] = inspect.cleandoc(tree["description"]).partition("\n\nAttributes:")[0]
+        for key, entry in tree["properties"].items():
+            if key in described:
+                entry["description"] = described[key]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _attributes(kind: type) -> dict[str, str]:
+    """Return what a class's docstring says of its attributes, each in one line."""
+    _, _, listed = inspect.cleandoc(kind.__doc__ or "").partition("Attributes:\n")
+    entries = re.split(r"^    (?=\w+: )", listed, flags=re.MULTILINE)
+    pairs = (entry.partition(": ") for entry in entries if entry.strip())
+    return {name: " ".join(text.split()) for name, _, text in pairs}
+
+
+def _base(spec: str) -> _Base:
+    """Find out what a name stands for.
+
+    Raises:
+        UserError: If it stands for nothing.
+    """
+    path = Path(spec)
+    if not spec or spec in PRESETS:
+        return _Base(preset=spec or None)
+    for file in (path, path / "config.toml"):
+        if file.suffix == ".toml" and file.is_file():
+            return _Base(str(file), file=file)
+    if spec != "demo" and ":" not in spec and not path.exists():  # before torch is imported
+        raise UsageError(
+            f"'{spec}': no such preset, config file, run or checkpoint{did_you_mean(spec, PRESETS)}"
+        )
+    from dprd_cli.zoo import is_published, published
+
+    if is_published(spec):
+        from dprd_cli.weights import published_config
+
+        return _of_tree(spec, published_config(published(spec)).model_dump(mode="json"))
+    from dprd_cli.checkpoint import read_checkpoint
+    from dprd_cli.weights import find_checkpoint
+
+    file = find_checkpoint(spec)
+    return _of_tree("demo" if spec == "demo" else str(file), read_checkpoint(file)["config"])
+
+
+def _of_tree(title: str, tree: dict[str, Any]) -> _Base:
+    return _Base(title, preset=tree["preset"], schedule=tree["schedule"], tree=tree)
+
+
+def _look_up(tree: Any, key: str) -> Any:
+    """Return the value of a dotted key in a nested dict, or `_MISSING`."""
+    for name in key.split("."):
+        if not isinstance(tree, Mapping) or name not in tree:
+            return _MISSING
+        tree = tree[name]
+    return tree

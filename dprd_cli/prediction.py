@@ -1,0 +1,184 @@
+"""One picture's detections, in every form that they are used in."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dprd_cli.checkpoint import write_atomically
+from dprd_cli.drawing import draw_detections
+from dprd_cli.errors import UsageError, UserError
+from dprd_cli.evaluation.coco import to_coco_results
+from dprd_cli.masks import paste_masks
+from dprd_cli.results import write_picture
+from dprd_cli.structures import Detections
+from dprd_cli.video import Moment
+
+if TYPE_CHECKING:
+    import supervision
+
+_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a detector found in one picture, best score first.
+
+    Args:
+        name: The file, the URL, `VIDEO#FRAME`, or empty for a picture that came from memory.
+        image: RGB, upright. [H, W, 3]
+        detections: On the CPU, in the frame of `image`.
+        all_class_names: Name of each class index. [K]
+        category_ids: Category id, in the training data, of each class index. [K]
+        moment: Where the frame of a video is in it; None for a picture.
+    """
+
+    name: str
+    image: NDArray[np.uint8]
+    detections: Detections
+    all_class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    moment: Moment | None = None
+
+    def __len__(self) -> int:
+        return len(self.detections)
+
+    def __repr__(self) -> str:
+        height, width = self.image_size
+        return f"Prediction({self.name or 'picture'!r}, {width}x{height}: {self.summary()})"
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the picture."""
+        return self.image.shape[0], self.image.shape[1]
+
+    @property
+    def boxes(self) -> NDArray[np.float32]:
+        """Boxes, xyxy in pixels of the picture. [D, 4]."""
+        return np.asarray(self.detections.boxes.float().numpy())
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """Class scores in 0..1. [D]."""
+        return np.asarray(self.detections.scores.float().numpy())
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Class indices 0..K-1. [D]."""
+        return np.asarray(self.detections.labels.numpy())
+
+    @property
+    def class_names(self) -> list[str]:
+        """Name of each detection's class. [D]."""
+        return [self.all_class_names[label] for label in self.detections.labels.tolist()]
+
+    @property
+    def part_boxes(self) -> NDArray[np.float32] | None:
+        """Deformed parts of each box, xyxy, or None where the detector has none. [D, P, 4]."""
+        parts = self.detections.part_boxes
+        return None if parts is None else np.asarray(parts.float().numpy())
+
+    @cached_property
+    def masks(self) -> NDArray[np.bool_] | None:
+        """Masks of the whole picture, or None where the detector has none; made on first use. [D, H, W]."""
+        found = self.detections
+        return None if found.masks is None else paste_masks(found.masks, found.boxes, found.image_size)
+
+    def above(self, score_thresh: float) -> Prediction:
+        """Return the detections from a score on."""
+        kept = self.detections[self.detections.scores >= score_thresh]
+        return replace(self, detections=kept)
+
+    def summary(self) -> str:
+        """Return `2 person, 1 dog`, the most frequent first."""
+        counts = Counter(self.class_names)
+        return ", ".join(f"{number} {name}" for name, number in counts.most_common()) or "nothing found"
+
+    def to_coco(self, image_id: int = 1, *, masks: bool = True, parts: bool = True) -> list[dict[str, Any]]:
+        """Return COCO results, JSON-serialisable, one record per detection.
+
+        Args:
+            image_id: Id of the picture.
+            masks: Add `segmentation` (compressed RLE) and `mask_score`, where there are masks.
+            parts: Add `part_boxes` (xywh), where there are parts.
+        """
+        found = self.detections
+        records = to_coco_results(found, image_id, self.category_ids, "bbox")
+        if masks and found.masks is not None:
+            pasted = to_coco_results(found, image_id, self.category_ids, "segm")
+            for record, mask in zip(records, pasted, strict=True):
+                record |= {"segmentation": mask["segmentation"], "mask_score": mask["score"]}
+        if parts and found.part_boxes is not None:
+            for record, boxes in zip(records, found.part_boxes.double().tolist(), strict=True):
+                record["part_boxes"] = [_xywh(box) for box in boxes]
+        return records
+
+    def to_supervision(self) -> supervision.Detections:
+        """Return `supervision.Detections`, with class names in `data["class_name"]`.
+
+        Raises:
+            UserError: If the package supervision is not installed.
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise UserError("to_supervision() needs a package: pip install supervision") from error
+        return supervision.Detections(
+            xyxy=self.boxes,
+            mask=self.masks,
+            confidence=self.scores,
+            class_id=self.labels,
+            data={"class_name": np.array(self.class_names, dtype=str)},
+        )
+
+    def plot(
+        self, *, score_thresh: float = 0.0, masks: bool = True, parts: bool = False
+    ) -> NDArray[np.uint8]:
+        """Draw the detections.
+
+        Args:
+            score_thresh: Leave out detections below this score.
+            masks: Draw masks, where there are any.
+            parts: Draw part boxes in orange, where there are any.
+
+        Returns:
+            RGB, enlarged if the picture is small. [H', W', 3]
+        """
+        names = self.all_class_names
+        return draw_detections(
+            self.image, self.detections, names, score_thresh=score_thresh, masks=masks, parts=parts
+        )
+
+    def save(self, path: str | Path, *, parts: bool = False) -> Path:
+        """Write the drawing (`.png`, `.jpg`, ...), or COCO results (`.json`), as the suffix says.
+
+        Args:
+            path: The file; its folder must exist.
+            parts: Part boxes too.
+
+        Raises:
+            UsageError: At another suffix.
+            ResourceError: If it cannot be written.
+        """
+        path = Path(path)
+        if path.suffix.lower() == ".json":
+            text = json.dumps(self.to_coco(parts=parts)) + "\n"
+            write_atomically(path, lambda file: file.write(text.encode()))
+        elif path.suffix.lower() in _PICTURES:
+            write_picture(path, self.plot(parts=parts))
+        else:
+            raise UsageError(f"{path}: cannot save as '{path.suffix}'; use .json, {', '.join(_PICTURES)}")
+        return path
+
+
+def _xywh(box: Sequence[float]) -> list[float]:
+    x1, y1, x2, y2 = box
+    return [x1, y1, x2 - x1, y2 - y1]

@@ -1,0 +1,161 @@
+"""A study's trainings, one after the other: ordinary runs, made, resumed or found done.
+
+A finished run is skipped, a started one goes on exactly where it stopped, and a run that another process
+trains is left to it. So several processes may work on one study, and a kill costs nothing but the steps since
+the last checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dprd_cli.ablations import Study
+from dprd_cli.data.loading import build_datasets
+from dprd_cli.data.problems import read_json
+from dprd_cli.device import pick_device
+from dprd_cli.errors import DivergedError, InterruptedRun
+from dprd_cli.evaluation.study_tables import OTHER_OFFSETS, offsets_file
+from dprd_cli.studies import Job, finished_like, is_finished, state_of
+from dprd_cli.training.evaluate import evaluate
+from dprd_cli.training.logging import say
+from dprd_cli.training.loop import train_locked
+from dprd_cli.training.run_folder import write_json
+from dprd_cli.training.run_lock import BusyError, RunLock
+from dprd_cli.weights import load_model
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a study's runs.
+
+    Attributes:
+        done: Jobs with results, their folders being where those lie.
+        busy: Jobs that another process trains.
+        diverged: Jobs whose loss was not finite.
+    """
+
+    done: list[Job] = field(default_factory=list)
+    busy: list[Job] = field(default_factory=list)
+    diverged: list[Job] = field(default_factory=list)
+
+
+def run_study(
+    study: Study, jobs: Sequence[Job], runs: Path, on_finished: Callable[[Outcome], Any]
+) -> Outcome:
+    """Train what is missing, in the order of the jobs.
+
+    Args:
+        study: The study.
+        jobs: From `plan`.
+        runs: Folder of all studies: a finished run there with a job's configuration serves it too.
+        on_finished: Called after each job, to write the tables anew.
+
+    Raises:
+        UserError: If a folder holds another run (before anything is trained), or training fails otherwise
+            than by a loss that is not finite; `InterruptedRun` after a signal, all saved.
+    """
+    for job in jobs:
+        state_of(job)
+    outcome = Outcome()
+    for number, job in enumerate(jobs, start=1):
+        title = f"{study.name}: {job.variant.key}, seed {job.seed} ({number} of {len(jobs)})"
+        try:
+            done = _train(job, runs, title)
+            _measure_offsets(study, done)
+        except BusyError:
+            say(f"{title}: another process trains it")
+            outcome.busy.append(job)
+            continue
+        except InterruptedRun as error:
+            raise InterruptedRun(
+                f"{title}: stopped, and saved in {job.folder}; the same command goes on", error.exit_code
+            ) from error
+        except DivergedError as error:
+            say(f"{title}: {error}")
+            outcome.diverged.append(job)
+            continue
+        outcome.done.append(done)
+        on_finished(outcome)
+    return outcome
+
+
+def found_runs(jobs: Sequence[Job], runs: Path) -> Outcome:
+    """Return what is there already, and train nothing."""
+    outcome = Outcome()
+    for job in jobs:
+        folder = job.folder if state_of(job) == "done" else finished_like(job, runs)
+        kind = job.variant.part_offsets
+        if folder and (kind == "learned" or _measured(replace(job, folder=folder), kind)):
+            outcome.done.append(replace(job, folder=folder))
+    return outcome
+
+
+def _train(job: Job, runs: Path, title: str) -> Job:
+    """Train a job if it is not done, and return it with the folder that its results lie in."""
+    state = state_of(job)
+    if state == "absent" and (folder := finished_like(job, runs)):
+        say(f"{title}: the same run is {folder}")
+        return replace(job, folder=folder)
+    if state != "done":
+        job.folder.mkdir(parents=True, exist_ok=True)
+        with RunLock(job.folder):
+            state = state_of(job)  # another process may have trained it in between
+            if state != "done":
+                say(f"{title}: {'resumes in' if state == 'started' else 'into'} {job.folder}")
+                train_locked(job.config, job.folder, resume=state == "started")
+                return job
+    say(f"{title}: done before")
+    return job
+
+
+def _measure_offsets(study: Study, job: Job) -> None:
+    """Measure a run's last checkpoint with other part offsets, where the study wants that."""
+    kinds: tuple[str, ...] = OTHER_OFFSETS if study.measures_offsets else (job.variant.part_offsets,)
+    wanted = [kind for kind in kinds if kind != "learned" and not _measured(job, kind)]
+    if not wanted or job.config.model.parts.mode != "deformable":
+        return
+    with RunLock(job.folder):
+        model = load_model(str(job.folder / "last.pt"), job.config.train.device)
+        _, dataset = build_datasets(
+            job.config.data, train=False, class_names=model.class_names, category_ids=model.category_ids
+        )
+        assert dataset is not None  # it was asked for
+        for kind in wanted:
+            say(f"  {job.folder}: measuring with {kind} part offsets")
+            found = evaluate(
+                model.detector,
+                dataset,
+                job.config,
+                part_offsets=kind,
+                device=pick_device(job.config.train.device),
+                with_masks=model.with_masks and dataset.has_masks,
+            )
+            metrics: dict[str, Any] = found["metrics"]
+            extra = {key: value for key, value in metrics.items() if key.startswith(("recall", "part"))}
+            content = {
+                "checkpoint": str(model.source),
+                "step": model.step,
+                "data": job.config.data.path,
+                "split": "val",
+                "part_offsets": kind,
+                "tta": False,
+                "seconds_per_image": found["seconds_per_image"],
+                **extra,
+                **found["results"],
+            }
+            write_json(job.folder / offsets_file(kind), content)
+
+
+def _measured(job: Job, kind: str) -> bool:
+    path = job.folder / offsets_file(kind)
+    if not path.is_file() or not is_finished(job.folder, job.config.train.steps):
+        return False
+    content = read_json(path, "results")
+    # `dprd eval` may have measured another checkpoint of the run
+    return (
+        Path(str(content.get("checkpoint"))).name == "last.pt"
+        and content.get("step") == job.config.train.steps
+    )

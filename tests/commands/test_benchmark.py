@@ -1,0 +1,138 @@
+import importlib.util
+import json
+
+import pytest
+import torch
+
+from dprd_cli import cli
+
+TINY = ["--image-size", "64x96", "--repetitions", "1"]
+
+
+def report(capsys, *arguments):
+    assert cli.run(["benchmark", *arguments, *TINY, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def check(content, programs):
+    assert set(content["machine"]) >= {"date", "processor", "device", "threads", "python", "versions"}
+    assert content["machine"]["versions"]["torch"]
+    assert list(content["programs"]) == programs
+    for program in content["programs"].values():
+        assert program["median_s"] == program["min_s"] == program["max_s"] == program["seconds"][0] > 0
+    for row in content["rows"]:
+        assert row["value"] > 0
+        assert row["met"] == (
+            row["value"] >= row["target"] if row["at_least"] else row["value"] <= row["target"]
+        )
+
+
+def test_inference_of_dprd_over_mask_rcnn(capsys):
+    content = report(
+        capsys, "inference", "--against", "mask-rcnn", "--preset", "dprd-small", "--proposals", "10"
+    )
+    check(content, ["3x3 convolution", "mask-rcnn-small", "dprd-small"])
+    base, ours = (content["programs"][name] for name in ("mask-rcnn-small", "dprd-small"))
+    assert base["gmac"] < ours["gmac"]
+    assert ours["gmac_per_s"] == pytest.approx(ours["gmac"] / ours["median_s"])
+    (row,) = content["rows"]
+    assert row["value"] == pytest.approx(ours["median_s"] / base["median_s"])
+    assert row["target"] == pytest.approx(1.1 * ours["gmac"] / base["gmac"])
+
+
+def test_training_of_dprd_over_mask_rcnn(capsys):
+    content = report(capsys, "train", "--against", "mask-rcnn", "--preset", "dprd-small", "--batch-size", "1")
+    check(content, ["mask-rcnn-small", "dprd-small"])
+    assert content["rows"][0]["target"] == 1.8
+    assert content["settings"]["batch"] == 1
+
+
+@pytest.mark.slow
+def test_inference_finds_what_torchvision_finds(capsys):
+    content = report(capsys, "inference", "--proposals", "50")
+    check(content, ["3x3 convolution", "torchvision", "dprd-cli"])
+    assert content["same_answers"] is True
+    assert content["programs"]["torchvision"]["gmac"] == content["programs"]["dprd-cli"]["gmac"]
+    assert [row["target"] for row in content["rows"]] == [1.8, 80]
+
+
+def test_roialign_has_torchvision_s_values(capsys):
+    content = report(capsys, "roialign", "--proposals", "20")
+    names = [
+        f"{name}, {part}" for part in ("forward", "forward+backward") for name in ("torchvision", "dprd-cli")
+    ]
+    check(content, names)
+    assert content["same_answers"] is True
+    assert [row["target"] for row in content["rows"]] == [10, 8]
+
+
+def test_evaluation_has_pycocotools_numbers(capsys):
+    content = report(capsys, "eval", "--images", "4")
+    check(content, ["pycocotools", "dprd-cli"])
+    assert content["same_answers"] is True
+    assert content["settings"]["detections"] == 200
+
+
+def test_pasting(capsys):
+    content = report(capsys, "paste")
+    check(content, ["torchvision's paste + pycocotools' encode", "dprd-cli"])
+    assert "mean IoU" in content["answers"]
+
+
+def test_tables_and_markdown_name_every_row(capsys):
+    assert cli.run(["benchmark", "paste", *TINY]) == 0
+    out = capsys.readouterr().out
+    for word in ("median", "measured", ">= 4.00x", "threads", "mean IoU"):
+        assert word in out
+    assert cli.run(["benchmark", "paste", *TINY, "--markdown"]) == 0
+    out = capsys.readouterr().out
+    assert "| what | against | measured | target | |" in out
+    assert "| paste and run lengths of 100 masks, 64x96 |" in out
+
+
+def test_all_goes_on_after_what_cannot_run(capsys, monkeypatch):
+    from dprd_cli.benchmark import table
+    from dprd_cli.errors import UserError
+
+    paste = table.paste
+
+    def run(kind, settings, progress):
+        if kind != "paste":
+            raise UserError(f"no {kind} here")
+        return paste((64, 96), 2, 1, progress)
+
+    monkeypatch.setattr(table, "run", run)
+    assert cli.run(["benchmark", "all", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert [found["benchmark"] for found in content["reports"]] == ["paste"]
+    assert len(content["missing"]) == 9
+    assert content["missing"][0] == "inference against torchvision: no inference here"
+
+
+def test_threads_are_set(capsys):
+    before = torch.get_num_threads()
+    try:
+        assert report(capsys, "paste", "--threads", "1")["machine"]["threads"] == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["speed"], "unknown benchmark 'speed'"),
+        (["inference", "--against", "torchvison"], "(did you mean 'torchvision'?)"),
+        (["inference", "--against", "mask-rcnn", "--preset", "dprdd"], "(did you mean 'dprd'?)"),
+        (["paste", "--image-size", "9x9"], "--image-size 9x9: expected HEIGHTxWIDTH"),
+        (["paste", "--compile"], "--compile: paste has no network to compile"),
+    ],
+)
+def test_wrong_usage(capsys, arguments, message):
+    assert cli.run(["benchmark", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(importlib.util.find_spec("detectron2") is not None, reason="Detectron2 is here")
+def test_without_detectron2(capsys):
+    assert cli.run(["benchmark", "inference", "--against", "detectron2", *TINY]) == 2
+    assert "Detectron2 is not installed here; build it" in capsys.readouterr().err

@@ -1,0 +1,64 @@
+"""The built-in data and the demo checkpoint need no network."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from dprd_cli import cli
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = str(ROOT / "tests" / "tiny.toml")
+PICTURE = str(ROOT / "assets" / "pictures" / "val_000000.png")
+
+
+class NetworkError(AssertionError):
+    pass
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch, tmp_path):
+    """Any look-up of a name, or connection to anything but a local process, fails the test."""
+
+    def refuse(*arguments, **_):
+        raise NetworkError(f"the network was asked for: {arguments}")
+
+    def guard(method):
+        def call(self, *arguments):
+            return method(self, *arguments) if self.family == socket.AF_UNIX else refuse(*arguments)
+
+        return call
+
+    for name in ("connect", "connect_ex", "sendto"):
+        monkeypatch.setattr(socket.socket, name, guard(getattr(socket.socket, name)))
+    for name in ("getaddrinfo", "gethostbyname", "create_connection"):
+        monkeypatch.setattr(socket, name, refuse)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_fixture_blocks():
+    with pytest.raises(NetworkError):
+        socket.create_connection(("127.0.0.1", 9))
+    with pytest.raises(NetworkError), socket.socket() as one:
+        one.connect(("127.0.0.1", 9))
+    assert cli.run(["predict", "http://127.0.0.1:9/a.png", "--weights", "demo"]) != 0
+
+
+def test_predicting_with_the_demo_checkpoint(capsys):
+    arguments = ["predict", PICTURE, "--weights", "demo", "--save-parts", "--json"]
+    assert cli.run(arguments) == 0
+    (image,) = json.loads(capsys.readouterr().out)["images"]
+    assert {found["class"] for found in image["objects"]} <= {
+        "tadpole", "dumbbell", "flower", "fan", "lizard", "squid"
+    }  # fmt: skip
+    assert len(image["objects"]) >= 2
+    assert all(len(found["part_boxes"]) == 4 for found in image["objects"])
+
+
+def test_training_and_measuring_on_the_built_in_data(capsys):
+    assert cli.run(["train", "--config", TINY, "--steps", "1", "--out", "run"]) == 0
+    capsys.readouterr()
+    assert cli.run(["eval", "--weights", "run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["step"] == 1
