@@ -1,7 +1,7 @@
-"""What the processes of one job tell each other. A single process is the job of one rank, and tells nobody.
+"""What the processes of one job tell each other. A single process is a job of one rank.
 
-The processes are started by torchrun, or by `--gpus` (`launch.py`). Tensors on a GPU go through NCCL; all else
-goes through gloo, where a process that ended is noticed at once.
+The processes are started by torchrun, or by `--gpus` (`launch.py`). Tensors on a GPU go through NCCL, all
+else through gloo, where a process that ended is noticed at once.
 """
 
 from __future__ import annotations
@@ -80,6 +80,12 @@ class Ranks:
             dist.broadcast_object_list(box)
         result: T = box[0]
         return result
+
+    def main_first(self, call: Callable[[], T]) -> T:
+        """Call on all ranks, on the main one first: what it downloads is there for those on its machine."""
+        result = [call()] if self.is_main else []
+        self.largest(0)
+        return result[0] if result else call()
 
     def agreed(self, error: UserError) -> BaseException:
         """Return what to raise for an error that all ranks come to together: the main rank says it."""

@@ -1,4 +1,4 @@
-"""Which of a job's processes this one is, by the environment that torchrun and `--gpus` set; without torch."""
+"""Which of a job's processes this one is, by what torchrun and `--gpus` set in the environment."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ class _Steps:
 
 
 def choose_workers(config: DataConfig) -> int:
-    """Return the number of loader processes: as configured, or by this process's share of the cores for -1."""
+    """Return the number of loader processes: as configured; for -1, by this process's share of cores."""
     if config.workers >= 0:
         return config.workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

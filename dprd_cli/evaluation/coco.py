@@ -290,9 +290,7 @@ class CocoEvaluator:
 
     def rows(self, image_id: int, detections: Detections) -> dict[Kind, list[dict[str, Any]]]:
         """Return what `add_rows` takes: COCO results of one picture."""
-        return {
-            kind: to_coco_results(detections, image_id, self.category_ids, kind) for kind in self.kinds
-        }
+        return {kind: to_coco_results(detections, image_id, self.category_ids, kind) for kind in self.kinds}
 
     def add_rows(self, image_id: int, rows: Mapping[Kind, list[dict[str, Any]]]) -> None:
         """Do what `add` does, with one picture's results, perhaps of another process."""

@@ -37,7 +37,7 @@ class ProposalRecall:
             return None
         first = proposals[: self.limit].detach()
         overlaps = box_iou(gt_boxes.to(first).float(), first.float())  # [G, R]
-        best = overlaps.max(dim=1).values if len(first) else overlaps.new_zeros(len(gt_boxes))
+        best: Tensor = overlaps.max(dim=1).values if len(first) else overlaps.new_zeros(len(gt_boxes))
         return best.cpu()
 
     def add_best(self, best: Tensor | None) -> None:

@@ -99,7 +99,7 @@ class Learner:
     def _passes(
         self, images: list[Tensor], targets: list[Target]
     ) -> Iterator[tuple[int, float, list[Tensor], list[Target]]]:
-        """Split this rank's pictures into its passes: number among all, share of all pictures, the pictures."""
+        """Split this rank's pictures into its passes: (number among all, share of all, pictures, targets)."""
         world = self._world
         total = len(images) if world.size == 1 else self._config.batch_size
         passes = min(world.size * self._config.accumulate, total)

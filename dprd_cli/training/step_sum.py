@@ -32,7 +32,7 @@ class StepSum:
         self._buffer = self._parameters[0].new_zeros(sum(sizes))
         self._views = [  # in the memory order of the parameter, which may be channels-last
             piece.as_strided(p.shape, p.stride())
-            for piece, p in zip(self._buffer.split(sizes), self._parameters, strict=True)
+            for piece, p in zip(torch.split(self._buffer, sizes), self._parameters, strict=True)
         ]
 
     @torch.no_grad()
@@ -42,7 +42,9 @@ class StepSum:
         used = torch.tensor(own, dtype=torch.int32)
         self._world.sum_(used)
         self._buffer.zero_()
-        pairs = [(v, p.grad) for v, p in zip(self._views, self._parameters, strict=True) if p.grad is not None]
+        pairs = [
+            (v, p.grad) for v, p in zip(self._views, self._parameters, strict=True) if p.grad is not None
+        ]
         if pairs:
             views, gradients = zip(*pairs, strict=True)
             torch._foreach_copy_(views, gradients)
@@ -71,7 +73,9 @@ class RunningStatistics:
     """
 
     def __init__(self, detector: nn.Module, passes: int, world: Ranks) -> None:
-        self._all = [m for m in detector.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
+        self._all = [
+            m for m in detector.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None
+        ]
         self._passes, self._world = passes, world
         self._norms: list[_BatchNorm] = []
 
@@ -89,11 +93,13 @@ class RunningStatistics:
             return
         tensors, size = self._tensors(), self._world.size
         sizes = torch.tensor([len(tensor) for tensor in tensors])
-        keeps = torch.tensor([(1 - (norm.momentum or 0.0)) ** self._passes for norm in self._norms for _ in "mv"])
+        keeps = torch.tensor(
+            [(1 - (norm.momentum or 0.0)) ** self._passes for norm in self._norms for _ in "mv"]
+        )
         keep = keeps.repeat_interleave(sizes).to(self._before)
         seen = (torch.cat(tensors) - keep * self._before) * keep ** (size - 1 - self._world.rank)
         self._world.sum_(seen)
-        after = (keep**size * self._before + seen).split(sizes.tolist())
+        after = torch.split(keep**size * self._before + seen, sizes.tolist())
         torch._foreach_copy_(tensors, list(after))
         for norm in self._norms:
             if norm.num_batches_tracked is not None:
