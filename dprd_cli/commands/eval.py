@@ -12,6 +12,7 @@ from dprd_cli.commands._options import (
     Data,
     DataOverrides,
     Device,
+    Gpus,
     Json,
     OnBadImage,
     PartOffsets,
@@ -19,6 +20,7 @@ from dprd_cli.commands._options import (
     Weights,
     check_part_offsets,
     data_flags,
+    in_processes,
     print_json,
     progress,
     say,
@@ -27,10 +29,12 @@ from dprd_cli.commands._options import (
 
 if TYPE_CHECKING:
     from dprd_cli.config import Config
+    from dprd_cli.distributed import Ranks
     from dprd_cli.weights import LoadedModel
 
 
 def evaluate(
+    context: typer.Context,
     weights: Weights = "",
     data: Data = None,
     split: Annotated[
@@ -73,6 +77,7 @@ def evaluate(
     on_bad_image: OnBadImage = None,
     overrides: DataOverrides = None,
     device: Device = None,
+    gpus: Gpus = 1,
     json: Json = False,
 ) -> None:
     """Measure a detector with COCO's metrics, for boxes and masks, over all classes and for each.
@@ -81,6 +86,7 @@ def evaluate(
     """
     from dprd_cli.commands._tables import print_results
     from dprd_cli.commands._test_dev import submit
+    from dprd_cli.distributed import joined
     from dprd_cli.errors import UsageError
     from dprd_cli.presets import pick
     from dprd_cli.results import output_folder
@@ -104,22 +110,31 @@ def evaluate(
         else:
             print_results(measured)
         return
-    model = load_model(weights, device or "auto")
-    say(f"checkpoint: {model.source} (step {model.step})")
-    check_part_offsets(part_offsets, model)
-    config = with_data(model.config, overrides, data_flags(model.config, data, on_bad_image))
-    if split == "test-dev":
-        submitted = submit(model, config, out, part_offsets=part_offsets, limit=limit, tta=tta)
-        if json:
-            print_json(submitted)
-        say(f"results: {', '.join(submitted['files'])}")
+    if in_processes(context, gpus, device):
         return
-    path = out or _results_path(model.source, split, part_offsets, tta=tta)
-    for folder in filter(None, (path.parent, save_results)):
-        output_folder(folder, [])
-    if path.is_dir():
-        raise UsageError(f"--out {path}: a folder; name a file")
-    found = _measure(model, config, split, part_offsets, limit, tta=tta, save_results=save_results)
+    with joined(device or "auto") as world:
+        model = world.main_first(lambda: load_model(weights, device or "auto"))
+        say(f"checkpoint: {model.source} (step {model.step})")
+        check_part_offsets(part_offsets, model)
+        config = with_data(model.config, overrides, data_flags(model.config, data, on_bad_image))
+        if split == "test-dev":
+            found = submit(model, config, out, world, part_offsets=part_offsets, limit=limit, tta=tta)
+        else:
+            path = out or _results_path(model.source, split, part_offsets, tta=tta)
+            for folder in filter(None, (path.parent, save_results)):
+                output_folder(folder, [])
+            if path.is_dir():
+                raise UsageError(f"--out {path}: a folder; name a file")
+            found = _measure(
+                model, config, split, part_offsets, limit, world, tta=tta, save_results=save_results
+            )
+    if not world.is_main:
+        return
+    if split == "test-dev":
+        if json:
+            print_json(found)
+        say(f"results: {', '.join(found['files'])}")
+        return
     write_json(path, found)
     if json:
         print_json(found)
@@ -154,6 +169,7 @@ def _measure(
     split: str,
     part_offsets: str,
     limit: int,
+    world: Ranks,
     *,
     tta: bool,
     save_results: Path | None,
@@ -184,7 +200,10 @@ def _measure(
             device=next(model.detector.parameters()).device,
             with_masks=model.with_masks and dataset.has_masks,
             progress=update,
+            world=world,
         )
+    if not world.is_main:
+        return {}
     extra = {key: value for key, value in measured["metrics"].items() if key.startswith(("recall", "part"))}
     return {
         "checkpoint": str(model.source),
