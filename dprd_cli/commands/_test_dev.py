@@ -24,7 +24,7 @@ def submit(
     limit: int,
     tta: bool,
 ) -> dict[str, Any]:
-    """Detect in the pictures of test-dev and write the server's files; return what to print as JSON, on the main rank."""
+    """Detect in test-dev and write the server's files; return what to print, on the main rank."""
     from dprd_cli.data.test_dev import build_test_dev
     from dprd_cli.evaluation.submission import MOST, Submission
     from dprd_cli.results import output_folder

@@ -156,7 +156,7 @@ def predict(
                 (number, item if isinstance(item, Unreadable) else writer.make(number, item))
                 for number, item in found
             )
-            for _, item in merged(made, chosen, batch_size, world, lambda: stop.exit_code):
+            for _, item in merged(made, chosen, batch_size, world, lambda: stop.exit_code > 0):
                 if isinstance(item, Unreadable):
                     say(f"skipped: {item.message}")
                     errors.append(item)

@@ -1,4 +1,4 @@
-"""Sums over the ranks in a training step: gradients, what is logged, BatchNorm's running statistics."""
+"""Sums over the ranks in a training step: gradients, what is logged, running statistics."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dprd_cli.distributed import Ranks
+from dprd_cli.model.parts import MEAN_MOMENTUM, DeformableParts
 
 
 class StepSum:
@@ -60,50 +61,51 @@ class StepSum:
 
 
 class RunningStatistics:
-    """Lets BatchNorm's running statistics go on as if the ranks' passes had followed each other.
+    """Lets running means go on as if the ranks' passes had followed each other.
 
     One pass does r <- (1 - m) r + m s with its batch's statistics s. After n passes a rank's r_k is
     q r + (what it has seen), with q = (1 - m)^n; W ranks in a row give
-    q^W r + sum over k of q^(W-1-k) (r_k - q r), which needs one sum over the ranks.
+    q^W r + sum over k of q^(W-1-k) (r_k - q r), which needs one sum over the ranks. Where a pass has no
+    foreground, the parts' mean offsets are off by a term of order m^2.
 
     Args:
-        detector: Its BatchNorms in training mode are looked after; there may be none.
+        detector: Its BatchNorms in training mode and its parts' mean offsets are looked after.
         passes: Of each rank in a step.
         world: The ranks.
     """
 
     def __init__(self, detector: nn.Module, passes: int, world: Ranks) -> None:
-        self._all = [
-            m for m in detector.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None
-        ]
-        self._passes, self._world = passes, world
+        self._detector, self._passes, self._world = detector, passes, world
         self._norms: list[_BatchNorm] = []
+        self._means: list[tuple[Tensor, float]] = []  # and their momentum
 
     @torch.no_grad()
     def begin(self) -> None:
         """Remember the statistics before a step."""
-        self._norms = [norm for norm in self._all if norm.training]
-        if self._norms:
-            self._before = torch.cat(self._tensors())
+        if self._world.size == 1:
+            return
+        modules = list(self._detector.modules())
+        self._norms = [m for m in modules if isinstance(m, _BatchNorm) and m.training]
+        self._means = [(m.mean_offsets, MEAN_MOMENTUM) for m in modules if isinstance(m, DeformableParts)]
+        for norm in self._norms:
+            means = (norm.running_mean, norm.running_var)
+            self._means += [(mean, norm.momentum or 0.0) for mean in means if mean is not None]
+        self._before = [mean.clone() for mean, _ in self._means]
 
     @torch.no_grad()
     def end(self) -> None:
         """Put the statistics after the step in their place."""
-        if not self._norms:
+        if not self._means:
             return
-        tensors, size = self._tensors(), self._world.size
-        sizes = torch.tensor([len(tensor) for tensor in tensors])
-        keeps = torch.tensor(
-            [(1 - (norm.momentum or 0.0)) ** self._passes for norm in self._norms for _ in "mv"]
-        )
-        keep = keeps.repeat_interleave(sizes).to(self._before)
-        seen = (torch.cat(tensors) - keep * self._before) * keep ** (size - 1 - self._world.rank)
-        self._world.sum_(seen)
-        after = torch.split(keep**size * self._before + seen, sizes.tolist())
-        torch._foreach_copy_(tensors, list(after))
+        size, later = self._world.size, self._world.size - 1 - self._world.rank
+        keeps = [(1 - momentum) ** self._passes for _, momentum in self._means]
+        rows = list(zip(self._means, self._before, keeps, strict=True))
+        seen = [((mean - keep * before) * keep**later).flatten() for (mean, _), before, keep in rows]
+        buffer = torch.cat(seen)
+        self._world.sum_(buffer)
+        pieces = torch.split(buffer, [len(piece) for piece in seen])
+        for ((mean, _), before, keep), piece in zip(rows, pieces, strict=True):
+            mean.copy_(keep**size * before + piece.view_as(mean))
         for norm in self._norms:
             if norm.num_batches_tracked is not None:
                 norm.num_batches_tracked += self._passes * (size - 1)
-
-    def _tensors(self) -> list[Tensor]:
-        return [tensor for norm in self._norms for tensor in (norm.running_mean, norm.running_var)]  # type: ignore[misc]

@@ -8,13 +8,13 @@ Importing torch takes seconds; here it is done once. Each line on stdin is a JSO
               0 is a full disk there
     kill      seconds after which it is killed
     max_file  largest file that it can write, in bytes (the write that crosses it fails, as on a full disk)
-    ranks     in how many processes it runs, as torchrun would start them; the answer then has a list of codes,
-              and each writes a file for stderr of its own, with its number appended. A fault with a "rank"
-              befalls that one alone.
+    ranks     in how many processes it runs, as torchrun would start them; the answer then has a list of
+              codes, and each writes a file for stderr of its own, with its number appended. A fault with a
+              "rank" befalls that one alone.
 
 The answer, when it has ended, is {"code": exit code, or -signal}. A child that was not killed leaves the
-counts of its events beside the file for stderr. In the place of a signal, "nan" makes the losses of that step not
-finite, and "error" raises one.
+counts of its events beside the file for stderr. In the place of a signal, "nan" makes the losses of that step
+not finite, and "error" raises one.
 
 So that a life takes half a second, the backbone has a block a stage and few channels, and the curves drawn
 at a run's end are left blank.
