@@ -32,11 +32,11 @@ class Server:
             SERVER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
-    def live(self, ranks, *argv, faults=()):
+    def live(self, ranks, *argv, faults=(), kill=AT_MOST):
         """Run a command line; return the ranks' exit codes (or minus the signal) and lines."""
         errors = self.folder / "stderr.txt"
         names = ("rank", "at", "number", "signal")
-        order = {"argv": argv, "stderr": str(errors), "kill": AT_MOST, "ranks": ranks}
+        order = {"argv": argv, "stderr": str(errors), "kill": kill, "ranks": ranks}
         order["faults"] = [dict(zip(names, fault, strict=True)) for fault in faults]
         print(json.dumps(order), file=self.process.stdin, flush=True)
         codes = json.loads(self.process.stdout.readline())["code"]
@@ -106,13 +106,14 @@ def test_two_ranks_are_one_process_with_two_passes_to_the_bit(server, tmp_path):
 
 
 def test_four_ranks_of_uneven_shares_are_one_process_with_four_passes(server, tmp_path):
-    # by SGD, because AdamW divides by the gradient's size, and makes a rounding error near zero one of the rate's
+    # by SGD: AdamW divides by the gradient's size, and makes of a rounding error near zero a whole step
     sgd = ["--set", "train.optimizer=sgd", "--set", "train.lr=1e-3", "--set", "train.clip_norm=1"]
     run(server, 1, tmp_path / "one", *sgd, "--set", "train.accumulate=4")
     run(server, 4, tmp_path / "four", *sgd)
     # four gradients are added in another order
     assert max(largest_difference(tmp_path / "one", tmp_path / "four")) < 1e-6
     for mine, theirs in zip(metrics(tmp_path / "one"), metrics(tmp_path / "four"), strict=True):
+        assert mine.pop("kind") == theirs.pop("kind")
         assert mine == pytest.approx(theirs, rel=1e-4, abs=1e-5)
 
 
@@ -154,7 +155,7 @@ def test_a_rank_that_hangs_ends_the_others(server, tmp_path, monkeypatch):
     monkeypatch.setenv("DPRD_RANK_TIMEOUT", "1")
     own = Server(tmp_path)
     codes, lines = own.live(
-        2, *START, "--out", str(tmp_path / "r"), faults=[(1, "step", 2, int(signal.SIGSTOP))]
+        2, *START, "--out", str(tmp_path / "r"), faults=[(1, "step", 2, int(signal.SIGSTOP))], kill=6
     )
     own.process.stdin.close()
     assert codes == [1, -9]  # the stopped one is killed by the test, when its time is over
@@ -176,6 +177,17 @@ def test_a_nan_on_one_rank_ends_all_with_4(server, tmp_path):
     written = json.loads((tmp_path / "run" / "diverged.json").read_text())
     assert len(written["image_ids"]) == 6  # of all ranks
     assert read_checkpoint(tmp_path / "run" / "last.pt")["step"] == 2
+
+
+def test_a_rank_without_objects_trains_with_the_others(server, tmp_path):
+    run(server, 3, tmp_path / "run", faults=[(1, "step", 2, "empty"), (2, "step", 2, "empty")])
+    first = [(rank, "step", 3, "empty") for rank in range(3)]
+    run(server, 3, tmp_path / "none", faults=first)
+    for folder in (tmp_path / "run", tmp_path / "none"):
+        assert read_checkpoint(folder / "last.pt")["step"] == 4
+        assert all(row["loss"] is not None for row in metrics(folder) if row["kind"] == "train")
+    row = metrics(tmp_path / "none")[2]
+    assert row["num_fg"] == row["loss_mask_stage1"] == 0
 
 
 def test_fewer_pictures_than_passes_are_refused(server, tmp_path):
