@@ -85,7 +85,8 @@ class Learner:
         if self._sum:
             self._sum.gradients()
             sums = self._sum.values({**losses, **diagnostics})
-            losses, diagnostics = ({key: sums[key] for key in own} for own in (losses, diagnostics))
+            diagnostics = {key: value for key, value in sums.items() if key not in losses}
+            losses = {key: sums[key] for key in losses}
             self._statistics.end()
         total = torch.stack(list(losses.values())).sum()
         norms = self._clip()

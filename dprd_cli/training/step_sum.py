@@ -28,6 +28,7 @@ class StepSum:
 
     def __init__(self, detector: nn.Module, world: Ranks) -> None:
         self._world = world
+        self._keys: list[str] = []
         self._parameters = [p for p in detector.parameters() if p.requires_grad]
         sizes = [p.numel() for p in self._parameters]
         self._buffer = self._parameters[0].new_zeros(sum(sizes))
@@ -54,10 +55,18 @@ class StepSum:
             parameter.grad = view if count else None
 
     def values(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the sums over the ranks of scalars with the same keys on each."""
-        stacked = torch.stack([value.float() for value in values.values()])
+        """Return the sums over the ranks of scalars; a rank may lack some (diagnostics of objects, say)."""
+        if self._world.largest(any(key not in self._keys for key in values)):
+            parts = self._world.gather(list(values))
+            known = dict.fromkeys([*self._keys, *(key for part in parts for key in part)])
+            self._keys = self._world.from_main(lambda: list(known))
+        present = torch.tensor([key in values for key in self._keys], dtype=torch.int32)
+        self._world.sum_(present)
+        zero = self._buffer.new_zeros(())
+        stacked = torch.stack([values.get(key, zero).float() for key in self._keys])
         self._world.sum_(stacked)
-        return dict(zip(values, stacked.unbind(), strict=True))
+        rows = zip(self._keys, stacked.unbind(), present.tolist(), strict=True)
+        return {key: value for key, value, count in rows if count}
 
 
 class RunningStatistics:
