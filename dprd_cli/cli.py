@@ -33,10 +33,14 @@ from dprd_cli.errors import (
     EXIT_INTERRUPTED,
     EXIT_RESOURCES,
     DprdWarning,
+    UsageError,
     UserError,
     is_out_of_memory,
 )
+from dprd_cli.ranks import rank, world_size
 
+#: Commands that the processes of a job can do together.
+_SHARED = ("train", "eval", "predict")
 _MEMORY_ADVICE = (
     "use a smaller --batch-size, a smaller --backbone, or smaller pictures (--set data.test_min_size=...)"
 )
@@ -58,11 +62,15 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Cascade D-PRD: detect and segment objects by parts that deform (Bae, AAAI 2022)."""
+    command = context.invoked_subcommand
+    if world_size() > 1 and command not in _SHARED:
+        raise UsageError(f"dprd {command} is for one process; in several run: {', '.join(_SHARED)}")
 
 
 app.command("train", short_help="Train a detector.")(train)
@@ -92,7 +100,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         warnings.simplefilter("always", DprdWarning)
         try:
-            app(args=list(sys.argv[1:] if arguments is None else arguments), prog_name="dprd")
+            given = list(sys.argv[1:] if arguments is None else arguments)
+            app(args=given, prog_name="dprd", obj=given)  # `--gpus` starts the same line again
         except SystemExit as leave:
             if leave.code == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C, without a word
                 print("error: interrupted", file=sys.stderr)
@@ -101,7 +110,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             if os.environ.get("DPRD_DEBUG"):
                 traceback.print_exception(error)
             message, code = _explain(error)
-            print(f"error: {message}", file=sys.stderr)
+            print(f"error: {_who()}{message}", file=sys.stderr)
             return code
     return 0
 
@@ -127,7 +136,12 @@ def _explain(error: BaseException) -> tuple[str, int]:
 def _show_warning(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
     """Print this project's warnings as a line; other libraries' concern developers."""
     if issubclass(category, DprdWarning) or os.environ.get("DPRD_DEBUG"):
-        print(f"warning: {message}", file=sys.stderr)
+        print(f"warning: {_who()}{message}", file=sys.stderr)
+
+
+def _who() -> str:
+    """Return which of a job's processes this is, where there are several."""
+    return f"rank {rank()}: " if world_size() > 1 else ""
 
 
 def main() -> None:

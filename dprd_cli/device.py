@@ -5,16 +5,21 @@ from __future__ import annotations
 import torch
 
 from dprd_cli.errors import UsageError
+from dprd_cli.ranks import local_rank, local_size
 
 
 def pick_device(name: str = "auto") -> torch.device:
     """Return the device that `name` stands for; `auto` takes CUDA where there is one.
 
+    Where several processes of a job are on this machine, `auto` and `cuda` give each its own GPU.
+
     Raises:
         UsageError: If the name is unknown or no such device is here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and local_size() > 1:
+        name = f"cuda:{local_rank()}"
     try:
         device = torch.device(name)
     except RuntimeError as error:

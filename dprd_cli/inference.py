@@ -133,15 +133,23 @@ class Predictor:
             yield item
 
     def predict_sources(
-        self, sources: Sequence[Source], reading: Reading
+        self, sources: Sequence[Source], reading: Reading, numbers: Sequence[int] | None = None
     ) -> Generator[tuple[int, Prediction | Unreadable], None, None]:
         """Detect in whatever the sources hold, in their order, reading ahead of the network.
+
+        Args:
+            sources: All there are.
+            reading: How they are read.
+            numbers: Which of the sources to look at; all by default. Sources b B to (b + 1) B - 1 make a
+                batch, whichever are looked at and can be read.
 
         Yields:
             The number of the source, and a picture's or frame's detections, or why it cannot be read; a
             video that breaks off yields its frames first.
         """
-        yield from self._in_batches(self._read_all(sources, reading), reading.batch_size)
+        chosen = range(len(sources)) if numbers is None else numbers
+        numbered = [(number, sources[number]) for number in chosen]
+        yield from self._in_batches(self._read_all(numbered, reading), reading.batch_size)
 
     def predict_ready(self, pictures: Iterable[Ready], batch_size: int) -> Iterator[Prediction]:
         """Detect in pictures that were read already."""
@@ -166,9 +174,8 @@ class Predictor:
         return self.ready(image, source.text, number)
 
     def _read_all(
-        self, sources: Sequence[Source], reading: Reading
+        self, numbered: Sequence[tuple[int, Source]], reading: Reading
     ) -> Iterator[tuple[int, Ready | Unreadable]]:
-        numbered = enumerate(sources)
         for moving, group in groupby(numbered, key=lambda entry: entry[1].is_moving):
             if moving:
                 for number, source in group:
@@ -209,6 +216,9 @@ class Predictor:
         waiting: list[tuple[int, Ready | Unreadable]] = []
         full = 0
         for number, item in items:
+            if waiting and number // batch_size != waiting[0][0] // batch_size:
+                yield from self._finish_all(waiting)
+                waiting, full = [], 0
             waiting.append((number, item))
             full += isinstance(item, Ready)
             if full == batch_size or not full:

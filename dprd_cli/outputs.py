@@ -90,10 +90,40 @@ class Entry:
 
 
 class Output(Protocol):
-    """One kind of output."""
+    """One kind of output, with files for each picture.
+
+    Attributes:
+        count: How many were written.
+    """
+
+    count: int
 
     def add(self, entry: Entry) -> None:
         """Write one picture or frame.
+
+        Raises:
+            ResourceError: If it cannot be written.
+        """
+
+    def close(self) -> list[str]:
+        """Finish, and return what there is now, in words."""
+
+
+class Merged(Protocol):
+    """One kind of output that holds many pictures; what is written can come from other processes."""
+
+    def open(self) -> None:
+        """Begin what is written.
+
+        Raises:
+            ResourceError: If it cannot be written.
+        """
+
+    def content(self, entry: Entry) -> Any:
+        """Return what `write` takes for one picture or frame; it can be sent to another process."""
+
+    def write(self, content: Any) -> None:
+        """Append one picture.
 
         Raises:
             ResourceError: If it cannot be written.
@@ -160,12 +190,15 @@ class CocoResults:
 
     def __init__(self, folder: Path, pictures: Sequence[Drawings | Videos], style: Style) -> None:
         self.folder, self.pictures, self.style = folder, pictures, style
-        brackets = (b"[\n", b"\n]\n", b",\n")
-        self._results = GrowingFile(folder / "results.json", *brackets)
-        self._images = GrowingFile(folder / "images.json", *brackets)
+        self._files: list[GrowingFile] = []
 
-    def add(self, entry: Entry) -> None:
-        """Append one picture and its detections."""
+    def open(self) -> None:
+        """Begin both files."""
+        names = ("results.json", "images.json")
+        self._files = [GrowingFile(self.folder / name, b"[\n", b"\n]\n", b",\n") for name in names]
+
+    def content(self, entry: Entry) -> tuple[bytes, bytes]:
+        """Return one picture's detections, and the picture."""
         prediction, style = entry.prediction, self.style
         records = prediction.to_coco(entry.image_id, masks=style.masks, parts=style.parts)
         height, width = prediction.image_size
@@ -175,14 +208,19 @@ class CocoResults:
         drawn = next((path for kind in self.pictures if (path := kind.path(entry))), None)
         if drawn:
             image["picture"] = drawn.relative_to(self.folder).as_posix()
+        return ",\n".join(map(json.dumps, records)).encode(), json.dumps(image).encode()
+
+    def write(self, content: tuple[bytes, bytes]) -> None:
+        """Append one picture and its detections."""
+        records, image = content
         if records:
-            self._results.append(",\n".join(map(json.dumps, records)).encode())
-        self._images.append(json.dumps(image).encode())
+            self._files[0].append(records)
+        self._files[1].append(image)
 
     def close(self) -> list[str]:
         """Close both files."""
-        self._results.close()
-        self._images.close()
+        for file in self._files:
+            file.close()
         return ["results.json", "images.json"]
 
 
@@ -195,12 +233,19 @@ class Table:
         self._columns += ["frame", "seconds"] if frames else []
         self._file: GrowingFile | None = None
 
-    def add(self, entry: Entry) -> None:
+    def open(self) -> None:
+        """Nothing yet: the first picture says which columns there are."""
+
+    def content(self, entry: Entry) -> tuple[int, list[dict[str, Any]]]:
+        """Return the number of parts, and one picture's rows."""
+        parts = entry.prediction.part_boxes if self.style.parts else None
+        return 0 if parts is None else parts.shape[1], list(self._rows(entry))
+
+    def write(self, content: tuple[int, list[dict[str, Any]]]) -> None:
         """Append the rows of one picture; the first says how many parts there are."""
-        rows = list(self._rows(entry))
+        parts, rows = content
         if self._file is None:
-            parts = entry.prediction.part_boxes if self.style.parts else None
-            self._start(0 if parts is None else parts.shape[1])
+            self._start(parts)
         assert self._file is not None
         if rows:
             self._file.append(csv_text(self._columns, rows))
@@ -308,17 +353,16 @@ class Crops:
 KINDS = ("images", "video", "frames", "coco", "csv", "labelme", "masks", "crops")
 
 
-def make_outputs(folder: Path, kinds: Sequence[str], style: Style, *, frames: bool) -> dict[str, Output]:
-    """Return an output for each kind.
+def make_outputs(
+    folder: Path, kinds: Sequence[str], style: Style, *, frames: bool
+) -> tuple[dict[str, Output], dict[str, Merged]]:
+    """Return an output for each kind: those with files for each picture, and those that hold many.
 
     Args:
         folder: Exists.
         kinds: Of `KINDS`.
         style: What is shown.
         frames: Whether there are videos among the inputs.
-
-    Raises:
-        ResourceError: If a file cannot be created.
     """
     drawn: dict[str, Drawings | Videos] = {}
     if "images" in kinds:
@@ -328,13 +372,14 @@ def make_outputs(folder: Path, kinds: Sequence[str], style: Style, *, frames: bo
     if "video" in kinds:
         drawn["video"] = Videos(folder)
     outputs: dict[str, Output] = dict(drawn)
+    merged: dict[str, Merged] = {}
     if "coco" in kinds:
-        outputs["coco"] = CocoResults(folder, list(drawn.values()), style)
+        merged["coco"] = CocoResults(folder, list(drawn.values()), style)
     if "csv" in kinds:
-        outputs["csv"] = Table(folder, style, frames=frames)
+        merged["csv"] = Table(folder, style, frames=frames)
     others: dict[str, type[Labelme | Masks | Crops]] = {"labelme": Labelme, "masks": Masks, "crops": Crops}
     outputs |= {kind: make(folder) for kind, make in others.items() if kind in kinds}
-    return {kind: outputs[kind] for kind in KINDS if kind in outputs}
+    return outputs, merged
 
 
 def _object_names(entry: Entry) -> list[str]:

@@ -1,4 +1,4 @@
-"""A progress bar on stderr."""
+"""Lines and progress bars on stderr; of several processes that do one job, only the main one's."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from dprd_cli.ranks import rank
+
 #: Called with (done, total).
 Progress = Callable[[int, int], None]
+
+
+def say(line: str) -> None:
+    """Print a line on stderr."""
+    if rank() == 0:
+        print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -16,6 +24,8 @@ def progress(title: str) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    with Bar(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    with Bar(
+        console=Console(stderr=True), transient=True, disable=rank() > 0 or not sys.stderr.isatty()
+    ) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

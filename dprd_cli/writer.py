@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from dprd_cli.errors import ResourceError
-from dprd_cli.outputs import Drawings, Entry, Style, Videos, make_outputs
+from dprd_cli.outputs import KINDS, Drawings, Entry, Merged, Output, Style, Videos, make_outputs
 from dprd_cli.prediction import Prediction
 from dprd_cli.results import image_ids, picture_names
 from dprd_cli.sources import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What is left to do for one picture or frame: the files that hold many. Can be sent to another process.
+
+    Args:
+        line: What was found, in words.
+        contents: Of the files that hold many pictures, by kind.
+        counts: Files that were written, by kind.
+        row: For `--json`, where rows are kept.
+        video: That it is in.
+    """
+
+    line: str
+    contents: dict[str, Any]
+    counts: dict[str, int]
+    row: dict[str, Any] | None
+    video: Path | None
 
 
 class Writer:
@@ -24,6 +44,7 @@ class Writer:
         kinds: Of outputs.
         style: What is shown.
         keep: Keep rows for `--json`.
+        main: Whether this process writes the files that hold many pictures; the others `make` only.
 
     Attributes:
         done: Pictures and frames written.
@@ -33,7 +54,14 @@ class Writer:
     """
 
     def __init__(
-        self, sources: Sequence[Source], folder: Path, kinds: Sequence[str], style: Style, *, keep: bool
+        self,
+        sources: Sequence[Source],
+        folder: Path,
+        kinds: Sequence[str],
+        style: Style,
+        *,
+        keep: bool,
+        main: bool = True,
     ) -> None:
         self.sources, self.folder, self.style, self.keep = sources, folder, style, keep
         self._paths = [source.path for source in sources]
@@ -41,7 +69,10 @@ class Writer:
         moving = any(source.is_moving for source in sources)
         self._ids = None if moving else image_ids(self._paths)
         self._counter = count(1)
-        self._outputs = make_outputs(folder, kinds, style, frames=moving)
+        self._outputs, self._merged = make_outputs(folder, kinds, style, frames=moving)
+        self._main = main
+        for output in self._merged.values() if main else ():
+            output.open()
         self.done = 0
         self.rows: list[dict[str, Any]] = []
         self.summary: list[str] = []
@@ -54,7 +85,8 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         failed: ResourceError | None = None
-        for output in self._outputs.values():
+        outputs: dict[str, Output | Merged] = {**self._outputs, **(self._merged if self._main else {})}
+        for output in (outputs[name] for name in KINDS if name in outputs):
             try:
                 self.summary += output.close()
             except ResourceError as problem:
@@ -68,8 +100,14 @@ class Writer:
         whole = [name for name in self.summary if name.endswith((".json", ".csv"))]
         return [*(str(self.folder / name) for name in whole), *map(str, self._videos)]
 
-    def add(self, number: int, prediction: Prediction) -> Entry:
-        """Write one picture or frame of a source.
+    def add(self, number: int, prediction: Prediction) -> Made:
+        """Write one picture or frame of a source; see `make`."""
+        made = self.make(number, prediction)
+        self.write(made)
+        return made
+
+    def make(self, number: int, prediction: Prediction) -> Made:
+        """Write the files of one picture or frame of a source alone.
 
         Args:
             number: Of the source.
@@ -86,23 +124,41 @@ class Writer:
             self._stems[number],
             self.style,
         )
-        for output in self._outputs.values():
+        counts = {}
+        for kind, output in self._outputs.items():
+            before = output.count
             output.add(entry)
-        self.done += 1
-        drawn = self._drawn(entry)
-        if self.keep:
-            self.rows.append(self._row(entry, drawn))
-        return entry
+            counts[kind], output.count = output.count - before, before  # `write` counts, perhaps elsewhere
+        contents = {kind: output.content(entry) for kind, output in self._merged.items()}
+        drawn, video = self._drawn(entry)
+        row = self._row(entry, drawn) if self.keep else None
+        return Made(f"{prediction.name}: {entry.shown.summary()}", contents, counts, row, video)
 
-    def _drawn(self, entry: Entry) -> Path | None:
-        """Return where an entry can be looked at."""
-        drawn = None
+    def write(self, made: Made) -> None:
+        """Write one picture or frame to the files that hold many, in the order that they are to have.
+
+        Raises:
+            ResourceError: If something cannot be written; what was written before is whole.
+        """
+        for kind, content in made.contents.items():
+            self._merged[kind].write(content)
+        for kind, count_made in made.counts.items():
+            self._outputs[kind].count += count_made
+        self.done += 1
+        if made.row is not None:
+            self.rows.append(made.row)
+        if made.video:
+            self._videos[made.video] = None
+
+    def _drawn(self, entry: Entry) -> tuple[Path | None, Path | None]:
+        """Return where an entry can be looked at, and the video that it is in."""
+        drawn = video = None
         for output in self._outputs.values():
             if isinstance(output, Drawings | Videos) and (path := output.path(entry)):
                 drawn = path
                 if isinstance(output, Videos):
-                    self._videos[path] = None
-        return drawn
+                    video = path
+        return drawn, video
 
     def _row(self, entry: Entry, drawn: Path | None) -> dict[str, Any]:
         shown = entry.shown

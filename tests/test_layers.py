@@ -13,7 +13,7 @@ PACKAGE = Path(dprd_cli.__file__).parent
 #: Modules and sub-packages from the ground up; those of one row do not know each other. The checkpoint builds
 #: the model that it holds; what fills a model from foreign files reads them with the checkpoint's reader.
 ROWS = (
-    ("__init__", "errors"),
+    ("__init__", "errors", "ranks"),
     (
         "config",
         "device",
@@ -30,9 +30,10 @@ ROWS = (
         "remote",
         "sources",
         "video",
+        "launch",
     ),
-    ("presets", "study_files", "data", "drawing", "environment"),
-    ("model", "studies"),
+    ("presets", "study_files", "data", "drawing", "environment", "distributed"),
+    ("model", "studies", "sharing"),
     ("checkpoint",),
     ("model.weights", "evaluation", "tta", "results"),
     ("weights", "prediction"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 
 from dprd_cli.commands import _complete
 from dprd_cli.progress import progress as progress
+from dprd_cli.progress import say as say
 
 if TYPE_CHECKING:
     from dprd_cli.config import Config
@@ -105,6 +105,15 @@ Device = Annotated[
         help="auto (default), cpu or cuda.",
     ),
 ]
+Gpus = Annotated[
+    int,
+    typer.Option(
+        "--gpus",
+        metavar="N",
+        min=1,
+        help="Processes on this machine that share the work, a GPU each (or all on --device cpu).",
+    ),
+]
 OnBadImage = Annotated[
     str | None,
     typer.Option(
@@ -114,9 +123,45 @@ OnBadImage = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
 
 
-def say(line: str) -> None:
-    """Print a message on stderr."""
-    print(line, file=sys.stderr, flush=True)
+def in_processes(context: typer.Context, count: int, device: str | None) -> bool:
+    """Run the command again in `--gpus` processes, if there are to be several; whether that was done.
+
+    Args:
+        context: Its object is the command line.
+        count: How many.
+        device: `--device`.
+
+    Raises:
+        UsageError: If there are not as many GPUs, or torchrun started other numbers.
+        typer.Exit: If the command failed.
+    """
+    from dprd_cli.errors import UsageError
+    from dprd_cli.ranks import local_size, world_size
+
+    if world_size() > 1:
+        if count not in (1, local_size()):
+            raise UsageError(
+                f"--gpus {count}: torchrun has started {local_size()} processes here; leave it out"
+            )
+        return False
+    if count == 1:
+        return False
+    if device != "cpu":
+        import torch
+
+        found = torch.cuda.device_count()
+        if device not in (None, "auto", "cuda"):
+            raise UsageError(
+                f"--device {device}: each of --gpus {count} takes a GPU of its own; leave it out"
+            )
+        if found < count:
+            raise UsageError(f"--gpus {count}: {found} CUDA devices here; take fewer, or --device cpu")
+    from dprd_cli.launch import launch
+
+    code = launch(count, context.obj)
+    if code:
+        raise typer.Exit(code)
+    return True
 
 
 def print_json(content: Any) -> None:

@@ -10,13 +10,21 @@ from dprd_cli.commands._options import progress, say
 
 if TYPE_CHECKING:
     from dprd_cli.config import Config
+    from dprd_cli.distributed import Ranks
     from dprd_cli.weights import LoadedModel
 
 
 def submit(
-    model: LoadedModel, config: Config, out: Path | None, *, part_offsets: str, limit: int, tta: bool
+    model: LoadedModel,
+    config: Config,
+    out: Path | None,
+    world: Ranks,
+    *,
+    part_offsets: str,
+    limit: int,
+    tta: bool,
 ) -> dict[str, Any]:
-    """Detect in the pictures of test-dev and write the server's files; return what to print as JSON."""
+    """Detect in test-dev and write the server's files; return what to print, on the main rank."""
     from dprd_cli.data.test_dev import build_test_dev
     from dprd_cli.evaluation.submission import MOST, Submission
     from dprd_cli.results import output_folder
@@ -33,9 +41,8 @@ def submit(
     folder = output_folder(out or _folder(model.source), [])
     tree = dataset.coco()
     submission = Submission(tree["images"], tree["categories"], category_ids, with_masks=with_masks)
-    pictures = 0
     with progress("detect") as update:
-        for found in detect_split(
+        found = detect_split(
             model.detector,
             dataset,
             config,
@@ -44,9 +51,15 @@ def submit(
             tta=tta,
             device=next(model.detector.parameters()).device,
             progress=update,
-        ):
-            submission.add(found.sample.image_id, found.detections)
-            pictures += 1
+            world=world,
+        )
+        rows = [(one.number, submission.rows(one.sample.image_id, one.detections)) for one in found]
+    parts = world.gather(rows)
+    if not world.is_main:
+        return {}
+    pictures = sorted((one for part in parts for one in part), key=lambda one: one[0])
+    for _, picture in pictures:
+        submission.add_rows(picture)
     if submission.left_out:
         say(
             f"left out: {submission.left_out} detections with an empty box, without a category, or after a "
@@ -60,7 +73,7 @@ def submit(
         "split": "test-dev",
         "part_offsets": part_offsets,
         "tta": tta,
-        "images": pictures,
+        "images": len(pictures),
         "detections": len(submission.results["bbox"]),
         "files": [str(path) for path in files],
     }

@@ -13,6 +13,7 @@ from dprd_cli.commands._options import (
     Data,
     DataOverrides,
     Device,
+    Gpus,
     Json,
     OnBadImage,
     PartOffsets,
@@ -20,6 +21,7 @@ from dprd_cli.commands._options import (
     Weights,
     check_part_offsets,
     data_flags,
+    in_processes,
     print_json,
     progress,
     say,
@@ -28,11 +30,13 @@ from dprd_cli.commands._options import (
 
 if TYPE_CHECKING:
     from dprd_cli.config import Config
+    from dprd_cli.distributed import Ranks
     from dprd_cli.evaluation.analysis import Ranked
     from dprd_cli.weights import LoadedModel
 
 
 def evaluate(
+    context: typer.Context,
     weights: Weights = "",
     data: Data = None,
     split: Annotated[
@@ -85,6 +89,7 @@ def evaluate(
     on_bad_image: OnBadImage = None,
     overrides: DataOverrides = None,
     device: Device = None,
+    gpus: Gpus = 1,
     json: Json = False,
 ) -> None:
     """Measure a detector with COCO's metrics, for boxes and masks, over all classes and for each.
@@ -93,6 +98,7 @@ def evaluate(
     """
     from dprd_cli.commands._tables import print_results
     from dprd_cli.commands._test_dev import submit
+    from dprd_cli.distributed import joined
     from dprd_cli.errors import UsageError
     from dprd_cli.presets import pick
     from dprd_cli.results import output_folder
@@ -118,25 +124,40 @@ def evaluate(
         else:
             print_results(measured)
         return
-    model = load_model(weights, device or "auto")
-    say(f"checkpoint: {model.source} (step {model.step})")
-    check_part_offsets(part_offsets, model)
-    config = with_data(model.config, overrides, data_flags(model.config, data, on_bad_image))
-    if split == "test-dev":
-        submitted = submit(model, config, out, part_offsets=part_offsets, limit=limit, tta=tta)
-        if json:
-            print_json(submitted)
-        say(f"results: {', '.join(submitted['files'])}")
+    if in_processes(context, gpus, device):
         return
-    path = out or _results_path(model.source, split, part_offsets, tta=tta)
-    if path.is_dir():
-        raise UsageError(f"--out {path}: a folder; name a file")
-    drawn = None if no_plots else plots or path.with_suffix("" if path.suffix else ".plots")
-    for folder in filter(None, (path.parent, save_results, drawn)):
-        output_folder(folder, [])
-    found = _measure(
-        model, config, split, part_offsets, limit, tta=tta, save_results=save_results, plots=drawn
-    )
+    with joined(device or "auto") as world:
+        model = world.main_first(lambda: load_model(weights, device or "auto"))
+        say(f"checkpoint: {model.source} (step {model.step})")
+        check_part_offsets(part_offsets, model)
+        config = with_data(model.config, overrides, data_flags(model.config, data, on_bad_image))
+        if split == "test-dev":
+            found = submit(model, config, out, world, part_offsets=part_offsets, limit=limit, tta=tta)
+        else:
+            path = out or _results_path(model.source, split, part_offsets, tta=tta)
+            if path.is_dir():
+                raise UsageError(f"--out {path}: a folder; name a file")
+            drawn = None if no_plots else plots or path.with_suffix("" if path.suffix else ".plots")
+            for folder in filter(None, (path.parent, save_results, drawn)):
+                output_folder(folder, [])
+            found = _measure(
+                model,
+                config,
+                split,
+                part_offsets,
+                limit,
+                world,
+                tta=tta,
+                save_results=save_results,
+                plots=drawn,
+            )
+    if not world.is_main:
+        return
+    if split == "test-dev":
+        if json:
+            print_json(found)
+        say(f"results: {', '.join(found['files'])}")
+        return
     write_json(path, found)
     if json:
         print_json(found)
@@ -181,13 +202,14 @@ def _measure(
     split: str,
     part_offsets: str,
     limit: int,
+    world: Ranks,
     *,
     tta: bool,
     save_results: Path | None,
     plots: Path | None,
 ) -> dict[str, Any]:
     from dprd_cli.data.loading import build_datasets, describe
-    from dprd_cli.evaluation.analysis import Analyst
+    from dprd_cli.evaluation.analysis import Analyst, analyse
     from dprd_cli.training.evaluate import evaluate as run_evaluation
 
     train_set, val_set = build_datasets(
@@ -201,7 +223,8 @@ def _measure(
     assert dataset is not None  # one was asked for
     for line in describe(dataset):
         say(line)
-    analyst = Analyst(dataset.coco(), dataset.category_ids, dataset.class_names) if plots else None
+    alone = plots is not None and world.size == 1
+    analyst = Analyst(dataset.coco(), dataset.category_ids, dataset.class_names) if alone else None
     with progress("evaluate") as update:
         measured = run_evaluation(
             model.detector,
@@ -215,9 +238,15 @@ def _measure(
             with_masks=model.with_masks and dataset.has_masks,
             progress=update,
             watch=analyst.watch if analyst else None,
+            world=world,
         )
+    if not world.is_main:
+        return {}
     if plots and analyst:
         _draw(plots, analyst.result(measured["evaluator"]), analyst.best, analyst.worst)
+    elif plots:
+        say("plots: without best and worst pictures and part deformation, which one process alone can show")
+        _draw(plots, analyse(measured["evaluator"]))
     extra = {key: value for key, value in measured["metrics"].items() if key.startswith(("recall", "part"))}
     return {
         "checkpoint": str(model.source),

@@ -11,11 +11,13 @@ from dprd_cli.commands._options import (
     PART_OFFSETS,
     DataOverrides,
     Device,
+    Gpus,
     Json,
     PartOffsets,
     Tta,
     Weights,
     check_part_offsets,
+    in_processes,
     print_json,
     say,
     with_data,
@@ -25,6 +27,7 @@ _DEFAULT_KINDS = "images,video,coco,csv"
 
 
 def predict(
+    context: typer.Context,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
@@ -83,7 +86,16 @@ def predict(
     workers: Annotated[
         int, typer.Option("--workers", min=0, max=64, help="Threads that read ahead of the network.")
     ] = 2,
+    shard: Annotated[
+        str,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Only the I-th of N shares, from 1/N to N/N, each into its own --out.",
+        ),
+    ] = "1/1",
     device: Device = None,
+    gpus: Gpus = 1,
     overrides: DataOverrides = None,
     json: Json = False,
 ) -> None:
@@ -91,46 +103,70 @@ def predict(
     from contextlib import closing
     from dataclasses import replace
 
+    from dprd_cli.distributed import joined
     from dprd_cli.errors import DataError, InterruptedRun, UsageError
     from dprd_cli.inference import Predictor, Reading, Unreadable
     from dprd_cli.outputs import FOLDERS, Style
     from dprd_cli.presets import pick
     from dprd_cli.results import output_folder
+    from dprd_cli.sharing import merged, own_batches
     from dprd_cli.sources import find_sources
     from dprd_cli.training.interrupt import StopRequest
     from dprd_cli.weights import load_model
     from dprd_cli.writer import Writer
 
     pick("kind of part offsets", part_offsets, PART_OFFSETS)
-    kinds = _kinds(save)
+    kinds, share = _kinds(save), _share(shard)
     if not inputs and not lists:
         raise UsageError("nothing to look at; pass pictures, folders, videos or a --list FILE")
+    if gpus > 1 and "-" in [*(inputs or []), *(lists or [])]:
+        raise UsageError(
+            "--gpus: standard input has one reader; write the names into a file, and pass --list FILE"
+        )
+    if in_processes(context, gpus, device):
+        return
     sources = find_sources(inputs or [], lists=lists or [], null=null, recursive=recursive, leave_out=out)
-    model = load_model(weights, device or "auto")
-    say(f"checkpoint: {model.source} (step {model.step})")
-    check_part_offsets(part_offsets, model)
-    model = replace(model, config=with_data(model.config, overrides))
-    if save_parts and model.config.model.parts.mode in {"none", "pooling"}:
-        say("this model has no parts; --save-parts does nothing")
-    if "masks" in kinds and (no_masks or not model.with_masks):
-        say("no masks here; --save masks does nothing")
-    if kinds:
-        output_folder(out, [source.path for source in sources if source.is_file], FOLDERS)
-    predictor = Predictor(model, part_offsets=part_offsets, tta=tta, masks=not no_masks)
-    reading = Reading(batch_size, workers, frame_step, max_frames)
-    writer = Writer(sources, out, kinds, Style(score_thresh, not no_masks, save_parts), keep=json)
+    moving = any(source.is_moving for source in sources)
+    chosen = own_batches(range(len(sources)), batch_size, *share)
     errors: list[Unreadable] = []
-    with StopRequest() as stop, writer, closing(predictor.predict_sources(sources, reading)) as found:
-        for number, item in found:
-            if isinstance(item, Unreadable):
-                say(f"skipped: {item.message}")
-                errors.append(item)
-            else:
-                entry = writer.add(number, item)
+    with joined(device or "auto") as world:
+        if moving and world.size > 1:
+            raise UsageError("videos and webcams: in one process; start one command for each")
+        model = world.main_first(lambda: load_model(weights, device or "auto"))
+        say(f"checkpoint: {model.source} (step {model.step})")
+        check_part_offsets(part_offsets, model)
+        model = replace(model, config=with_data(model.config, overrides))
+        if save_parts and model.config.model.parts.mode in {"none", "pooling"}:
+            say("this model has no parts; --save-parts does nothing")
+        if "masks" in kinds and (no_masks or not model.with_masks):
+            say("no masks here; --save masks does nothing")
+        if kinds:
+            output_folder(out, [source.path for source in sources if source.is_file], FOLDERS)
+        predictor = Predictor(model, part_offsets=part_offsets, tta=tta, masks=not no_masks)
+        reading = Reading(batch_size, workers, frame_step, max_frames)
+        style = Style(score_thresh, not no_masks, save_parts)
+        writer = Writer(sources, out, kinds, style, keep=json, main=world.is_main)
+        own = own_batches(chosen, batch_size, world.rank, world.size)
+        with (
+            StopRequest() as stop,
+            writer,
+            closing(predictor.predict_sources(sources, reading, own)) as found,
+        ):
+            made = (
+                (number, item if isinstance(item, Unreadable) else writer.make(number, item))
+                for number, item in found
+            )
+            for _, item in merged(made, chosen, batch_size, world, lambda: stop.exit_code > 0):
+                if isinstance(item, Unreadable):
+                    say(f"skipped: {item.message}")
+                    errors.append(item)
+                    continue
+                writer.write(item)
                 if not json:
-                    say(f"{item.name}: {entry.shown.summary()}")
-            if stop.exit_code:
-                break
+                    say(item.line)
+        stopped = world.largest(stop.exit_code)
+    if not world.is_main:
+        raise typer.Exit(stopped)
     if json:
         print_json(
             {
@@ -140,19 +176,34 @@ def predict(
                 "score_thresh": score_thresh,
                 "part_offsets": part_offsets,
                 "tta": tta,
+                "shard": shard,
                 "images": writer.rows,
                 "errors": [{"file": item.name, "message": item.message} for item in errors],
-                "interrupted": bool(stop.exit_code),
+                "interrupted": bool(stopped),
             }
         )
     say(f"results: {', '.join(writer.summary) or 'nothing saved'}" + (f" in {out}/" if kinds else ""))
-    if stop.exit_code:
+    if stopped:
         done = f"{writer.done} picture{'' if writer.done == 1 else 's'}"
-        raise InterruptedRun(f"stopped; what was done is whole ({done})", stop.exit_code)
+        raise InterruptedRun(f"stopped; what was done is whole ({done})", stopped)
     if errors:
-        what = "inputs" if any(source.is_moving for source in sources) else "pictures"
+        what = "inputs" if moving else "pictures"
         rest = f"; the others are in {out}/" if kinds else ""
-        raise DataError(f"{len(errors)} of {len(sources)} {what} could not be read{rest}")
+        raise DataError(f"{len(errors)} of {len(chosen)} {what} could not be read{rest}")
+
+
+def _share(text: str) -> tuple[int, int]:
+    """Return (index from 0, number of shares) of `--shard I/N`.
+
+    Raises:
+        UsageError: If it is not of that form.
+    """
+    from dprd_cli.errors import UsageError
+
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+        raise UsageError(f"--shard {text}: expected I/N with I from 1 to N, such as 3/8")
+    return int(index) - 1, int(count)
 
 
 def _kinds(text: str) -> list[str]:

@@ -15,12 +15,14 @@ from dprd_cli.commands._options import (
     BackboneWeights,
     Data,
     Device,
+    Gpus,
     Json,
     OnBadImage,
     Overrides,
     Preset,
     check_backbone,
     existing,
+    in_processes,
     print_json,
     say,
 )
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 
 def train(
+    context: typer.Context,
     run: Annotated[
         Path | None,
         typer.Argument(metavar="RUN", help="With --resume: the run folder; the newest by default."),
@@ -61,9 +64,12 @@ def train(
     ] = None,
     overrides: Overrides = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Pictures per step.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", min=1, help="Pictures per step, over all processes.")
+    ] = None,
     on_bad_image: OnBadImage = None,
     device: Device = None,
+    gpus: Gpus = 1,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -84,9 +90,14 @@ def train(
 ) -> None:
     """Train a detector; everything goes into one run folder."""
     from dprd_cli.errors import UsageError
+    from dprd_cli.ranks import world_size
 
     if resume + find_lr + probe_batch > 1:
         raise UsageError("--resume, --find-lr, --probe-batch: choose one")
+    if (find_lr or probe_batch) and (gpus > 1 or world_size() > 1):
+        raise UsageError("--find-lr, --probe-batch: in one process; train.accumulate gives it the same steps")
+    if in_processes(context, gpus, device):
+        return
     notes: list[str] = []
     flags = {
         "train.steps": steps,
@@ -109,7 +120,8 @@ def train(
             raise UsageError(
                 f"{', '.join(given)}: a run is resumed with its own; start a new run to change it"
             )
-        folder = _run_to_resume(run or out)
+        folder: Path | None = _run_to_resume(run or out)
+        assert folder is not None
         resolved = _saved_config(folder, flags, overrides or [], notes)
     else:
         from dprd_cli.presets import resolve
@@ -138,13 +150,13 @@ def train(
         if probe_batch:
             _probe_batch(resolved, json)
             return
-        folder = _new_folder(resolved, out, "lr-" if find_lr else "")
+        folder = None
     for note in notes:
         say(note)
     if find_lr:
-        _find_lr(resolved, folder, steps, json)
+        _find_lr(resolved, _new_folder(resolved, out, "lr-"), steps, json)
     else:
-        _train(resolved, folder, resume, json)
+        _train(resolved, folder, out, json)
 
 
 def _preset_of(config: Path | None, overrides: list[str]) -> str | None:
@@ -175,13 +187,21 @@ def _implied(config: Config, preset: str | None) -> tuple[str | None, dict[str, 
     return preset, base
 
 
-def _train(config: Config, folder: Path, resume: bool, json: bool) -> None:
+def _train(config: Config, run: Path | None, out: Path | None, json: bool) -> None:
+    """Continue a run, or start one into `out`, in as many processes as there are."""
     from dprd_cli.commands._tables import print_results
+    from dprd_cli.distributed import joined
     from dprd_cli.training.loop import train as run_training
 
-    say(f"{config.preset} on {config.model.backbone.name}, {config.train.steps} steps, into {folder}")
-    with _removed_if_empty(folder):
-        results = run_training(config, folder, resume=resume)
+    with joined(config.train.device) as world:
+        folder = run or world.from_main(lambda: _new_folder(config, out, ""))
+        say(f"{config.preset} on {config.model.backbone.name}, {config.train.steps} steps, into {folder}")
+        if world.size > 1:
+            say(f"{world.size} processes share the {config.train.batch_size} pictures of a step")
+        with _removed_if_empty(folder) if world.is_main else contextlib.nullcontext():
+            results = run_training(config, folder, resume=run is not None, world=world)
+    if not world.is_main:
+        return
     if json:
         print_json({"run": str(folder), "best": str(folder / "best.pt"), **results})
     else:

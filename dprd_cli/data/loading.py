@@ -8,7 +8,7 @@ import signal
 import threading
 import warnings
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -26,6 +26,7 @@ from dprd_cli.data.reading import OR_SKIP, Item, Packed, Reader, pack, unpack
 from dprd_cli.data.splits import build_datasets
 from dprd_cli.data.transforms import prepare
 from dprd_cli.errors import DataError, DprdWarning
+from dprd_cli.ranks import local_size, rank_slice
 from dprd_cli.structures import Target
 
 __all__ = ["TrainLoader", "build_datasets", "choose_workers", "describe", "iterate_eval"]
@@ -47,6 +48,7 @@ class TrainLoader:
         seed: Of the order and the augmentation.
         steps: Last step, exclusive.
         start_step: First step.
+        world: Which of how many processes this one is; each gets its share of every step's pictures.
 
     Attributes:
         skipped: How often each unreadable file was skipped.
@@ -61,8 +63,10 @@ class TrainLoader:
         seed: int,
         steps: int,
         start_step: int = 0,
+        world: tuple[int, int] = (0, 1),
     ) -> None:
         self.batch_size, self.steps, self.start_step = batch_size, steps, start_step
+        self._share = rank_slice(batch_size, *world)
         self.workers = choose_workers(config)
         self.skipped: Counter[str] = Counter()
         self._reader = Reader(dataset, config, seed)
@@ -75,7 +79,8 @@ class TrainLoader:
         return [self._reader.index(position) for position in self._positions(step)]
 
     def _positions(self, step: int) -> range:
-        return range(step * self.batch_size, (step + 1) * self.batch_size)
+        first = step * self.batch_size
+        return range(first + self._share.start, first + self._share.stop)
 
     def __iter__(self) -> Iterator[tuple[list[Tensor], list[Target]]]:
         for items in self._batches():
@@ -144,10 +149,11 @@ class _Steps:
 
 
 def choose_workers(config: DataConfig) -> int:
-    """Return the number of loader processes: as configured, or by the number of cores for -1."""
+    """Return the number of loader processes: as configured; for -1, by this process's share of cores."""
     if config.workers >= 0:
         return config.workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores //= local_size()
     try:
         if shutil.disk_usage("/dev/shm").free < _MIN_SHARED_MEMORY:
             return 0
@@ -178,31 +184,37 @@ def _start(loader: DataLoader[Any]) -> Iterator[Packed]:
 
 
 def iterate_eval(
-    dataset: Dataset, config: DataConfig, batch_size: int, limit: int = 0
+    dataset: Dataset, config: DataConfig, batch_size: int, limit: int = 0, world: tuple[int, int] = (0, 1)
 ) -> Iterator[tuple[list[Tensor], list[Target], list[Sample]]]:
     """Yield (images, targets, samples) in the data set's order, read ahead by threads.
 
+    Batch b is pictures b B to (b + 1) B - 1, whatever can be read and whoever asks, because padding to the
+    largest of a batch changes what the network sees.
+
     Args:
         dataset: The split.
-        config: `test_min_size`, `max_size`, `on_bad_image` (a skipped picture is left out, with a warning).
+        config: `test_min_size`, `max_size`, `on_bad_image` (a skipped picture is left out, with a warning;
+            a batch may be empty then).
         batch_size: Pictures a batch; the last batch may be smaller.
         limit: Only the first so many pictures; 0 takes all.
+        world: (rank, ranks): this process gets every so many-th batch.
 
     Raises:
         DataError: At an unreadable picture, unless those are skipped.
     """
-    batch: list[_Prepared] = []
-    for item in _read_ahead(dataset, config, min(len(dataset), limit or len(dataset)), batch_size):
-        if not isinstance(item, DataError):
-            batch.append(item)
-        elif config.on_bad_image == "skip":
-            warnings.warn(f"skipped: {item}", DprdWarning, stacklevel=2)
-        else:
-            raise DataError(f"{item}{OR_SKIP}")
-        if len(batch) == batch_size:
-            yield _unzip(batch)
-            batch = []
-    if batch:
+    total, (rank, ranks) = min(len(dataset), limit or len(dataset)), world
+    starts = range(rank * batch_size, total, ranks * batch_size)
+    batches = [range(start, min(start + batch_size, total)) for start in starts]
+    items = _read_ahead(dataset, config, [index for batch in batches for index in batch], batch_size)
+    for indices in batches:
+        batch: list[_Prepared] = []
+        for item in islice(items, len(indices)):
+            if not isinstance(item, DataError):
+                batch.append(item)
+            elif config.on_bad_image == "skip":
+                warnings.warn(f"skipped: {item}", DprdWarning, stacklevel=2)
+            else:
+                raise DataError(f"{item}{OR_SKIP}")
         yield _unzip(batch)
 
 
@@ -210,14 +222,13 @@ _Prepared = tuple[Tensor, Target, Sample]
 
 
 def _unzip(batch: list[_Prepared]) -> tuple[list[Tensor], list[Target], list[Sample]]:
-    images, targets, samples = zip(*batch, strict=True)
-    return list(images), list(targets), list(samples)
+    return [one[0] for one in batch], [one[1] for one in batch], [one[2] for one in batch]
 
 
 def _read_ahead(
-    dataset: Dataset, config: DataConfig, total: int, batch_size: int
+    dataset: Dataset, config: DataConfig, indices: Sequence[int], batch_size: int
 ) -> Iterator[_Prepared | DataError]:
-    """Yield the first `total` pictures in order, while threads read as many as the next batch needs."""
+    """Yield pictures in the order of their indices, while threads read as many as the next batch needs."""
 
     def read(index: int) -> _Prepared | DataError:
         try:
@@ -228,7 +239,7 @@ def _read_ahead(
 
     threads = max(1, choose_workers(config))
     with ThreadPoolExecutor(threads) as pool:
-        calls = (pool.submit(read, index) for index in range(total))  # submitted as it is consumed
+        calls = (pool.submit(read, index) for index in indices)  # submitted as it is consumed
         waiting = deque(islice(calls, threads + batch_size))
         try:
             while waiting:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -286,13 +287,21 @@ class CocoEvaluator:
         Raises:
             ValueError: If the picture is not in the ground truth, or was added before.
         """
+        self.add_rows(image_id, self.rows(image_id, detections))
+
+    def rows(self, image_id: int, detections: Detections) -> dict[Kind, list[dict[str, Any]]]:
+        """Return what `add_rows` takes: COCO results of one picture."""
+        return {kind: to_coco_results(detections, image_id, self.category_ids, kind) for kind in self.kinds}
+
+    def add_rows(self, image_id: int, rows: Mapping[Kind, list[dict[str, Any]]]) -> None:
+        """Do what `add` does, with one picture's results, perhaps of another process."""
         if image_id not in self._known:
             raise ValueError(f"image_id: {image_id} is not in the ground truth (or was added before)")
         self._known.remove(image_id)
         self.image_ids.append(image_id)
         self._arrays.clear()
         for kind in self.kinds:
-            self.results[kind] += to_coco_results(detections, image_id, self.category_ids, kind)
+            self.results[kind] += rows[kind]
 
     def arrays(self, kind: Kind, backend: Literal["faster", "pycocotools"] = "faster") -> CocoArrays:
         """Return the accumulated arrays of what was added so far; classes by ascending category id."""

@@ -29,12 +29,21 @@ class ProposalRecall:
             proposals: xyxy, best first. [R, 4]
             gt_boxes: xyxy, crowds left out. [G, 4]
         """
+        self.add_best(self.best(proposals, gt_boxes))
+
+    def best(self, proposals: Tensor, gt_boxes: Tensor) -> Tensor | None:
+        """Return what `add_best` takes: the best IoU of each object of one picture. [G], on the CPU."""
         if not len(gt_boxes):
-            return
+            return None
         first = proposals[: self.limit].detach()
         overlaps = box_iou(gt_boxes.to(first).float(), first.float())  # [G, R]
-        best = overlaps.max(dim=1).values if len(first) else overlaps.new_zeros(len(gt_boxes))
-        self._best.append(best.cpu())
+        best: Tensor = overlaps.max(dim=1).values if len(first) else overlaps.new_zeros(len(gt_boxes))
+        return best.cpu()
+
+    def add_best(self, best: Tensor | None) -> None:
+        """Do what `add` does, with one picture's IoUs, perhaps of another process."""
+        if best is not None:
+            self._best.append(best)
 
     def result(self) -> dict[str, float | None]:
         """Return `{"recall50": ..., "recall70": ...}` as fractions 0..1, None where there was no object."""

@@ -65,19 +65,31 @@ class Submission:
         Raises:
             UserError: If the server would not take them.
         """
+        self.add_rows(self.rows(image_id, detections))
+
+    def rows(self, image_id: int, detections: Detections) -> tuple[dict[Kind, list[dict[str, Any]]], int]:
+        """Return what `add_rows` takes: one picture's results, and how many detections were left out."""
         boxes = rounded_boxes(detections)
         thin = (boxes[:, 2:] <= 0).any(axis=1)  # false for what is not a number: the check will name it
         ids = np.array(self.category_ids)[detections.labels.cpu().numpy()]
         index = np.flatnonzero(~thin & (ids >= 0))[:MOST]
-        self.left_out += len(detections) - len(index)
         kept = detections[index.tolist()]
-        for kind, collected in self.results.items():
+        found: dict[Kind, list[dict[str, Any]]] = {}
+        for kind in self.results:
             rows = to_coco_results(kept, image_id, self.category_ids, kind)
             if kind == "bbox":
                 for row, box in zip(rows, boxes[index].tolist(), strict=True):
                     row["bbox"] = box
             check_results(rows, kind, self._sizes, self._known)
-            collected += rows
+            found[kind] = rows
+        return found, len(detections) - len(index)
+
+    def add_rows(self, picture: tuple[dict[Kind, list[dict[str, Any]]], int]) -> None:
+        """Do what `add` does, with what `rows` returned, perhaps in another process."""
+        found, left_out = picture
+        self.left_out += left_out
+        for kind, collected in self.results.items():
+            collected += found[kind]
 
     def save(self, folder: Path, algorithm: str) -> list[Path]:
         """Write `bbox/` and `segm/`, each a json and a zip that holds it, and return the files.

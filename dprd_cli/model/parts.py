@@ -18,6 +18,8 @@ _QUADRANTS = ((0.0, 0.0, 0.5, 0.5), (0.5, 0.0, 1.0, 0.5), (0.0, 0.5, 0.5, 1.0), 
 _COLUMNS = tuple((i / 4, 0.0, (i + 1) / 4, 1.0) for i in range(4))
 _ROWS = tuple((0.0, i / 4, 1.0, (i + 1) / 4) for i in range(4))
 
+#: How far one step moves the mean offsets.
+MEAN_MOMENTUM = 0.02
 #: Parts of the unit box, xyxy, by part count.
 UNIT_PARTS: dict[int, tuple[tuple[float, float, float, float], ...]] = {
     2: _HALVES[:2],
@@ -200,10 +202,19 @@ class DeformableParts(nn.Module):
         return deform(reference, offsets, limits, self.sigma, straight_through=self.straight_through)
 
     @torch.no_grad()
-    def track_mean(self, sources: Tensor, rows: Tensor, momentum: float = 0.02) -> None:
+    def track_mean(self, sources: Tensor, rows: Tensor, momentum: float = MEAN_MOMENTUM) -> None:
         """Move `mean_offsets` toward the mean offsets of the given (foreground) RoIs."""
         if len(sources):
             self.mean_offsets.lerp_(self.offsets(sources, rows).mean(dim=0), momentum)
 
 
-__all__ = ["UNIT_PARTS", "DeformableParts", "FixedParts", "PartBoxes", "Parts", "decompose", "deform"]
+__all__ = [
+    "MEAN_MOMENTUM",
+    "UNIT_PARTS",
+    "DeformableParts",
+    "FixedParts",
+    "PartBoxes",
+    "Parts",
+    "decompose",
+    "deform",
+]

@@ -18,7 +18,8 @@ from dprd_cli.config import Config
 from dprd_cli.data.base import Dataset, Sample
 from dprd_cli.data.loading import iterate_eval
 from dprd_cli.device import autocast
-from dprd_cli.evaluation.coco import CocoEvaluator
+from dprd_cli.distributed import ALONE, Ranks
+from dprd_cli.evaluation.coco import CocoEvaluator, Kind
 from dprd_cli.evaluation.recall import ProposalRecall
 from dprd_cli.evaluation.voc import POINTS, voc_metrics
 from dprd_cli.model.parts import decompose
@@ -36,12 +37,14 @@ class Detected(NamedTuple):
     """What was found in one picture of a split.
 
     Args:
+        number: Orders the pictures as the split does, over all ranks.
         sample: The picture.
         target: Its objects in the frame of the test picture.
         detections: On the CPU, in the frame of `sample`.
         proposals: In the frame of `target`, best first; None in multi-scale testing. [R, 4]
     """
 
+    number: int
     sample: Sample
     target: Target
     detections: Detections
@@ -59,12 +62,19 @@ def detect_split(
     masks: bool = True,
     device: torch.device,
     progress: ProgressCallback | None = None,
+    batch_size: int = 0,
+    world: Ranks = ALONE,
 ) -> Iterator[Detected]:
-    """Yield what a detector, in eval mode, finds in every picture of a split; see `evaluate`."""
+    """Yield what a detector, in eval mode, finds in every picture of a split; see `evaluate`.
+
+    With several ranks, each finds what is in its share of the batches. All call `progress` equally often.
+    """
     total = min(limit, len(dataset)) if limit else len(dataset)
-    done = 0
-    for images, targets, samples in iterate_eval(dataset, config.data, config.train.pass_size, limit):
-        found: list[Detections]
+    size = batch_size or config.train.pass_size
+    batches = iterate_eval(dataset, config.data, size, limit, (world.rank, world.size))
+    for start in range(0, total, size * world.size):
+        images, targets, samples = next(batches, ([], [], []))
+        found: list[Detections] = []
         proposals: list[Tensor | None] = [None] * len(samples)
         with autocast(device, config.train.amp):
             if tta:
@@ -72,16 +82,17 @@ def detect_split(
                     detect_views(detector, sample.image, config.data, part_offsets, masks=masks)
                     for sample in samples
                 ]
-            else:
+            elif images:
                 moved = [image.to(device) for image in images]
                 output = detector.detect(moved, part_offsets, masks=masks)
                 found, proposals = output.detections, [boxes.float().cpu() for boxes in output.proposals]
+        number = start + world.rank * size
         for sample, target, one, boxes in zip(samples, targets, found, proposals, strict=True):
-            size = (sample.image.shape[0], sample.image.shape[1])
-            yield Detected(sample, target, one.to("cpu").resize(size), boxes)
-        done += len(samples)
+            frame = (sample.image.shape[0], sample.image.shape[1])
+            yield Detected(number, sample, target, one.to("cpu").resize(frame), boxes)
+            number += 1
         if progress is not None:
-            progress(done, total)
+            progress(min(start + size * world.size, total), total)
 
 
 @torch.no_grad()  # not inference mode: what the network caches here, training uses
@@ -98,6 +109,8 @@ def evaluate(
     with_masks: bool | None = None,
     progress: ProgressCallback | None = None,
     watch: Callable[[Sample, Detections], None] | None = None,
+    batch_size: int = 0,
+    world: Ranks = ALONE,
 ) -> dict[str, Any]:
     """Detect in every picture of a split and measure.
 
@@ -112,9 +125,12 @@ def evaluate(
         device: Where the pictures go.
         with_masks: Evaluate masks; where the split has any, by default.
         progress: Called after each batch.
-        watch: Called with each picture and what was found in it.
+        watch: Called with each picture and what was found in it, of this rank.
+        batch_size: Pictures that go through the network at once; by default the config's.
+        world: The ranks that share the pictures. Law: their number does not change a number.
 
     Returns:
+        On the main rank; nothing on the others:
         `metrics` (flat: `bbox_AP` and so on in percent, `recall50` and `recall70` of 100 proposals as
         fractions, None with `tta`, `part_iou` of detected parts with their reference parts, `images`; on VOC
         data also `voc_11_point_AP50` and so on), `results` (COCO's, per class too, and `voc`),
@@ -126,7 +142,8 @@ def evaluate(
     was_training, started = detector.training, time.perf_counter()
     detector.eval()
     try:
-        for sample, target, found, proposals in detect_split(
+        measured = []
+        for found in detect_split(
             detector,
             dataset,
             config,
@@ -136,20 +153,29 @@ def evaluate(
             masks=masks,
             device=device,
             progress=progress,
+            batch_size=batch_size,
+            world=world,
         ):
-            coco.add(sample.image_id, found)
-            drift.add(found)
+            rows = coco.rows(found.sample.image_id, found.detections)
+            best = None if found.proposals is None else recall.best(found.proposals, found.target.boxes)
+            drifted = drift.of(found.detections)
+            measured.append(_Measured(found.number, found.sample.image_id, rows, best, drifted))
             if watch is not None:
-                watch(sample, found)
-            if proposals is not None:
-                recall.add(proposals, target.boxes)
+                watch(found.sample, found.detections)
     finally:
         detector.train(was_training)
+    parts = world.gather(measured)
+    if not world.is_main:
+        return {}
+    for one in sorted((one for part in parts for one in part), key=lambda one: one.number):
+        coco.add_rows(one.image_id, one.rows)
+        recall.add_best(one.best)
+        drift.add(one.drift)
     seconds = (time.perf_counter() - started) / max(len(coco.image_ids), 1)
     if save_results is not None:
         save_results.mkdir(parents=True, exist_ok=True)
-        for kind, rows in coco.results.items():
-            write_atomically(save_results / f"{kind}.json", partial(_write_json, json.dumps(rows)))
+        for kind, found_rows in coco.results.items():
+            write_atomically(save_results / f"{kind}.json", partial(_write_json, json.dumps(found_rows)))
     result = coco.summarize()
     metrics = {**result.metrics(), **recall.result(), **drift.result(), "images": result.images}
     results = result.to_dict()
@@ -174,20 +200,34 @@ def _voc(coco: CocoEvaluator) -> dict[str, Any]:
     )
 
 
+class _Measured(NamedTuple):
+    """What one picture adds to the metrics; small enough to be sent to another process."""
+
+    number: int
+    image_id: int
+    rows: dict[Kind, list[dict[str, Any]]]
+    best: Tensor | None
+    drift: tuple[float, int]
+
+
 class PartDrift:
     """Mean IoU of detected parts with the reference parts of their boxes: 1 where nothing moved."""
 
     def __init__(self) -> None:
         self._sum, self._count = 0.0, 0
 
-    def add(self, detections: Detections) -> None:
-        """Count one picture's detections; none where the detector has no parts."""
+    @staticmethod
+    def of(detections: Detections) -> tuple[float, int]:
+        """Return the sum over one picture's parts, and their number: none where the detector has no parts."""
         parts = detections.part_boxes
         if parts is None or not parts.shape[1]:
-            return
+            return 0.0, 0
         overlap = paired_iou(parts.float(), decompose(detections.boxes.float(), parts.shape[1]))
-        self._sum += overlap.sum().item()
-        self._count += overlap.numel()
+        return overlap.sum().item(), overlap.numel()
+
+    def add(self, drift: tuple[float, int]) -> None:
+        """Count one picture, as `of` returns it."""
+        self._sum, self._count = self._sum + drift[0], self._count + drift[1]
 
     def result(self) -> dict[str, float]:
         """Return `{"part_iou": ...}`, or nothing where there were no parts."""

@@ -10,6 +10,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from dprd_cli.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
+from dprd_cli.ranks import rank
 
 
 class StopRequest:
@@ -44,5 +45,6 @@ class StopRequest:
         if number == signal.SIGINT and self.exit_code:
             raise KeyboardInterrupt
         self.exit_code = EXIT_TERMINATED if number == signal.SIGTERM else EXIT_INTERRUPTED
-        sys.stderr.write("stopping after this step, to save; Ctrl-C again quits at once\n")
-        sys.stderr.flush()
+        if rank() == 0:
+            sys.stderr.write("stopping after this step, to save; Ctrl-C again quits at once\n")
+            sys.stderr.flush()

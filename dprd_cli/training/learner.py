@@ -10,9 +10,12 @@ from torch import Tensor
 
 from dprd_cli.config import TrainConfig
 from dprd_cli.device import autocast
+from dprd_cli.distributed import ALONE, Ranks
 from dprd_cli.model.detector import Detector, LossOutput
+from dprd_cli.ranks import rank_slice
 from dprd_cli.structures import Target
 from dprd_cli.training.optimizer import GradientClipper, build_optimizer, set_learning_rate
+from dprd_cli.training.step_sum import RunningStatistics, StepSum
 
 _STATE = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "sgd": {"momentum_buffer"}}
 
@@ -35,26 +38,31 @@ class Learner:
     Args:
         detector: On its device.
         config: How to optimise.
+        world: The processes that share a step's pictures; all have the same weights.
     """
 
-    def __init__(self, detector: Detector, config: TrainConfig) -> None:
+    def __init__(self, detector: Detector, config: TrainConfig, world: Ranks = ALONE) -> None:
         self.detector = detector
         self.device = next(detector.parameters()).device
         self.optimizer = build_optimizer(detector, config)
         self._clip = GradientClipper(detector, config)
         self._config = config
+        self._world = world
+        self._sum = StepSum(detector, world) if world.size > 1 else None
+        self._statistics = RunningStatistics(detector, config.accumulate, world)
 
     def step(
         self, number: int, rate: float, images: list[Tensor], targets: list[Target]
     ) -> dict[str, Tensor | float]:
         """Do one optimiser step on a batch, in `accumulate` passes.
 
-        Law: the gradient is the mean of the passes' gradients, weighted by their pictures.
+        Law: the gradient is the mean of the passes' gradients, weighted by their pictures. W ranks are the
+        same as one with W times the passes, but for the order in which more than two gradients are added.
 
         Args:
             number: Of the step; with the config's seed it decides all randomness.
             rate: Learning rate.
-            images: uint8 RGB. N x [3, h, w]
+            images: uint8 RGB, this rank's. N x [3, h, w]
             targets: Objects of each picture.
 
         Returns:
@@ -66,15 +74,23 @@ class Learner:
         self.detector.train()
         set_learning_rate(self.optimizer, rate)
         self.optimizer.zero_grad(set_to_none=True)
+        self._statistics.begin()
         losses: dict[str, Tensor] = {}
         diagnostics: dict[str, Tensor] = {}
-        for part, (share, some, goals) in enumerate(self._passes(images, targets)):
+        for part, share, some, goals in self._passes(images, targets):
             torch.manual_seed(draw_seed(self._config.seed, number, part))
             output = self._backward(share, some, goals)
             _add(losses, output.losses, share)
             _add(diagnostics, output.diagnostics, share)
+        if self._sum:
+            self._sum.gradients()
+            sums = self._sum.values({**losses, **diagnostics})
+            diagnostics = {key: value for key, value in sums.items() if key not in losses}
+            losses = {key: sums[key] for key in losses}
+            self._statistics.end()
         total = torch.stack(list(losses.values())).sum()
         norms = self._clip()
+        # sums carry what is not finite to all ranks, which thus come to the same end;
         # the network's sampling waits for the device many times a step: one more wait costs nothing
         if not torch.isfinite(torch.stack([total, *norms.values()])).all():
             raise NotFiniteError({key: value.item() for key, value in {**losses, **norms}.items()})
@@ -83,12 +99,17 @@ class Learner:
 
     def _passes(
         self, images: list[Tensor], targets: list[Target]
-    ) -> Iterator[tuple[float, list[Tensor], list[Target]]]:
-        """Split a batch into passes, each with its share of the pictures."""
-        size = -(-len(images) // self._config.accumulate)
-        for start in range(0, len(images), size):
-            some = images[start : start + size]
-            yield len(some) / len(images), some, targets[start : start + size]
+    ) -> Iterator[tuple[int, float, list[Tensor], list[Target]]]:
+        """Split this rank's pictures into its passes: (number among all, share of all, pictures, targets)."""
+        world = self._world
+        total = len(images) if world.size == 1 else self._config.batch_size
+        passes = min(world.size * self._config.accumulate, total)
+        first = rank_slice(total, world.rank, world.size).start
+        each = passes // world.size
+        for number in range(world.rank * each, (world.rank + 1) * each):
+            part = rank_slice(total, number, passes)
+            own = slice(part.start - first, part.stop - first)
+            yield number, len(part) / total, images[own], targets[own]
 
     def _backward(self, share: float, images: list[Tensor], targets: list[Target]) -> LossOutput:
         """Add a pass's share of the gradient."""

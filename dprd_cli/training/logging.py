@@ -19,14 +19,10 @@ from torch import Tensor
 
 from dprd_cli.checkpoint import write_atomically
 from dprd_cli.errors import ResourceError
+from dprd_cli.progress import say as say
 from dprd_cli.training.trackers import Tracker
 
 Row = dict[str, Any]
-
-
-def say(line: str) -> None:
-    """Print a line on stderr."""
-    print(line, file=sys.stderr, flush=True)
 
 
 class RunLog:
@@ -147,6 +143,25 @@ class RunLog:
         path = self._folder / "metrics.csv"
         write_atomically(path, lambda file: file.write(text.getvalue().encode()))
         self._csv = path.open("a", encoding="utf-8", newline="")
+
+
+class SilentLog(RunLog):
+    """Neither writes nor says anything: for the ranks that another one writes for."""
+
+    def __init__(self) -> None:
+        self.rows = []
+
+    def __exit__(self, *exception: object) -> None:
+        """Nothing to close."""
+
+    def say(self, line: str) -> None:
+        """Say nothing."""
+
+    def add(self, row: Row) -> None:
+        """Write nothing."""
+
+    def progress(self, task: str, done: int, total: int) -> None:
+        """Show nothing."""
 
 
 class Means:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,14 +17,15 @@ from dprd_cli.data.coco import CocoDataset
 from dprd_cli.data.full_check import check_before_training
 from dprd_cli.data.loading import build_datasets, describe
 from dprd_cli.device import pick_device
-from dprd_cli.errors import DataError
+from dprd_cli.distributed import ALONE, Ranks
+from dprd_cli.errors import DataError, UsageError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.weights import load_backbone_weights
 from dprd_cli.progress import progress
 from dprd_cli.training.best import check_metric
 from dprd_cli.training.interrupt import StopRequest
-from dprd_cli.training.logging import RunLog, say
+from dprd_cli.training.logging import RunLog, SilentLog, say
 from dprd_cli.training.memory import memory_advice
 from dprd_cli.training.run_folder import describe_run, read_resumable
 from dprd_cli.training.run_lock import RunLock
@@ -31,49 +34,70 @@ from dprd_cli.training.trainer import Trainer
 from dprd_cli.weights import start_from
 
 
-def train(config: Config, run_dir: Path, *, resume: bool = False) -> dict[str, Any]:
+def train(config: Config, run_dir: Path, *, resume: bool = False, world: Ranks = ALONE) -> dict[str, Any]:
     """Train a detector, or continue a run.
 
     Args:
         config: The whole run.
         run_dir: Where everything is written; empty, or a run to continue.
         resume: Continue from `last.pt` (else `previous.pt`) in `run_dir`.
+        world: The processes that train together, all of which call this. The main one alone reads and writes
+            the run folder. Law: W of them are the same as one with W times `train.accumulate`.
 
     Returns:
-        The final evaluation: what `results.json` in the run folder holds.
+        The final evaluation: what `results.json` in the run folder holds. Nothing but on the main rank.
 
     Raises:
         UserError: On data that cannot be used, a checkpoint that does not fit, a loss that is not finite
             (`DivergedError`), a full disk (`ResourceError`), another process that trains this run
             (`BusyError`), or a signal (`InterruptedRun`, all saved).
     """
-    with RunLock(run_dir):
-        return train_locked(config, run_dir, resume=resume)
+    with RunLock(run_dir) if world.is_main else nullcontext():
+        return train_locked(config, run_dir, resume=resume, world=world)
 
 
-def train_locked(config: Config, run_dir: Path, *, resume: bool) -> dict[str, Any]:
-    """Do what `train` does, in a run folder whose `RunLock` the caller holds."""
+def train_locked(config: Config, run_dir: Path, *, resume: bool, world: Ranks = ALONE) -> dict[str, Any]:
+    """Do what `train` does, in a run folder whose `RunLock` the main rank holds."""
     check_metric(config.train.best_metric)
     check_trackers(config.train.loggers)
-    saved = read_resumable(run_dir) if resume else None
+    _check_share(config, world)
+    saved = world.from_main(lambda: read_resumable(run_dir) if resume else None)
     with memory_advice(config, run_dir):
-        parts = build_parts(config, saved, run_dir)
+        parts = build_parts(config, saved, run_dir, world)
         check_metric(
             config.train.best_metric,
             masks=parts.with_masks and parts.val_set.has_masks,
             voc=parts.val_set.is_voc,
         )
-        describe_run(run_dir, config, parts.device)  # from here on there is something to continue
-        step = saved["step"] if saved else 0
-        trackers = start_trackers(config, run_dir, step)
-        with RunLog(run_dir, config.train.steps, step, trackers) as log, StopRequest() as stop:
+        with _start_log(config, run_dir, saved, parts.device, world) as log, StopRequest() as stop:
             datasets = (parts.train_set, parts.val_set)
-            trainer = Trainer(config, run_dir, parts.detector, datasets, parts.with_masks, log, stop)
+            trainer = Trainer(config, run_dir, parts.detector, datasets, parts.with_masks, log, stop, world)
             if saved is None:
                 trainer.save()
             else:
                 trainer.restore(saved)
             return trainer.run()
+
+
+def _check_share(config: Config, world: Ranks) -> None:
+    """Check that every pass of every rank has a picture."""
+    passes = world.size * config.train.accumulate
+    if world.size > 1 and config.train.batch_size < passes:
+        raise UsageError(
+            f"train.batch_size={config.train.batch_size}: the pictures of a step over all processes; at "
+            f"least {passes} for {world.size} processes with train.accumulate={config.train.accumulate}"
+        )
+
+
+def _start_log(
+    config: Config, run_dir: Path, saved: Mapping[str, Any] | None, device: torch.device, world: Ranks
+) -> RunLog:
+    """Describe the run in its folder and open its log; not for ranks that the main one writes for."""
+    if not world.is_main:
+        return SilentLog()
+    describe_run(run_dir, config, device)  # from here on there is something to continue
+    step = saved["step"] if saved else 0
+    return RunLog(run_dir, config.train.steps, step, start_trackers(config, run_dir, step))
 
 
 class Parts(NamedTuple):
@@ -95,7 +119,10 @@ class Parts(NamedTuple):
 
 
 def build_parts(
-    config: Config, saved: Mapping[str, Any] | None = None, source: Path = Path("checkpoint")
+    config: Config,
+    saved: Mapping[str, Any] | None = None,
+    source: Path = Path("checkpoint"),
+    world: Ranks = ALONE,
 ) -> Parts:
     """Find the data, say what is in it, and build the detector.
 
@@ -103,6 +130,7 @@ def build_parts(
         config: The whole run.
         saved: Checkpoint of a run that is resumed.
         source: Where it is from, for messages.
+        world: The main rank checks the pictures and gets the weights, for all.
 
     Raises:
         UserError: On data or weights that cannot be used.
@@ -113,12 +141,15 @@ def build_parts(
         for line in describe(dataset):
             say(line)
         if config.data.check_pictures and isinstance(dataset, CocoDataset):
-            with progress("checking pictures") as show:
-                line = check_before_training(dataset, config.data, show)
-            say(line)
+            say(world.from_main(partial(_check_pictures, dataset, config)))
     with_masks = _with_masks(config, train_set)
-    detector = _detector(config, train_set.class_names, with_masks, saved, source).to(device)
+    detector = _detector(config, train_set.class_names, with_masks, saved, source, world).to(device)
     return Parts(detector, train_set, val_set, with_masks, device)
+
+
+def _check_pictures(dataset: CocoDataset, config: Config) -> str:
+    with progress("checking pictures") as show:
+        return check_before_training(dataset, config.data, show)
 
 
 def _datasets(config: Config, saved: Mapping[str, Any] | None) -> tuple[Dataset, Dataset]:
@@ -137,6 +168,7 @@ def _detector(
     with_masks: bool,
     saved: Mapping[str, Any] | None,
     source: Path,
+    world: Ranks,
 ) -> Detector:
     """Build the detector, with the weights of a resumed run or those that it starts from."""
     torch.manual_seed(config.train.seed)
@@ -145,7 +177,7 @@ def _detector(
     if saved is not None:
         # "model" is the average of the weights, where there is one
         load_state(detector, saved.get("trained", saved["model"]), source)
-    else:
+    elif world.is_main:
         lines: list[str] = []
         if weights != "none":
             lines += load_backbone_weights(detector, weights)
@@ -153,6 +185,8 @@ def _detector(
             lines += start_from(detector, config.train.weights, class_names)
         for line in lines:
             say(line)
+    if world.size > 1 and saved is None:
+        detector.load_state_dict(world.from_main(detector.state_dict))
     return detector.to(memory_format=torch.channels_last)
 
 

@@ -4,6 +4,9 @@ All randomness of step s is a function of (seed, s): the loader's, and the netwo
 generator is seeded anew at every step. So there is no random state to save, and neither evaluation nor
 drawing can change what is learned. Weights, their average, the optimizer's state, the sums of the log's next
 row (all in a checkpoint) and the evaluations in the metrics file are the whole state of a run.
+
+With several ranks all do the same steps on their shares of the pictures and have the same weights; the main
+rank alone writes, draws, talks and decides when to stop.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from dprd_cli.checkpoint import load_state, save_checkpoint
 from dprd_cli.config import Config
 from dprd_cli.data.base import Dataset
 from dprd_cli.data.loading import TrainLoader
+from dprd_cli.distributed import ALONE, Ranks
 from dprd_cli.errors import DivergedError, InterruptedRun, UserError
 from dprd_cli.model.detector import Detector
 from dprd_cli.structures import Target
@@ -47,6 +51,7 @@ class Trainer:
         with_masks: Whether the detector has mask heads.
         log: Metrics and messages.
         stop: Whether a signal asked to stop.
+        world: The processes that train together.
 
     Attributes:
         learner: The trained detector and its optimizer.
@@ -62,12 +67,14 @@ class Trainer:
         with_masks: bool,
         log: RunLog,
         stop: StopRequest,
+        world: Ranks = ALONE,
     ) -> None:
         self.config = config
         self.run_dir = run_dir
         self.train_set, self.val_set = datasets
         self.with_masks = with_masks
-        self.learner = Learner(detector, config.train)
+        self.world = world
+        self.learner = Learner(detector, config.train, world)
         self.average = WeightAverage(detector, config.train.ema) if config.train.ema else None
         self.model = self.average.detector if self.average else detector
         self.log = log
@@ -103,7 +110,7 @@ class Trainer:
     def run(self) -> dict[str, Any]:
         """Train to the last step, evaluating on the way, and return the final evaluation."""
         result = None
-        if self._evaluation_due() and not any(row["step"] == self.step for row in self.log.evaluations()):
+        if self._evaluation_due() and not self.world.from_main(self._is_evaluated):
             result = self.evaluate()  # the run was stopped between a step and its evaluation
         batches = self._batches()
         while self.step < self.config.train.steps and not self.stale:
@@ -126,7 +133,9 @@ class Trainer:
         try:
             values = self.learner.step(self.step, rate, images, targets)
         except NotFiniteError as error:
-            raise self._diverged(error.values, rate, [target.image_id for target in targets]) from error
+            parts = self.world.gather([target.image_id for target in targets])
+            image_ids = [image_id for part in parts for image_id in part]
+            raise self.world.agreed(self._diverged(error.values, rate, image_ids)) from error
         self.interval.add(values)
         self.step += 1
         if self.average:
@@ -135,6 +144,12 @@ class Trainer:
     def evaluate(self) -> dict[str, Any]:
         """Evaluate, keep the checkpoint if it is the best so far, and draw the parts."""
         result = self._measure(self.config.train.eval_limit)
+        if self.world.is_main:
+            self._keep(result)
+        self._look_for_progress()
+        return result
+
+    def _keep(self, result: dict[str, Any]) -> None:
         score = result["metrics"].get(self.config.train.best_metric)
         if score is not None and (self.best is None or score > self.best):
             self.best = score
@@ -143,27 +158,34 @@ class Trainer:
         draw_parts(self.model, self.val_set, self.config, self.learner.device, path)
         # the row comes last: a run stopped before it evaluates again
         self.log.add({"kind": "eval", "step": self.step, **result["metrics"]})
-        self._look_for_progress()
-        return result
+
+    def _is_evaluated(self) -> bool:
+        return any(row["step"] == self.step for row in self.log.evaluations())
 
     def _look_for_progress(self) -> None:
         """Decide by the evaluations so far whether to go on."""
+        self.stale = self.world.from_main(self._is_stale)
+
+    def _is_stale(self) -> bool:
         settings = self.config.train
         rows = self.log.evaluations()
         if rows and rows[-1].get(settings.best_metric) is None:
             self.log.say(f"{settings.best_metric}: nothing to measure; best.pt stays as it is")
         if settings.patience and evaluations_since_best(rows, settings.best_metric) >= settings.patience:
-            self.stale = True
             self.log.say(
                 f"stopped at step {self.step} of {settings.steps}: no better {settings.best_metric} in "
                 f"{settings.patience} evaluations (train.patience)"
             )
+            return True
+        return False
 
     def finish(self, result: dict[str, Any] | None) -> dict[str, Any]:
-        """Evaluate on the whole split, write `results.json` and the curves."""
+        """Evaluate on the whole split, write `results.json` and the curves; see `loop.train`."""
         limit = self.config.train.eval_limit
         if result is None or (limit and limit < len(self.val_set)):
             result = self._measure(0)
+        if not self.world.is_main:
+            return {}
         final = {
             "checkpoint": "last.pt",
             "step": self.step,
@@ -178,6 +200,8 @@ class Trainer:
 
     def save(self) -> None:
         """Save `last.pt`; the one that was there becomes `previous.pt`."""
+        if not self.world.is_main:
+            return
         payload = self._payload()
         if self.average:
             payload["trained"] = self.learner.detector.state_dict()
@@ -204,15 +228,17 @@ class Trainer:
             seed=settings.seed,
             steps=settings.steps,
             start_step=self.step,
+            world=(self.world.rank, self.world.size),
         )
         for number, (images, targets) in enumerate(loader, start=self.step):
-            if number < _DRAWN_BATCHES:
+            if number < _DRAWN_BATCHES and self.world.is_main:
                 path = self.run_dir / f"train_batch{number}.png"
                 draw_batch(images, targets, self.train_set.class_names, path)
             yield images, targets
 
     def _after_step(self) -> None:
         settings = self.config.train
+        self._agree_on_stop()
         last = self.step == settings.steps
         if self.step % settings.log_every == 0 or last:
             self.log.add({"kind": "train", "step": self.step, **self.interval.take()})
@@ -230,6 +256,7 @@ class Trainer:
     def _measure(self, limit: int) -> dict[str, Any]:
         def progress(done: int, total: int) -> None:
             self.log.progress("evaluate", done, total)
+            self._agree_on_stop()
             self._stop_if_asked()
 
         return evaluate(
@@ -240,14 +267,22 @@ class Trainer:
             device=self.learner.device,
             with_masks=self.with_masks and self.val_set.has_masks,
             progress=progress,
+            batch_size=-(-self.config.train.pass_size // self.world.size),
+            world=self.world,
         )
+
+    def _agree_on_stop(self) -> None:
+        self.stop.exit_code = self.world.largest(self.stop.exit_code)
 
     def _stop_if_asked(self) -> None:
         """Leave if a signal came; the state of this step has been saved."""
         if self.stop.exit_code:
-            raise InterruptedRun(
-                f"stopped at step {self.step} and saved; continue with: dprd train --resume {self.run_dir}",
-                self.stop.exit_code,
+            self.world.largest(0)  # nobody leaves before all is saved: its end would be the others'
+            resume = f"dprd train --resume {self.run_dir}"
+            raise self.world.agreed(
+                InterruptedRun(
+                    f"stopped at step {self.step} and saved; continue with: {resume}", self.stop.exit_code
+                )
             )
 
     def _diverged(self, values: Mapping[str, float], rate: float, image_ids: list[int]) -> DivergedError:
@@ -256,17 +291,18 @@ class Trainer:
         base = self.config.train.lr
         advice = f"lower the learning rate (--set train.lr={base / 2:g}) or clip (--set train.clip_norm=5)"
         path = self.run_dir / "diverged.json"
-        write_json(
-            path,
-            {
-                "step": self.step,
-                "lr": rate,
-                "not_finite": bad,
-                "values": {key: value if key not in bad else str(value) for key, value in values.items()},
-                "image_ids": image_ids,
-                "advice": advice,
-            },
-        )
+        if self.world.is_main:
+            write_json(
+                path,
+                {
+                    "step": self.step,
+                    "lr": rate,
+                    "not_finite": bad,
+                    "values": {key: value if key not in bad else str(value) for key, value in values.items()},
+                    "image_ids": image_ids,
+                    "advice": advice,
+                },
+            )
         return DivergedError(
             f"step {self.step}: not finite: {', '.join(bad[:3])}; {advice}; details in {path}"
         )

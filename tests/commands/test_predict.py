@@ -251,13 +251,13 @@ def test_a_video(pictures, weights, capsys):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_after_the_picture_at_hand(pictures, weights, capsys, monkeypatch, number, code):
-    add = Writer.add
+    write = Writer.write
 
-    def add_and_be_asked_to_stop(self, *arguments):
+    def write_and_be_asked_to_stop(self, *arguments):
         signal.raise_signal(number)
-        return add(self, *arguments)
+        return write(self, *arguments)
 
-    monkeypatch.setattr(Writer, "add", add_and_be_asked_to_stop)
+    monkeypatch.setattr(Writer, "write", write_and_be_asked_to_stop)
     assert run(["predict", "in", "--weights", weights, "--json", "--out", "out"]) == code
     output, errors = capsys.readouterr()
     document = json.loads(output)

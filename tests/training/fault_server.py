@@ -8,9 +8,13 @@ Importing torch takes seconds; here it is done once. Each line on stdin is a JSO
               0 is a full disk there
     kill      seconds after which it is killed
     max_file  largest file that it can write, in bytes (the write that crosses it fails, as on a full disk)
+    ranks     in how many processes it runs, as torchrun would start them; the answer then has a list of
+              codes, and each writes a file for stderr of its own, with its number appended. A fault with a
+              "rank" befalls that one alone.
 
 The answer, when it has ended, is {"code": exit code, or -signal}. A child that was not killed leaves the
-counts of its events beside the file for stderr.
+counts of its events beside the file for stderr. In the place of a signal, "nan" makes the losses of that step
+not finite, "empty" takes the objects away, and "error" raises one.
 
 So that a life takes half a second, the backbone has a block a stage and few channels, and the curves drawn
 at a run's end are left blank.
@@ -20,6 +24,7 @@ saved atomically (half of it is written before the signal is sent); `file`, that
 or renamed; `step`, an optimiser step; `detect`, a batch of an evaluation.
 """
 
+import dataclasses
 import errno
 import functools
 import importlib
@@ -29,6 +34,7 @@ import pathlib
 import pkgutil
 import resource
 import signal
+import socket
 import sys
 import time
 from collections import Counter
@@ -39,6 +45,7 @@ import torchvision
 import dprd_cli
 from dprd_cli import cli
 from dprd_cli.checkpoint import write_atomically
+from dprd_cli.errors import DataError
 from dprd_cli.model import backbone
 from dprd_cli.model.detector import Detector
 from dprd_cli.training import trainer
@@ -80,6 +87,7 @@ class Events:
         self.counts = Counter()
         self.faults = {(fault["at"], fault["number"], i): fault["signal"] for i, fault in enumerate(faults)}
         self.owner = os.getpid()
+        self.poisoned = self.emptied = False
 
     def happen(self, kind, just_before=lambda: None):
         if os.getpid() != self.owner:
@@ -90,9 +98,16 @@ class Events:
             just_before()
         for key in due:
             number = self.faults.pop(key)
-            if not number:
+            if number == "nan":
+                self.poisoned = True
+            elif number == "empty":
+                self.emptied = True
+            elif number == "error":
+                raise DataError("sabotage.png: cannot be read")
+            elif not number:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.kill(os.getpid(), number)
+            else:
+                os.kill(os.getpid(), number)
 
 
 class TornFile:
@@ -124,6 +139,17 @@ class TornFile:
         return getattr(self._file, name)
 
 
+def without_objects(target):
+    """Return the target of the same picture, had it no objects."""
+    return dataclasses.replace(
+        target,
+        boxes=target.boxes[:0],
+        labels=target.labels[:0],
+        has_mask=target.has_mask[:0],
+        masks=None if target.masks is None else target.masks[:0],
+    )
+
+
 def instrument(events):
     """Let the events of a process be counted."""
 
@@ -151,6 +177,20 @@ def instrument(events):
     before(Learner, "step", "step")
     before(Detector, "detect", "detect")
 
+    usual_forward = Detector.forward
+
+    def forward(detector, images, targets):
+        if events.emptied:
+            events.emptied = False
+            targets = [without_objects(target) for target in targets]
+        output = usual_forward(detector, images, targets)
+        if not events.poisoned:
+            return output
+        events.poisoned = False
+        return output._replace(losses={key: loss * float("nan") for key, loss in output.losses.items()})
+
+    Detector.forward = forward
+
     def profile(frame, event, argument):
         if event in ("call", "c_call") and frame.f_code.co_filename.startswith(PACKAGE):
             events.happen("call")
@@ -166,7 +206,8 @@ def live(order):
     os.dup2(errors, 2)
     if order.get("max_file"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (order["max_file"], order["max_file"]))
-    events = Events(order.get("faults", []))
+    own = [fault for fault in order.get("faults", []) if fault.get("rank") in (None, order.get("rank"))]
+    events = Events(own)
     instrument(events)
     code = cli.run(order["argv"])
     sys.setprofile(None)
@@ -189,12 +230,35 @@ def end(pid, kill):
     return os.waitpid(pid, 0)[1]
 
 
+def live_in_ranks(order):
+    """Run a command line in several processes, and return their exit codes."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    pids = []
+    for rank in range(order["ranks"]):
+        pid = os.fork()
+        if pid == 0:
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank)}
+            os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(order["ranks"])}
+            code = 70
+            try:
+                code = live(order | {"rank": rank, "stderr": f"{order['stderr']}.{rank}"})
+            finally:
+                os._exit(code)
+        pids.append(pid)
+    return [os.waitstatus_to_exitcode(end(pid, order["kill"])) for pid in pids]
+
+
 def serve():
     torch.set_num_threads(1)
     make_small()
     load_all()
     for line in sys.stdin:
         order = json.loads(line)
+        if order.get("ranks"):
+            print(json.dumps({"code": live_in_ranks(order)}), flush=True)
+            continue
         pid = os.fork()
         if pid == 0:
             code = 70

@@ -1,0 +1,145 @@
+"""What the processes of one job tell each other. A single process is a job of one rank.
+
+The processes are started by torchrun, or by `--gpus` (`launch.py`). Tensors on a GPU go through NCCL, all
+else through gloo, where a process that ended is noticed at once.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from dprd_cli.device import pick_device
+from dprd_cli.errors import UsageError, UserError, is_out_of_memory
+from dprd_cli.ranks import world_size
+
+T = TypeVar("T")
+_PATIENCE = 1800.0  # seconds; the main rank may have to check all pictures before training
+
+
+class RankLostError(UserError):
+    """Another process of the job has ended, or did not answer in time."""
+
+
+class Ranks:
+    """The processes of a job; every method must be called by all of them, in the same order.
+
+    Args:
+        rank: Number of this process.
+        size: How many there are.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1) -> None:
+        self.rank, self.size = rank, size
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes and talks."""
+        return self.rank == 0
+
+    def sum_(self, tensor: Tensor) -> None:
+        """Replace a tensor by its sum over the ranks, the same to the bit on all of them."""
+        if self.size == 1:
+            return
+        with _others():
+            if tensor.is_cuda:  # NCCL would wait for a process that ended; gloo notices it here
+                dist.all_reduce(torch.zeros(1))
+            dist.all_reduce(tensor)
+
+    def largest(self, value: int) -> int:
+        """Return the largest of the ranks' values."""
+        if self.size == 1:
+            return value
+        tensor = torch.tensor([value])
+        with _others():
+            dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return int(tensor)
+
+    def gather(self, item: T) -> list[T]:
+        """Return the ranks' items on the main rank, in the order of the ranks; nothing on the others."""
+        if self.size == 1:
+            return [item]
+        items: list[Any] | None = [None] * self.size if self.is_main else None
+        with _others():
+            dist.gather_object(item, items)
+        return items or []
+
+    def from_main(self, call: Callable[[], T]) -> T:
+        """Call on the main rank alone, and return there and everywhere what it gave."""
+        if self.size == 1:
+            return call()
+        box: list[Any] = [call() if self.is_main else None]
+        with _others():
+            dist.broadcast_object_list(box)
+        result: T = box[0]
+        return result
+
+    def main_first(self, call: Callable[[], T]) -> T:
+        """Call on all ranks, on the main one first: what it downloads is there for those on its machine."""
+        result = [call()] if self.is_main else []
+        self.largest(0)
+        return result[0] if result else call()
+
+    def agreed(self, error: UserError) -> BaseException:
+        """Return what to raise for an error that all ranks come to together: the main rank says it."""
+        return error if self.is_main else SystemExit(error.exit_code)
+
+
+#: The job of a single process.
+ALONE = Ranks()
+
+
+@contextmanager
+def joined(device: str = "auto") -> Iterator[Ranks]:
+    """Join the other processes of the job, if there are any.
+
+    `DPRD_RANK_TIMEOUT` is how many seconds a process waits for the others.
+
+    Args:
+        device: As for `pick_device`; each process gets its own GPU.
+
+    Raises:
+        RankLostError: If they do not come.
+        UsageError: If there is no GPU for this process.
+    """
+    if world_size() == 1:
+        yield ALONE
+        return
+    place = pick_device(device)
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    with _others():
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=timedelta(seconds=_timeout())
+        )
+    yield Ranks(dist.get_rank(), dist.get_world_size())
+    dist.destroy_process_group()  # not after an error: the end of the process tells the others sooner
+
+
+def _timeout() -> float:
+    text = os.environ.get("DPRD_RANK_TIMEOUT", "")
+    try:
+        return float(text) if text else _PATIENCE
+    except ValueError as error:
+        raise UsageError(f"DPRD_RANK_TIMEOUT={text}: expected a number of seconds") from error
+
+
+@contextmanager
+def _others() -> Iterator[None]:
+    """Turn what a lost connection raises into a line."""
+    try:
+        yield
+    except RuntimeError as error:  # gloo's and NCCL's errors are of this kind
+        if is_out_of_memory(error):
+            raise
+        raise RankLostError(
+            "another process of this job has ended, or did not answer in time (DPRD_RANK_TIMEOUT); its own "
+            "message says why"
+        ) from error

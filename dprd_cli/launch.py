@@ -1,0 +1,113 @@
+"""`--gpus N`: the same command in N processes on this machine, as torchrun would start them.
+
+torchrun itself is for several machines. It ends with 1 whatever happened, and prints a traceback of its own;
+this one ends with the exit code that the command has in a single process, and lets the ranks' lines speak.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from dprd_cli.errors import EXIT_FAILED, UserError
+
+_GRACE = 10.0  # seconds in which the others notice that one has failed
+_END = 5.0  # seconds from SIGTERM to SIGKILL
+_PAUSE = 0.05
+
+
+def launch(count: int, arguments: Sequence[str]) -> int:
+    """Run a command line in several processes, and return the exit code of a rank that knows the reason.
+
+    SIGINT and SIGTERM are passed on; where one process fails, the others are ended within 15 seconds.
+
+    Args:
+        count: How many; each gets its number in `RANK`, as from torchrun.
+        arguments: The command line without the program's name.
+
+    Raises:
+        UserError: If a process was killed.
+    """
+    shared = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(_free_port()),
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count))),
+    }
+    command = [sys.executable, "-m", "dprd_cli", *arguments]
+    ranks: list[subprocess.Popen[bytes]] = []
+    with _passing_on(ranks):
+        for rank in range(count):
+            environment = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            ranks.append(
+                # in sessions of their own: Ctrl-C reaches them from here, once
+                subprocess.Popen(
+                    command, env=environment, start_new_session=True, preexec_fn=_end_with_parent
+                )
+            )
+        codes = _wait(ranks)
+    killed = [(rank, -code) for rank, code in enumerate(codes) if code < 0 and -code != signal.SIGTERM]
+    if killed:
+        rank, number = killed[0]
+        raise UserError(
+            f"rank {rank} was ended by {signal.Signals(number).name} (by hand, or memory was short?); "
+            "training goes on with --resume"
+        )
+    failed = [code for code in codes if code]
+    return next((code for code in failed if code > EXIT_FAILED), EXIT_FAILED if failed else 0)
+
+
+def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> list[int]:
+    """Wait until all have ended; those that outlive a failed one for too long are ended."""
+    deadline, signals = None, [signal.SIGTERM, signal.SIGKILL]
+    killed: set[int] = set()
+    while any(rank.poll() is None for rank in ranks):
+        if deadline is None and any(rank.returncode for rank in ranks):
+            deadline = time.monotonic() + _GRACE
+        if deadline is not None and signals and time.monotonic() > deadline:
+            number, deadline = signals.pop(0), time.monotonic() + _END
+            for index, rank in enumerate(ranks):
+                if rank.poll() is None:
+                    rank.send_signal(number)
+                    killed.add(index)
+        time.sleep(_PAUSE)
+    # what was ended from here failed because of another one
+    return [EXIT_FAILED if index in killed else rank.returncode for index, rank in enumerate(ranks)]
+
+
+@contextlib.contextmanager
+def _passing_on(ranks: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """While entered, pass SIGINT and SIGTERM on."""
+
+    def handle(number: int, _: object) -> None:
+        for rank in ranks:
+            with contextlib.suppress(ProcessLookupError):
+                rank.send_signal(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end_with_parent() -> None:
+    """Ask the system for a SIGTERM when the parent ends, however; Linux only."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])

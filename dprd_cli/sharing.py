@@ -1,0 +1,59 @@
+"""How the processes of a job share out what is looked at, and how what they found comes together again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from dprd_cli.distributed import Ranks
+
+T = TypeVar("T")
+_PICTURES = 16  # of a rank, between two meetings
+
+
+def own_batches(numbers: Sequence[int], batch_size: int, index: int, count: int) -> list[int]:
+    """Return one process's share: every so many-th batch, so that who looks does not change what is padded.
+
+    Args:
+        numbers: All there is.
+        batch_size: Things in a batch.
+        index: Of the share.
+        count: How many shares there are.
+    """
+    starts = range(index * batch_size, len(numbers), count * batch_size)
+    return [number for start in starts for number in numbers[start : start + batch_size]]
+
+
+def merged(
+    items: Iterator[tuple[int, T]],
+    numbers: Sequence[int],
+    batch_size: int,
+    world: Ranks,
+    stopped: Callable[[], bool],
+) -> Iterator[tuple[int, T]]:
+    """Yield what all ranks found on the main one, in order, and nothing on the others.
+
+    The ranks meet every few batches, so that the main one need not wait for the end to write, and all stop
+    together.
+
+    Args:
+        items: This rank's: for several ranks, one a number of its `own_batches`; else any.
+        numbers: What all ranks look at together.
+        batch_size: As for `own_batches`.
+        world: The ranks.
+        stopped: Whether this rank was asked to stop.
+    """
+    if world.size == 1:
+        for item in items:
+            yield item
+            if stopped():
+                return
+        return
+    span = world.size * batch_size * max(1, _PICTURES // batch_size)
+    for start in range(0, len(numbers), span):
+        mine = own_batches(numbers[start : start + span], batch_size, world.rank, world.size)
+        parts = world.gather(list(islice(items, len(mine))))
+        yield from sorted((item for part in parts for item in part), key=lambda item: item[0])
+        if world.largest(stopped()):
+            return
