@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_faults import SERVER, TESTS
+from test_training_faults import SERVER, TESTS
 
 from dprd_cli.checkpoint import read_checkpoint
 from dprd_cli.ranks import rank_slice
