@@ -208,6 +208,9 @@ def _describe(content: Any) -> str:
     if not isinstance(content, dict):
         return f"a saved {type(content).__name__}"
     if content and all(isinstance(value, Tensor) for value in content.values()):
+        odd = next((name for name, tensor in content.items() if not _is_plain(tensor)), None)
+        if odd is not None:
+            return f"tensors of which {odd} is sparse, quantized, complex or not all there"
         return f"a bare state dict of {len(content)} tensors (first: {next(iter(content))})"
     keys = ", ".join(str(key) for key in list(content)[:4])
     return f"a checkpoint of another program (keys: {keys})"

@@ -14,6 +14,7 @@ from dprd_cli.checkpoint import (
     export_safetensors,
     load_state,
     read_checkpoint,
+    read_tensors,
     save_checkpoint,
     write_atomically,
 )
@@ -183,6 +184,10 @@ def test_other_files_are_told_apart(tmp_path):
     assert message(bare) == (
         f"{bare}: not a dprd checkpoint but a bare state dict of 2 tensors (first: weight); {hint}"
     )
+    stretched = tmp_path / "stretched.pth"
+    torch.save({"bias": torch.ones(2), "weight": torch.ones(()).expand(99, 99)}, stretched)
+    with pytest.raises(UserError, match="tensors of which weight is sparse, quantized, complex or not all"):
+        read_tensors(stretched)
     other = tmp_path / "other.pth"
     torch.save({"state_dict": {}, "epoch": 3}, other)
     assert message(other) == (

@@ -76,7 +76,7 @@ def test_the_wrong_option_for_a_kind(capsys):
 
 
 def foreign_file(path, name=CASCADE, classes=80):
-    """Write a file with a published network's names and shapes; its tensors are one number each, expanded."""
+    """Write a file with a published network's names and shapes; its numbers are zeros of a byte each."""
     file = ZOO[name]
     with torch.device("meta"):
         own = build_detector(published_config(file).model, num_classes=classes).state_dict()
@@ -85,7 +85,7 @@ def foreign_file(path, name=CASCADE, classes=80):
         theirs = candidates(key, TABLES[file.keys])[0]
         if "mask_head" not in key and file.preset == "mask-rcnn":
             theirs = candidates(key, TABLES[file.keys])[-1]
-        state[theirs] = torch.full((), 0.5).expand(value.shape)
+        state[theirs] = torch.zeros(value.shape, dtype=torch.uint8)
     torch.save({"model": state}, path)
     return len(state)
 

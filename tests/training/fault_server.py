@@ -251,6 +251,8 @@ def live_in_ranks(order):
 
 
 def serve():
+    # a shell's background jobs ignore Ctrl-C, and so would Python
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
     make_small()
     load_all()
