@@ -14,6 +14,27 @@ def test_rab_is_the_elementwise_max_of_its_branches():
     torch.testing.assert_close(block(a, b), torch.maximum(block.a(a), block.b(b)))
 
 
+@pytest.mark.parametrize("norm", ["none", "gn"])
+def test_one_relu_after_the_max_is_one_on_either_side(norm):
+    torch.manual_seed(0)
+    fusion = RDAFusion(8, 4, norm=norm)
+    whole, parts = (torch.randn(shape, requires_grad=True) for shape in [(2, 8, 7, 7), (2, 4, 8, 7, 7)])
+    inputs = [whole, parts, *fusion.parameters()]
+    lr, ub, top = fusion.blocks
+
+    def plain(block, a, b):
+        return torch.maximum(block.a(a), block.b(b))
+
+    comb3 = plain(top, plain(lr, parts[:, 0], parts[:, 1]), plain(ub, parts[:, 2], parts[:, 3]))
+    expected = torch.maximum(comb3, fusion.whole(whole))
+    actual = fusion(whole, parts).whole
+    torch.testing.assert_close(actual, expected)
+    weights = torch.randn_like(expected)
+    grads = (torch.autograd.grad((out * weights).sum(), inputs) for out in (actual, expected))
+    for mine, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
 @pytest.mark.parametrize("parts", [2, 4, 8, 16])
 def test_rda_tree_merges_pairs_until_one_is_left_and_keeps_the_size(parts: int):
     fusion = RDAFusion(16, parts)
