@@ -7,8 +7,9 @@ whole `precision`, `recall` and `stats` arrays of the two.
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -99,7 +100,8 @@ def accumulate(
     else:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
-    with contextlib.redirect_stdout(io.StringIO()):
+    pause = _no_garbage_collection() if backend == "faster" else contextlib.nullcontext()
+    with pause, contextlib.redirect_stdout(io.StringIO()):
         truth, found = COCO(), COCO()
         truth.dataset = _truth(ground_truth, kind)
         # not `loadRes`: it fails on an empty list in pycocotools
@@ -124,6 +126,18 @@ def accumulate(
         recall=np.asarray(arrays["recall"]),
         stats=np.asarray(evaluation.stats[: len(METRICS)], dtype=np.float64),
     )
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Pause Python's collector: it would walk millions of live dicts again and again, a quarter of the time."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def _second_recalls(annotations: list[dict[str, Any]], params: Any) -> NDArray[np.float64]:

@@ -37,7 +37,7 @@ class FPN(nn.Module):
         laterals = [lateral(f) for lateral, f in zip(self.lateral, features, strict=True)]
         merged = [laterals[-1]]
         for lateral in reversed(laterals[:-1]):
-            merged.append(lateral + _upsample(merged[-1], lateral))
+            merged.append(_upsample(merged[-1], lateral).add_(lateral))
         outputs = [output(m) for output, m in zip(self.output, reversed(merged), strict=True)]
         return [*outputs, _subsample(outputs[-1])]
 
