@@ -1,14 +1,17 @@
 """The studies: the paper's numbers, and that each variant differs from its base in what it declares."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from dprd_cli.ablations import COLUMNS, GROUPS, STUDIES
 from dprd_cli.config import Config
 from dprd_cli.studies import SIZES, Settings, differing
+from dprd_cli.study_files import read_study
 
 TRAINED = [study for study in STUDIES.values() if study.variants]
+OWN_STUDIES = sorted((Path(__file__).parents[1] / "docs" / "studies").glob("*.toml"))
 
 
 def paper(study, column):
@@ -102,3 +105,13 @@ def test_names_can_be_folders_and_columns_are_known():
         assert set(study.columns) <= set(COLUMNS)
         assert all(re.fullmatch(r"[A-Za-z0-9._-]+", variant.key) for variant in study.variants)
     assert all(name in STUDIES for names in GROUPS.values() for name in names)
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted((Path(__file__).parents[1] / "docs" / "studies").glob("*.toml")),
+    ids=lambda path: path.stem,
+)
+def test_the_studies_of_the_evidence_can_be_run(path):
+    study = read_study(path)
+    assert all(Settings().resolve(variant, seed=0).train.seed == 0 for variant in study.variants)

@@ -13,6 +13,7 @@ from dprd_cli.benchmark.measure import Convolution, Report, Row, Timing, held_by
 from dprd_cli.benchmark.networks import Found, Network, Pair, Scene, build_pair
 from dprd_cli.errors import UserError
 from dprd_cli.model.cost import count_macs
+from dprd_cli.model.detector import Detector
 from dprd_cli.progress import Progress
 
 _SAME = 0.98  # IoU from which boxes, or masks, are the same
@@ -40,7 +41,8 @@ def inference(
     pair = build_pair(against, preset, scene)
     for network in pair.networks:
         network.module.eval()
-    _compile(pair, compiled=compiled)
+    for detector in pair.detectors if compiled else ():
+        compile_features(detector)
     with torch.inference_mode():
         theirs, ours = (network.read(network.detect()) for network in pair.networks)
     same, answers = (None, _count(pair, theirs, ours)) if against == "mask-rcnn" else _compare(theirs, ours)
@@ -72,7 +74,8 @@ def train(
     pair = build_pair(against, preset, scene)
     for network in pair.networks:
         network.module.train()
-    _compile(pair, compiled=compiled)
+    for detector in pair.detectors if compiled else ():
+        compile_features(detector)
     runs = {n: _Step(network) for n, network in zip(pair.names, pair.networks, strict=True)}
     timings = interleave(runs, repetitions, scene.device, progress)
     totals = {name: sum(float(v.detach()) for v in run.losses.values()) for name, run in runs.items()}
@@ -115,12 +118,11 @@ class _Step:
         self.losses = {name: loss.detach() for name, loss in self.losses.items()}
 
 
-def _compile(pair: Pair, *, compiled: bool) -> None:
-    """Compile the backbone and the neck of this project's networks, with static shapes."""
-    for detector in pair.detectors if compiled else ():
-        module: nn.Module
-        for module in (detector.backbone, detector.neck):
-            module.compile(dynamic=False)
+def compile_features(detector: Detector) -> None:
+    """Compile a detector's backbone and neck in place, with static shapes: once for each picture size."""
+    module: nn.Module
+    for module in (detector.backbone, detector.neck):
+        module.compile(dynamic=False)
 
 
 def _settings(scene: Scene, pair: Pair, compiled: bool) -> dict[str, Any]:
