@@ -168,7 +168,8 @@ class DeformableParts(nn.Module):
             feature_grad_scale,
             straight_through,
         )
-        self.layer = nn.Conv2d(in_channels, num_anchors * count * 4, kernel_size=1)
+        # draws no random number, so that all else starts as it does with fixed parts
+        self.layer = nn.utils.skip_init(nn.Conv2d, in_channels, num_anchors * count * 4, kernel_size=1)
         nn.init.zeros_(self.layer.weight)
         nn.init.zeros_(self.layer.bias)  # type: ignore[arg-type]
         #: Running mean of the offsets of foreground RoIs, for `--part-offsets mean`. [P, 4]

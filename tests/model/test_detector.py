@@ -279,3 +279,20 @@ def test_masks_can_be_left_out():
     assert torch.equal(found.part_boxes, plain.part_boxes)
     seen = detector.describe(images[0], found.boxes, found.labels, masks=False)
     assert (seen.masks, seen.mask_ious, seen.mask_scores(found.scores)) == (None, None, None)
+
+
+def test_moving_and_fixed_parts_start_from_the_same_weights_and_losses():
+    found = []
+    for mode in ("deformable", "fixed"):
+        torch.manual_seed(3)
+        config = small_config("cascade-dprd-small", f"model.parts.mode={mode}")
+        detector = build_detector(config, num_classes=6).train()
+        found.append((detector.state_dict(), detector(*make_batch()).losses))
+    (moving, losses), (fixed, same) = found
+    assert {name for name in moving if name not in fixed} == {
+        "roi_heads.parts.layer.weight",
+        "roi_heads.parts.layer.bias",
+        "roi_heads.parts.mean_offsets",
+    }
+    assert all(torch.equal(moving[name], value) for name, value in fixed.items())
+    assert losses == same
