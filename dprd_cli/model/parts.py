@@ -169,9 +169,11 @@ class DeformableParts(nn.Module):
             straight_through,
         )
         # draws no random number, so that all else starts as it does with fixed parts
-        self.layer = nn.utils.skip_init(nn.Conv2d, in_channels, num_anchors * count * 4, kernel_size=1)
+        self.layer: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
+            nn.Conv2d, in_channels, num_anchors * count * 4, kernel_size=1
+        )
         nn.init.zeros_(self.layer.weight)
-        nn.init.zeros_(self.layer.bias)  # type: ignore[arg-type]
+        nn.init.zeros_(self.layer.bias)
         #: Running mean of the offsets of foreground RoIs, for `--part-offsets mean`. [P, 4]
         self.register_buffer("mean_offsets", torch.zeros(count, 4))
 
