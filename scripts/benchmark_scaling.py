@@ -60,6 +60,7 @@ AXES: dict[str, tuple[str, list[Work]]] = {
     "objects": ("objects (training step)", [BASE._replace(objects=n) for n in (1, 8, 32, 64)]),
 }
 COLOURS = {"mask-rcnn": BLUE, "dprd": ORANGE}
+NAMES = {"mask-rcnn": "Mask R-CNN", "dprd": "D-PRD"}
 STYLES = {"mask-rcnn": "s--", "dprd": "o-"}
 
 
@@ -125,7 +126,7 @@ def draw(points: Mapping[str, list[dict[str, Any]]], title: str) -> Figure:
                 values = [row[preset][key] for row in rows]
                 if None not in values:
                     places = [row["amount"] for row in rows]
-                    axes.plot(places, values, STYLES[preset], color=colour, label=preset, markersize=4)
+                    axes.plot(places, values, STYLES[preset], color=colour, label=NAMES[preset], markersize=4)
             axes.margins(0.1)
             axes.set_xlim(left=0)
             axes.set_ylim(bottom=0)
@@ -159,7 +160,7 @@ def main() -> None:
     about = machine(device)
     place = about["processor"] if device.type == "cpu" else about["device"]
     title = (
-        f"{backbone.upper()}, {place}, {about['threads']} thread(s), PyTorch {about['versions']['torch']}, "
+        f"{backbone.upper()}, {place}, threads: {about['threads']}, PyTorch {about['versions']['torch']}, "
         f"{about['date']}"
     )
     print("| grows | to | program | s | MB |\n|---|--:|---|--:|--:|", flush=True)

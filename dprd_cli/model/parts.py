@@ -168,12 +168,9 @@ class DeformableParts(nn.Module):
             feature_grad_scale,
             straight_through,
         )
-        # draws no random number, so that all else starts as it does with fixed parts
-        self.layer: nn.Conv2d = nn.utils.skip_init(  # type: ignore[no-untyped-call]
-            nn.Conv2d, in_channels, num_anchors * count * 4, kernel_size=1
-        )
+        self.layer = nn.Conv2d(in_channels, num_anchors * count * 4, kernel_size=1)
         nn.init.zeros_(self.layer.weight)
-        nn.init.zeros_(self.layer.bias)
+        nn.init.zeros_(self.layer.bias)  # type: ignore[arg-type]
         #: Running mean of the offsets of foreground RoIs, for `--part-offsets mean`. [P, 4]
         self.register_buffer("mean_offsets", torch.zeros(count, 4))
 
