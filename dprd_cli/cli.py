@@ -90,6 +90,17 @@ app.add_typer(data_app, name="data")
 app.add_typer(weights_app, name="weights", short_help="List, fetch and inspect published weights.")
 
 
+def share_cores() -> None:
+    """Let OpenMP threads that wait for one another sleep soon, in this process and those that it starts.
+
+    By default they spin for milliseconds, and where another process wants the same cores, each of the
+    thousands of waits in a training step costs a time slice (docs/performance.md). Must be called before
+    torch is imported; what the environment says already stands.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the program and return its exit code; every error becomes a line on stderr.
 
@@ -146,4 +157,5 @@ def _who() -> str:
 
 def main() -> None:
     """Run the program as a process."""
+    share_cores()
     sys.exit(run())
