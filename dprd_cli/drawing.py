@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dprd_cli.canvas import ORANGE, WHITE, Box, Canvas, Picture, class_color, font, shorten
 from dprd_cli.masks import paste_crop
-from dprd_cli.structures import Detections, Target
+from dprd_cli.structures.detections import Detections, Target
 
 
 def draw_detections(

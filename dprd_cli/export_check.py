@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dprd_cli.boxes import paired_iou
-from dprd_cli.data.base import without_objects
 from dprd_cli.data.images import read_image
 from dprd_cli.data.transforms import prepare
 from dprd_cli.exporting import METADATA, STRIDE, require
+from dprd_cli.structures.sample import without_objects
 from dprd_cli.weights import LoadedModel
 
 _SAME_IOU = 0.9  # from which two detections of one label are the same

@@ -11,7 +11,6 @@ import torch
 
 from dprd_cli.canvas import Picture
 from dprd_cli.checkpoint import write_atomically
-from dprd_cli.data.base import Sample
 from dprd_cli.drawing import compare_parts, draw_detections, draw_parts, draw_targets, grid
 from dprd_cli.evaluation.analysis import Ranked
 from dprd_cli.evaluation.analysis_plots import analysis_figures
@@ -19,7 +18,8 @@ from dprd_cli.evaluation.plots import save_figure
 from dprd_cli.model.parts import decompose
 from dprd_cli.prediction import Prediction
 from dprd_cli.results import write_picture
-from dprd_cli.structures import Detections, Target
+from dprd_cli.structures.detections import Detections, Target
+from dprd_cli.structures.sample import Sample
 
 if TYPE_CHECKING:
     from dprd_cli.weights import LoadedModel

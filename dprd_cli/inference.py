@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dprd_cli.data.base import without_objects
 from dprd_cli.data.images import read_image
 from dprd_cli.data.transforms import prepare
 from dprd_cli.device import autocast
@@ -25,7 +24,8 @@ from dprd_cli.errors import DataError
 from dprd_cli.prediction import Prediction
 from dprd_cli.remote import read_url
 from dprd_cli.sources import Source
-from dprd_cli.structures import Detections
+from dprd_cli.structures.detections import Detections
+from dprd_cli.structures.sample import without_objects
 from dprd_cli.tta import detect_views
 from dprd_cli.video import FrameReader, Moment
 

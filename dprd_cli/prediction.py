@@ -19,7 +19,7 @@ from dprd_cli.errors import UsageError, UserError
 from dprd_cli.evaluation.coco import to_coco_results
 from dprd_cli.masks import paste_masks
 from dprd_cli.results import write_picture
-from dprd_cli.structures import Detections
+from dprd_cli.structures.detections import Detections
 from dprd_cli.video import Moment
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from torchvision.ops import box_iou
 
 from dprd_cli.boxes import clip_boxes
 from dprd_cli.config import DataConfig
-from dprd_cli.data.base import without_objects
 from dprd_cli.data.transforms import resize, resize_shape, to_tensors
-from dprd_cli.structures import Detections
+from dprd_cli.structures.detections import Detections
+from dprd_cli.structures.sample import without_objects
 
 if TYPE_CHECKING:
     from dprd_cli.model.detector import Detector

@@ -24,7 +24,7 @@ from dprd_cli.model.detector import Detector
 from dprd_cli.model.parts import Parts, decompose
 from dprd_cli.model.regions import RoIs, Scene
 from dprd_cli.model.roi_heads import RoIHeads
-from dprd_cli.structures import Target
+from dprd_cli.structures.detections import Target
 from dprd_cli.training import evaluate
 
 FOLLOWS = 0.5  # least IoU of a RoI with an object whose pixels its parts follow

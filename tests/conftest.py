@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from dprd_cli.config import Config
-from dprd_cli.structures import Detections
+from dprd_cli.structures.detections import Detections
 
 WIDTH, HEIGHT = 64, 48
 XML = """<annotation>

@@ -5,7 +5,7 @@ import torch
 from dprd_cli.canvas import ORANGE, Canvas, class_color, font, shorten
 from dprd_cli.drawing import compare_parts, draw_detections, draw_parts, draw_targets, grid
 from dprd_cli.model.parts import decompose
-from dprd_cli.structures import Detections, Target
+from dprd_cli.structures.detections import Detections, Target
 
 NAMES = ("cat", "dog", "a class with a name far too long for the picture it is drawn on, really far too long")
 

@@ -10,7 +10,7 @@ from scipy.ndimage import binary_fill_holes
 from dprd_cli.labelme import outlines, to_labelme
 from dprd_cli.masks import paste_masks
 from dprd_cli.prediction import Prediction
-from dprd_cli.structures import Detections
+from dprd_cli.structures.detections import Detections
 
 
 def drawn(polygons, shape):

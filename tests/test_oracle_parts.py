@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dprd_cli.structures import Target
+from dprd_cli.structures.detections import Target
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "oracle_parts.py"
 

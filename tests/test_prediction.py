@@ -10,7 +10,7 @@ from PIL import Image
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.masks import rle_to_mask
 from dprd_cli.prediction import Prediction
-from dprd_cli.structures import Detections
+from dprd_cli.structures.detections import Detections
 
 
 def prediction(masks=True, parts=True):

@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from dprd_cli.config import DataConfig
-from dprd_cli.data.base import without_objects
 from dprd_cli.data.transforms import prepare
 from dprd_cli.model.build import build_detector
 from dprd_cli.presets import resolve
-from dprd_cli.structures import Detections
+from dprd_cli.structures.detections import Detections
+from dprd_cli.structures.sample import without_objects
 from dprd_cli.tta import View, detect_views, make_views, merge, view_sizes
 
 PRESETS = ("mask-rcnn", "cascade-mrcnn", "dprd", "cascade-dprd")

@@ -23,7 +23,7 @@ from dprd_cli.model.detector import Detector
 from dprd_cli.model.weights import describe_file
 from dprd_cli.presets import PRESETS, pick, resolve
 from dprd_cli.reference_weights import reference_image, reference_state
-from dprd_cli.structures import Target
+from dprd_cli.structures.detections import Target
 from dprd_cli.weights import build_published
 
 OURS = "dprd-cli"

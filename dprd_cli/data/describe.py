@@ -6,9 +6,9 @@ from collections import Counter
 
 import numpy as np
 
-from dprd_cli.data.base import Dataset
 from dprd_cli.data.coco import CocoDataset
 from dprd_cli.data.problems import plural
+from dprd_cli.structures.sample import Dataset
 
 
 def describe(dataset: Dataset) -> list[str]:

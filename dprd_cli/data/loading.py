@@ -20,14 +20,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dprd_cli.config import DataConfig
-from dprd_cli.data.base import Dataset, Sample
 from dprd_cli.data.describe import describe
 from dprd_cli.data.reading import OR_SKIP, Item, Packed, Reader, pack, unpack
 from dprd_cli.data.splits import build_datasets
 from dprd_cli.data.transforms import prepare
 from dprd_cli.errors import DataError, DprdWarning
 from dprd_cli.ranks import local_size, rank_slice
-from dprd_cli.structures import Target
+from dprd_cli.structures.detections import Target
+from dprd_cli.structures.sample import Dataset, Sample
 
 __all__ = ["TrainLoader", "build_datasets", "choose_workers", "describe", "iterate_eval"]
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dprd_cli.config import DataConfig
-from dprd_cli.data.base import Dataset
 from dprd_cli.data.transforms import augment
 from dprd_cli.errors import DataError
-from dprd_cli.structures import Target
+from dprd_cli.structures.detections import Target
+from dprd_cli.structures.sample import Dataset
 
 OR_SKIP = " (or pass --set data.on_bad_image=skip)"
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dprd_cli.config import DataConfig
-from dprd_cli.data.base import Dataset
 from dprd_cli.data.checks import read_coco_json
 from dprd_cli.data.coco import Annotations, CocoDataset, CocoFile
 from dprd_cli.data.picture_files import is_file, name_fault
@@ -17,6 +16,7 @@ from dprd_cli.data.voc_lists import choose_lists, find_years
 from dprd_cli.data.yolo import YoloAnnotations
 from dprd_cli.data.yolo_files import find_yaml, read_description
 from dprd_cli.errors import DataError
+from dprd_cli.structures.sample import Dataset
 
 Split = Literal["train", "val", "test"]
 

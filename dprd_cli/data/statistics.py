@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dprd_cli.config import DataConfig, RPNConfig
-from dprd_cli.data.base import Dataset
 from dprd_cli.data.checks import clip_box, is_degenerate
 from dprd_cli.data.transforms import resize_shape
+from dprd_cli.structures.sample import Dataset
 
 Floats = NDArray[np.float64]
 

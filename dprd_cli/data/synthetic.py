@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from dprd_cli.data.base import Sample
 from dprd_cli.data.painting import Bytes, Color, Sprite, draw_sprite, finish, paint_background, paint_sprite
 from dprd_cli.data.shapes import CLASSES, Rng, draw_pose, transform
 from dprd_cli.data.writing import writing
+from dprd_cli.structures.sample import Sample
 
 Split = Literal["train", "val"]
 

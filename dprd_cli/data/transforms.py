@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dprd_cli.config import DataConfig
-from dprd_cli.data.base import Sample
-from dprd_cli.structures import Target
+from dprd_cli.structures.detections import Target
+from dprd_cli.structures.sample import Sample
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 _FULL = np.uint8(254)  # a mask's grey value: even, so that one half is exact

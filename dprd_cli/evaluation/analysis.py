@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from dprd_cli.data.base import Sample
 from dprd_cli.evaluation.coco import CocoArrays, CocoEvaluator, Kind, to_coco_results
 from dprd_cli.evaluation.parts import PartStatistics
 from dprd_cli.evaluation.tide import tide_errors
-from dprd_cli.structures import Detections
+from dprd_cli.structures.detections import Detections
+from dprd_cli.structures.sample import Sample
 
 #: IoU of a confusion, and score from which a detection counts.
 MATCH_IOU, MATCH_SCORE = 0.5, 0.5

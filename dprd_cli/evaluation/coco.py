@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from dprd_cli.masks import encode_rle
-from dprd_cli.structures import Detections
+from dprd_cli.structures.detections import Detections
 
 Kind = Literal["bbox", "segm"]
 #: The order of COCO's `stats`.

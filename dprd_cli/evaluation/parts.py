@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dprd_cli.boxes import paired_iou, to_centers
 from dprd_cli.model.parts import decompose
-from dprd_cli.structures import Detections
+from dprd_cli.structures.detections import Detections
 
 _HALVES = ("left", "right", "upper", "bottom")
 _QUADRANTS = ("upper left", "upper right", "bottom left", "bottom right")

@@ -16,7 +16,7 @@ from dprd_cli.model.pooling import FeatureTable
 from dprd_cli.model.regions import Scene
 from dprd_cli.model.roi_heads import BoxDetails, RoIHeads
 from dprd_cli.model.rpn import RPN, RPNOutput
-from dprd_cli.structures import Detections, Target
+from dprd_cli.structures.detections import Detections, Target
 
 _STRIDE = 32
 

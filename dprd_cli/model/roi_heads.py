@@ -18,7 +18,7 @@ from dprd_cli.model.regions import RegionPooler, RoIs, Scene
 from dprd_cli.model.rpn import Proposals
 from dprd_cli.model.sampling import RoISampler
 from dprd_cli.model.stage import Stage, comb_parts_win
-from dprd_cli.structures import Detections, Target
+from dprd_cli.structures.detections import Detections, Target
 
 
 class Ran(NamedTuple):

@@ -16,7 +16,7 @@ from dprd_cli.boxes import apply_deltas, clip_boxes, encode_deltas, paired_iou
 from dprd_cli.model.layers import conv_block, full_precision, normal_init
 from dprd_cli.model.matching import label_anchors, sample_labels
 from dprd_cli.model.pooling import FeatureTable, cells_of
-from dprd_cli.structures import Target
+from dprd_cli.structures.detections import Target
 
 _UNIT = (1.0, 1.0, 1.0, 1.0)
 

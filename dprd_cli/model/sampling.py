@@ -10,7 +10,7 @@ from dprd_cli.model.matching import match_boxes, sample_labels
 from dprd_cli.model.regions import RoIs, Scene
 from dprd_cli.model.rpn import Proposals
 from dprd_cli.model.stage import MaskGoals
-from dprd_cli.structures import Target
+from dprd_cli.structures.detections import Target
 
 
 class RoISampler:

@@ -15,7 +15,6 @@ from torch import Tensor
 from dprd_cli.boxes import paired_iou
 from dprd_cli.checkpoint import write_atomically
 from dprd_cli.config import Config
-from dprd_cli.data.base import Dataset, Sample
 from dprd_cli.data.loading import iterate_eval
 from dprd_cli.device import autocast
 from dprd_cli.distributed import ALONE, Ranks
@@ -23,7 +22,8 @@ from dprd_cli.evaluation.coco import CocoEvaluator, Kind
 from dprd_cli.evaluation.recall import ProposalRecall
 from dprd_cli.evaluation.voc import POINTS, voc_metrics
 from dprd_cli.model.parts import decompose
-from dprd_cli.structures import Detections, Target
+from dprd_cli.structures.detections import Detections, Target
+from dprd_cli.structures.sample import Dataset, Sample
 from dprd_cli.tta import detect_views
 
 if TYPE_CHECKING:

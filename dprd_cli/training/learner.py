@@ -13,7 +13,7 @@ from dprd_cli.device import autocast
 from dprd_cli.distributed import ALONE, Ranks
 from dprd_cli.model.detector import Detector, LossOutput
 from dprd_cli.ranks import rank_slice
-from dprd_cli.structures import Target
+from dprd_cli.structures.detections import Target
 from dprd_cli.training.optimizer import GradientClipper, build_optimizer, set_learning_rate
 from dprd_cli.training.step_sum import RunningStatistics, StepSum
 

@@ -12,7 +12,6 @@ import torch
 
 from dprd_cli.checkpoint import load_state
 from dprd_cli.config import Config
-from dprd_cli.data.base import Dataset
 from dprd_cli.data.coco import CocoDataset
 from dprd_cli.data.full_check import check_before_training
 from dprd_cli.data.loading import build_datasets, describe
@@ -23,6 +22,7 @@ from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.weights import load_backbone_weights
 from dprd_cli.progress import progress
+from dprd_cli.structures.sample import Dataset
 from dprd_cli.training.best import check_metric
 from dprd_cli.training.interrupt import StopRequest
 from dprd_cli.training.logging import RunLog, SilentLog, say

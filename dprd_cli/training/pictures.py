@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dprd_cli.config import Config
-from dprd_cli.data.base import Dataset
 from dprd_cli.data.loading import iterate_eval
 from dprd_cli.device import autocast
-from dprd_cli.structures import Detections, Target
+from dprd_cli.structures.detections import Detections, Target
+from dprd_cli.structures.sample import Dataset
 
 if TYPE_CHECKING:
     from dprd_cli.model.detector import Detector

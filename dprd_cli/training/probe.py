@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dprd_cli.config import Config, DataConfig
 from dprd_cli.errors import is_out_of_memory
-from dprd_cli.structures import Target
+from dprd_cli.structures.detections import Target
 from dprd_cli.training.learner import Learner, NotFiniteError
 from dprd_cli.training.loop import build_parts
 

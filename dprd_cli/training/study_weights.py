@@ -11,7 +11,6 @@ import torch
 
 from dprd_cli.ablations import Study, Variant
 from dprd_cli.config import Config, merge, nest, validate
-from dprd_cli.data.base import Dataset
 from dprd_cli.data.loading import build_datasets, describe
 from dprd_cli.data.problems import read_json
 from dprd_cli.device import pick_device
@@ -20,6 +19,7 @@ from dprd_cli.evaluation.study_tables import Run, flat_results
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.progress import progress
+from dprd_cli.structures.sample import Dataset
 from dprd_cli.studies import Checkpoint, on_backbones
 from dprd_cli.training.evaluate import evaluate
 from dprd_cli.training.logging import say

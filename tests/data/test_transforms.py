@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from dprd_cli.config import DataConfig
-from dprd_cli.data.base import Sample
 from dprd_cli.data.transforms import (
     augment,
     change_color,
@@ -20,6 +19,7 @@ from dprd_cli.data.transforms import (
     resize_masks,
     resize_shape,
 )
+from dprd_cli.structures.sample import Sample
 
 CONFIG = DataConfig(
     path="x", train_min_sizes=(32, 40), test_min_size=32, max_size=64, crop=0.5, color_jitter=0.3

@@ -13,7 +13,7 @@ from dprd_cli.evaluation.analysis import APS, CURVES, ErrorAnalysis, analyse, as
 from dprd_cli.evaluation.analysis_plots import analysis_figures
 from dprd_cli.evaluation.coco import CocoEvaluator
 from dprd_cli.evaluation.tide import MISSING, tide_errors
-from dprd_cli.structures import Detections
+from dprd_cli.structures.detections import Detections
 
 IDS, NAMES = (7, 3), ("dog", "cat")  # class order is not that of the ids
 

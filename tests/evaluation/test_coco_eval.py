@@ -18,7 +18,7 @@ from dprd_cli.evaluation.coco import (
     show,
     to_coco_results,
 )
-from dprd_cli.structures import Detections
+from dprd_cli.structures.detections import Detections
 
 DATA = Path(os.environ.get("DPRD_DATA_DIR", Path(__file__).parents[3] / "shared" / "data"))
 

@@ -8,7 +8,7 @@ from pycocotools.coco import COCO
 
 from dprd_cli.errors import ResourceError, UserError
 from dprd_cli.evaluation.submission import Submission, check_results, rounded_boxes
-from dprd_cli.structures import Detections
+from dprd_cli.structures.detections import Detections
 
 IMAGES = [{"id": 7, "width": 100, "height": 80}, {"id": 9, "width": 33, "height": 44}]
 CATEGORIES = [{"id": 3, "name": "cat"}, {"id": 90, "name": "dog"}]

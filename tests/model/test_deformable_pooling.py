@@ -11,7 +11,7 @@ from dprd_cli.model.fusion import NoFusion
 from dprd_cli.model.pooling import FeatureTable, roi_align
 from dprd_cli.model.regions import DeformablePooler
 from dprd_cli.presets import PRESETS, resolve
-from dprd_cli.structures import Target
+from dprd_cli.structures.detections import Target
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
 STRIDES = (4, 8)

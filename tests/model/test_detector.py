@@ -5,7 +5,7 @@ from dprd_cli.config import ModelConfig
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.cost import count_macs, count_parameters
 from dprd_cli.presets import PRESETS, resolve
-from dprd_cli.structures import Target
+from dprd_cli.structures.detections import Target
 
 SMALL = [name for name in PRESETS if name.endswith("-small")]
 SIZES = [(128, 128), (96, 120)]

@@ -4,7 +4,7 @@ from dprd_cli.boxes import box_area
 from dprd_cli.model.neck import FPN
 from dprd_cli.model.pooling import FeatureTable
 from dprd_cli.model.rpn import RPN, Anchors
-from dprd_cli.structures import Target
+from dprd_cli.structures.detections import Target
 
 SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)
 

@@ -9,7 +9,7 @@ from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from torchvision.ops import FrozenBatchNorm2d
 
 from dprd_cli.model.weights import describe_file
-from dprd_cli.structures import Target
+from dprd_cli.structures.detections import Target
 from dprd_cli.weights import build_published
 
 NUM_CLASSES = 4

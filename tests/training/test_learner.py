@@ -6,7 +6,7 @@ from torch import nn
 
 from dprd_cli.config import TrainConfig
 from dprd_cli.model.detector import LossOutput
-from dprd_cli.structures import Target
+from dprd_cli.structures.detections import Target
 from dprd_cli.training.learner import Learner, NotFiniteError, draw_seed
 
 

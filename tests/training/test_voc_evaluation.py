@@ -8,7 +8,7 @@ import torch
 
 from dprd_cli.data.splits import build_datasets
 from dprd_cli.presets import resolve
-from dprd_cli.structures import Detections
+from dprd_cli.structures.detections import Detections
 from dprd_cli.training.evaluate import evaluate
 
 
