@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dprd_cli.masks import paste_crop
+from dprd_cli.ops.masks import paste_crop
 from dprd_cli.prediction import Prediction
 
 _VERSION = "5.5.0"  # of the format

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from dprd_cli.boxes import apply_deltas, box_area, clip_boxes, encode_deltas, paired_iou
+from dprd_cli.ops.boxes import apply_deltas, box_area, clip_boxes, encode_deltas, paired_iou
 
 
 def test_apply_deltas_inverts_encode_deltas():

@@ -5,7 +5,7 @@ import torch
 
 from dprd_cli.device import autocast
 from dprd_cli.model.build import build_detector
-from dprd_cli.model.pooling import FeatureTable, roi_align
+from dprd_cli.ops.roi_align import FeatureTable, roi_align
 from dprd_cli.presets import resolve
 from dprd_cli.structures.detections import Target
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.nn.functional import grid_sample
 
-from dprd_cli.masks import encode_rle, mask_to_rle, paste_crop, paste_masks, rle_to_mask
+from dprd_cli.ops.masks import encode_rle, mask_to_rle, paste_crop, paste_masks, rle_to_mask
 
 
 def detectron2_values(mask, box, image_size):

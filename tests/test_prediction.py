@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from dprd_cli.errors import UsageError, UserError
-from dprd_cli.masks import rle_to_mask
+from dprd_cli.ops.masks import rle_to_mask
 from dprd_cli.prediction import Prediction
 from dprd_cli.structures.detections import Detections
 

@@ -44,15 +44,17 @@ def test_the_map_has_every_equation_figure_and_table(name):
 
 
 def test_what_does_not_exist_is_an_error():
-    for path, symbol in (("boxes.py", "nothing"), ("nothing.py", "x"), ("model/rpn.py", "RPN.nothing")):
+    for path, symbol in (("ops/boxes.py", "nothing"), ("nothing.py", "x"), ("model/rpn.py", "RPN.nothing")):
         with pytest.raises(LookupError):
             site.find_symbol(path, symbol)
 
 
 def test_symbols_become_links_with_a_line():
-    line = site.find_symbol("boxes.py", "paired_iou")
-    text = site._link("boxes.py", "paired_iou")
-    assert text == f"[`paired_iou` <small>boxes.py:{line}</small>](api/boxes.md#dprd_cli.boxes.paired_iou)"
+    line = site.find_symbol("ops/boxes.py", "paired_iou")
+    text = site._link("ops/boxes.py", "paired_iou")
+    assert (
+        text == f"[`paired_iou` <small>ops/boxes.py:{line}</small>](api/boxes.md#dprd_cli.boxes.paired_iou)"
+    )
 
 
 def test_every_command_has_a_page_with_its_options():

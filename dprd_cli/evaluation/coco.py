@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from dprd_cli.masks import encode_rle
+from dprd_cli.ops.masks import encode_rle
 from dprd_cli.structures.detections import Detections
 
 Kind = Literal["bbox", "segm"]

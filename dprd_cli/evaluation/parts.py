@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dprd_cli.boxes import paired_iou, to_centers
 from dprd_cli.model.parts import decompose
+from dprd_cli.ops.boxes import paired_iou, to_centers
 from dprd_cli.structures.detections import Detections
 
 _HALVES = ("left", "right", "upper", "bottom")

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from dprd_cli.model.backbone import Backbone
 from dprd_cli.model.neck import FPN, BiFPN
 from dprd_cli.model.parts import DeformableParts
-from dprd_cli.model.pooling import FeatureTable
 from dprd_cli.model.regions import Scene
 from dprd_cli.model.roi_heads import BoxDetails, RoIHeads
 from dprd_cli.model.rpn import RPN, RPNOutput
+from dprd_cli.ops.roi_align import FeatureTable
 from dprd_cli.structures.detections import Detections, Target
 
 _STRIDE = 32

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torchvision import ops
 
-from dprd_cli.boxes import apply_deltas, clip_boxes
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.layers import FoldedConv2d, FoldedNorm
-from dprd_cli.model.pooling import FeatureTable
 from dprd_cli.model.regions import RegionPooler, RoIs, Scene
 from dprd_cli.model.roi_heads import Ran
+from dprd_cli.ops.boxes import apply_deltas, clip_boxes
+from dprd_cli.ops.roi_align import FeatureTable
 
 #: Score of what is only padding.
 _NEVER = float("-inf")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dprd_cli.model.layers import full_precision
-from dprd_cli.model.pooling import FeatureTable, assign_levels, roi_align
+from dprd_cli.ops.roi_align import FeatureTable, assign_levels, roi_align
 
 
 class RoIs(NamedTuple):

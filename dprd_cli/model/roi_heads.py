@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
-from dprd_cli.boxes import apply_deltas, clip_boxes, encode_deltas
 from dprd_cli.model.fusion import Fused
 from dprd_cli.model.heads import BoxPrediction
 from dprd_cli.model.layers import scale_gradient
@@ -18,6 +17,7 @@ from dprd_cli.model.regions import RegionPooler, RoIs, Scene
 from dprd_cli.model.rpn import Proposals
 from dprd_cli.model.sampling import RoISampler
 from dprd_cli.model.stage import Stage, comb_parts_win
+from dprd_cli.ops.boxes import apply_deltas, clip_boxes, encode_deltas
 from dprd_cli.structures.detections import Detections, Target
 
 

@@ -4,9 +4,9 @@ import math
 import pytest
 import torch
 
-from dprd_cli.boxes import apply_deltas
 from dprd_cli.evaluation.parts import COLUMNS, PART_NAMES, PartStatistics, part_offsets
 from dprd_cli.model.parts import UNIT_PARTS, decompose
+from dprd_cli.ops.boxes import apply_deltas
 from dprd_cli.structures.detections import Detections
 
 BOXES = torch.tensor([[0.0, 0.0, 40.0, 80.0], [10.0, 20.0, 110.0, 70.0]])

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from dprd_cli.model.bags import weighted_bags
+from dprd_cli.ops.weighted_sum import weighted_bags
 
 # Sums of the kernel against the plain form's, in one process of its own: Triton's interpreter needs no GPU,
 # but must be chosen before it is imported.

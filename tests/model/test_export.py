@@ -5,8 +5,8 @@ import torch
 
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.export import ExportDetector, ExportPooler, Pyramid, nms_by_group
-from dprd_cli.model.pooling import FeatureTable
 from dprd_cli.model.regions import RegionPooler, RoIs, Scene
+from dprd_cli.ops.roi_align import FeatureTable
 from dprd_cli.presets import resolve
 
 SMALL = (

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from dprd_cli.model.parts import DeformableParts, FixedParts, decompose, deform, move_parts
-from dprd_cli.model.pooling import FeatureTable, roi_align
+from dprd_cli.ops.roi_align import FeatureTable, roi_align
 
 BOX = torch.tensor([[10.0, 20.0, 50.0, 60.0]])  # 40 x 40
 LIMITS = torch.tensor([[100.0, 100.0]])

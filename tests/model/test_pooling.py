@@ -2,7 +2,7 @@ import pytest
 import torch
 import torchvision
 
-from dprd_cli.model.pooling import FeatureTable, assign_levels, roi_align
+from dprd_cli.ops.roi_align import FeatureTable, assign_levels, roi_align
 
 STRIDES = (4, 8)
 

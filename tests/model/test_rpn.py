@@ -1,9 +1,9 @@
 import torch
 
-from dprd_cli.boxes import box_area
 from dprd_cli.model.neck import FPN
-from dprd_cli.model.pooling import FeatureTable
 from dprd_cli.model.rpn import RPN, Anchors
+from dprd_cli.ops.boxes import box_area
+from dprd_cli.ops.roi_align import FeatureTable
 from dprd_cli.structures.detections import Target
 
 SIZES = (32.0, 64.0, 128.0, 256.0, 512.0)

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dprd_cli.model.bags import weighted_bags
+from dprd_cli.ops.weighted_sum import weighted_bags
 
 
 class FeatureTable(NamedTuple):

@@ -40,7 +40,7 @@ def weighted_bags(table: Tensor, rows: Tensor, weights: Tensor, offsets: Tensor 
         In the table's dtype, summed in float32 or wider. [B, C]
     """
     if offsets is None and _has_kernel(table):
-        from dprd_cli.model.bag_kernels import Bags
+        from dprd_cli.ops.weighted_sum_triton import Bags
 
         pooled: Tensor = Bags.apply(table, rows, weights)
         return pooled
