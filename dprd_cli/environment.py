@@ -193,7 +193,7 @@ def _weights() -> dict[str, Any]:
     package = Path(dprd_cli.__file__).resolve().parent
     demo = any((place / "assets" / "demo.safetensors").is_file() for place in (package, package.parent))
     try:
-        from dprd_cli.downloads import download_folder
+        from dprd_cli.files.downloads import download_folder
         from dprd_cli.zoo import ZOO
 
         folder = download_folder()

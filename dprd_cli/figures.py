@@ -15,9 +15,9 @@ from dprd_cli.drawing import compare_parts, draw_detections, draw_parts, draw_ta
 from dprd_cli.evaluation.analysis import Ranked
 from dprd_cli.evaluation.analysis_plots import analysis_figures
 from dprd_cli.evaluation.plots import save_figure
+from dprd_cli.files.results import write_picture
 from dprd_cli.model.parts import decompose
 from dprd_cli.prediction import Prediction
-from dprd_cli.results import write_picture
 from dprd_cli.structures.detections import Detections, Target
 from dprd_cli.structures.sample import Sample
 

@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dprd_cli.data.images import read_image
 from dprd_cli.data.transforms import prepare
 from dprd_cli.device import autocast
 from dprd_cli.errors import DataError
+from dprd_cli.files.images import read_image
 from dprd_cli.prediction import Prediction
 from dprd_cli.remote import read_url
 from dprd_cli.sources import Source

@@ -17,8 +17,8 @@ from dprd_cli.checkpoint import write_atomically
 from dprd_cli.drawing import draw_detections
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.evaluation.coco import to_coco_results
+from dprd_cli.files.results import write_picture
 from dprd_cli.ops.masks import paste_masks
-from dprd_cli.results import write_picture
 from dprd_cli.structures.detections import Detections
 from dprd_cli.video import Moment
 

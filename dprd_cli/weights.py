@@ -13,8 +13,8 @@ from torch import Tensor
 from dprd_cli.checkpoint import check_state, load_state, read_checkpoint
 from dprd_cli.config import Config, merge, read_toml, validate
 from dprd_cli.device import pick_device
-from dprd_cli.downloads import download_folder, fetch
 from dprd_cli.errors import UsageError, UserError
+from dprd_cli.files.downloads import download_folder, fetch
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.keymap import Translation, translate

@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any
 
 from dprd_cli.errors import ResourceError
+from dprd_cli.files.results import image_ids, picture_names
 from dprd_cli.outputs import KINDS, Drawings, Entry, Merged, Output, Style, Videos, make_outputs
 from dprd_cli.prediction import Prediction
-from dprd_cli.results import image_ids, picture_names
 from dprd_cli.sources import Source
 
 

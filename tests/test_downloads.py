@@ -4,8 +4,8 @@ from urllib.error import URLError
 import pytest
 import torch
 
-from dprd_cli.downloads import download_folder, fetch
 from dprd_cli.errors import UserError
+from dprd_cli.files.downloads import download_folder, fetch
 
 CONTENT = b"\x80" + b"weights" * 1000 + b"."
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

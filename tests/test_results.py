@@ -8,7 +8,14 @@ import pytest
 from PIL import Image
 
 from dprd_cli.errors import ResourceError, UsageError
-from dprd_cli.results import GrowingFile, csv_text, image_ids, output_folder, picture_names, write_picture
+from dprd_cli.files.results import (
+    GrowingFile,
+    csv_text,
+    image_ids,
+    output_folder,
+    picture_names,
+    write_picture,
+)
 
 
 def paths(*names):

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from dprd_cli.benchmark.measure import Report, Row, Timing, interleave
-from dprd_cli.data.images import read_image
 from dprd_cli.errors import UserError
+from dprd_cli.files.images import read_image
+from dprd_cli.files.results import write_picture
 from dprd_cli.inference import Predictor
 from dprd_cli.progress import Progress
 from dprd_cli.reference_weights import reference_image
-from dprd_cli.results import write_picture
 from dprd_cli.weights import load_model
 
 _HELP, _PREDICT, _IMPORTS = "dprd --help", "dprd predict", 'python -c "import torch, torchvision"'

@@ -27,7 +27,7 @@ def submit(
     """Detect in test-dev and write the server's files; return what to print, on the main rank."""
     from dprd_cli.data.test_dev import build_test_dev
     from dprd_cli.evaluation.submission import MOST, Submission
-    from dprd_cli.results import output_folder
+    from dprd_cli.files.results import output_folder
     from dprd_cli.training.evaluate import detect_split
 
     dataset, category_ids = build_test_dev(config.data, model.class_names)

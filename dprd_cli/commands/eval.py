@@ -100,8 +100,8 @@ def evaluate(
     from dprd_cli.commands._test_dev import submit
     from dprd_cli.distributed import joined
     from dprd_cli.errors import UsageError
+    from dprd_cli.files.results import output_folder
     from dprd_cli.presets import pick
-    from dprd_cli.results import output_folder
     from dprd_cli.training.run_folder import write_json
     from dprd_cli.weights import load_model
 
@@ -179,8 +179,8 @@ def _measure_file(
     from dprd_cli.errors import UsageError
     from dprd_cli.evaluation.analysis import analyse
     from dprd_cli.evaluation.results_file import collect_results, read_results
+    from dprd_cli.files.results import output_folder
     from dprd_cli.presets import resolve
-    from dprd_cli.results import output_folder
 
     if data is None:
         raise UsageError("--results: pass the data that the detections belong to with --data")

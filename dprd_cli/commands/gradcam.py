@@ -89,8 +89,8 @@ def gradcam(
     """Show what in the picture an object's class score comes from, in one or two detectors (Fig. 5)."""
     from dprd_cli.cam import METHODS, Explainer
     from dprd_cli.errors import DataError, UsageError
+    from dprd_cli.files.results import output_folder
     from dprd_cli.presets import pick
-    from dprd_cli.results import output_folder
     from dprd_cli.sources import find_images
     from dprd_cli.weights import find_preset, load_model
 
@@ -140,10 +140,10 @@ def _figures(
     """Draw the figures; returns what is on them, their files, and how many pictures could not be read."""
     from dprd_cli.cam import compare
     from dprd_cli.cam_figures import Exhibit, draw_comparison
-    from dprd_cli.data.images import read_image
     from dprd_cli.errors import DataError
     from dprd_cli.evaluation.plots import save_figure
-    from dprd_cli.results import picture_names
+    from dprd_cli.files.images import read_image
+    from dprd_cli.files.results import picture_names
 
     images: list[dict[str, Any]] = []
     files: list[str] = []
@@ -217,7 +217,7 @@ def _statistics(
     from dprd_cli.data.loading import build_datasets, describe
     from dprd_cli.evaluation.localization import COLUMNS
     from dprd_cli.evaluation.plots import save_figure
-    from dprd_cli.results import write_rows
+    from dprd_cli.files.results import write_rows
 
     config = with_data(model.config, None, data_flags(model.config, data, None))
     dataset = next(filter(None, build_datasets(config.data, train=split == "train", val=split == "val")))

@@ -53,9 +53,9 @@ def visualize_parts(
     from dprd_cli.errors import DataError
     from dprd_cli.evaluation.parts import PartStatistics
     from dprd_cli.figures import part_figures
+    from dprd_cli.files.results import output_folder, picture_names, write_picture
     from dprd_cli.inference import Predictor, Unreadable
     from dprd_cli.presets import pick
-    from dprd_cli.results import output_folder, picture_names, write_picture
     from dprd_cli.sources import find_images
     from dprd_cli.weights import load_model
 
@@ -117,7 +117,7 @@ def _check_parts(model: LoadedModel) -> None:
 
 def _save_grid(cells: Sequence[Picture], columns: int, total: int, out: Path) -> Path:
     from dprd_cli.drawing import grid
-    from dprd_cli.results import write_picture
+    from dprd_cli.files.results import write_picture
 
     if total > len(cells):
         say(f"grid.png shows the first {len(cells)} of {total} pictures")
@@ -127,7 +127,7 @@ def _save_grid(cells: Sequence[Picture], columns: int, total: int, out: Path) ->
 
 def _save_statistics(statistics: PartStatistics, how: dict[str, Any], out: Path) -> list[Path]:
     from dprd_cli.evaluation.parts import COLUMNS
-    from dprd_cli.results import write_rows
+    from dprd_cli.files.results import write_rows
     from dprd_cli.training.run_folder import write_json
 
     write_json(out / "parts.json", {**how, **statistics.result()})

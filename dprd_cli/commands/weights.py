@@ -30,7 +30,7 @@ def _weights() -> None:
 @weights_app.command("list")
 def list_weights(json: Json = False) -> None:
     """List the published weights that --weights and --backbone-weights take."""
-    from dprd_cli.downloads import download_folder
+    from dprd_cli.files.downloads import download_folder
     from dprd_cli.zoo import ZOO
 
     folder = download_folder()
@@ -55,7 +55,7 @@ def list_weights(json: Json = False) -> None:
 @weights_app.command("fetch")
 def fetch_weights(name: _Name, backbone: _Backbone = "r50", json: Json = False) -> None:
     """Download published weights, check them, and print where they lie."""
-    from dprd_cli.downloads import fetch
+    from dprd_cli.files.downloads import fetch
 
     file = _find(name, backbone)
     path = fetch(file.url, file.file_name, file.sha256)

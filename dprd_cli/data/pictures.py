@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.data.images import TRAITS, PictureError, examine, size_fault
 from dprd_cli.data.problems import Problems, first_five, plural
 from dprd_cli.errors import ResourceError
+from dprd_cli.files.images import TRAITS, PictureError, examine, size_fault
 from dprd_cli.progress import Progress
 
 _CHUNK = 16  # pictures a process is given at once

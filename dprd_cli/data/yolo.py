@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from dprd_cli.data.checks import CheckReport, ObjectCounts
-from dprd_cli.data.images import read_size
 from dprd_cli.data.picture_files import check_files, is_file
 from dprd_cli.data.problems import Problems, first_five, plural
 from dprd_cli.data.yolo_files import Description, list_pictures
 from dprd_cli.errors import DataError
+from dprd_cli.files.images import read_size
 
 _MARGIN = 0.01  # coordinates this far outside 0..1 are clipped; farther ones are not shares of the picture
 

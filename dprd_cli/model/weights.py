@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from dprd_cli.checkpoint import read_tensors
-from dprd_cli.downloads import fetch
 from dprd_cli.errors import UsageError, UserError
+from dprd_cli.files.downloads import fetch
 from dprd_cli.model.backbone import IMAGENET_WEIGHTS
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.keymap import Translation, translate

@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from dprd_cli.config import DataConfig
-from dprd_cli.data import images, pictures
+from dprd_cli.data import pictures
 from dprd_cli.data.full_check import check_data
 from dprd_cli.data.splits import build_datasets
 from dprd_cli.errors import DataError
+from dprd_cli.files import images
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 

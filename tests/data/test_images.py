@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dprd_cli.data import images
-from dprd_cli.data.images import exif_orientation, read_image
 from dprd_cli.errors import DataError, DprdWarning
+from dprd_cli.files import images
+from dprd_cli.files.images import exif_orientation, read_image
 
 LIMIT = 1_000_000
 
