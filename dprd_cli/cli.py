@@ -37,7 +37,7 @@ from dprd_cli.errors import (
     UserError,
     is_out_of_memory,
 )
-from dprd_cli.ranks import rank, world_size
+from dprd_cli.runtime.ranks import rank, world_size
 
 #: Commands that the processes of a job can do together.
 _SHARED = ("train", "eval", "predict")

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dprd_cli.data.transforms import prepare
-from dprd_cli.device import autocast
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import read_image
 from dprd_cli.prediction import Prediction
 from dprd_cli.remote import read_url
+from dprd_cli.runtime.device import autocast
 from dprd_cli.sources import Source
 from dprd_cli.structures.detections import Detections
 from dprd_cli.structures.sample import without_objects

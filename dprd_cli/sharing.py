@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from dprd_cli.distributed import Ranks
+from dprd_cli.runtime.distributed import Ranks
 
 T = TypeVar("T")
 _PICTURES = 16  # of a rank, between two meetings

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 from packaging.requirements import Requirement
 
-from dprd_cli import environment
-from dprd_cli.environment import REQUIRED, describe_environment, without_home
+from dprd_cli.runtime import environment
+from dprd_cli.runtime.environment import REQUIRED, describe_environment, without_home
 
 ROOT = Path(__file__).resolve().parents[1]
 

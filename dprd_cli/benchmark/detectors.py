@@ -14,7 +14,7 @@ from dprd_cli.benchmark.networks import Found, Network, Pair, Scene, build_pair
 from dprd_cli.errors import UserError
 from dprd_cli.model.cost import count_macs
 from dprd_cli.model.detector import Detector
-from dprd_cli.progress import Progress
+from dprd_cli.runtime.progress import Progress
 
 _SAME = 0.98  # IoU from which boxes, or masks, are the same
 _SHARE = 0.95  # of the detections that must be the same (those near a threshold may come or go)

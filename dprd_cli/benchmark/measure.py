@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dprd_cli.progress import Progress
+from dprd_cli.runtime.progress import Progress
 
 _PACKAGES = ("torch", "torchvision", "detectron2", "numpy", "pycocotools", "faster-coco-eval")
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")

@@ -17,7 +17,7 @@ from dprd_cli.benchmark.networks import OURS
 from dprd_cli.evaluation.coco import CocoArrays, Kind, accumulate
 from dprd_cli.ops.masks import encode_rle
 from dprd_cli.ops.roi_align import FeatureTable, assign_levels, roi_align
-from dprd_cli.progress import Progress
+from dprd_cli.runtime.progress import Progress
 
 _STRIDES = (4, 8, 16, 32)
 _BINS, _SAMPLES = 7, 2

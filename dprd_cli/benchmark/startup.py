@@ -17,8 +17,8 @@ from dprd_cli.errors import UserError
 from dprd_cli.files.images import read_image
 from dprd_cli.files.results import write_picture
 from dprd_cli.inference import Predictor
-from dprd_cli.progress import Progress
 from dprd_cli.reference_weights import reference_image
+from dprd_cli.runtime.progress import Progress
 from dprd_cli.weights import load_model
 
 _HELP, _PREDICT, _IMPORTS = "dprd --help", "dprd predict", 'python -c "import torch, torchvision"'

@@ -13,7 +13,7 @@ from dprd_cli.benchmark.networks import Scene
 from dprd_cli.benchmark.operations import evaluation, paste, roialign
 from dprd_cli.benchmark.startup import startup
 from dprd_cli.errors import UsageError, UserError
-from dprd_cli.progress import Progress
+from dprd_cli.runtime.progress import Progress
 
 KINDS = ("inference", "train", "roialign", "eval", "paste", "startup")
 _TURNS_OF_EVALUATION = 3  # pycocotools needs a minute or more for each

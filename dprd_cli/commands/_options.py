@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dprd_cli.commands import _complete
-from dprd_cli.progress import progress as progress
-from dprd_cli.progress import say as say
+from dprd_cli.runtime.progress import progress as progress
+from dprd_cli.runtime.progress import say as say
 
 if TYPE_CHECKING:
     from dprd_cli.config import Config
@@ -136,7 +136,7 @@ def in_processes(context: typer.Context, count: int, device: str | None) -> bool
         typer.Exit: If the command failed.
     """
     from dprd_cli.errors import UsageError
-    from dprd_cli.ranks import local_size, world_size
+    from dprd_cli.runtime.ranks import local_size, world_size
 
     if world_size() > 1:
         if count not in (1, local_size()):
@@ -156,7 +156,7 @@ def in_processes(context: typer.Context, count: int, device: str | None) -> bool
             )
         if found < count:
             raise UsageError(f"--gpus {count}: {found} CUDA devices here; take fewer, or --device cpu")
-    from dprd_cli.launch import launch
+    from dprd_cli.runtime.launch import launch
 
     code = launch(count, context.obj)
     if code:

@@ -10,7 +10,7 @@ from dprd_cli.commands._options import progress, say
 
 if TYPE_CHECKING:
     from dprd_cli.config import Config
-    from dprd_cli.distributed import Ranks
+    from dprd_cli.runtime.distributed import Ranks
     from dprd_cli.weights import LoadedModel
 
 

@@ -57,9 +57,9 @@ def benchmark(
 
     from dprd_cli.benchmark import table
     from dprd_cli.benchmark.measure import machine
-    from dprd_cli.device import pick_device
     from dprd_cli.presets import pick
-    from dprd_cli.progress import progress
+    from dprd_cli.runtime.device import pick_device
+    from dprd_cli.runtime.progress import progress
 
     pick("benchmark", kind, (*table.KINDS, "all"))
     size = parse_size(image_size) if image_size else None

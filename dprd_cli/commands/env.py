@@ -9,12 +9,12 @@ import typer
 from dprd_cli.commands._options import Json, print_json
 
 if TYPE_CHECKING:
-    from dprd_cli.environment import Environment
+    from dprd_cli.runtime.environment import Environment
 
 
 def env(json: Json = False) -> None:
     """Describe this installation for a bug report: versions, devices, weights; no names, no other paths."""
-    from dprd_cli.environment import describe_environment
+    from dprd_cli.runtime.environment import describe_environment
 
     found = describe_environment()
     if json:

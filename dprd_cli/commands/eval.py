@@ -30,8 +30,8 @@ from dprd_cli.commands._options import (
 
 if TYPE_CHECKING:
     from dprd_cli.config import Config
-    from dprd_cli.distributed import Ranks
     from dprd_cli.evaluation.analysis import Ranked
+    from dprd_cli.runtime.distributed import Ranks
     from dprd_cli.weights import LoadedModel
 
 
@@ -98,10 +98,10 @@ def evaluate(
     """
     from dprd_cli.commands._tables import print_results
     from dprd_cli.commands._test_dev import submit
-    from dprd_cli.distributed import joined
     from dprd_cli.errors import UsageError
     from dprd_cli.files.results import output_folder
     from dprd_cli.presets import pick
+    from dprd_cli.runtime.distributed import joined
     from dprd_cli.training.run_folder import write_json
     from dprd_cli.weights import load_model
 

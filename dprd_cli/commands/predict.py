@@ -103,15 +103,15 @@ def predict(
     from contextlib import closing
     from dataclasses import replace
 
-    from dprd_cli.distributed import joined
     from dprd_cli.errors import DataError, InterruptedRun, UsageError
     from dprd_cli.files.results import output_folder
     from dprd_cli.inference import Predictor, Reading, Unreadable
     from dprd_cli.outputs import FOLDERS, Style
     from dprd_cli.presets import pick
+    from dprd_cli.runtime.distributed import joined
+    from dprd_cli.runtime.signals import StopRequest
     from dprd_cli.sharing import merged, own_batches
     from dprd_cli.sources import find_sources
-    from dprd_cli.training.interrupt import StopRequest
     from dprd_cli.weights import load_model
     from dprd_cli.writer import Writer
 

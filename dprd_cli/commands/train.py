@@ -90,7 +90,7 @@ def train(
 ) -> None:
     """Train a detector; everything goes into one run folder."""
     from dprd_cli.errors import UsageError
-    from dprd_cli.ranks import world_size
+    from dprd_cli.runtime.ranks import world_size
 
     if resume + find_lr + probe_batch > 1:
         raise UsageError("--resume, --find-lr, --probe-batch: choose one")
@@ -190,7 +190,7 @@ def _implied(config: Config, preset: str | None) -> tuple[str | None, dict[str, 
 def _train(config: Config, run: Path | None, out: Path | None, json: bool) -> None:
     """Continue a run, or start one into `out`, in as many processes as there are."""
     from dprd_cli.commands._tables import print_results
-    from dprd_cli.distributed import joined
+    from dprd_cli.runtime.distributed import joined
     from dprd_cli.training.loop import train as run_training
 
     with joined(config.train.device) as world:

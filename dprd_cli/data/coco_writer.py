@@ -9,7 +9,7 @@ from typing import Any
 
 from dprd_cli.data.coco import annotation_area
 from dprd_cli.data.writing import Split
-from dprd_cli.progress import Progress
+from dprd_cli.runtime.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from dprd_cli.data.voc_writer import VocWriter
 from dprd_cli.data.writing import Split, writing
 from dprd_cli.data.yolo_writer import YoloWriter
 from dprd_cli.errors import UsageError
-from dprd_cli.progress import Progress
+from dprd_cli.runtime.progress import Progress
 
 Format = Literal["coco", "voc", "yolo"]
 Pictures = Literal["copy", "link", "none"]

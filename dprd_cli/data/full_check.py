@@ -12,7 +12,7 @@ from dprd_cli.data.pictures import PictureCounts, check_pictures
 from dprd_cli.data.problems import Problem, Problems, first_five, plural
 from dprd_cli.data.splits import locate, warn_of_overlap
 from dprd_cli.errors import DataError
-from dprd_cli.progress import Progress
+from dprd_cli.runtime.progress import Progress
 
 SPLITS: tuple[Literal["train", "val"], ...] = ("train", "val")
 

@@ -25,7 +25,7 @@ from dprd_cli.data.reading import OR_SKIP, Item, Packed, Reader, pack, unpack
 from dprd_cli.data.splits import build_datasets
 from dprd_cli.data.transforms import prepare
 from dprd_cli.errors import DataError, DprdWarning
-from dprd_cli.ranks import local_size, rank_slice
+from dprd_cli.runtime.ranks import local_size, rank_slice
 from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Dataset, Sample
 

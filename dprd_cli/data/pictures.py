@@ -18,7 +18,7 @@ from typing import Any
 from dprd_cli.data.problems import Problems, first_five, plural
 from dprd_cli.errors import ResourceError
 from dprd_cli.files.images import TRAITS, PictureError, examine, size_fault
-from dprd_cli.progress import Progress
+from dprd_cli.runtime.progress import Progress
 
 _CHUNK = 16  # pictures a process is given at once
 _VERSION = 1  # of what is remembered: a later version may look closer

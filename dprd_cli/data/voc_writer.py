@@ -18,7 +18,7 @@ from dprd_cli.data.voc import SUFFIXES
 from dprd_cli.data.voc_files import VOID
 from dprd_cli.data.writing import Split
 from dprd_cli.errors import DataError
-from dprd_cli.progress import Progress
+from dprd_cli.runtime.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

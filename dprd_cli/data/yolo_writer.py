@@ -13,7 +13,7 @@ import yaml
 from dprd_cli.data.checks import clip_box, is_degenerate
 from dprd_cli.data.contours import one_ring
 from dprd_cli.data.writing import Split
-from dprd_cli.progress import Progress
+from dprd_cli.runtime.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)

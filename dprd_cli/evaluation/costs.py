@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 
 from dprd_cli.config import Config
-from dprd_cli.device import autocast, pick_device
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.cost import count_macs, count_parameters
+from dprd_cli.runtime.device import autocast, pick_device
 
 _WARM_UPS, _REPEATS = 1, 3
 _MIB = 2**20

@@ -15,13 +15,13 @@ from torch import Tensor
 from dprd_cli.checkpoint import write_atomically
 from dprd_cli.config import Config
 from dprd_cli.data.loading import iterate_eval
-from dprd_cli.device import autocast
-from dprd_cli.distributed import ALONE, Ranks
 from dprd_cli.evaluation.coco import CocoEvaluator, Kind
 from dprd_cli.evaluation.recall import ProposalRecall
 from dprd_cli.evaluation.voc import POINTS, voc_metrics
 from dprd_cli.model.parts import decompose
 from dprd_cli.ops.boxes import paired_iou
+from dprd_cli.runtime.device import autocast
+from dprd_cli.runtime.distributed import ALONE, Ranks
 from dprd_cli.structures.detections import Detections, Target
 from dprd_cli.structures.sample import Dataset, Sample
 from dprd_cli.tta import detect_views

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from dprd_cli.config import TrainConfig
-from dprd_cli.device import autocast
-from dprd_cli.distributed import ALONE, Ranks
 from dprd_cli.model.detector import Detector, LossOutput
-from dprd_cli.ranks import rank_slice
+from dprd_cli.runtime.device import autocast
+from dprd_cli.runtime.distributed import ALONE, Ranks
+from dprd_cli.runtime.ranks import rank_slice
 from dprd_cli.structures.detections import Target
 from dprd_cli.training.optimizer import GradientClipper, build_optimizer, set_learning_rate
 from dprd_cli.training.step_sum import RunningStatistics, StepSum

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dprd_cli.checkpoint import write_atomically
 from dprd_cli.errors import ResourceError
-from dprd_cli.progress import say as say
+from dprd_cli.runtime.progress import say as say
 from dprd_cli.training.trackers import Tracker
 
 Row = dict[str, Any]

@@ -15,16 +15,16 @@ from dprd_cli.config import Config
 from dprd_cli.data.coco import CocoDataset
 from dprd_cli.data.full_check import check_before_training
 from dprd_cli.data.loading import build_datasets, describe
-from dprd_cli.device import pick_device
-from dprd_cli.distributed import ALONE, Ranks
 from dprd_cli.errors import DataError, UsageError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.weights import load_backbone_weights
-from dprd_cli.progress import progress
+from dprd_cli.runtime.device import pick_device
+from dprd_cli.runtime.distributed import ALONE, Ranks
+from dprd_cli.runtime.progress import progress
+from dprd_cli.runtime.signals import StopRequest
 from dprd_cli.structures.sample import Dataset
 from dprd_cli.training.best import check_metric
-from dprd_cli.training.interrupt import StopRequest
 from dprd_cli.training.logging import RunLog, SilentLog, say
 from dprd_cli.training.memory import memory_advice
 from dprd_cli.training.run_folder import describe_run, read_resumable

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dprd_cli.config import Config
 from dprd_cli.data.loading import iterate_eval
-from dprd_cli.device import autocast
+from dprd_cli.runtime.device import autocast
 from dprd_cli.structures.detections import Detections, Target
 from dprd_cli.structures.sample import Dataset
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dprd_cli.distributed import Ranks
 from dprd_cli.model.parts import MEAN_MOMENTUM, DeformableParts
+from dprd_cli.runtime.distributed import Ranks
 
 
 class StepSum:

@@ -15,9 +15,9 @@ from typing import Any
 from dprd_cli.ablations import Study
 from dprd_cli.data.loading import build_datasets
 from dprd_cli.data.problems import read_json
-from dprd_cli.device import pick_device
 from dprd_cli.errors import DivergedError, InterruptedRun
 from dprd_cli.evaluation.study_tables import OTHER_OFFSETS, offsets_file
+from dprd_cli.runtime.device import pick_device
 from dprd_cli.studies import Job, finished_like, is_finished, state_of
 from dprd_cli.training.evaluate import evaluate
 from dprd_cli.training.logging import say

@@ -13,12 +13,12 @@ from dprd_cli.ablations import Study, Variant
 from dprd_cli.config import Config, merge, nest, validate
 from dprd_cli.data.loading import build_datasets, describe
 from dprd_cli.data.problems import read_json
-from dprd_cli.device import pick_device
 from dprd_cli.errors import UsageError
 from dprd_cli.evaluation.study_tables import Run, flat_results
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
-from dprd_cli.progress import progress
+from dprd_cli.runtime.device import pick_device
+from dprd_cli.runtime.progress import progress
 from dprd_cli.structures.sample import Dataset
 from dprd_cli.studies import Checkpoint, on_backbones
 from dprd_cli.training.evaluate import evaluate

@@ -22,15 +22,15 @@ from torch import Tensor
 from dprd_cli.checkpoint import load_state, save_checkpoint
 from dprd_cli.config import Config
 from dprd_cli.data.loading import TrainLoader
-from dprd_cli.distributed import ALONE, Ranks
 from dprd_cli.errors import DivergedError, InterruptedRun, UserError
 from dprd_cli.model.detector import Detector
+from dprd_cli.runtime.distributed import ALONE, Ranks
+from dprd_cli.runtime.signals import StopRequest
 from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Dataset
 from dprd_cli.training.best import best_score, evaluations_since_best
 from dprd_cli.training.ema import WeightAverage
 from dprd_cli.training.evaluate import evaluate
-from dprd_cli.training.interrupt import StopRequest
 from dprd_cli.training.learner import Learner, NotFiniteError
 from dprd_cli.training.logging import Means, RunLog
 from dprd_cli.training.pictures import draw_batch, draw_curves, draw_parts

@@ -14,7 +14,7 @@ from PIL import Image
 from test_training_faults import SERVER, TESTS
 
 from dprd_cli.checkpoint import read_checkpoint
-from dprd_cli.ranks import rank_slice
+from dprd_cli.runtime.ranks import rank_slice
 from dprd_cli.training.logging import read_metrics
 
 START = ["train", "--config", str(TESTS / "tiny.toml"), "--set", "train.batch_size=6"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from dprd_cli.errors import UsageError
-from dprd_cli.ranks import local_rank, local_size
+from dprd_cli.runtime.ranks import local_rank, local_size
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from dprd_cli.ranks import rank
+from dprd_cli.runtime.ranks import rank
 
 #: Called with (done, total).
 Progress = Callable[[int, int], None]

@@ -10,7 +10,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from dprd_cli.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
-from dprd_cli.ranks import rank
+from dprd_cli.runtime.ranks import rank
 
 
 class StopRequest:

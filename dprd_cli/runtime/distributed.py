@@ -1,6 +1,6 @@
 """What the processes of one job tell each other. A single process is a job of one rank.
 
-The processes are started by torchrun, or by `--gpus` (`launch.py`). Tensors on a GPU go through NCCL, all
+The processes are started by torchrun, or by `--gpus` (`runtime/launch.py`). Tensors on a GPU go through NCCL, all
 else through gloo, where a process that ended is noticed at once.
 """
 
@@ -16,9 +16,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from dprd_cli.device import pick_device
 from dprd_cli.errors import UsageError, UserError, is_out_of_memory
-from dprd_cli.ranks import world_size
+from dprd_cli.runtime.device import pick_device
+from dprd_cli.runtime.ranks import world_size
 
 T = TypeVar("T")
 _PATIENCE = 1800.0  # seconds; the main rank may have to check all pictures before training
