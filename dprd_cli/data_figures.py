@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter
 
 from dprd_cli.canvas import Picture
 from dprd_cli.checkpoint import write_atomically
-from dprd_cli.config import DataConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.loading import TrainLoader
 from dprd_cli.data.reading import Reader
 from dprd_cli.data.statistics import SIZES, Floats, Statistics

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dprd_cli.ablations import GROUPS, STUDIES, Study, Variant
-from dprd_cli.config import Config, known_keys, parse_overrides, read_toml, validate
+from dprd_cli.config.presets import resolve
+from dprd_cli.config.schema import Config, known_keys, parse_overrides, read_toml, validate
 from dprd_cli.data.problems import read_json
 from dprd_cli.errors import UsageError, UserError, did_you_mean
-from dprd_cli.presets import resolve
 from dprd_cli.study_files import read_study
 
 #: Value of `--size` -> what it adds to an architecture's name.

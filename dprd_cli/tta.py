@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from dprd_cli.config import DataConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.transforms import resize, resize_shape, to_tensors
 from dprd_cli.ops.boxes import clip_boxes
 from dprd_cli.structures.detections import Detections

@@ -21,8 +21,8 @@ import torch
 
 from dprd_cli.benchmark.measure import machine
 from dprd_cli.benchmark.networks import Network, Scene, build_pair, lively_state
+from dprd_cli.config.presets import resolve
 from dprd_cli.model.build import build_detector
-from dprd_cli.presets import resolve
 from dprd_cli.runtime.device import autocast
 
 PRESETS = ("mask-rcnn", "dprd", "cascade-mrcnn", "cascade-dprd")

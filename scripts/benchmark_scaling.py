@@ -23,10 +23,10 @@ from matplotlib.ticker import MaxNLocator
 
 from dprd_cli.benchmark.measure import interleave, machine
 from dprd_cli.benchmark.networks import Scene, lively_state
+from dprd_cli.config.presets import resolve
 from dprd_cli.evaluation.plots import BLUE, ORANGE, save_figure
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
-from dprd_cli.presets import resolve
 
 
 class Work(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from dprd_cli.config import Config
+from dprd_cli.config.schema import Config
 from dprd_cli.structures.detections import Detections
 
 WIDTH, HEIGHT = 64, 48

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dprd_cli.ablations import COLUMNS, GROUPS, STUDIES
-from dprd_cli.config import Config
+from dprd_cli.config.schema import Config
 from dprd_cli.studies import SIZES, Settings, differing
 from dprd_cli.study_files import read_study
 

@@ -5,8 +5,8 @@ import torch
 from torch._dynamo.utils import counters
 
 from dprd_cli.benchmark.detectors import compile_features
+from dprd_cli.config.presets import resolve
 from dprd_cli.model.build import build_detector
-from dprd_cli.presets import resolve
 
 
 @pytest.mark.slow

@@ -7,9 +7,9 @@ from torch import nn
 
 from dprd_cli.cam import METHODS, ClassScores, Explainer, compare, match_objects, rescale
 from dprd_cli.cam_figures import Exhibit, draw_comparison, overlay
+from dprd_cli.config.presets import resolve
 from dprd_cli.errors import UserError
 from dprd_cli.model.build import build_detector
-from dprd_cli.presets import resolve
 from dprd_cli.weights import LoadedModel
 
 TINY = Path(__file__).parent / "tiny.toml"

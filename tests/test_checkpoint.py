@@ -18,9 +18,9 @@ from dprd_cli.checkpoint import (
     save_checkpoint,
     write_atomically,
 )
+from dprd_cli.config.presets import resolve
 from dprd_cli.errors import ResourceError, UserError
 from dprd_cli.model.build import build_detector
-from dprd_cli.presets import resolve
 from dprd_cli.weights import find_checkpoint, load_model, newest_run
 
 TINY = Path(__file__).parent / "tiny.toml"

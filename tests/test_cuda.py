@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from dprd_cli.config.presets import resolve
 from dprd_cli.model.build import build_detector
 from dprd_cli.ops.roi_align import FeatureTable, roi_align
-from dprd_cli.presets import resolve
 from dprd_cli.runtime.device import autocast
 from dprd_cli.structures.detections import Target
 

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dprd_cli.config import DataConfig, RPNConfig
+from dprd_cli.config.schema import DataConfig, RPNConfig
 from dprd_cli.data.statistics import measure
 from dprd_cli.data.synthetic import SyntheticDataset
 from dprd_cli.data_figures import plot_statistics, show_annotated, show_augmented

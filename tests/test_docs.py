@@ -8,8 +8,8 @@ from typer.main import get_command
 
 from dprd_cli import cli, errors
 from dprd_cli.commands._options import BACKBONES
-from dprd_cli.config import known_keys
-from dprd_cli.presets import PRESETS, SCHEDULES
+from dprd_cli.config.presets import PRESETS, SCHEDULES
+from dprd_cli.config.schema import known_keys
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "scripts" / "demo.sh"])

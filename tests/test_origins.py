@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from dprd_cli.config import Config, known_keys, read_toml, to_toml, validate
+from dprd_cli.config.presets import PRESETS, SCHEDULES, resolve
+from dprd_cli.config.provenance import differences, explain, flatten, json_schema
+from dprd_cli.config.schema import Config, known_keys, read_toml, to_toml, validate
 from dprd_cli.errors import UsageError, UserError
-from dprd_cli.origins import differences, explain, flatten, json_schema
-from dprd_cli.presets import PRESETS, SCHEDULES, resolve
 
 DEMO = Path(__file__).resolve().parents[1] / "assets" / "demo.safetensors"
 

@@ -8,21 +8,21 @@ from pathlib import Path
 
 def presets(incomplete: str) -> list[str]:
     """Return the presets that start so."""
-    from dprd_cli.presets import PRESETS
+    from dprd_cli.config.presets import PRESETS
 
     return _starting(PRESETS, incomplete)
 
 
 def schedules(incomplete: str) -> list[str]:
     """Return the schedules that start so."""
-    from dprd_cli.presets import SCHEDULES
+    from dprd_cli.config.presets import SCHEDULES
 
     return _starting(SCHEDULES, incomplete)
 
 
 def keys(incomplete: str) -> list[str]:
     """Return the config keys that start so, as `KEY=`."""
-    from dprd_cli.config import known_keys
+    from dprd_cli.config.schema import known_keys
 
     return _starting((f"{key}=" for key in known_keys()), incomplete)
 

@@ -13,7 +13,7 @@ from dprd_cli.runtime.progress import progress as progress
 from dprd_cli.runtime.progress import say as say
 
 if TYPE_CHECKING:
-    from dprd_cli.config import Config
+    from dprd_cli.config.schema import Config
     from dprd_cli.weights import LoadedModel
 
 BACKBONES = ("r10", "r18", "r34", "r50", "r101", "x101", "mobilenet_v2")
@@ -182,7 +182,7 @@ def with_data(config: Config, overrides: list[str] | None, flags: dict[str, Any]
     Raises:
         UsageError: At a pair that is none, an unknown key, a wrong value, or a key of another section.
     """
-    from dprd_cli.config import merge, parse_overrides, validate
+    from dprd_cli.config.schema import merge, parse_overrides, validate
     from dprd_cli.errors import UsageError
 
     given = parse_overrides(overrides or [])
@@ -211,7 +211,7 @@ def check_backbone(name: str | None) -> str | None:
     Raises:
         UsageError: With a suggestion.
     """
-    from dprd_cli.presets import pick
+    from dprd_cli.config.presets import pick
 
     return None if name is None else pick("backbone", name, BACKBONES)
 

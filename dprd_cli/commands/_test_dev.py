@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dprd_cli.commands._options import progress, say
 
 if TYPE_CHECKING:
-    from dprd_cli.config import Config
+    from dprd_cli.config.schema import Config
     from dprd_cli.runtime.distributed import Ranks
     from dprd_cli.weights import LoadedModel
 

@@ -99,8 +99,8 @@ def ablate(
 
     Finished runs are skipped and started ones resumed: the same command goes on after any stop.
     """
+    from dprd_cli.config.presets import pick
     from dprd_cli.errors import UsageError
-    from dprd_cli.presets import pick
     from dprd_cli.studies import SIZES, Settings, on_backbones, pick_studies
 
     modes = {"--dry-run": dry_run, "--cost-only": cost_only, "--report-only": report_only}

@@ -57,7 +57,7 @@ def benchmark(
 
     from dprd_cli.benchmark import table
     from dprd_cli.benchmark.measure import machine
-    from dprd_cli.presets import pick
+    from dprd_cli.config.presets import pick
     from dprd_cli.runtime.device import pick_device
     from dprd_cli.runtime.progress import progress
 

@@ -46,7 +46,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Print every value that a training would have, with where it comes from, as TOML for --config."""
-    from dprd_cli.origins import explain, flatten
+    from dprd_cli.config.provenance import explain, flatten
 
     flags = {"model.backbone.name": check_backbone(backbone), "data.path": data}
     found = explain(spec, schedule=schedule, flags=flags, overrides=overrides or [])
@@ -75,8 +75,8 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Compare two configurations, key by key."""
-    from dprd_cli.origins import differences, explain
-    from dprd_cli.presets import resolve
+    from dprd_cli.config.presets import resolve
+    from dprd_cli.config.provenance import differences, explain
 
     old = explain(first).config
     if second:
@@ -97,6 +97,6 @@ def diff(
 @config_app.command("schema")
 def schema(as_json: Json = False) -> None:
     """Print the JSON schema of the configuration, for editors; it is JSON without --json too."""
-    from dprd_cli.origins import json_schema
+    from dprd_cli.config.provenance import json_schema
 
     print_json(json_schema())

@@ -11,7 +11,7 @@ from dprd_cli.commands import _complete
 from dprd_cli.commands._options import Json, OnBadImage, Preset, print_json, progress, say
 
 if TYPE_CHECKING:
-    from dprd_cli.config import Config
+    from dprd_cli.config.schema import Config
 
 data_app = typer.Typer(
     no_args_is_help=True,
@@ -62,8 +62,8 @@ def _resolve(
     Raises:
         UsageError: If a key is unknown or of another section.
     """
+    from dprd_cli.config.presets import resolve
     from dprd_cli.errors import UsageError
-    from dprd_cli.presets import resolve
 
     for pair in overrides or []:
         if not pair.strip().startswith("data."):
@@ -121,9 +121,9 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Draw pictures as annotated, and as training sees them after augmentation."""
+    from dprd_cli.config.presets import pick
     from dprd_cli.data.loading import build_datasets
     from dprd_cli.data_figures import show_annotated, show_augmented
-    from dprd_cli.presets import pick
 
     pick("split", split, ("train", "val"))
     config = _resolve(path, overrides, schedule).data
@@ -212,9 +212,9 @@ def convert(
     """Write both splits in another format; what it cannot hold is counted."""
     from dataclasses import asdict
 
+    from dprd_cli.config.presets import pick
     from dprd_cli.data import convert as conversion
     from dprd_cli.errors import UsageError
-    from dprd_cli.presets import pick
 
     pick("format", to, ("coco", "voc", "yolo"))
     pick("choice of --images", pictures, ("copy", "link", "none"))

@@ -29,7 +29,7 @@ from dprd_cli.commands._options import (
 )
 
 if TYPE_CHECKING:
-    from dprd_cli.config import Config
+    from dprd_cli.config.schema import Config
     from dprd_cli.evaluation.analysis import Ranked
     from dprd_cli.runtime.distributed import Ranks
     from dprd_cli.weights import LoadedModel
@@ -98,9 +98,9 @@ def evaluate(
     """
     from dprd_cli.commands._tables import print_results
     from dprd_cli.commands._test_dev import submit
+    from dprd_cli.config.presets import pick
     from dprd_cli.errors import UsageError
     from dprd_cli.files.results import output_folder
-    from dprd_cli.presets import pick
     from dprd_cli.runtime.distributed import joined
     from dprd_cli.training.run_folder import write_json
     from dprd_cli.weights import load_model
@@ -175,12 +175,12 @@ def _measure_file(
     plots: Path | None,
 ) -> dict[str, Any]:
     """Measure a COCO results file on a split."""
+    from dprd_cli.config.presets import resolve
     from dprd_cli.data.loading import build_datasets
     from dprd_cli.errors import UsageError
     from dprd_cli.evaluation.analysis import analyse
     from dprd_cli.evaluation.results_file import collect_results, read_results
     from dprd_cli.files.results import output_folder
-    from dprd_cli.presets import resolve
 
     if data is None:
         raise UsageError("--results: pass the data that the detections belong to with --data")

@@ -45,11 +45,11 @@ def export(
     """Write a detector as one ONNX or torch.export file that describes itself (docs/export.md)."""
     from dataclasses import replace
 
+    from dprd_cli.config.presets import pick
     from dprd_cli.errors import UserError
     from dprd_cli.export_check import compare, open_exported
     from dprd_cli.exporting import FORMATS, SUFFIXES
     from dprd_cli.exporting import export as write
-    from dprd_cli.presets import pick
     from dprd_cli.sources import find_images
     from dprd_cli.weights import load_model
 

@@ -88,9 +88,9 @@ def gradcam(
 ) -> None:
     """Show what in the picture an object's class score comes from, in one or two detectors (Fig. 5)."""
     from dprd_cli.cam import METHODS, Explainer
+    from dprd_cli.config.presets import pick
     from dprd_cli.errors import DataError, UsageError
     from dprd_cli.files.results import output_folder
-    from dprd_cli.presets import pick
     from dprd_cli.sources import find_images
     from dprd_cli.weights import find_preset, load_model
 

@@ -29,9 +29,9 @@ def info(
 ) -> None:
     """Count a model's parameters and multiply-accumulates, by module."""
     from dprd_cli.commands._tables import print_rows
+    from dprd_cli.config.presets import resolve
     from dprd_cli.model.build import build_detector
     from dprd_cli.model.cost import count_macs, count_parameters
-    from dprd_cli.presets import resolve
 
     size = parse_size(image_size)
     flags = {"model.backbone.name": check_backbone(backbone)}

@@ -103,11 +103,11 @@ def predict(
     from contextlib import closing
     from dataclasses import replace
 
+    from dprd_cli.config.presets import pick
     from dprd_cli.errors import DataError, InterruptedRun, UsageError
     from dprd_cli.files.results import output_folder
     from dprd_cli.inference import Predictor, Reading, Unreadable
     from dprd_cli.outputs import FOLDERS, Style
-    from dprd_cli.presets import pick
     from dprd_cli.runtime.distributed import joined
     from dprd_cli.runtime.signals import StopRequest
     from dprd_cli.sharing import merged, own_batches
@@ -212,8 +212,8 @@ def _kinds(text: str) -> list[str]:
     Raises:
         UsageError: At a name that is none, with a suggestion.
     """
+    from dprd_cli.config.presets import pick
     from dprd_cli.outputs import KINDS
-    from dprd_cli.presets import pick
 
     names = [name.strip() for name in text.split(",") if name.strip()]
     return [] if names in ([], ["none"]) else [pick("--save kind", name, KINDS) for name in names]

@@ -28,7 +28,7 @@ from dprd_cli.commands._options import (
 )
 
 if TYPE_CHECKING:
-    from dprd_cli.config import Config
+    from dprd_cli.config.schema import Config
 
 
 def train(
@@ -124,7 +124,7 @@ def train(
         assert folder is not None
         resolved = _saved_config(folder, flags, overrides or [], notes)
     else:
-        from dprd_cli.presets import resolve
+        from dprd_cli.config.presets import resolve
 
         if run is not None:
             raise UsageError(f"unexpected argument '{run}'; to continue a run: dprd train --resume {run}")
@@ -161,7 +161,7 @@ def train(
 
 def _preset_of(config: Path | None, overrides: list[str]) -> str | None:
     """Return the preset that `--set` or a config file asks for."""
-    from dprd_cli.config import parse_overrides, read_toml
+    from dprd_cli.config.schema import parse_overrides, read_toml
 
     named = parse_overrides(overrides).get("preset") or (config and read_toml(config).get("preset"))
     return str(named) if named else None
@@ -177,7 +177,7 @@ def _implied(config: Config, preset: str | None) -> tuple[str | None, dict[str, 
     weights, backbone_weights = config.train.weights, config.model.backbone.weights
     if not weights and backbone_weights in ("none", "imagenet"):
         return preset, {}  # without importing torch
-    from dprd_cli.config import merge
+    from dprd_cli.config.schema import merge
     from dprd_cli.weights import implied_by_backbone, implied_config
 
     base: dict[str, Any] = merge({}, implied_by_backbone(backbone_weights))
@@ -293,9 +293,9 @@ def _saved_config(
     folder: Path, flags: dict[str, int | str | None], overrides: list[str], notes: list[str]
 ) -> Config:
     """Return the config of a run, with what was given now on top; lines for the user go to `notes`."""
-    from dprd_cli.config import merge, nest, parse_overrides, read_toml, validate
+    from dprd_cli.config.presets import scale_rate
+    from dprd_cli.config.schema import merge, nest, parse_overrides, read_toml, validate
     from dprd_cli.errors import UserError
-    from dprd_cli.presets import scale_rate
 
     path = folder / "config.toml"
     if not path.is_file():

@@ -49,13 +49,13 @@ def visualize_parts(
     json: Json = False,
 ) -> None:
     """Show whole and part boxes in orange (the paper's Fig. 6), and measure how parts deform."""
+    from dprd_cli.config.presets import pick
     from dprd_cli.drawing import draw_parts
     from dprd_cli.errors import DataError
     from dprd_cli.evaluation.parts import PartStatistics
     from dprd_cli.figures import part_figures
     from dprd_cli.files.results import output_folder, picture_names, write_picture
     from dprd_cli.inference import Predictor, Unreadable
-    from dprd_cli.presets import pick
     from dprd_cli.sources import find_images
     from dprd_cli.weights import load_model
 

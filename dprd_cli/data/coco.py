@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_masks
 
-from dprd_cli.config import DataConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.checks import CheckReport, check_coco, clip_box, is_degenerate, read_coco_json
 from dprd_cli.data.problems import Problems, first_five
 from dprd_cli.data.segmentation import NO_MASK, MaskStore, decode, encode

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from dprd_cli.config import DataConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.coco_writer import CocoWriter
 from dprd_cli.data.full_check import SPLITS
 from dprd_cli.data.problems import plural

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dprd_cli.config import DataConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.coco import CocoDataset, match_classes
 from dprd_cli.data.pictures import PictureCounts, check_pictures
 from dprd_cli.data.problems import Problem, Problems, first_five, plural

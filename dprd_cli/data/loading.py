@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dprd_cli.config import DataConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.describe import describe
 from dprd_cli.data.reading import OR_SKIP, Item, Packed, Reader, pack, unpack
 from dprd_cli.data.splits import build_datasets

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dprd_cli.config import DataConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.transforms import augment
 from dprd_cli.errors import DataError
 from dprd_cli.structures.detections import Target

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dprd_cli.config import DataConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.checks import read_coco_json
 from dprd_cli.data.coco import Annotations, CocoDataset, CocoFile
 from dprd_cli.data.picture_files import is_file, name_fault

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dprd_cli.config import DataConfig, RPNConfig
+from dprd_cli.config.schema import DataConfig, RPNConfig
 from dprd_cli.data.checks import clip_box, is_degenerate
 from dprd_cli.data.transforms import resize_shape
 from dprd_cli.structures.sample import Dataset

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dprd_cli.config import DataConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.coco import CocoDataset, CocoFile
 from dprd_cli.data.splits import find_split
 from dprd_cli.errors import DataError

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from dprd_cli.config import DataConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.errors import DataError
 
 #: What an image list holds, for messages.

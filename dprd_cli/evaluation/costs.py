@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from dprd_cli.config import Config
+from dprd_cli.config.schema import Config
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.cost import count_macs, count_parameters
 from dprd_cli.runtime.device import autocast, pick_device

@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.config import read_toml
+from dprd_cli.config.presets import resolve
+from dprd_cli.config.schema import read_toml
 from dprd_cli.errors import UserError
-from dprd_cli.presets import resolve
 from dprd_cli.training.logging import read_metrics
 from dprd_cli.weights import find_checkpoint
 

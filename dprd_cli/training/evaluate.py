@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from dprd_cli.checkpoint import write_atomically
-from dprd_cli.config import Config
+from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import iterate_eval
 from dprd_cli.evaluation.coco import CocoEvaluator, Kind
 from dprd_cli.evaluation.recall import ProposalRecall

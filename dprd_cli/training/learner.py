@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dprd_cli.config import TrainConfig
+from dprd_cli.config.schema import TrainConfig
 from dprd_cli.model.detector import Detector, LossOutput
 from dprd_cli.runtime.device import autocast
 from dprd_cli.runtime.distributed import ALONE, Ranks

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from dprd_cli.checkpoint import load_state
-from dprd_cli.config import Config
+from dprd_cli.config.schema import Config
 from dprd_cli.data.coco import CocoDataset
 from dprd_cli.data.full_check import check_before_training
 from dprd_cli.data.loading import build_datasets, describe

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dprd_cli.checkpoint import write_atomically
-from dprd_cli.config import Config
+from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import TrainLoader
 from dprd_cli.training.learner import Learner, NotFiniteError
 from dprd_cli.training.logging import say

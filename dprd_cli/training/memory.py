@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from dprd_cli.config import Config
+from dprd_cli.config.schema import Config
 from dprd_cli.errors import ResourceError, UserError, is_out_of_memory
 
 

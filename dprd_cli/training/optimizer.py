@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dprd_cli.config import TrainConfig
+from dprd_cli.config.schema import TrainConfig
 
 
 def part_parameters(detector: nn.Module) -> list[nn.Parameter]:

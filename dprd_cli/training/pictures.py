@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dprd_cli.config import Config
+from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import iterate_eval
 from dprd_cli.runtime.device import autocast
 from dprd_cli.structures.detections import Detections, Target

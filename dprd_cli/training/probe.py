@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dprd_cli.config import Config, DataConfig
+from dprd_cli.config.schema import Config, DataConfig
 from dprd_cli.errors import is_out_of_memory
 from dprd_cli.structures.detections import Target
 from dprd_cli.training.learner import Learner, NotFiniteError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from dprd_cli.config import TrainConfig
+from dprd_cli.config.schema import TrainConfig
 
 _WARMUP_START = 1e-3  # Detectron2's: warm-up begins at lr / 1000
 

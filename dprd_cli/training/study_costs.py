@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from dprd_cli.ablations import COSTS
-from dprd_cli.config import Config
+from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import build_datasets
 from dprd_cli.data.problems import read_json
 from dprd_cli.evaluation.costs import count_costs, measure_inference

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from dprd_cli.ablations import Study, Variant
-from dprd_cli.config import Config, merge, nest, validate
+from dprd_cli.config.schema import Config, merge, nest, validate
 from dprd_cli.data.loading import build_datasets, describe
 from dprd_cli.data.problems import read_json
 from dprd_cli.errors import UsageError

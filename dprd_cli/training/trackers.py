@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dprd_cli.checkpoint import write_atomically
-from dprd_cli.config import Config
+from dprd_cli.config.schema import Config
 from dprd_cli.errors import DprdWarning, UsageError
 
 Row = Mapping[str, Any]

@@ -20,7 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from dprd_cli.checkpoint import load_state, save_checkpoint
-from dprd_cli.config import Config
+from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import TrainLoader
 from dprd_cli.errors import DivergedError, InterruptedRun, UserError
 from dprd_cli.model.detector import Detector

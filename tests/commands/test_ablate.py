@@ -15,8 +15,8 @@ import torch
 
 from dprd_cli import cli
 from dprd_cli.ablations import STUDIES
+from dprd_cli.config.presets import resolve
 from dprd_cli.errors import DivergedError, InterruptedRun
-from dprd_cli.presets import resolve
 from dprd_cli.studies import Settings, plan
 from dprd_cli.training import study as study_module
 from dprd_cli.training import study_costs

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from dprd_cli.cli import run
-from dprd_cli.config import known_keys
-from dprd_cli.presets import resolve
+from dprd_cli.config.presets import resolve
+from dprd_cli.config.schema import known_keys
 
 
 def output(capsys, *arguments, code=0):

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from dprd_cli import cli
+from dprd_cli.config.presets import resolve
 from dprd_cli.model.build import build_detector
-from dprd_cli.presets import resolve
 
 SMALL = ["--preset", "cascade-dprd-small", "--image-size", "128x160"]
 

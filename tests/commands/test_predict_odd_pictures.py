@@ -14,10 +14,10 @@ from PIL import Image
 from dprd_cli.api import Model
 from dprd_cli.checkpoint import save_checkpoint
 from dprd_cli.cli import run
+from dprd_cli.config.presets import resolve
 from dprd_cli.errors import DataError
 from dprd_cli.files import images
 from dprd_cli.model.build import build_detector
-from dprd_cli.presets import resolve
 from dprd_cli.weights import load_model
 
 TINY = Path(__file__).parents[1] / "tiny.toml"

@@ -11,8 +11,8 @@ import torch
 
 from dprd_cli import cli
 from dprd_cli.checkpoint import save_checkpoint
+from dprd_cli.config.presets import resolve
 from dprd_cli.model.build import build_detector
-from dprd_cli.presets import resolve
 from dprd_cli.report.html import element, number, table, text
 from dprd_cli.report.runs import differences, read_run
 

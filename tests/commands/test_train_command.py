@@ -222,7 +222,7 @@ def test_training_starts_from_a_run(capsys, tmp_path):
 def test_settings_say_the_same_as_the_options():
     """Weights named in a file or by --set ask for their backbone and pixels, as the options do."""
     from dprd_cli.commands.train import _implied
-    from dprd_cli.presets import resolve
+    from dprd_cli.config.presets import resolve
 
     for setting in (
         'train.weights="detectron2:COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"',

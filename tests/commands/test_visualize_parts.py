@@ -9,8 +9,8 @@ from PIL import Image
 from dprd_cli.canvas import ORANGE
 from dprd_cli.checkpoint import save_checkpoint
 from dprd_cli.cli import run
+from dprd_cli.config.presets import resolve
 from dprd_cli.model.build import build_detector
-from dprd_cli.presets import resolve
 
 SMALL = (
     "model.neck.channels=16",

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from dprd_cli import cli
+from dprd_cli.config.presets import resolve
 from dprd_cli.model.backbone import build_backbone
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.keymap import TABLES, candidates
 from dprd_cli.model.weights import imagenet_file
-from dprd_cli.presets import resolve
 from dprd_cli.weights import published_config
 from dprd_cli.zoo import ZOO
 

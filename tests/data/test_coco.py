@@ -10,7 +10,7 @@ from PIL import Image
 from pycocotools import mask as rle_masks
 from pycocotools.coco import COCO
 
-from dprd_cli.config import DataConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.coco import CocoDataset, CocoFile
 from dprd_cli.errors import DataError
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dprd_cli.config import DataConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data import pictures
 from dprd_cli.data.full_check import check_data
 from dprd_cli.data.splits import build_datasets

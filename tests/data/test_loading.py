@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dprd_cli.config import DataConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.loading import TrainLoader, build_datasets, choose_workers, describe, iterate_eval
 from dprd_cli.data.reading import Item, pack, unpack
 from dprd_cli.data.transforms import prepare

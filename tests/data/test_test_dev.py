@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dprd_cli.config import DataConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.test_dev import build_test_dev
 from dprd_cli.errors import DataError
 

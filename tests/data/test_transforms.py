@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dprd_cli.config import DataConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.transforms import (
     augment,
     change_color,

@@ -5,7 +5,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from dprd_cli.config import DataConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.loading import build_datasets, describe
 from dprd_cli.errors import DataError
 

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from dprd_cli.config.presets import PRESETS, resolve
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.cost import count_macs, count_parameters
 from dprd_cli.model.neck import FPN, BiFPN, FusionNode, PANet
-from dprd_cli.presets import PRESETS, resolve
 from dprd_cli.structures.detections import Target
 
 CHANNELS = (6, 8, 10, 12)

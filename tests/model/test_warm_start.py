@@ -1,11 +1,11 @@
 import pytest
 import torch
 
+from dprd_cli.config.presets import resolve
 from dprd_cli.errors import UserError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.keymap import TABLES, candidates, translate
 from dprd_cli.model.weights import load_exactly, warm_start
-from dprd_cli.presets import resolve
 
 NARROW = [
     "model.neck.channels=16",

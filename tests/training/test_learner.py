@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from dprd_cli.config import TrainConfig
+from dprd_cli.config.schema import TrainConfig
 from dprd_cli.model.detector import LossOutput
 from dprd_cli.structures.detections import Target
 from dprd_cli.training.learner import Learner, NotFiniteError, draw_seed

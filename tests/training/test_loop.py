@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from dprd_cli.checkpoint import read_checkpoint
-from dprd_cli.config import Config, merge, parse_overrides, read_toml, validate
+from dprd_cli.config.presets import resolve
+from dprd_cli.config.schema import Config, merge, parse_overrides, read_toml, validate
 from dprd_cli.errors import DataError, DivergedError, DprdWarning, InterruptedRun, UsageError, UserError
 from dprd_cli.model.build import build_detector
-from dprd_cli.presets import resolve
 from dprd_cli.training import loop
 from dprd_cli.training.logging import read_metrics
 from dprd_cli.training.loop import train

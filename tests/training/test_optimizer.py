@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from dprd_cli.config import TrainConfig
+from dprd_cli.config.schema import TrainConfig
 from dprd_cli.training.optimizer import (
     GradientClipper,
     build_optimizer,

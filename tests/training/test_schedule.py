@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from dprd_cli.config import TrainConfig
-from dprd_cli.presets import resolve
+from dprd_cli.config.presets import resolve
+from dprd_cli.config.schema import TrainConfig
 from dprd_cli.training.schedule import learning_rate
 
 

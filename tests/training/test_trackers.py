@@ -6,8 +6,8 @@ import types
 
 import pytest
 
+from dprd_cli.config.presets import resolve
 from dprd_cli.errors import DprdWarning, UsageError
-from dprd_cli.presets import resolve
 from dprd_cli.training.trackers import Tracker, check_trackers, start_trackers
 
 ROW = {"kind": "train", "step": 3, "loss": 1.5, "bbox_AP": None}

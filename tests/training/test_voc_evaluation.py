@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from dprd_cli.config.presets import resolve
 from dprd_cli.data.splits import build_datasets
-from dprd_cli.presets import resolve
 from dprd_cli.structures.detections import Detections
 from dprd_cli.training.evaluate import evaluate
 

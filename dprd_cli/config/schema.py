@@ -1,6 +1,6 @@
 """The configuration: frozen, checked, and complete once resolved.
 
-One `Config` describes a whole run. `presets.py` holds the named ones; `resolve` merges a preset and a
+One `Config` describes a whole run. `config/presets.py` holds the named ones; `resolve` merges a preset and a
 schedule with a TOML file and `--set` overrides, rejects unknown keys with a suggestion, and settles
 everything that was left on `auto`, so that what is written into a run folder reproduces the run.
 """

@@ -1,7 +1,7 @@
 """Named models and schedules, as data; and how they combine with files and flags.
 
 A preset names an architecture, a schedule names how it is trained. Each is a set of overrides of the
-defaults in `config.py`, which are the paper's Cascade D-PRD on R50-FPN under Detectron2's settings.
+defaults in `config/schema.py`, which are the paper's Cascade D-PRD on R50-FPN under Detectron2's settings.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.config import (
+from dprd_cli.config.schema import (
     Config,
     TrainConfig,
     merge,

@@ -10,9 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.config import Config, Section, known_keys, merge, nest, parse_overrides, read_toml, to_toml
+from dprd_cli.config.presets import PRESETS, SCHEDULES, resolve
+from dprd_cli.config.schema import (
+    Config,
+    Section,
+    known_keys,
+    merge,
+    nest,
+    parse_overrides,
+    read_toml,
+    to_toml,
+)
 from dprd_cli.errors import UsageError, did_you_mean
-from dprd_cli.presets import PRESETS, SCHEDULES, resolve
 
 _MISSING = object()
 _COMMENT_COLUMN = 44
