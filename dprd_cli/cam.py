@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
-from dprd_cli.canvas import Picture
 from dprd_cli.data.transforms import prepare
+from dprd_cli.drawing.canvas import Picture
 from dprd_cli.errors import UsageError, UserError, did_you_mean
 from dprd_cli.evaluation.localization import Localization
 from dprd_cli.model.detector import Detector

@@ -15,8 +15,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from dprd_cli.cam import MATCH_IOU, Compared, Evidence
-from dprd_cli.canvas import Picture
-from dprd_cli.drawing import draw_parts
+from dprd_cli.drawing.canvas import Picture
+from dprd_cli.drawing.detections import draw_parts
 from dprd_cli.evaluation.localization import box_region, energy_share
 
 _COLORS = "turbo"

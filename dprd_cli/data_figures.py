@@ -11,15 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from dprd_cli.canvas import Picture
 from dprd_cli.checkpoint import write_atomically
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.loading import TrainLoader
 from dprd_cli.data.reading import Reader
 from dprd_cli.data.statistics import SIZES, Floats, Statistics
 from dprd_cli.data.transforms import to_tensors
-from dprd_cli.drawing import draw_targets, grid
-from dprd_cli.evaluation.plots import BLACK, BLUE, GREEN, ORANGE, save_figure
+from dprd_cli.drawing.canvas import Picture
+from dprd_cli.drawing.curves import BLACK, BLUE, GREEN, ORANGE, save_figure
+from dprd_cli.drawing.detections import draw_targets, grid
 from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Dataset
 

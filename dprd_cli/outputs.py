@@ -18,8 +18,8 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from dprd_cli.canvas import Picture
 from dprd_cli.checkpoint import write_atomically
+from dprd_cli.drawing.canvas import Picture
 from dprd_cli.errors import ResourceError
 from dprd_cli.files.results import GrowingFile, csv_text, picture_suffix, write_picture
 from dprd_cli.labelme import to_labelme

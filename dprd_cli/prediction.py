@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dprd_cli.checkpoint import write_atomically
-from dprd_cli.drawing import draw_detections
+from dprd_cli.drawing.detections import draw_detections
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.evaluation.coco import to_coco_results
 from dprd_cli.files.results import write_picture

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from dprd_cli.canvas import ORANGE, Canvas, class_color, font, shorten
-from dprd_cli.drawing import compare_parts, draw_detections, draw_parts, draw_targets, grid
+from dprd_cli.drawing.canvas import ORANGE, Canvas, class_color, font, shorten
+from dprd_cli.drawing.detections import compare_parts, draw_detections, draw_parts, draw_targets, grid
 from dprd_cli.model.parts import decompose
 from dprd_cli.structures.detections import Detections, Target
 

@@ -140,8 +140,8 @@ def _figures(
     """Draw the figures; returns what is on them, their files, and how many pictures could not be read."""
     from dprd_cli.cam import compare
     from dprd_cli.cam_figures import Exhibit, draw_comparison
+    from dprd_cli.drawing.curves import save_figure
     from dprd_cli.errors import DataError
-    from dprd_cli.evaluation.plots import save_figure
     from dprd_cli.files.images import read_image
     from dprd_cli.files.results import picture_names
 
@@ -215,8 +215,8 @@ def _statistics(
     """Measure, write `stats.csv` and `stats.png`, and print a table."""
     from dprd_cli.cam import measure
     from dprd_cli.data.loading import build_datasets, describe
+    from dprd_cli.drawing.curves import save_figure
     from dprd_cli.evaluation.localization import COLUMNS
-    from dprd_cli.evaluation.plots import save_figure
     from dprd_cli.files.results import write_rows
 
     config = with_data(model.config, None, data_flags(model.config, data, None))

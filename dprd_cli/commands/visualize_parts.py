@@ -11,7 +11,7 @@ import typer
 from dprd_cli.commands._options import PART_OFFSETS, Device, Json, PartOffsets, Weights, print_json, say
 
 if TYPE_CHECKING:
-    from dprd_cli.canvas import Picture
+    from dprd_cli.drawing.canvas import Picture
     from dprd_cli.evaluation.parts import PartStatistics
     from dprd_cli.weights import LoadedModel
 
@@ -50,7 +50,7 @@ def visualize_parts(
 ) -> None:
     """Show whole and part boxes in orange (the paper's Fig. 6), and measure how parts deform."""
     from dprd_cli.config.presets import pick
-    from dprd_cli.drawing import draw_parts
+    from dprd_cli.drawing.detections import draw_parts
     from dprd_cli.errors import DataError
     from dprd_cli.evaluation.parts import PartStatistics
     from dprd_cli.figures import part_figures
@@ -116,7 +116,7 @@ def _check_parts(model: LoadedModel) -> None:
 
 
 def _save_grid(cells: Sequence[Picture], columns: int, total: int, out: Path) -> Path:
-    from dprd_cli.drawing import grid
+    from dprd_cli.drawing.detections import grid
     from dprd_cli.files.results import write_picture
 
     if total > len(cells):

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from dprd_cli.evaluation.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY
+from dprd_cli.drawing.curves import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY
 from dprd_cli.evaluation.tide import ERRORS
 from dprd_cli.model.parts import decompose
 

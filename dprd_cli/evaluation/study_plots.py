@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dprd_cli.ablations import COLUMNS, Variant
-from dprd_cli.evaluation.plots import BLUE, GREEN, ORANGE, RED, save_figure
+from dprd_cli.drawing.curves import BLUE, GREEN, ORANGE, RED, save_figure
 from dprd_cli.evaluation.study_tables import Summary
 
 _COLOURS = (BLUE, RED, GREEN, ORANGE)

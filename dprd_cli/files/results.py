@@ -12,8 +12,8 @@ from typing import Any
 
 import cv2
 
-from dprd_cli.canvas import Picture
 from dprd_cli.checkpoint import write_atomically
+from dprd_cli.drawing.canvas import Picture
 from dprd_cli.errors import ResourceError, UsageError
 
 _JPEG = frozenset({".jpg", ".jpeg"})

@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
-from dprd_cli.evaluation.analysis_plots import COLOURS, GREY, GRID, escape
-from dprd_cli.evaluation.plots import (
+from dprd_cli.drawing.curves import (
     AP_LINES,
     BLACK,
     BLUE,
@@ -26,6 +25,7 @@ from dprd_cli.evaluation.plots import (
     group_losses,
     smooth,
 )
+from dprd_cli.evaluation.analysis_plots import COLOURS, GREY, GRID, escape
 
 _POINTS = 300  # a line has no more
 _STYLES = ("-", "--", ":", "-.")

@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 
-from dprd_cli.canvas import Picture
+from dprd_cli.drawing.canvas import Picture
 
 _PICTURE_SIDE = 560  # pixels of a picture's long side, at most
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from dprd_cli.cam import Evidence, Explainer, compare
 from dprd_cli.cam_figures import overlay, share_in_box
-from dprd_cli.canvas import Picture
 from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import build_datasets
+from dprd_cli.drawing.canvas import Picture
 from dprd_cli.evaluation.analysis import MATCH_SCORE, Analyst, Ranked
 from dprd_cli.figures import draw_found, draw_truth
 from dprd_cli.training.evaluate import evaluate

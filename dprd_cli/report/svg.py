@@ -8,8 +8,8 @@ import re
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from dprd_cli.drawing.curves import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY
 from dprd_cli.evaluation.analysis_plots import GREY, GRID
-from dprd_cli.evaluation.plots import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY
 from dprd_cli.report.html import Html, attribute
 
 #: Colour of a figure -> what the page's style sheet calls it.
@@ -33,7 +33,7 @@ def inline(figure: Figure, alt: str, number: int) -> Html:
     """Turn a figure into an SVG element that fills its place.
 
     Args:
-        figure: Drawn with the palette of `evaluation/plots.py`.
+        figure: Drawn with the palette of `drawing/curves.py`.
         alt: What it shows, for those who cannot see it.
         number: Of the figure in the page, because ids must differ.
     """

@@ -83,7 +83,7 @@ def find_lr(config: Config, folder: Path, steps: int = STEPS) -> Finding:
     Raises:
         UserError: On data or weights that cannot be used, or too little memory.
     """
-    from dprd_cli.evaluation.plots import plot_lr_range
+    from dprd_cli.drawing.curves import plot_lr_range
 
     with memory_advice(config, folder):
         points, stopped = _ramp(config, steps)

@@ -28,7 +28,7 @@ _FEWEST = 3
 
 def draw_batch(images: list[Tensor], targets: list[Target], class_names: tuple[str, ...], path: Path) -> None:
     """Draw what the network is trained on: pictures after augmentation, with their boxes and masks."""
-    from dprd_cli.drawing import draw_targets
+    from dprd_cli.drawing.detections import draw_targets
 
     pairs = list(zip(images, targets, strict=True))[:16]
     _save([draw_targets(_picture(image), target, class_names) for image, target in pairs], 4, path)
@@ -39,7 +39,7 @@ def draw_parts(
     detector: Detector, dataset: Dataset, config: Config, device: torch.device, path: Path
 ) -> None:
     """Draw a few held-out pictures with their sure detections (or the best few), parts in orange."""
-    from dprd_cli.drawing import draw_detections
+    from dprd_cli.drawing.detections import draw_detections
 
     images, _, _ = next(iterate_eval(dataset, config.data, batch_size=_PICTURES, limit=_PICTURES))
     was_training = detector.training
@@ -58,7 +58,7 @@ def draw_parts(
 
 def draw_curves(rows: list[dict[str, Any]], folder: Path) -> None:
     """Draw the curves of a run from its metrics."""
-    from dprd_cli.evaluation.plots import plot_training
+    from dprd_cli.drawing.curves import plot_training
 
     plot_training(rows, folder)
 
@@ -87,7 +87,7 @@ def _save(pictures: list[NDArray[np.uint8]], columns: int, path: Path) -> None:
     import cv2
 
     from dprd_cli.checkpoint import write_atomically
-    from dprd_cli.drawing import grid
+    from dprd_cli.drawing.detections import grid
 
     sheet = cv2.cvtColor(grid(pictures, columns, width=1280), cv2.COLOR_RGB2BGR)
     encoded = cv2.imencode(".png", sheet)[1]

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dprd_cli.drawing.curves import curve, group_losses, plot_training, smooth
 from dprd_cli.errors import ResourceError
-from dprd_cli.evaluation.plots import curve, group_losses, plot_training, smooth
 
 
 def train_row(step):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from dprd_cli.canvas import ORANGE, WHITE, Box, Canvas, Picture, class_color, font, shorten
+from dprd_cli.drawing.canvas import ORANGE, WHITE, Box, Canvas, Picture, class_color, font, shorten
 from dprd_cli.ops.masks import paste_crop
 from dprd_cli.structures.detections import Detections, Target
 
