@@ -16,7 +16,7 @@ from pycocotools import mask as rle_masks
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from dprd_cli.data.problems import read_json
+from dprd_cli.data.formats.problems import read_json
 from dprd_cli.errors import DataError, UsageError
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.rpn import RPNOutput

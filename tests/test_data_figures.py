@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 
 from dprd_cli.config.schema import DataConfig, RPNConfig
+from dprd_cli.data.figures import plot_statistics, show_annotated, show_augmented
 from dprd_cli.data.statistics import measure
-from dprd_cli.data.synthetic import SyntheticDataset
-from dprd_cli.data_figures import plot_statistics, show_annotated, show_augmented
+from dprd_cli.data.synthetic.dataset import SyntheticDataset
 
 CONFIG = DataConfig(train_min_sizes=(96,), test_min_size=96, max_size=128, flip=1.0)
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from dprd_cli.commands._tables import print_rows
 
 if TYPE_CHECKING:
-    from dprd_cli.data.full_check import SplitCheck
+    from dprd_cli.data.check import SplitCheck
     from dprd_cli.data.statistics import Statistics
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
@@ -33,8 +33,8 @@ def verdict(path: str, checks: Sequence[SplitCheck]) -> tuple[bool, str]:
 
 def print_checks(checks: Sequence[SplitCheck]) -> None:
     """Print each split's counts and problems, errors first."""
-    from dprd_cli.data.full_check import sorted_problems
-    from dprd_cli.data.problems import plural
+    from dprd_cli.data.check import sorted_problems
+    from dprd_cli.data.formats.problems import plural
 
     console = Console(highlight=False, soft_wrap=True)
     for one in checks:

@@ -87,7 +87,7 @@ def check(
 ) -> None:
     """Check both splits: annotations, files, every pixel. Exit code 3 if anything cannot be used."""
     from dprd_cli.commands._data_report import print_checks, verdict
-    from dprd_cli.data.full_check import check_data
+    from dprd_cli.data.check import check_data
     from dprd_cli.errors import DataError, UsageError
 
     config = _resolve(path, overrides, on_bad_image=on_bad_image).data
@@ -122,8 +122,8 @@ def show(
 ) -> None:
     """Draw pictures as annotated, and as training sees them after augmentation."""
     from dprd_cli.config.presets import pick
+    from dprd_cli.data.figures import show_annotated, show_augmented
     from dprd_cli.data.loading import build_datasets
-    from dprd_cli.data_figures import show_annotated, show_augmented
 
     pick("split", split, ("train", "val"))
     config = _resolve(path, overrides, schedule).data
@@ -160,7 +160,7 @@ def stats(
     ]
     files: list[Path] = []
     if out is not None:
-        from dprd_cli.data_figures import plot_statistics
+        from dprd_cli.data.figures import plot_statistics
 
         _make_folder(out)
         files = plot_statistics(measured, out)
@@ -243,7 +243,7 @@ def synth(
     as_json: Json = False,
 ) -> None:
     """Write the built-in data as COCO json and PNG; `dprd train --data DIR` then takes it like any other."""
-    from dprd_cli.data.synthetic import SyntheticDataset, write_coco
+    from dprd_cli.data.synthetic.dataset import SyntheticDataset, write_coco
     from dprd_cli.errors import UsageError
 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):

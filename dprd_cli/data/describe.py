@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 
-from dprd_cli.data.coco import CocoDataset
-from dprd_cli.data.problems import plural
+from dprd_cli.data.formats.coco import CocoDataset
+from dprd_cli.data.formats.problems import plural
 from dprd_cli.structures.sample import Dataset
 
 

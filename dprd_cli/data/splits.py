@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.checks import read_coco_json
-from dprd_cli.data.coco import Annotations, CocoDataset, CocoFile
-from dprd_cli.data.picture_files import is_file, name_fault
-from dprd_cli.data.problems import Problems, first_five, plural
-from dprd_cli.data.voc import VocAnnotations
-from dprd_cli.data.voc_lists import choose_lists, find_years
-from dprd_cli.data.yolo import YoloAnnotations
-from dprd_cli.data.yolo_files import find_yaml, read_description
+from dprd_cli.data.formats.coco import Annotations, CocoDataset, CocoFile
+from dprd_cli.data.formats.coco_checks import read_coco_json
+from dprd_cli.data.formats.paths import is_file, name_fault
+from dprd_cli.data.formats.problems import Problems, first_five, plural
+from dprd_cli.data.formats.voc import VocAnnotations
+from dprd_cli.data.formats.voc_lists import choose_lists, find_years
+from dprd_cli.data.formats.yolo import YoloAnnotations
+from dprd_cli.data.formats.yolo_files import find_yaml, read_description
 from dprd_cli.errors import DataError
 from dprd_cli.structures.sample import Dataset
 
@@ -185,7 +185,7 @@ def build_datasets(
 
 
 def _synthetic(config: DataConfig, split: Literal["train", "val"]) -> Dataset:
-    from dprd_cli.data.synthetic import SyntheticDataset
+    from dprd_cli.data.synthetic.dataset import SyntheticDataset
 
     length = config.synthetic_train if split == "train" else config.synthetic_val
     length = min(length, config.limit or length)

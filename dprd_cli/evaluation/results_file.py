@@ -8,7 +8,7 @@ from typing import Any
 
 from pycocotools import mask as coco_mask
 
-from dprd_cli.data.problems import read_json
+from dprd_cli.data.formats.problems import read_json
 from dprd_cli.errors import DataError
 from dprd_cli.evaluation.coco import CocoEvaluator, EvalResult
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dprd_cli.ablations import COSTS, Study
-from dprd_cli.data.problems import read_json
+from dprd_cli.data.formats.problems import read_json
 from dprd_cli.studies import Job
 
 #: Offsets at test that learned ones are compared with.

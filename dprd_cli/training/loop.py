@@ -12,8 +12,8 @@ import torch
 
 from dprd_cli.checkpoint import load_state
 from dprd_cli.config.schema import Config
-from dprd_cli.data.coco import CocoDataset
-from dprd_cli.data.full_check import check_before_training
+from dprd_cli.data.check import check_before_training
+from dprd_cli.data.formats.coco import CocoDataset
 from dprd_cli.data.loading import build_datasets, describe
 from dprd_cli.errors import DataError, UsageError
 from dprd_cli.model.build import build_detector

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from dprd_cli.ablations import Study
+from dprd_cli.data.formats.problems import read_json
 from dprd_cli.data.loading import build_datasets
-from dprd_cli.data.problems import read_json
 from dprd_cli.errors import DivergedError, InterruptedRun
 from dprd_cli.evaluation.study_tables import OTHER_OFFSETS, offsets_file
 from dprd_cli.runtime.device import pick_device

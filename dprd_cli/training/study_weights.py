@@ -11,8 +11,8 @@ import torch
 
 from dprd_cli.ablations import Study, Variant
 from dprd_cli.config.schema import Config, merge, nest, validate
+from dprd_cli.data.formats.problems import read_json
 from dprd_cli.data.loading import build_datasets, describe
-from dprd_cli.data.problems import read_json
 from dprd_cli.errors import UsageError
 from dprd_cli.evaluation.study_tables import Run, flat_results
 from dprd_cli.model.build import build_detector

@@ -10,7 +10,7 @@ from typer.main import get_command
 from dprd_cli import cli
 from dprd_cli.checkpoint import save_checkpoint
 from dprd_cli.config.presets import resolve
-from dprd_cli.data.synthetic import SyntheticDataset, write_coco
+from dprd_cli.data.synthetic.dataset import SyntheticDataset, write_coco
 from dprd_cli.model.build import build_detector
 
 TINY = Path(__file__).parents[1] / "tiny.toml"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from pycocotools import mask as rle_masks
 
-from dprd_cli.data.checks import check_coco, clip_box, read_coco_json
-from dprd_cli.data.problems import Problems
-from dprd_cli.data.segmentation import compressed_total, segmentation_fault
+from dprd_cli.data.formats.coco_checks import check_coco, clip_box, read_coco_json
+from dprd_cli.data.formats.problems import Problems
+from dprd_cli.data.formats.segmentation import compressed_total, segmentation_fault
 from dprd_cli.errors import DataError
 
 SQUARE = [[1, 1, 5, 1, 5, 5, 1, 5]]

@@ -11,7 +11,7 @@ from pycocotools import mask as rle_masks
 from pycocotools.coco import COCO
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.coco import CocoDataset, CocoFile
+from dprd_cli.data.formats.coco import CocoDataset, CocoFile
 from dprd_cli.errors import DataError
 
 CONFIG = DataConfig(path="folder")

@@ -11,8 +11,8 @@ from PIL import Image
 from pycocotools import mask as rle_masks
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.contours import join, one_ring, outlines
 from dprd_cli.data.convert import convert
+from dprd_cli.data.formats.polygons import join, one_ring, outlines
 from dprd_cli.data.splits import build_datasets
 from dprd_cli.errors import DataError, UsageError
 

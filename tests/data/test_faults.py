@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data import pictures
-from dprd_cli.data.full_check import check_data
+from dprd_cli.data import image_checks as pictures
+from dprd_cli.data.check import check_data
 from dprd_cli.data.splits import build_datasets
 from dprd_cli.errors import DataError
 from dprd_cli.files import images

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.full_check import check_data
+from dprd_cli.data.check import check_data
 from dprd_cli.data.splits import build_datasets
 from dprd_cli.errors import DataError
 

@@ -9,9 +9,9 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from dprd_cli.data import synthetic
-from dprd_cli.data.shapes import CLASSES, PAIRS, draw_pose, outlines, transform
-from dprd_cli.data.synthetic import MIN_PIXELS, SyntheticDataset, write_coco
+from dprd_cli.data.synthetic import dataset as synthetic
+from dprd_cli.data.synthetic.dataset import MIN_PIXELS, SyntheticDataset, write_coco
+from dprd_cli.data.synthetic.shapes import CLASSES, PAIRS, draw_pose, outlines, transform
 from dprd_cli.errors import DataError, ResourceError
 
 

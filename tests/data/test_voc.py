@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from dprd_cli.config.schema import DataConfig
+from dprd_cli.data.formats.voc import CLASSES
 from dprd_cli.data.loading import build_datasets, describe
-from dprd_cli.data.voc import CLASSES
 from dprd_cli.errors import DataError
 
 WIDTH, HEIGHT = 64, 48

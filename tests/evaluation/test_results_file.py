@@ -13,8 +13,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from dprd_cli import cli
-from dprd_cli.data.coco import CocoFile
-from dprd_cli.data.problems import Problems
+from dprd_cli.data.formats.coco import CocoFile
+from dprd_cli.data.formats.problems import Problems
 from dprd_cli.errors import DataError
 from dprd_cli.evaluation.coco import METRICS
 from dprd_cli.evaluation.results_file import measure_results, read_results

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dprd_cli.config.presets import resolve
-from dprd_cli.data.synthetic import SyntheticDataset
+from dprd_cli.data.synthetic.dataset import SyntheticDataset
 from dprd_cli.data.transforms import prepare
 from dprd_cli.model.build import build_detector
 from dprd_cli.training.evaluate import evaluate

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle_masks
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.checks import CheckReport, check_coco, clip_box, is_degenerate, read_coco_json
-from dprd_cli.data.problems import Problems, first_five
-from dprd_cli.data.segmentation import NO_MASK, MaskStore, decode, encode
+from dprd_cli.data.formats.coco_checks import CheckReport, check_coco, clip_box, is_degenerate, read_coco_json
+from dprd_cli.data.formats.problems import Problems, first_five
+from dprd_cli.data.formats.segmentation import NO_MASK, MaskStore, decode, encode
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import read_image, size_fault
 from dprd_cli.structures.sample import Sample

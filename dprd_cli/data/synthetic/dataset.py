@@ -19,9 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from dprd_cli.data.painting import Bytes, Color, Sprite, draw_sprite, finish, paint_background, paint_sprite
-from dprd_cli.data.shapes import CLASSES, Rng, draw_pose, transform
-from dprd_cli.data.writing import writing
+from dprd_cli.data.formats.convert_base import writing
+from dprd_cli.data.synthetic.painting import (
+    Bytes,
+    Color,
+    Sprite,
+    draw_sprite,
+    finish,
+    paint_background,
+    paint_sprite,
+)
+from dprd_cli.data.synthetic.shapes import CLASSES, Rng, draw_pose, transform
 from dprd_cli.structures.sample import Sample
 
 Split = Literal["train", "val"]

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.data.checks import CheckReport, ObjectCounts, count_objects
-from dprd_cli.data.picture_files import check_files, is_file
-from dprd_cli.data.problems import Problems, first_five
-from dprd_cli.data.voc_files import FileError, SizeError, VocPicture, add_masks, read_annotation
-from dprd_cli.data.voc_lists import ImageList, read_names
+from dprd_cli.data.formats.coco_checks import CheckReport, ObjectCounts, count_objects
+from dprd_cli.data.formats.paths import check_files, is_file
+from dprd_cli.data.formats.problems import Problems, first_five
+from dprd_cli.data.formats.voc_files import FileError, SizeError, VocPicture, add_masks, read_annotation
+from dprd_cli.data.formats.voc_lists import ImageList, read_names
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import read_size
 

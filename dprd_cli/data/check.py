@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.coco import CocoDataset, match_classes
-from dprd_cli.data.pictures import PictureCounts, check_pictures
-from dprd_cli.data.problems import Problem, Problems, first_five, plural
+from dprd_cli.data.formats.coco import CocoDataset, match_classes
+from dprd_cli.data.formats.problems import Problem, Problems, first_five, plural
+from dprd_cli.data.image_checks import PictureCounts, check_pictures
 from dprd_cli.data.splits import locate, warn_of_overlap
 from dprd_cli.errors import DataError
 from dprd_cli.runtime.progress import Progress

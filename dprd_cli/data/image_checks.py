@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.data.problems import Problems, first_five, plural
+from dprd_cli.data.formats.problems import Problems, first_five, plural
 from dprd_cli.errors import ResourceError
 from dprd_cli.files.images import TRAITS, PictureError, examine, size_fault
 from dprd_cli.runtime.progress import Progress

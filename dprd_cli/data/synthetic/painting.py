@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dprd_cli.data.shapes import Parts, Rng, outlines
+from dprd_cli.data.synthetic.shapes import Parts, Rng, outlines
 
 Bytes = NDArray[Any]  # uint8; OpenCV's stubs promise no more than numbers
 Color = NDArray[np.float64]  # RGB, 0..255. [3]

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as rle_masks
 
-from dprd_cli.data.checks import is_degenerate
-from dprd_cli.data.segmentation import NO_MASK, decode, encode
-from dprd_cli.data.voc import SUFFIXES
-from dprd_cli.data.voc_files import VOID
-from dprd_cli.data.writing import Split
+from dprd_cli.data.formats.coco_checks import is_degenerate
+from dprd_cli.data.formats.convert_base import Split
+from dprd_cli.data.formats.segmentation import NO_MASK, decode, encode
+from dprd_cli.data.formats.voc import SUFFIXES
+from dprd_cli.data.formats.voc_files import VOID
 from dprd_cli.errors import DataError
 from dprd_cli.runtime.progress import Progress
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.data.picture_files import check_files, name_fault
-from dprd_cli.data.problems import Problems, first_five, plural
-from dprd_cli.data.segmentation import (
+from dprd_cli.data.formats.paths import check_files, name_fault
+from dprd_cli.data.formats.problems import Problems, first_five, plural
+from dprd_cli.data.formats.segmentation import (
     are_numbers,
     has_thin_polygon,
     is_far_from_box,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from dprd_cli.data.problems import Problems, first_five, plural
+from dprd_cli.data.formats.problems import Problems, first_five, plural
 from dprd_cli.errors import DataError
 
 _ADVICE = (

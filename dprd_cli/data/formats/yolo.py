@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from dprd_cli.data.checks import CheckReport, ObjectCounts
-from dprd_cli.data.picture_files import check_files, is_file
-from dprd_cli.data.problems import Problems, first_five, plural
-from dprd_cli.data.yolo_files import Description, list_pictures
+from dprd_cli.data.formats.coco_checks import CheckReport, ObjectCounts
+from dprd_cli.data.formats.paths import check_files, is_file
+from dprd_cli.data.formats.problems import Problems, first_five, plural
+from dprd_cli.data.formats.yolo_files import Description, list_pictures
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import read_size
 

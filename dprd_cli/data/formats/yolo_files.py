@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from dprd_cli.data.picture_files import is_absolute, is_file, leaves_folder
+from dprd_cli.data.formats.paths import is_absolute, is_file, leaves_folder
 from dprd_cli.errors import DataError
 
 #: Names of the description, in the order in which they are tried.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_masks
 
-from dprd_cli.data.segmentation import NO_MASK, POLYGONS, decode, encode
+from dprd_cli.data.formats.segmentation import NO_MASK, POLYGONS, decode, encode
 
 Ring = NDArray[np.float64]
 _MAX_PAIRS = 1_000_000  # of corners that are compared at once

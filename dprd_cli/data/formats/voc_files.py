@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as rle_masks
 
-from dprd_cli.data.picture_files import is_absolute, leaves_folder
+from dprd_cli.data.formats.paths import is_absolute, leaves_folder
 
 #: Value of the pixels around objects that belong to none.
 VOID = 255
