@@ -28,7 +28,7 @@ from dprd_cli.errors import DataError
 from dprd_cli.inference import Predictor, Reading, Ready, Unreadable
 from dprd_cli.prediction import Prediction
 from dprd_cli.sources import Source, find_sources
-from dprd_cli.weights import LoadedModel, load_model
+from dprd_cli.weights.load import LoadedModel, load_model
 
 Channels: TypeAlias = Literal["rgb", "bgr"]
 #: A file or URL; a Pillow image; an array, uint8 [H, W, 3] or grey [H, W]; a tensor [3, H, W], uint8 or 0..1.

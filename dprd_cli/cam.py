@@ -28,7 +28,7 @@ from dprd_cli.structures.detections import Detections
 from dprd_cli.structures.sample import Dataset, Sample, without_objects
 
 if TYPE_CHECKING:
-    from dprd_cli.weights import LoadedModel
+    from dprd_cli.weights.load import LoadedModel
 
 #: `--method` -> class of the grad-cam package; those that need one backward pass and no second forward.
 METHODS: dict[str, str] = {

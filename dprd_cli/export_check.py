@@ -18,7 +18,7 @@ from dprd_cli.exporting import METADATA, STRIDE, require
 from dprd_cli.files.images import read_image
 from dprd_cli.ops.boxes import paired_iou
 from dprd_cli.structures.sample import without_objects
-from dprd_cli.weights import LoadedModel
+from dprd_cli.weights.load import LoadedModel
 
 _SAME_IOU = 0.9  # from which two detections of one label are the same
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dprd_cli.checkpoint import write_atomically
 from dprd_cli.drawing.canvas import Picture
 from dprd_cli.drawing.curves import save_figure
 from dprd_cli.drawing.detections import compare_parts, draw_detections, draw_parts, draw_targets, grid
@@ -20,9 +19,10 @@ from dprd_cli.model.parts import decompose
 from dprd_cli.prediction import Prediction
 from dprd_cli.structures.detections import Detections, Target
 from dprd_cli.structures.sample import Sample
+from dprd_cli.weights.checkpoint import write_atomically
 
 if TYPE_CHECKING:
-    from dprd_cli.weights import LoadedModel
+    from dprd_cli.weights.load import LoadedModel
 
 
 def part_figures(

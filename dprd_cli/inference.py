@@ -30,7 +30,7 @@ from dprd_cli.tta import detect_views
 from dprd_cli.video import FrameReader, Moment
 
 if TYPE_CHECKING:
-    from dprd_cli.weights import LoadedModel
+    from dprd_cli.weights.load import LoadedModel
 
 Image = NDArray[np.uint8]
 T = TypeVar("T")

@@ -18,7 +18,6 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from dprd_cli.checkpoint import write_atomically
 from dprd_cli.drawing.canvas import Picture
 from dprd_cli.errors import ResourceError
 from dprd_cli.files.results import GrowingFile, csv_text, picture_suffix, write_picture
@@ -26,6 +25,7 @@ from dprd_cli.labelme import to_labelme
 from dprd_cli.ops.masks import paste_crop
 from dprd_cli.prediction import Prediction
 from dprd_cli.video import VideoFile
+from dprd_cli.weights.checkpoint import write_atomically
 
 #: Subfolders of `--out` that are written to.
 FOLDERS = ("frames", "labelme", "masks", "crops")

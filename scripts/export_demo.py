@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from dprd_cli.checkpoint import export_safetensors, read_checkpoint
+from dprd_cli.weights.checkpoint import export_safetensors, read_checkpoint
 
 
 def main(run: Path, out: Path) -> None:

@@ -10,7 +10,7 @@ from dprd_cli.cam_figures import Exhibit, draw_comparison, overlay
 from dprd_cli.config.presets import resolve
 from dprd_cli.errors import UserError
 from dprd_cli.model.build import build_detector
-from dprd_cli.weights import LoadedModel
+from dprd_cli.weights.load import LoadedModel
 
 TINY = Path(__file__).parent / "tiny.toml"
 PRESETS = ("cascade-dprd-small", "cascade-mrcnn-small", "dprd-small", "mask-rcnn-small")

@@ -9,8 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from dprd_cli import cli, weights
-from dprd_cli.checkpoint import (
+from dprd_cli import cli
+from dprd_cli.config.presets import resolve
+from dprd_cli.errors import ResourceError, UserError
+from dprd_cli.model.build import build_detector
+from dprd_cli.weights import load as weights
+from dprd_cli.weights.checkpoint import (
     export_safetensors,
     load_state,
     read_checkpoint,
@@ -18,10 +22,7 @@ from dprd_cli.checkpoint import (
     save_checkpoint,
     write_atomically,
 )
-from dprd_cli.config.presets import resolve
-from dprd_cli.errors import ResourceError, UserError
-from dprd_cli.model.build import build_detector
-from dprd_cli.weights import find_checkpoint, load_model, newest_run
+from dprd_cli.weights.load import find_checkpoint, load_model, newest_run
 
 TINY = Path(__file__).parent / "tiny.toml"
 
@@ -383,7 +384,7 @@ def test_what_to_do_without_a_checkpoint(tmp_path, monkeypatch):
 
 
 def test_the_demo_is_found_in_the_package_or_beside_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "__file__", str(tmp_path / "dprd_cli" / "weights.py"))
+    monkeypatch.setattr(weights, "__file__", str(tmp_path / "dprd_cli" / "weights/load.py"))
     with pytest.raises(UserError, match="the demo checkpoint is not installed"):
         find_checkpoint("demo")
     for folder in (tmp_path / "assets", tmp_path / "dprd_cli" / "assets"):

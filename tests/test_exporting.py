@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from dprd_cli.checkpoint import save_checkpoint
 from dprd_cli.cli import run
 from dprd_cli.config.presets import resolve
 from dprd_cli.export_check import Difference, open_exported, to_inputs
@@ -19,7 +18,8 @@ from dprd_cli.files.images import read_image
 from dprd_cli.inference import Predictor
 from dprd_cli.model.build import build_detector
 from dprd_cli.ops.masks import paste_masks
-from dprd_cli.weights import load_model
+from dprd_cli.weights.checkpoint import save_checkpoint
+from dprd_cli.weights.load import load_model
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("DPRD_DATA_DIR", ROOT.parent / "shared" / "data"))

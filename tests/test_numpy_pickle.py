@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dprd_cli.errors import UserError
-from dprd_cli.numpy_pickle import read_numpy_pickle
+from dprd_cli.weights.safe_pickle import read_numpy_pickle
 
 
 class Hostile:

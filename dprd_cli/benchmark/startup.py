@@ -19,7 +19,7 @@ from dprd_cli.files.results import write_picture
 from dprd_cli.inference import Predictor
 from dprd_cli.reference_weights import reference_image
 from dprd_cli.runtime.progress import Progress
-from dprd_cli.weights import load_model
+from dprd_cli.weights.load import load_model
 
 _HELP, _PREDICT, _IMPORTS = "dprd --help", "dprd predict", 'python -c "import torch, torchvision"'
 

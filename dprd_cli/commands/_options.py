@@ -14,7 +14,7 @@ from dprd_cli.runtime.progress import say as say
 
 if TYPE_CHECKING:
     from dprd_cli.config.schema import Config
-    from dprd_cli.weights import LoadedModel
+    from dprd_cli.weights.load import LoadedModel
 
 BACKBONES = ("r10", "r18", "r34", "r50", "r101", "x101", "mobilenet_v2")
 PART_OFFSETS = ("learned", "mean", "reference")

@@ -11,7 +11,7 @@ from dprd_cli.commands._options import progress, say
 if TYPE_CHECKING:
     from dprd_cli.config.schema import Config
     from dprd_cli.runtime.distributed import Ranks
-    from dprd_cli.weights import LoadedModel
+    from dprd_cli.weights.load import LoadedModel
 
 
 def submit(

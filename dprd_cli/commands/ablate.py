@@ -170,7 +170,7 @@ def _implied(backbone_weights: str | None) -> dict[str, Any]:
     """Return what the backbone's weights ask of the configuration."""
     if backbone_weights in (None, "none", "imagenet"):
         return {}  # without importing torch
-    from dprd_cli.weights import implied_by_backbone
+    from dprd_cli.weights.load import implied_by_backbone
 
     return implied_by_backbone(str(backbone_weights))
 

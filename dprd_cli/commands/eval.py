@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from dprd_cli.config.schema import Config
     from dprd_cli.evaluation.analysis import Ranked
     from dprd_cli.runtime.distributed import Ranks
-    from dprd_cli.weights import LoadedModel
+    from dprd_cli.weights.load import LoadedModel
 
 
 def evaluate(
@@ -103,7 +103,7 @@ def evaluate(
     from dprd_cli.files.results import output_folder
     from dprd_cli.runtime.distributed import joined
     from dprd_cli.training.run_folder import write_json
-    from dprd_cli.weights import load_model
+    from dprd_cli.weights.load import load_model
 
     pick("split", split, ("val", "train", "test-dev"))
     pick("kind of part offsets", part_offsets, PART_OFFSETS)

@@ -51,7 +51,7 @@ def export(
     from dprd_cli.exporting import FORMATS, SUFFIXES
     from dprd_cli.exporting import export as write
     from dprd_cli.sources import find_images
-    from dprd_cli.weights import load_model
+    from dprd_cli.weights.load import load_model
 
     pick("format", kind, FORMATS)
     size, number = _parse_size(image_size), _parse_batch(batch)

@@ -21,7 +21,7 @@ from dprd_cli.commands._options import (
 
 if TYPE_CHECKING:
     from dprd_cli.cam import Compared, Evidence, Explainer
-    from dprd_cli.weights import LoadedModel
+    from dprd_cli.weights.load import LoadedModel
 
 _COMBINED_ROWS = 40
 _PRESETS = {
@@ -92,7 +92,7 @@ def gradcam(
     from dprd_cli.errors import DataError, UsageError
     from dprd_cli.files.results import output_folder
     from dprd_cli.sources import find_images
-    from dprd_cli.weights import find_preset, load_model
+    from dprd_cli.weights.load import find_preset, load_model
 
     pick("method", method, METHODS)
     pick("split", split, ("val", "train"))

@@ -112,7 +112,7 @@ def predict(
     from dprd_cli.runtime.signals import StopRequest
     from dprd_cli.sharing import merged, own_batches
     from dprd_cli.sources import find_sources
-    from dprd_cli.weights import load_model
+    from dprd_cli.weights.load import load_model
     from dprd_cli.writer import Writer
 
     pick("kind of part offsets", part_offsets, PART_OFFSETS)

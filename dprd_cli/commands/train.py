@@ -178,7 +178,7 @@ def _implied(config: Config, preset: str | None) -> tuple[str | None, dict[str, 
     if not weights and backbone_weights in ("none", "imagenet"):
         return preset, {}  # without importing torch
     from dprd_cli.config.schema import merge
-    from dprd_cli.weights import implied_by_backbone, implied_config
+    from dprd_cli.weights.load import implied_by_backbone, implied_config
 
     base: dict[str, Any] = merge({}, implied_by_backbone(backbone_weights))
     if weights:
@@ -275,7 +275,7 @@ def _new_folder(config: Config, out: Path | None, prefix: str) -> Path:
 
 def _run_to_resume(folder: Path | None) -> Path:
     from dprd_cli.errors import UserError
-    from dprd_cli.weights import newest_run
+    from dprd_cli.weights.load import newest_run
 
     if folder is None:
         folder = newest_run()

@@ -13,7 +13,7 @@ from dprd_cli.commands._options import PART_OFFSETS, Device, Json, PartOffsets, 
 if TYPE_CHECKING:
     from dprd_cli.drawing.canvas import Picture
     from dprd_cli.evaluation.parts import PartStatistics
-    from dprd_cli.weights import LoadedModel
+    from dprd_cli.weights.load import LoadedModel
 
 _GRID_LIMIT = 48
 
@@ -57,7 +57,7 @@ def visualize_parts(
     from dprd_cli.files.results import output_folder, picture_names, write_picture
     from dprd_cli.inference import Predictor, Unreadable
     from dprd_cli.sources import find_images
-    from dprd_cli.weights import load_model
+    from dprd_cli.weights.load import load_model
 
     pick("kind of part offsets", part_offsets, PART_OFFSETS)
     paths = find_images(inputs)

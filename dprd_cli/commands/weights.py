@@ -10,7 +10,7 @@ import typer
 from dprd_cli.commands._options import Json, check_backbone, print_json, say
 
 if TYPE_CHECKING:
-    from dprd_cli.zoo import Published
+    from dprd_cli.weights.zoo import Published
 
 weights_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -31,7 +31,7 @@ def _weights() -> None:
 def list_weights(json: Json = False) -> None:
     """List the published weights that --weights and --backbone-weights take."""
     from dprd_cli.files.downloads import download_folder
-    from dprd_cli.zoo import ZOO
+    from dprd_cli.weights.zoo import ZOO
 
     folder = download_folder()
     rows = [
@@ -74,7 +74,7 @@ def show_weights(
     json: Json = False,
 ) -> None:
     """Tell what a file of weights is, and which tensor becomes which."""
-    from dprd_cli.weights import inspect_weights
+    from dprd_cli.weights.load import inspect_weights
 
     found = inspect_weights(spec)
     if json:
@@ -90,11 +90,11 @@ def show_weights(
 
 
 def _find(name: str, backbone: str) -> Published:
-    from dprd_cli.zoo import published
+    from dprd_cli.weights.zoo import published
 
     if name != "imagenet":
         return published(name)
-    from dprd_cli.model.weights import imagenet_file
+    from dprd_cli.weights.foreign import imagenet_file
 
     check_backbone(backbone)
     return imagenet_file(backbone)

@@ -179,14 +179,14 @@ def _base(spec: str) -> _Base:
         raise UsageError(
             f"'{spec}': no such preset, config file, run or checkpoint{did_you_mean(spec, PRESETS)}"
         )
-    from dprd_cli.zoo import is_published, published
+    from dprd_cli.weights.zoo import is_published, published
 
     if is_published(spec):
-        from dprd_cli.weights import published_config
+        from dprd_cli.weights.load import published_config
 
         return _of_tree(spec, published_config(published(spec)).model_dump(mode="json"))
-    from dprd_cli.checkpoint import read_checkpoint
-    from dprd_cli.weights import find_checkpoint
+    from dprd_cli.weights.checkpoint import read_checkpoint
+    from dprd_cli.weights.load import find_checkpoint
 
     file = find_checkpoint(spec)
     return _of_tree("demo" if spec == "demo" else str(file), read_checkpoint(file)["config"])

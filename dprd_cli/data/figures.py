@@ -11,7 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from dprd_cli.checkpoint import write_atomically
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.loading import TrainLoader
 from dprd_cli.data.reading import Reader
@@ -22,6 +21,7 @@ from dprd_cli.drawing.curves import BLACK, BLUE, GREEN, ORANGE, save_figure
 from dprd_cli.drawing.detections import draw_targets, grid
 from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Dataset
+from dprd_cli.weights.checkpoint import write_atomically
 
 _A_SHEET, _COLUMNS = 12, 4
 _MOST_CLASSES = 25

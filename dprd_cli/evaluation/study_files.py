@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dprd_cli.checkpoint import write_atomically
 from dprd_cli.evaluation.study_formats import (
     LEGEND,
     differences_table,
@@ -19,6 +18,7 @@ from dprd_cli.evaluation.study_formats import (
 )
 from dprd_cli.evaluation.study_plots import plot_study
 from dprd_cli.evaluation.study_tables import Summary, runs_csv
+from dprd_cli.weights.checkpoint import write_atomically
 
 
 def write_study(summary: Summary, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from typing import Any
 
 import cv2
 
-from dprd_cli.checkpoint import write_atomically
 from dprd_cli.drawing.canvas import Picture
 from dprd_cli.errors import ResourceError, UsageError
+from dprd_cli.weights.checkpoint import write_atomically
 
 _JPEG = frozenset({".jpg", ".jpeg"})
 _LONGEST = 180  # bytes of a file name's stem, so that endings fit below the usual 255

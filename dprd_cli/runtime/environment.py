@@ -194,7 +194,7 @@ def _weights() -> dict[str, Any]:
     demo = any((place / "assets" / "demo.safetensors").is_file() for place in (package, package.parent))
     try:
         from dprd_cli.files.downloads import download_folder
-        from dprd_cli.zoo import ZOO
+        from dprd_cli.weights.zoo import ZOO
 
         folder = download_folder()
     except Exception:  # they need PyTorch and torchvision; that these are broken is said already

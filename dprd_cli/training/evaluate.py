@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import torch
 from torch import Tensor
 
-from dprd_cli.checkpoint import write_atomically
 from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import iterate_eval
 from dprd_cli.evaluation.coco import CocoEvaluator, Kind
@@ -25,6 +24,7 @@ from dprd_cli.runtime.distributed import ALONE, Ranks
 from dprd_cli.structures.detections import Detections, Target
 from dprd_cli.structures.sample import Dataset, Sample
 from dprd_cli.tta import detect_views
+from dprd_cli.weights.checkpoint import write_atomically
 
 if TYPE_CHECKING:
     from dprd_cli.model.detector import Detector

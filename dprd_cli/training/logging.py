@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
-from dprd_cli.checkpoint import write_atomically
 from dprd_cli.errors import ResourceError
 from dprd_cli.runtime.progress import say as say
 from dprd_cli.training.trackers import Tracker
+from dprd_cli.weights.checkpoint import write_atomically
 
 Row = dict[str, Any]
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from dprd_cli.checkpoint import load_state
 from dprd_cli.config.schema import Config
 from dprd_cli.data.check import check_before_training
 from dprd_cli.data.formats.coco import CocoDataset
@@ -18,7 +17,6 @@ from dprd_cli.data.loading import build_datasets, describe
 from dprd_cli.errors import DataError, UsageError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
-from dprd_cli.model.weights import load_backbone_weights
 from dprd_cli.runtime.device import pick_device
 from dprd_cli.runtime.distributed import ALONE, Ranks
 from dprd_cli.runtime.progress import progress
@@ -31,7 +29,9 @@ from dprd_cli.training.run_folder import describe_run, read_resumable
 from dprd_cli.training.run_lock import RunLock
 from dprd_cli.training.trackers import check_trackers, start_trackers
 from dprd_cli.training.trainer import Trainer
-from dprd_cli.weights import start_from
+from dprd_cli.weights.checkpoint import load_state
+from dprd_cli.weights.foreign import load_backbone_weights
+from dprd_cli.weights.load import start_from
 
 
 def train(config: Config, run_dir: Path, *, resume: bool = False, world: Ranks = ALONE) -> dict[str, Any]:

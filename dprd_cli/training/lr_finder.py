@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dprd_cli.checkpoint import write_atomically
 from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import TrainLoader
 from dprd_cli.training.learner import Learner, NotFiniteError
@@ -26,6 +25,7 @@ from dprd_cli.training.logging import say
 from dprd_cli.training.loop import build_parts
 from dprd_cli.training.memory import memory_advice
 from dprd_cli.training.run_folder import write_json
+from dprd_cli.weights.checkpoint import write_atomically
 
 STEPS = 100
 _RANGE = (1e-3, 1e2)  # of the configured rate

@@ -16,9 +16,9 @@ import torch
 import torchvision
 
 from dprd_cli import __version__
-from dprd_cli.checkpoint import read_checkpoint, write_atomically
 from dprd_cli.config.schema import Config, to_toml
 from dprd_cli.errors import DprdWarning, ResourceError, UsageError, UserError
+from dprd_cli.weights.checkpoint import read_checkpoint, write_atomically
 
 
 def new_run_folder(

@@ -24,7 +24,7 @@ from dprd_cli.training.logging import say
 from dprd_cli.training.loop import train_locked
 from dprd_cli.training.run_folder import write_json
 from dprd_cli.training.run_lock import BusyError, RunLock
-from dprd_cli.weights import load_model
+from dprd_cli.weights.load import load_model
 
 
 @dataclass(slots=True)

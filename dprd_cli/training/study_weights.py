@@ -24,7 +24,7 @@ from dprd_cli.studies import Checkpoint, on_backbones
 from dprd_cli.training.evaluate import evaluate
 from dprd_cli.training.logging import say
 from dprd_cli.training.run_folder import write_json
-from dprd_cli.weights import LoadedModel, load_model
+from dprd_cli.weights.load import LoadedModel, load_model
 
 #: Settings that a trained network can be measured with although it was trained with others.
 TEST_KEYS = frozenset(

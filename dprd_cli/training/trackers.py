@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.checkpoint import write_atomically
 from dprd_cli.config.schema import Config
 from dprd_cli.errors import DprdWarning, UsageError
+from dprd_cli.weights.checkpoint import write_atomically
 
 Row = Mapping[str, Any]
 _PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}

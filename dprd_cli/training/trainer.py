@@ -19,7 +19,6 @@ from typing import Any
 
 from torch import Tensor
 
-from dprd_cli.checkpoint import load_state, save_checkpoint
 from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import TrainLoader
 from dprd_cli.errors import DivergedError, InterruptedRun, UserError
@@ -36,6 +35,7 @@ from dprd_cli.training.logging import Means, RunLog
 from dprd_cli.training.pictures import draw_batch, draw_curves, draw_parts
 from dprd_cli.training.run_folder import write_json
 from dprd_cli.training.schedule import learning_rate
+from dprd_cli.weights.checkpoint import load_state, save_checkpoint
 
 _DRAWN_BATCHES = 2
 

@@ -10,11 +10,11 @@ import torch
 from pycocotools.coco import COCO
 
 from dprd_cli import cli
-from dprd_cli.checkpoint import read_checkpoint, save_checkpoint
 from dprd_cli.config.presets import resolve
 from dprd_cli.evaluation.coco import accumulate
 from dprd_cli.model.build import build_detector
 from dprd_cli.structures.detections import Detections
+from dprd_cli.weights.checkpoint import read_checkpoint, save_checkpoint
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
 CLASSES = ("tadpole", "dumbbell", "flower", "fan", "lizard", "squid")

@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from dprd_cli.checkpoint import save_checkpoint
 from dprd_cli.cli import run
 from dprd_cli.config.presets import resolve
 from dprd_cli.data.synthetic.dataset import SyntheticDataset
 from dprd_cli.errors import UserError
 from dprd_cli.model.build import build_detector
-from dprd_cli.weights import find_preset
+from dprd_cli.weights.checkpoint import save_checkpoint
+from dprd_cli.weights.load import find_preset
 
 SMALL = (
     "model.neck.channels=16",

@@ -8,10 +8,10 @@ import torch
 from typer.main import get_command
 
 from dprd_cli import cli
-from dprd_cli.checkpoint import save_checkpoint
 from dprd_cli.config.presets import resolve
 from dprd_cli.data.synthetic.dataset import SyntheticDataset, write_coco
 from dprd_cli.model.build import build_detector
+from dprd_cli.weights.checkpoint import save_checkpoint
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
 PICTURE = "data/images/val_000000.png"

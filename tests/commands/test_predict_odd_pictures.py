@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from dprd_cli.api import Model
-from dprd_cli.checkpoint import save_checkpoint
 from dprd_cli.cli import run
 from dprd_cli.config.presets import resolve
 from dprd_cli.errors import DataError
 from dprd_cli.files import images
 from dprd_cli.model.build import build_detector
-from dprd_cli.weights import load_model
+from dprd_cli.weights.checkpoint import save_checkpoint
+from dprd_cli.weights.load import load_model
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
 #: Brightest in the upper left corner, so that it shows which way up it is.

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from dprd_cli import cli
-from dprd_cli.checkpoint import save_checkpoint
 from dprd_cli.config.presets import resolve
 from dprd_cli.model.build import build_detector
 from dprd_cli.report.html import element, number, table, text
 from dprd_cli.report.runs import differences, read_run
+from dprd_cli.weights.checkpoint import save_checkpoint
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
 CLASSES = ("<script>alert('x')</script>", 'a "quoted" & b', "flower", "fan", "lizard", "$cash$ 10^2")

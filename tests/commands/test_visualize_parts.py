@@ -6,11 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from dprd_cli.checkpoint import save_checkpoint
 from dprd_cli.cli import run
 from dprd_cli.config.presets import resolve
 from dprd_cli.drawing.canvas import ORANGE
 from dprd_cli.model.build import build_detector
+from dprd_cli.weights.checkpoint import save_checkpoint
 
 SMALL = (
     "model.neck.channels=16",

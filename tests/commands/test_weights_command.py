@@ -11,10 +11,10 @@ from dprd_cli import cli
 from dprd_cli.config.presets import resolve
 from dprd_cli.model.backbone import build_backbone
 from dprd_cli.model.build import build_detector
-from dprd_cli.model.keymap import TABLES, candidates
-from dprd_cli.model.weights import imagenet_file
-from dprd_cli.weights import published_config
-from dprd_cli.zoo import ZOO
+from dprd_cli.weights.foreign import imagenet_file
+from dprd_cli.weights.load import published_config
+from dprd_cli.weights.names import TABLES, candidates
+from dprd_cli.weights.zoo import ZOO
 
 PICTURE = str(Path(__file__).parents[2] / "assets" / "pictures" / "val_000000.png")
 CASCADE = "detectron2:Misc/cascade_mask_rcnn_R_50_FPN_3x"
@@ -145,8 +145,8 @@ def caffe2_backbone(names):
     "names", [("gamma", "beta", "running_mean", "running_var"), ("s", "b", "rm", "riv"), ("s", "b")]
 )
 def test_caffe2_backbones(tmp_path, names):
-    from dprd_cli.model.weights import load_backbone_weights
-    from dprd_cli.weights import implied_by_backbone
+    from dprd_cli.weights.foreign import load_backbone_weights
+    from dprd_cli.weights.load import implied_by_backbone
 
     arrays = caffe2_backbone(names)
     path = tmp_path / "R-50.pkl"

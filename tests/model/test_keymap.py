@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from dprd_cli.model.build import build_detector
-from dprd_cli.model.keymap import TABLES, candidates, translate
-from dprd_cli.weights import published_config
-from dprd_cli.zoo import ZOO
+from dprd_cli.weights.load import published_config
+from dprd_cli.weights.names import TABLES, candidates, translate
+from dprd_cli.weights.zoo import ZOO
 
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "parity"
 

@@ -8,9 +8,9 @@ from torchvision.models.detection import maskrcnn_resnet50_fpn, maskrcnn_resnet5
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from torchvision.ops import FrozenBatchNorm2d
 
-from dprd_cli.model.weights import describe_file
 from dprd_cli.structures.detections import Target
-from dprd_cli.weights import build_published
+from dprd_cli.weights.foreign import describe_file
+from dprd_cli.weights.load import build_published
 
 NUM_CLASSES = 4
 SIZES = ((160, 224), (160, 288))  # the short side is torchvision's min_size: nothing is resized

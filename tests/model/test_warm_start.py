@@ -4,8 +4,8 @@ import torch
 from dprd_cli.config.presets import resolve
 from dprd_cli.errors import UserError
 from dprd_cli.model.build import build_detector
-from dprd_cli.model.keymap import TABLES, candidates, translate
-from dprd_cli.model.weights import load_exactly, warm_start
+from dprd_cli.weights.foreign import load_exactly, warm_start
+from dprd_cli.weights.names import TABLES, candidates, translate
 
 NARROW = [
     "model.neck.channels=16",

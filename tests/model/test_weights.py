@@ -6,10 +6,10 @@ import torch
 
 from dprd_cli.config.presets import resolve
 from dprd_cli.errors import UsageError, UserError
-from dprd_cli.model import weights
 from dprd_cli.model.backbone import build_backbone
 from dprd_cli.model.build import build_detector
-from dprd_cli.model.weights import load_backbone_weights
+from dprd_cli.weights import foreign as weights
+from dprd_cli.weights.foreign import load_backbone_weights
 
 
 def make_detector(backbone: str = "mobilenet_v2"):

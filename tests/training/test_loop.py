@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from dprd_cli.checkpoint import read_checkpoint
 from dprd_cli.config.presets import resolve
 from dprd_cli.config.schema import Config, merge, parse_overrides, read_toml, validate
 from dprd_cli.errors import DataError, DivergedError, DprdWarning, InterruptedRun, UsageError, UserError
@@ -19,6 +18,7 @@ from dprd_cli.training.logging import read_metrics
 from dprd_cli.training.loop import train
 from dprd_cli.training.run_folder import new_run_folder, read_resumable
 from dprd_cli.training.trainer import Trainer
+from dprd_cli.weights.checkpoint import read_checkpoint
 
 TINY = Path(__file__).parents[1] / "tiny.toml"
 COMMAND = [sys.executable, "-m", "dprd_cli", "train"]

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 from test_training_faults import SERVER, TESTS
 
-from dprd_cli.checkpoint import read_checkpoint
 from dprd_cli.runtime.ranks import rank_slice
 from dprd_cli.training.logging import read_metrics
+from dprd_cli.weights.checkpoint import read_checkpoint
 
 START = ["train", "--config", str(TESTS / "tiny.toml"), "--set", "train.batch_size=6"]
 TIMES = ("seconds_per_step", "data_wait", "seconds_per_image")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dprd_cli.checkpoint import read_checkpoint
 from dprd_cli.training.logging import read_metrics
+from dprd_cli.weights.checkpoint import read_checkpoint
 
 TESTS = Path(__file__).parents[1]
 SERVER = [sys.executable, str(Path(__file__).with_name("fault_server.py"))]

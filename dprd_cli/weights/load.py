@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dprd_cli.checkpoint import check_state, load_state, read_checkpoint
 from dprd_cli.config.presets import resolve
 from dprd_cli.config.schema import Config, merge, read_toml, validate
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.files.downloads import download_folder, fetch
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
-from dprd_cli.model.keymap import Translation, translate
-from dprd_cli.model.weights import caffe2_model, describe_file, load_exactly, read_foreign, warm_start
 from dprd_cli.runtime.device import pick_device
-from dprd_cli.zoo import ZOO, Published, foreign_file, is_published, published
+from dprd_cli.weights.checkpoint import check_state, load_state, read_checkpoint
+from dprd_cli.weights.foreign import caffe2_model, describe_file, load_exactly, read_foreign, warm_start
+from dprd_cli.weights.names import Translation, translate
+from dprd_cli.weights.zoo import ZOO, Published, foreign_file, is_published, published
 
 
 @dataclass(frozen=True, slots=True)

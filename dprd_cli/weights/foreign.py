@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dprd_cli.checkpoint import read_tensors
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.files.downloads import fetch
 from dprd_cli.model.backbone import IMAGENET_WEIGHTS
 from dprd_cli.model.detector import Detector
-from dprd_cli.model.keymap import Translation, translate
-from dprd_cli.numpy_pickle import read_numpy_pickle
-from dprd_cli.zoo import (
+from dprd_cli.weights.checkpoint import read_tensors
+from dprd_cli.weights.names import Translation, translate
+from dprd_cli.weights.safe_pickle import read_numpy_pickle
+from dprd_cli.weights.zoo import (
     CAFFE,
     COCO_CLASSES,
     COCO_CLASSES_WITH_GAPS,
