@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dprd_cli.api import Model, load
-    from dprd_cli.prediction import Prediction
+    from dprd_cli.inference.prediction import Prediction
 
 __version__ = "0.1.0"
 __all__ = ["Model", "Prediction", "__version__", "load"]

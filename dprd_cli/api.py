@@ -25,9 +25,9 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from dprd_cli.errors import DataError
-from dprd_cli.inference import Predictor, Reading, Ready, Unreadable
-from dprd_cli.prediction import Prediction
-from dprd_cli.sources import Source, find_sources
+from dprd_cli.inference.prediction import Prediction
+from dprd_cli.inference.predictor import Predictor, Reading, Ready, Unreadable
+from dprd_cli.inference.sources import Source, find_sources
 from dprd_cli.weights.load import LoadedModel, load_model
 
 Channels: TypeAlias = Literal["rgb", "bgr"]

@@ -15,7 +15,7 @@ from dprd_cli.config.presets import resolve
 from dprd_cli.export_check import Difference, open_exported, to_inputs
 from dprd_cli.exporting import read_metadata
 from dprd_cli.files.images import read_image
-from dprd_cli.inference import Predictor
+from dprd_cli.inference.predictor import Predictor
 from dprd_cli.model.build import build_detector
 from dprd_cli.ops.masks import paste_masks
 from dprd_cli.weights.checkpoint import save_checkpoint

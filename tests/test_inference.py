@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 
 from dprd_cli.errors import DataError
-from dprd_cli.inference import Predictor, Reading, Unreadable, _ahead
-from dprd_cli.prediction import Prediction
-from dprd_cli.sources import Source
-from dprd_cli.video import VideoFile
+from dprd_cli.inference.prediction import Prediction
+from dprd_cli.inference.predictor import Predictor, Reading, Unreadable, _ahead
+from dprd_cli.inference.sources import Source
+from dprd_cli.inference.video import VideoFile
 
 
 def save(path, size=(100, 50)):
@@ -89,7 +89,7 @@ def test_sources_of_every_kind_keep_their_order(tmp_path, monkeypatch, left_half
 
 
 def test_the_url_and_not_the_temporary_file_is_named(monkeypatch, left_half):
-    monkeypatch.setattr("dprd_cli.inference.read_url", lambda url: b"GIF89a nothing")
+    monkeypatch.setattr("dprd_cli.inference.predictor.read_url", lambda url: b"GIF89a nothing")
     item = Predictor(left_half()).read(Source("url", "https://a.b/c.gif"))
     assert item.message.startswith("https://a.b/c.gif: ")
 

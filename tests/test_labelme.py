@@ -7,9 +7,9 @@ import torch
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_fill_holes
 
-from dprd_cli.labelme import outlines, to_labelme
+from dprd_cli.inference.labelme import outlines, to_labelme
+from dprd_cli.inference.prediction import Prediction
 from dprd_cli.ops.masks import paste_masks
-from dprd_cli.prediction import Prediction
 from dprd_cli.structures.detections import Detections
 
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from dprd_cli.errors import UsageError, UserError
+from dprd_cli.inference.prediction import Prediction
 from dprd_cli.ops.masks import rle_to_mask
-from dprd_cli.prediction import Prediction
 from dprd_cli.structures.detections import Detections
 
 

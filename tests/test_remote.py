@@ -3,9 +3,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from dprd_cli import remote
 from dprd_cli.errors import DataError
-from dprd_cli.remote import read_url
+from dprd_cli.inference import url as remote
+from dprd_cli.inference.url import read_url
 
 
 class Pages(BaseHTTPRequestHandler):

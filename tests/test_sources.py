@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dprd_cli.errors import DataError, UsageError
-from dprd_cli.sources import Source, find_images, find_sources
+from dprd_cli.inference.sources import Source, find_images, find_sources
 
 
 def save(path, size=(100, 50)):

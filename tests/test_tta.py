@@ -5,10 +5,10 @@ import torch
 from dprd_cli.config.presets import resolve
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.transforms import prepare
+from dprd_cli.inference.tta import View, detect_views, make_views, merge, view_sizes
 from dprd_cli.model.build import build_detector
 from dprd_cli.structures.detections import Detections
 from dprd_cli.structures.sample import without_objects
-from dprd_cli.tta import View, detect_views, make_views, merge, view_sizes
 
 PRESETS = ("mask-rcnn", "cascade-mrcnn", "dprd", "cascade-dprd")
 FIELDS = ("boxes", "scores", "labels", "masks", "mask_scores", "part_boxes")

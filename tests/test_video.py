@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dprd_cli.errors import DataError, ResourceError
-from dprd_cli.video import FrameReader, VideoFile
+from dprd_cli.inference.video import FrameReader, VideoFile
 
 
 def write(path, levels, size=(32, 48), rate=10.0):

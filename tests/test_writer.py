@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from dprd_cli.errors import ResourceError
-from dprd_cli.inference import Predictor, Reading
-from dprd_cli.outputs import KINDS, Style
-from dprd_cli.sources import Source
-from dprd_cli.video import VideoFile
-from dprd_cli.writer import Writer
+from dprd_cli.inference.outputs import KINDS, Style
+from dprd_cli.inference.predictor import Predictor, Reading
+from dprd_cli.inference.sources import Source
+from dprd_cli.inference.video import VideoFile
+from dprd_cli.inference.writer import Writer
 
 
 @pytest.fixture

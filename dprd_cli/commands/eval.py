@@ -264,7 +264,7 @@ def _measure(
 def _draw(
     folder: Path, analysis: dict[str, Any], best: Sequence[Ranked] = (), worst: Sequence[Ranked] = ()
 ) -> None:
-    from dprd_cli.figures import write_analysis
+    from dprd_cli.inference.figures import write_analysis
 
     written = write_analysis(folder, analysis, best, worst)
     if "skipped" in analysis["tide"]:

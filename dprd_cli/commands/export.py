@@ -50,7 +50,7 @@ def export(
     from dprd_cli.export_check import compare, open_exported
     from dprd_cli.exporting import FORMATS, SUFFIXES
     from dprd_cli.exporting import export as write
-    from dprd_cli.sources import find_images
+    from dprd_cli.inference.sources import find_images
     from dprd_cli.weights.load import load_model
 
     pick("format", kind, FORMATS)

@@ -91,7 +91,7 @@ def gradcam(
     from dprd_cli.config.presets import pick
     from dprd_cli.errors import DataError, UsageError
     from dprd_cli.files.results import output_folder
-    from dprd_cli.sources import find_images
+    from dprd_cli.inference.sources import find_images
     from dprd_cli.weights.load import find_preset, load_model
 
     pick("method", method, METHODS)

@@ -106,14 +106,14 @@ def predict(
     from dprd_cli.config.presets import pick
     from dprd_cli.errors import DataError, InterruptedRun, UsageError
     from dprd_cli.files.results import output_folder
-    from dprd_cli.inference import Predictor, Reading, Unreadable
-    from dprd_cli.outputs import FOLDERS, Style
+    from dprd_cli.inference.outputs import FOLDERS, Style
+    from dprd_cli.inference.predictor import Predictor, Reading, Unreadable
+    from dprd_cli.inference.sharding import merged, own_batches
+    from dprd_cli.inference.sources import find_sources
+    from dprd_cli.inference.writer import Writer
     from dprd_cli.runtime.distributed import joined
     from dprd_cli.runtime.signals import StopRequest
-    from dprd_cli.sharing import merged, own_batches
-    from dprd_cli.sources import find_sources
     from dprd_cli.weights.load import load_model
-    from dprd_cli.writer import Writer
 
     pick("kind of part offsets", part_offsets, PART_OFFSETS)
     kinds, share = _kinds(save), _share(shard)
@@ -213,7 +213,7 @@ def _kinds(text: str) -> list[str]:
         UsageError: At a name that is none, with a suggestion.
     """
     from dprd_cli.config.presets import pick
-    from dprd_cli.outputs import KINDS
+    from dprd_cli.inference.outputs import KINDS
 
     names = [name.strip() for name in text.split(",") if name.strip()]
     return [] if names in ([], ["none"]) else [pick("--save kind", name, KINDS) for name in names]

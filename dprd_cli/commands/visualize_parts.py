@@ -53,10 +53,10 @@ def visualize_parts(
     from dprd_cli.drawing.detections import draw_parts
     from dprd_cli.errors import DataError
     from dprd_cli.evaluation.parts import PartStatistics
-    from dprd_cli.figures import part_figures
     from dprd_cli.files.results import output_folder, picture_names, write_picture
-    from dprd_cli.inference import Predictor, Unreadable
-    from dprd_cli.sources import find_images
+    from dprd_cli.inference.figures import part_figures
+    from dprd_cli.inference.predictor import Predictor, Unreadable
+    from dprd_cli.inference.sources import find_images
     from dprd_cli.weights.load import load_model
 
     pick("kind of part offsets", part_offsets, PART_OFFSETS)

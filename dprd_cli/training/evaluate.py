@@ -17,13 +17,13 @@ from dprd_cli.data.loading import iterate_eval
 from dprd_cli.evaluation.coco import CocoEvaluator, Kind
 from dprd_cli.evaluation.recall import ProposalRecall
 from dprd_cli.evaluation.voc import POINTS, voc_metrics
+from dprd_cli.inference.tta import detect_views
 from dprd_cli.model.parts import decompose
 from dprd_cli.ops.boxes import paired_iou
 from dprd_cli.runtime.device import autocast
 from dprd_cli.runtime.distributed import ALONE, Ranks
 from dprd_cli.structures.detections import Detections, Target
 from dprd_cli.structures.sample import Dataset, Sample
-from dprd_cli.tta import detect_views
 from dprd_cli.weights.checkpoint import write_atomically
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from pycocotools.coco import COCO
 from dprd_cli.cli import run
 from dprd_cli.config.presets import resolve
 from dprd_cli.drawing.canvas import ORANGE
+from dprd_cli.inference.video import VideoFile
+from dprd_cli.inference.writer import Writer
 from dprd_cli.model.build import build_detector
-from dprd_cli.video import VideoFile
 from dprd_cli.weights.checkpoint import save_checkpoint
-from dprd_cli.writer import Writer
 
 SMALL = (
     "model.neck.channels=16",

@@ -11,9 +11,9 @@ from typing import Any
 
 from dprd_cli.errors import ResourceError
 from dprd_cli.files.results import image_ids, picture_names
-from dprd_cli.outputs import KINDS, Drawings, Entry, Merged, Output, Style, Videos, make_outputs
-from dprd_cli.prediction import Prediction
-from dprd_cli.sources import Source
+from dprd_cli.inference.outputs import KINDS, Drawings, Entry, Merged, Output, Style, Videos, make_outputs
+from dprd_cli.inference.prediction import Prediction
+from dprd_cli.inference.sources import Source
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from dprd_cli.drawing.detections import compare_parts, draw_detections, draw_par
 from dprd_cli.evaluation.analysis import Ranked
 from dprd_cli.evaluation.analysis_plots import analysis_figures
 from dprd_cli.files.results import write_picture
+from dprd_cli.inference.prediction import Prediction
 from dprd_cli.model.parts import decompose
-from dprd_cli.prediction import Prediction
 from dprd_cli.structures.detections import Detections, Target
 from dprd_cli.structures.sample import Sample
 from dprd_cli.weights.checkpoint import write_atomically

@@ -17,9 +17,9 @@ from dprd_cli.drawing.detections import draw_detections
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.evaluation.coco import to_coco_results
 from dprd_cli.files.results import write_picture
+from dprd_cli.inference.video import Moment
 from dprd_cli.ops.masks import paste_masks
 from dprd_cli.structures.detections import Detections
-from dprd_cli.video import Moment
 from dprd_cli.weights.checkpoint import write_atomically
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from dprd_cli.inference.prediction import Prediction
 from dprd_cli.ops.masks import paste_crop
-from dprd_cli.prediction import Prediction
 
 _VERSION = "5.5.0"  # of the format
 

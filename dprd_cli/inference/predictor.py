@@ -20,14 +20,14 @@ from torch import Tensor
 from dprd_cli.data.transforms import prepare
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import read_image
-from dprd_cli.prediction import Prediction
-from dprd_cli.remote import read_url
+from dprd_cli.inference.prediction import Prediction
+from dprd_cli.inference.sources import Source
+from dprd_cli.inference.tta import detect_views
+from dprd_cli.inference.url import read_url
+from dprd_cli.inference.video import FrameReader, Moment
 from dprd_cli.runtime.device import autocast
-from dprd_cli.sources import Source
 from dprd_cli.structures.detections import Detections
 from dprd_cli.structures.sample import without_objects
-from dprd_cli.tta import detect_views
-from dprd_cli.video import FrameReader, Moment
 
 if TYPE_CHECKING:
     from dprd_cli.weights.load import LoadedModel
