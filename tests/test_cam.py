@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import nn
 
-from dprd_cli.cam import METHODS, ClassScores, Explainer, compare, match_objects, rescale
-from dprd_cli.cam_figures import Exhibit, draw_comparison, overlay
 from dprd_cli.config.presets import resolve
 from dprd_cli.errors import UserError
+from dprd_cli.gradcam.explainer import METHODS, ClassScores, Explainer, compare, match_objects, rescale
+from dprd_cli.gradcam.figures import Exhibit, draw_comparison, overlay
 from dprd_cli.model.build import build_detector
 from dprd_cli.weights.load import LoadedModel
 

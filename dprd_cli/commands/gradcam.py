@@ -20,7 +20,7 @@ from dprd_cli.commands._options import (
 )
 
 if TYPE_CHECKING:
-    from dprd_cli.cam import Compared, Evidence, Explainer
+    from dprd_cli.gradcam.explainer import Compared, Evidence, Explainer
     from dprd_cli.weights.load import LoadedModel
 
 _COMBINED_ROWS = 40
@@ -87,10 +87,10 @@ def gradcam(
     json: Json = False,
 ) -> None:
     """Show what in the picture an object's class score comes from, in one or two detectors (Fig. 5)."""
-    from dprd_cli.cam import METHODS, Explainer
     from dprd_cli.config.presets import pick
     from dprd_cli.errors import DataError, UsageError
     from dprd_cli.files.results import output_folder
+    from dprd_cli.gradcam.explainer import METHODS, Explainer
     from dprd_cli.inference.sources import find_images
     from dprd_cli.weights.load import find_preset, load_model
 
@@ -138,12 +138,12 @@ def _figures(
     all_found: bool,
 ) -> tuple[list[dict[str, Any]], list[str], int]:
     """Draw the figures; returns what is on them, their files, and how many pictures could not be read."""
-    from dprd_cli.cam import compare
-    from dprd_cli.cam_figures import Exhibit, draw_comparison
     from dprd_cli.drawing.curves import save_figure
     from dprd_cli.errors import DataError
     from dprd_cli.files.images import read_image
     from dprd_cli.files.results import picture_names
+    from dprd_cli.gradcam.explainer import compare
+    from dprd_cli.gradcam.figures import Exhibit, draw_comparison
 
     images: list[dict[str, Any]] = []
     files: list[str] = []
@@ -191,7 +191,7 @@ def _describe(found: Compared, titles: list[str]) -> dict[str, Any]:
 
 
 def _row(evidence: Evidence) -> dict[str, Any]:
-    from dprd_cli.cam_figures import share_in_box
+    from dprd_cli.gradcam.figures import share_in_box
 
     return {
         "score": evidence.score,
@@ -213,11 +213,11 @@ def _statistics(
     quiet: bool,
 ) -> dict[str, Any]:
     """Measure, write `stats.csv` and `stats.png`, and print a table."""
-    from dprd_cli.cam import measure
     from dprd_cli.data.loading import build_datasets, describe
     from dprd_cli.drawing.curves import save_figure
-    from dprd_cli.evaluation.localization import COLUMNS
     from dprd_cli.files.results import write_rows
+    from dprd_cli.gradcam.explainer import measure
+    from dprd_cli.gradcam.localization import COLUMNS
 
     config = with_data(model.config, None, data_flags(model.config, data, None))
     dataset = next(filter(None, build_datasets(config.data, train=split == "train", val=split == "val")))

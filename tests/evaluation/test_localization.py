@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dprd_cli.evaluation.localization import Localization, box_region, energy_share, pointing_hit
+from dprd_cli.gradcam.localization import Localization, box_region, energy_share, pointing_hit
 
 MAP = np.array([[1, 2, 0], [3, 4, 0]], np.float32)  # sum 10
 RIGHT = np.array([[0, 1, 1], [0, 1, 1]], bool)  # holds 2 + 4
