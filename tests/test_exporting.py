@@ -12,8 +12,8 @@ from PIL import Image
 
 from dprd_cli.cli import run
 from dprd_cli.config.presets import resolve
-from dprd_cli.export_check import Difference, open_exported, to_inputs
-from dprd_cli.exporting import read_metadata
+from dprd_cli.export.check import Difference, open_exported, to_inputs
+from dprd_cli.export.write import read_metadata
 from dprd_cli.files.images import read_image
 from dprd_cli.inference.predictor import Predictor
 from dprd_cli.model.build import build_detector

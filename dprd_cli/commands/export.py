@@ -11,7 +11,7 @@ import typer
 from dprd_cli.commands._options import DataOverrides, Json, print_json, say, with_data
 
 if TYPE_CHECKING:
-    from dprd_cli.export_check import Difference
+    from dprd_cli.export.check import Difference
 
 
 def export(
@@ -47,9 +47,9 @@ def export(
 
     from dprd_cli.config.presets import pick
     from dprd_cli.errors import UserError
-    from dprd_cli.export_check import compare, open_exported
-    from dprd_cli.exporting import FORMATS, SUFFIXES
-    from dprd_cli.exporting import export as write
+    from dprd_cli.export.check import compare, open_exported
+    from dprd_cli.export.write import FORMATS, SUFFIXES
+    from dprd_cli.export.write import export as write
     from dprd_cli.inference.sources import find_images
     from dprd_cli.weights.load import load_model
 

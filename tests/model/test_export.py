@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from dprd_cli.config.presets import resolve
+from dprd_cli.export.network import ExportDetector, ExportPooler, Pyramid, nms_by_group
 from dprd_cli.model.build import build_detector
-from dprd_cli.model.export import ExportDetector, ExportPooler, Pyramid, nms_by_group
 from dprd_cli.model.regions import RegionPooler, RoIs, Scene
 from dprd_cli.ops.roi_align import FeatureTable
 
