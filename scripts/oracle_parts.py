@@ -19,13 +19,13 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from dprd_cli.cli import main
+from dprd_cli.evaluation import evaluate
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.parts import Parts, decompose
 from dprd_cli.model.regions import RoIs, Scene
 from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.ops.boxes import clip_boxes, paired_iou
 from dprd_cli.structures.detections import Target
-from dprd_cli.training import evaluate
 
 FOLLOWS = 0.5  # least IoU of a RoI with an object whose pixels its parts follow
 

@@ -26,9 +26,9 @@ def submit(
 ) -> dict[str, Any]:
     """Detect in test-dev and write the server's files; return what to print, on the main rank."""
     from dprd_cli.data.test_dev import build_test_dev
+    from dprd_cli.evaluation.evaluate import detect_split
     from dprd_cli.evaluation.submission import MOST, Submission
     from dprd_cli.files.results import output_folder
-    from dprd_cli.training.evaluate import detect_split
 
     dataset, category_ids = build_test_dev(config.data, model.class_names)
     say(f"{dataset.name}: {len(dataset)} pictures, {len(dataset.class_names)} categories")

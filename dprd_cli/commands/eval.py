@@ -210,7 +210,7 @@ def _measure(
 ) -> dict[str, Any]:
     from dprd_cli.data.loading import build_datasets, describe
     from dprd_cli.evaluation.analysis import Analyst, analyse
-    from dprd_cli.training.evaluate import evaluate as run_evaluation
+    from dprd_cli.evaluation.evaluate import evaluate as run_evaluation
 
     train_set, val_set = build_datasets(
         config.data,

@@ -13,7 +13,7 @@ from dprd_cli.drawing.canvas import Picture
 from dprd_cli.drawing.curves import save_figure
 from dprd_cli.drawing.detections import compare_parts, draw_detections, draw_parts, draw_targets, grid
 from dprd_cli.evaluation.analysis import Ranked
-from dprd_cli.evaluation.analysis_plots import analysis_figures
+from dprd_cli.evaluation.figures import analysis_figures
 from dprd_cli.files.results import write_picture
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.model.parts import decompose

@@ -25,7 +25,7 @@ from dprd_cli.drawing.curves import (
     group_losses,
     smooth,
 )
-from dprd_cli.evaluation.analysis_plots import COLOURS, GREY, GRID, escape
+from dprd_cli.evaluation.figures import COLOURS, GREY, GRID, escape
 
 _POINTS = 300  # a line has no more
 _STYLES = ("-", "--", ":", "-.")

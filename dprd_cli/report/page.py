@@ -14,7 +14,7 @@ from typing import Any
 from dprd_cli import __version__
 from dprd_cli.config.schema import Config
 from dprd_cli.errors import UserError
-from dprd_cli.evaluation.analysis_plots import KINDS
+from dprd_cli.evaluation.figures import KINDS
 from dprd_cli.files.results import output_folder
 from dprd_cli.report.curves import compared_panels, draw
 from dprd_cli.report.html import (

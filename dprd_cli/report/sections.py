@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from dprd_cli.config.schema import to_toml, validate
 from dprd_cli.errors import UserError
 from dprd_cli.evaluation.analysis import APS
-from dprd_cli.evaluation.analysis_plots import (
+from dprd_cli.evaluation.figures import (
     IOUS,
     KINDS,
     class_figure,

@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from dprd_cli.drawing.curves import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY
-from dprd_cli.evaluation.analysis_plots import GREY, GRID
+from dprd_cli.evaluation.figures import GREY, GRID
 from dprd_cli.report.html import Html, attribute
 
 #: Colour of a figure -> what the page's style sheet calls it.

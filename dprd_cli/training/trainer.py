@@ -22,6 +22,7 @@ from torch import Tensor
 from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import TrainLoader
 from dprd_cli.errors import DivergedError, InterruptedRun, UserError
+from dprd_cli.evaluation.evaluate import evaluate
 from dprd_cli.model.detector import Detector
 from dprd_cli.runtime.distributed import ALONE, Ranks
 from dprd_cli.runtime.signals import StopRequest
@@ -29,7 +30,6 @@ from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Dataset
 from dprd_cli.training.best import best_score, evaluations_since_best
 from dprd_cli.training.ema import WeightAverage
-from dprd_cli.training.evaluate import evaluate
 from dprd_cli.training.learner import Learner, NotFiniteError
 from dprd_cli.training.logging import Means, RunLog
 from dprd_cli.training.pictures import draw_batch, draw_curves, draw_parts

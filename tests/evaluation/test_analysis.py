@@ -10,8 +10,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from dprd_cli.evaluation.analysis import APS, CURVES, ErrorAnalysis, analyse, assign
-from dprd_cli.evaluation.analysis_plots import analysis_figures
 from dprd_cli.evaluation.coco import CocoEvaluator
+from dprd_cli.evaluation.figures import analysis_figures
 from dprd_cli.evaluation.tide import MISSING, tide_errors
 from dprd_cli.structures.detections import Detections
 

@@ -8,8 +8,8 @@ import torch
 
 from dprd_cli.config.presets import resolve
 from dprd_cli.data.splits import build_datasets
+from dprd_cli.evaluation.evaluate import evaluate
 from dprd_cli.structures.detections import Detections
-from dprd_cli.training.evaluate import evaluate
 
 
 class Oracle(torch.nn.Module):
