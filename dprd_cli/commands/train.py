@@ -249,7 +249,7 @@ def _find_lr(config: Config, folder: Path, steps: int | None, json: bool) -> Non
 
 def _probe_batch(config: Config, json: bool) -> None:
     from dprd_cli.errors import ResourceError
-    from dprd_cli.training.probe import probe_batch
+    from dprd_cli.training.batch_probe import probe_batch
 
     found = probe_batch(config)
     if not found.batch_size:

@@ -14,8 +14,8 @@ from dprd_cli.runtime.device import autocast
 from dprd_cli.runtime.distributed import ALONE, Ranks
 from dprd_cli.runtime.ranks import rank_slice
 from dprd_cli.structures.detections import Target
+from dprd_cli.training.gradient_sync import RunningStatistics, StepSum
 from dprd_cli.training.optimizer import GradientClipper, build_optimizer, set_learning_rate
-from dprd_cli.training.step_sum import RunningStatistics, StepSum
 
 _STATE = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "sgd": {"momentum_buffer"}}
 

@@ -30,9 +30,9 @@ from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Dataset
 from dprd_cli.training.best import best_score, evaluations_since_best
 from dprd_cli.training.ema import WeightAverage
+from dprd_cli.training.figures import draw_batch, draw_curves, draw_parts
 from dprd_cli.training.learner import Learner, NotFiniteError
 from dprd_cli.training.logging import Means, RunLog
-from dprd_cli.training.pictures import draw_batch, draw_curves, draw_parts
 from dprd_cli.training.run_folder import write_json
 from dprd_cli.training.schedule import learning_rate
 from dprd_cli.weights.checkpoint import load_state, save_checkpoint

@@ -4,8 +4,8 @@ import pytest
 
 from dprd_cli.config.presets import resolve
 from dprd_cli.errors import ResourceError, UserError
+from dprd_cli.training.batch_probe import extrapolated, largest, worst_batch
 from dprd_cli.training.memory import advice, memory_advice
-from dprd_cli.training.probe import extrapolated, largest, worst_batch
 
 GIB = 1 << 30
 
