@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dprd_cli import cli, parity
+from dprd_cli import cli
+from dprd_cli.benchmark import parity
 from dprd_cli.errors import DataError
 
 FIXTURES = Path(__file__).parent / "fixtures" / "parity"

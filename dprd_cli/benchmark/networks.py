@@ -16,12 +16,12 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 from torchvision.ops import FrozenBatchNorm2d
 
+from dprd_cli.benchmark.rule_weights import reference_image, reference_state
 from dprd_cli.config.presets import PRESETS, pick, resolve
 from dprd_cli.errors import UsageError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.ops.masks import paste_masks
-from dprd_cli.reference_weights import reference_image, reference_state
 from dprd_cli.structures.detections import Target
 from dprd_cli.weights.foreign import describe_file
 from dprd_cli.weights.load import build_published

@@ -19,8 +19,8 @@ def parity(
     from rich.console import Console
     from rich.table import Table
 
+    from dprd_cli.benchmark.parity import compare
     from dprd_cli.errors import EXIT_FAILED
-    from dprd_cli.parity import compare
 
     differences = compare(fixture)
     same = all(difference.ok for difference in differences)

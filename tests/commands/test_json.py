@@ -123,7 +123,7 @@ def test_every_command_is_here_and_has_the_option():
 @pytest.mark.parametrize("command", WORKING)
 def test_one_document_on_stdout(command, capfd, monkeypatch):
     monkeypatch.setattr("dprd_cli.files.downloads.fetch", lambda *_: Path("weights.pth"))
-    monkeypatch.setattr("dprd_cli.parity.compare", lambda _: [])
+    monkeypatch.setattr("dprd_cli.benchmark.parity.compare", lambda _: [])
     arguments, keys = WORKING[command]
     assert cli.run([*command.split(), *arguments, "--json"]) == 0
     document = json.loads(capfd.readouterr().out)  # fails if there is anything else

@@ -16,12 +16,12 @@ from pycocotools import mask as rle_masks
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from dprd_cli.benchmark.rule_weights import reference_image, reference_state
 from dprd_cli.data.formats.problems import read_json
 from dprd_cli.errors import DataError, UsageError
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.rpn import RPNOutput
 from dprd_cli.ops.masks import encode_rle
-from dprd_cli.reference_weights import reference_image, reference_state
 from dprd_cli.structures.detections import Detections, Target
 from dprd_cli.weights.foreign import describe_file
 from dprd_cli.weights.load import build_published
