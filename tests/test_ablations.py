@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from dprd_cli.ablations import COLUMNS, GROUPS, STUDIES
 from dprd_cli.config.schema import Config
-from dprd_cli.studies import SIZES, Settings, differing
-from dprd_cli.study_files import read_study
+from dprd_cli.studies.paper import COLUMNS, GROUPS, STUDIES
+from dprd_cli.studies.plan import SIZES, Settings, differing
+from dprd_cli.studies.toml import read_study
 
 TRAINED = [study for study in STUDIES.values() if study.variants]
 OWN_STUDIES = sorted((Path(__file__).parents[1] / "docs" / "studies").glob("*.toml"))

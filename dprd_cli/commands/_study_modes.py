@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from dprd_cli.commands._options import data_flags, say, with_data
 
 if TYPE_CHECKING:
-    from dprd_cli.ablations import Study
-    from dprd_cli.studies import Job
-    from dprd_cli.training.study_weights import Measuring
+    from dprd_cli.studies.checkpoints import Measuring
+    from dprd_cli.studies.paper import Study
+    from dprd_cli.studies.plan import Job
 
 #: What a study's tables are written to.
 FILES = "table.md, table.tex, table.csv, study.json"
@@ -20,8 +20,8 @@ FILES = "table.md, table.tex, table.csv, study.json"
 def forecast(study: Study, jobs: list[Job], out: Path, *, json: bool) -> dict[str, Any]:
     """Print (or return, for `--json`) what is left of a study and what it costs: `--dry-run`."""
     from dprd_cli.commands._study_tables import print_forecast
-    from dprd_cli.training.study_costs import classes_of, picture_size
-    from dprd_cli.training.study_costs import forecast as forecast_study
+    from dprd_cli.studies.costs import classes_of, picture_size
+    from dprd_cli.studies.costs import forecast as forecast_study
 
     config = jobs[0].config
     found = forecast_study(jobs, out, classes_of(config))
@@ -34,11 +34,11 @@ def forecast(study: Study, jobs: list[Job], out: Path, *, json: bool) -> dict[st
 
 def costs(study: Study, jobs: list[Job], out: Path, *, json: bool) -> dict[str, Any]:
     """Measure a study's networks, print the table and write it: `--cost-only`."""
-    from dprd_cli.ablations import COSTS
     from dprd_cli.commands._study_tables import print_costs
-    from dprd_cli.evaluation.study_files import write_costs
-    from dprd_cli.evaluation.study_tables import Summary
-    from dprd_cli.training.study_costs import classes_of, cost_columns, measure_costs
+    from dprd_cli.studies.costs import classes_of, cost_columns, measure_costs
+    from dprd_cli.studies.paper import COSTS
+    from dprd_cli.studies.summary import Summary
+    from dprd_cli.studies.write import write_costs
 
     folder = out / study.name
     found = measure_costs(jobs, folder, classes_of(jobs[0].config), anew=True)
@@ -63,7 +63,7 @@ def measuring(
     tta: bool,
 ) -> Measuring:
     """Return how `--weights` are measured."""
-    from dprd_cli.training.study_weights import Measuring
+    from dprd_cli.studies.checkpoints import Measuring
 
     return Measuring(
         data=lambda config: with_data(config, overrides, data_flags(config, data, on_bad_image)),
@@ -76,10 +76,10 @@ def measuring(
 def measure(study: Study, weights: list[str], out: Path, how: Measuring, *, json: bool) -> dict[str, Any]:
     """Measure checkpoints, print the table and write it: `--weights`."""
     from dprd_cli.commands._study_tables import print_study
-    from dprd_cli.evaluation.study_files import write_study
-    from dprd_cli.evaluation.study_tables import Summary
-    from dprd_cli.studies import parse_checkpoints
-    from dprd_cli.training.study_weights import check_measurable, measure_checkpoints
+    from dprd_cli.studies.checkpoints import check_measurable, measure_checkpoints
+    from dprd_cli.studies.plan import parse_checkpoints
+    from dprd_cli.studies.summary import Summary
+    from dprd_cli.studies.write import write_study
 
     check_measurable(study)
     checkpoints = parse_checkpoints(weights)

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from dprd_cli.commands._tables import print_rows
-from dprd_cli.evaluation.study_files import caption, costs_caption
-from dprd_cli.evaluation.study_formats import (
+from dprd_cli.studies.summary import Summary
+from dprd_cli.studies.tables import (
     LEGEND,
     TextTable,
     differences_table,
     offsets_table,
     results_table,
 )
-from dprd_cli.evaluation.study_tables import Summary
+from dprd_cli.studies.write import caption, costs_caption
 
 if TYPE_CHECKING:
-    from dprd_cli.training.study_costs import Forecast
+    from dprd_cli.studies.costs import Forecast
 
 
 def print_study(summary: Summary) -> None:

@@ -24,9 +24,9 @@ from dprd_cli.commands._options import (
 from dprd_cli.commands._study_modes import FILES, costs, forecast, measure, measuring
 
 if TYPE_CHECKING:
-    from dprd_cli.ablations import Study
-    from dprd_cli.evaluation.study_tables import Summary
-    from dprd_cli.studies import Job, Settings
+    from dprd_cli.studies.paper import Study
+    from dprd_cli.studies.plan import Job, Settings
+    from dprd_cli.studies.summary import Summary
 
 
 def ablate(
@@ -101,7 +101,7 @@ def ablate(
     """
     from dprd_cli.config.presets import pick
     from dprd_cli.errors import UsageError
-    from dprd_cli.studies import SIZES, Settings, on_backbones, pick_studies
+    from dprd_cli.studies.plan import SIZES, Settings, on_backbones, pick_studies
 
     modes = {"--dry-run": dry_run, "--cost-only": cost_only, "--report-only": report_only}
     modes["--weights"] = bool(weights)
@@ -191,7 +191,7 @@ def parse_seeds(text: str) -> list[int]:
 
 def _plan(study: Study, settings: Settings, seeds: str, out: Path) -> tuple[Study, list[Job]]:
     from dprd_cli.errors import UsageError
-    from dprd_cli.studies import plan, unvaried
+    from dprd_cli.studies.plan import plan, unvaried
 
     if not study.variants:
         raise UsageError(f"{study.name} measures checkpoints; pass them with --weights NAME=RUN")
@@ -204,13 +204,13 @@ def _plan(study: Study, settings: Settings, seeds: str, out: Path) -> tuple[Stud
 def _train(
     study: Study, jobs: list[Job], settings: Settings, out: Path, *, report_only: bool, json: bool
 ) -> tuple[dict[str, Any], list[Job]]:
-    from dprd_cli.ablations import COSTS
     from dprd_cli.commands._study_tables import print_study
     from dprd_cli.errors import UserError
-    from dprd_cli.evaluation.study_files import write_study
-    from dprd_cli.evaluation.study_tables import Summary, read_run
-    from dprd_cli.training.study import Outcome, found_runs, run_study
-    from dprd_cli.training.study_costs import classes_of, cost_columns, measure_costs, read_costs
+    from dprd_cli.studies.costs import classes_of, cost_columns, measure_costs, read_costs
+    from dprd_cli.studies.paper import COSTS
+    from dprd_cli.studies.run import Outcome, found_runs, run_study
+    from dprd_cli.studies.summary import Summary, read_run
+    from dprd_cli.studies.write import write_study
 
     folder = out / study.name
 

@@ -14,12 +14,12 @@ import pytest
 import torch
 
 from dprd_cli import cli
-from dprd_cli.ablations import STUDIES
 from dprd_cli.config.presets import resolve
 from dprd_cli.errors import DivergedError, InterruptedRun
-from dprd_cli.studies import Settings, plan
-from dprd_cli.training import study as study_module
-from dprd_cli.training import study_costs
+from dprd_cli.studies import costs as study_costs
+from dprd_cli.studies import run as study_module
+from dprd_cli.studies.paper import STUDIES
+from dprd_cli.studies.plan import Settings, plan
 from dprd_cli.training.logging import read_metrics
 from dprd_cli.training.loop import train
 from dprd_cli.training.run_lock import BusyError

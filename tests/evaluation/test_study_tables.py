@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dprd_cli.ablations import STUDIES, Published, Study, Variant
-from dprd_cli.evaluation.study_formats import (
+from dprd_cli.studies.figures import plot_study
+from dprd_cli.studies.paper import STUDIES, Published, Study, Variant
+from dprd_cli.studies.summary import Run, Summary, runs_csv, spread
+from dprd_cli.studies.tables import (
     TextTable,
     cost,
     differences_table,
@@ -18,8 +20,6 @@ from dprd_cli.evaluation.study_formats import (
     offsets_table,
     results_table,
 )
-from dprd_cli.evaluation.study_plots import plot_study
-from dprd_cli.evaluation.study_tables import Run, Summary, runs_csv, spread
 
 STUDY = Study(
     "mine",

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dprd_cli.ablations import COLUMNS, Variant
 from dprd_cli.drawing.curves import BLUE, GREEN, ORANGE, RED, save_figure
-from dprd_cli.evaluation.study_tables import Summary
+from dprd_cli.studies.paper import COLUMNS, Variant
+from dprd_cli.studies.summary import Summary
 
 _COLOURS = (BLUE, RED, GREEN, ORANGE)
 

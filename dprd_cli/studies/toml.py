@@ -9,9 +9,9 @@ from typing import Any, Literal, NoReturn
 
 from pydantic import Field, ValidationError
 
-from dprd_cli.ablations import GROUPS, STUDIES, Study, Variant
 from dprd_cli.config.schema import Config, Section, known_keys, nest, read_toml
 from dprd_cli.errors import UsageError, did_you_mean
+from dprd_cli.studies.paper import GROUPS, STUDIES, Study, Variant
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _SECTIONS = ("model", "data", "train")

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from dprd_cli.ablations import GROUPS, STUDIES, Study, Variant
 from dprd_cli.config.presets import resolve
 from dprd_cli.config.schema import Config, known_keys, parse_overrides, read_toml, validate
 from dprd_cli.data.formats.problems import read_json
 from dprd_cli.errors import UsageError, UserError, did_you_mean
-from dprd_cli.study_files import read_study
+from dprd_cli.studies.paper import GROUPS, STUDIES, Study, Variant
+from dprd_cli.studies.toml import read_study
 
 #: Value of `--size` -> what it adds to an architecture's name.
 SIZES = {"small": "-small", "medium": "-medium", "full": ""}

@@ -7,7 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from dprd_cli.evaluation.study_formats import (
+from dprd_cli.studies.figures import plot_study
+from dprd_cli.studies.summary import Summary, runs_csv
+from dprd_cli.studies.tables import (
     LEGEND,
     differences_table,
     document,
@@ -16,8 +18,6 @@ from dprd_cli.evaluation.study_formats import (
     offsets_table,
     results_table,
 )
-from dprd_cli.evaluation.study_plots import plot_study
-from dprd_cli.evaluation.study_tables import Summary, runs_csv
 from dprd_cli.weights.checkpoint import write_atomically
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.ablations import COSTS, Study
 from dprd_cli.data.formats.problems import read_json
-from dprd_cli.studies import Job
+from dprd_cli.studies.paper import COSTS, Study
+from dprd_cli.studies.plan import Job
 
 #: Offsets at test that learned ones are compared with.
 OTHER_OFFSETS = ("mean", "reference")

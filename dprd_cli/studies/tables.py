@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dprd_cli.ablations import COLUMNS, COSTS
-from dprd_cli.evaluation.study_tables import OTHER_OFFSETS, Comparison, Spread, Summary
+from dprd_cli.studies.paper import COLUMNS, COSTS
+from dprd_cli.studies.summary import OTHER_OFFSETS, Comparison, Spread, Summary
 
 _EMPTY = "-"
 
