@@ -1,0 +1,1 @@
+"""Grad-CAM of a detection: the maps, their figures, and how well they localise."""

@@ -1,0 +1,1 @@
+"""Operations on boxes, masks and pooled features that carry no weights."""

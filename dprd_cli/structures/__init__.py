@@ -1,0 +1,1 @@
+"""The currency between the packages: samples, targets, detections."""

@@ -1,0 +1,1 @@
+"""Weights: checkpoints, published ones, other programs' files, and how they get into a detector."""

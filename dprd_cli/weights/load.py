@@ -337,7 +337,7 @@ def _no_checkpoint(folder: Path) -> Path:
 
 
 def _demo_checkpoint() -> Path:
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     for folder in (package, package.parent):
         if (path := folder / "assets" / "demo.safetensors").is_file():
             return path

@@ -1,0 +1,1 @@
+"""The built-in data: jointed figures with exact masks, drawn on the fly."""
