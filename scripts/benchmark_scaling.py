@@ -24,7 +24,7 @@ from matplotlib.ticker import MaxNLocator
 from dprd_cli.benchmark.measure import interleave, machine
 from dprd_cli.benchmark.networks import Scene, lively_state
 from dprd_cli.config.presets import resolve
-from dprd_cli.drawing.curves import BLUE, ORANGE, save_figure
+from dprd_cli.drawing.style import BLUE, ORANGE, save_figure
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 

@@ -12,6 +12,7 @@ from torch import nn
 from dprd_cli import cli
 from dprd_cli.config.presets import resolve
 from dprd_cli.errors import ResourceError, UserError
+from dprd_cli.files.atomic import write_atomically
 from dprd_cli.model.build import build_detector
 from dprd_cli.weights import load as weights
 from dprd_cli.weights.checkpoint import (
@@ -20,7 +21,6 @@ from dprd_cli.weights.checkpoint import (
     read_checkpoint,
     read_tensors,
     save_checkpoint,
-    write_atomically,
 )
 from dprd_cli.weights.load import find_checkpoint, load_model, newest_run
 

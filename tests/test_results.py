@@ -8,14 +8,9 @@ import pytest
 from PIL import Image
 
 from dprd_cli.errors import ResourceError, UsageError
-from dprd_cli.files.results import (
-    GrowingFile,
-    csv_text,
-    image_ids,
-    output_folder,
-    picture_names,
-    write_picture,
-)
+from dprd_cli.files.atomic import GrowingFile, csv_text
+from dprd_cli.files.images import write_picture
+from dprd_cli.files.results import image_ids, output_folder, picture_names
 
 
 def paths(*names):

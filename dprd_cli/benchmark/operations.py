@@ -14,7 +14,8 @@ from torchvision.ops import roi_align as torchvision_roi_align
 
 from dprd_cli.benchmark.measure import Report, Row, interleave
 from dprd_cli.benchmark.networks import OURS
-from dprd_cli.evaluation.coco import CocoArrays, Kind, accumulate
+from dprd_cli.data.coco_results import Kind
+from dprd_cli.evaluation.coco import CocoArrays, accumulate
 from dprd_cli.ops.masks import encode_rle
 from dprd_cli.ops.roi_align import FeatureTable, assign_levels, roi_align
 from dprd_cli.runtime.progress import Progress

@@ -17,8 +17,8 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from dprd_cli.benchmark.rule_weights import reference_image, reference_state
-from dprd_cli.data.formats.problems import read_json
 from dprd_cli.errors import DataError, UsageError
+from dprd_cli.files.atomic import read_json
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.rpn import RPNOutput
 from dprd_cli.ops.masks import encode_rle

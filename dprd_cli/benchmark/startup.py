@@ -15,8 +15,7 @@ import torch
 from dprd_cli.benchmark.measure import Report, Row, Timing, interleave
 from dprd_cli.benchmark.rule_weights import reference_image
 from dprd_cli.errors import UserError
-from dprd_cli.files.images import read_image
-from dprd_cli.files.results import write_picture
+from dprd_cli.files.images import read_image, write_picture
 from dprd_cli.inference.predictor import Predictor
 from dprd_cli.runtime.progress import Progress
 from dprd_cli.weights.load import load_model

@@ -100,9 +100,9 @@ def evaluate(
     from dprd_cli.commands._test_dev import submit
     from dprd_cli.config.presets import pick
     from dprd_cli.errors import UsageError
+    from dprd_cli.files.atomic import write_json
     from dprd_cli.files.results import output_folder
     from dprd_cli.runtime.distributed import joined
-    from dprd_cli.training.run_folder import write_json
     from dprd_cli.weights.load import load_model
 
     pick("split", split, ("val", "train", "test-dev"))
@@ -264,7 +264,7 @@ def _measure(
 def _draw(
     folder: Path, analysis: dict[str, Any], best: Sequence[Ranked] = (), worst: Sequence[Ranked] = ()
 ) -> None:
-    from dprd_cli.inference.figures import write_analysis
+    from dprd_cli.evaluation.figures import write_analysis
 
     written = write_analysis(folder, analysis, best, worst)
     if "skipped" in analysis["tide"]:

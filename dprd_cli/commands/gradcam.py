@@ -138,7 +138,7 @@ def _figures(
     all_found: bool,
 ) -> tuple[list[dict[str, Any]], list[str], int]:
     """Draw the figures; returns what is on them, their files, and how many pictures could not be read."""
-    from dprd_cli.drawing.curves import save_figure
+    from dprd_cli.drawing.style import save_figure
     from dprd_cli.errors import DataError
     from dprd_cli.files.images import read_image
     from dprd_cli.files.results import picture_names
@@ -214,8 +214,8 @@ def _statistics(
 ) -> dict[str, Any]:
     """Measure, write `stats.csv` and `stats.png`, and print a table."""
     from dprd_cli.data.loading import build_datasets, describe
-    from dprd_cli.drawing.curves import save_figure
-    from dprd_cli.files.results import write_rows
+    from dprd_cli.drawing.style import save_figure
+    from dprd_cli.files.atomic import write_rows
     from dprd_cli.gradcam.explainer import measure
     from dprd_cli.gradcam.localization import COLUMNS
 

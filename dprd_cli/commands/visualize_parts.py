@@ -11,8 +11,8 @@ import typer
 from dprd_cli.commands._options import PART_OFFSETS, Device, Json, PartOffsets, Weights, print_json, say
 
 if TYPE_CHECKING:
-    from dprd_cli.drawing.canvas import Picture
     from dprd_cli.evaluation.parts import PartStatistics
+    from dprd_cli.structures.sample import Picture
     from dprd_cli.weights.load import LoadedModel
 
 _GRID_LIMIT = 48
@@ -53,7 +53,8 @@ def visualize_parts(
     from dprd_cli.drawing.detections import draw_parts
     from dprd_cli.errors import DataError
     from dprd_cli.evaluation.parts import PartStatistics
-    from dprd_cli.files.results import output_folder, picture_names, write_picture
+    from dprd_cli.files.images import write_picture
+    from dprd_cli.files.results import output_folder, picture_names
     from dprd_cli.inference.figures import part_figures
     from dprd_cli.inference.predictor import Predictor, Unreadable
     from dprd_cli.inference.sources import find_images
@@ -117,7 +118,7 @@ def _check_parts(model: LoadedModel) -> None:
 
 def _save_grid(cells: Sequence[Picture], columns: int, total: int, out: Path) -> Path:
     from dprd_cli.drawing.detections import grid
-    from dprd_cli.files.results import write_picture
+    from dprd_cli.files.images import write_picture
 
     if total > len(cells):
         say(f"grid.png shows the first {len(cells)} of {total} pictures")
@@ -127,8 +128,7 @@ def _save_grid(cells: Sequence[Picture], columns: int, total: int, out: Path) ->
 
 def _save_statistics(statistics: PartStatistics, how: dict[str, Any], out: Path) -> list[Path]:
     from dprd_cli.evaluation.parts import COLUMNS
-    from dprd_cli.files.results import write_rows
-    from dprd_cli.training.run_folder import write_json
+    from dprd_cli.files.atomic import write_json, write_rows
 
     write_json(out / "parts.json", {**how, **statistics.result()})
     write_rows(out / "parts.csv", COLUMNS, statistics.rows())

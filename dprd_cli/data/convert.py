@@ -12,12 +12,13 @@ from typing import Any, Literal, Protocol
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.check import SPLITS
 from dprd_cli.data.formats.coco_writer import CocoWriter
-from dprd_cli.data.formats.convert_base import Split, writing
+from dprd_cli.data.formats.conversion_split import Split
 from dprd_cli.data.formats.problems import plural
 from dprd_cli.data.formats.voc_writer import VocWriter
 from dprd_cli.data.formats.yolo_writer import YoloWriter
 from dprd_cli.data.splits import locate
 from dprd_cli.errors import UsageError
+from dprd_cli.files.atomic import writing
 from dprd_cli.runtime.progress import Progress
 
 Format = Literal["coco", "voc", "yolo"]

@@ -16,12 +16,11 @@ from dprd_cli.data.loading import TrainLoader
 from dprd_cli.data.reading import Reader
 from dprd_cli.data.statistics import SIZES, Floats, Statistics
 from dprd_cli.data.transforms import to_tensors
-from dprd_cli.drawing.canvas import Picture
-from dprd_cli.drawing.curves import BLACK, BLUE, GREEN, ORANGE, save_figure
 from dprd_cli.drawing.detections import draw_targets, grid
+from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, save_figure
+from dprd_cli.files.atomic import write_atomically
 from dprd_cli.structures.detections import Target
-from dprd_cli.structures.sample import Dataset
-from dprd_cli.weights.checkpoint import write_atomically
+from dprd_cli.structures.sample import Dataset, Picture
 
 _A_SHEET, _COLUMNS = 12, 4
 _MOST_CLASSES = 25

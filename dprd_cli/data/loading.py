@@ -20,9 +20,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.describe import describe
 from dprd_cli.data.reading import OR_SKIP, Item, Packed, Reader, pack, unpack
-from dprd_cli.data.splits import build_datasets
+from dprd_cli.data.splits import build_datasets, describe
 from dprd_cli.data.transforms import prepare
 from dprd_cli.errors import DataError, DprdWarning
 from dprd_cli.runtime.ranks import local_size, rank_slice

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from dprd_cli.structures.sample import Picture
+
 Color = tuple[int, int, int]
-Picture = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 
 ORANGE: Color = (255, 165, 0)

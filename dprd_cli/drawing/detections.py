@@ -10,9 +10,10 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from dprd_cli.drawing.canvas import ORANGE, WHITE, Box, Canvas, Picture, class_color, font, shorten
+from dprd_cli.drawing.canvas import ORANGE, WHITE, Box, Canvas, class_color, font, shorten
 from dprd_cli.ops.masks import paste_crop
 from dprd_cli.structures.detections import Detections, Target
+from dprd_cli.structures.sample import Picture
 
 
 def draw_detections(

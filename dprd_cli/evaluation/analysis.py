@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from dprd_cli.evaluation.coco import CocoArrays, CocoEvaluator, Kind, to_coco_results
+from dprd_cli.data.coco_results import Kind, to_coco_results
+from dprd_cli.evaluation.coco import CocoArrays, CocoEvaluator
 from dprd_cli.evaluation.parts import PartStatistics
 from dprd_cli.evaluation.tide import tide_errors
 from dprd_cli.structures.detections import Detections

@@ -17,44 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from dprd_cli.ops.masks import encode_rle
+from dprd_cli.data.coco_results import Kind, to_coco_results
 from dprd_cli.structures.detections import Detections
 
-Kind = Literal["bbox", "segm"]
 #: The order of COCO's `stats`.
 METRICS = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100", "ARS", "ARM", "ARL")
-
-
-def to_coco_results(
-    detections: Detections, image_id: int, category_ids: tuple[int, ...], kind: Kind = "bbox"
-) -> list[dict[str, Any]]:
-    """Turn detections into COCO's results format, JSON-serialisable.
-
-    Args:
-        detections: In the frame of the original picture.
-        image_id: Id of the picture in the annotation file.
-        category_ids: Original category id of each class index. [K]
-        kind: `bbox` gives boxes (xywh) with class scores, `segm` gives RLE masks with mask scores.
-
-    Returns:
-        One dict per detection; none for `segm` where the detector gives no masks.
-    """
-    if kind == "segm" and detections.masks is None:
-        return []
-    scores = detections.scores
-    if kind == "segm":
-        assert detections.masks is not None
-        values: list[Any] = encode_rle(detections.masks, detections.boxes, detections.image_size)
-        scores = scores if detections.mask_scores is None else detections.mask_scores
-    else:
-        boxes = detections.boxes.double()
-        values = [[x, y, x2 - x, y2 - y] for x, y, x2, y2 in boxes.tolist()]
-    name = "segmentation" if kind == "segm" else "bbox"
-    rows = zip(detections.labels.tolist(), values, scores.tolist(), strict=True)
-    return [
-        {"image_id": image_id, "category_id": category_ids[label], name: value, "score": score}
-        for label, value, score in rows
-    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 
 from dprd_cli.config.schema import Config
+from dprd_cli.data.coco_results import Kind
 from dprd_cli.data.loading import iterate_eval
-from dprd_cli.evaluation.coco import CocoEvaluator, Kind
+from dprd_cli.evaluation.coco import CocoEvaluator
+from dprd_cli.evaluation.parts import PartDrift
 from dprd_cli.evaluation.recall import ProposalRecall
 from dprd_cli.evaluation.voc import POINTS, voc_metrics
+from dprd_cli.files.atomic import write_atomically
 from dprd_cli.inference.tta import detect_views
-from dprd_cli.model.parts import decompose
-from dprd_cli.ops.boxes import paired_iou
 from dprd_cli.runtime.device import autocast
 from dprd_cli.runtime.distributed import ALONE, Ranks
 from dprd_cli.structures.detections import Detections, Target
 from dprd_cli.structures.sample import Dataset, Sample
-from dprd_cli.weights.checkpoint import write_atomically
 
 if TYPE_CHECKING:
     from dprd_cli.model.detector import Detector
@@ -208,27 +208,3 @@ class _Measured(NamedTuple):
     rows: dict[Kind, list[dict[str, Any]]]
     best: Tensor | None
     drift: tuple[float, int]
-
-
-class PartDrift:
-    """Mean IoU of detected parts with the reference parts of their boxes: 1 where nothing moved."""
-
-    def __init__(self) -> None:
-        self._sum, self._count = 0.0, 0
-
-    @staticmethod
-    def of(detections: Detections) -> tuple[float, int]:
-        """Return the sum over one picture's parts, and their number: none where the detector has no parts."""
-        parts = detections.part_boxes
-        if parts is None or not parts.shape[1]:
-            return 0.0, 0
-        overlap = paired_iou(parts.float(), decompose(detections.boxes.float(), parts.shape[1]))
-        return overlap.sum().item(), overlap.numel()
-
-    def add(self, drift: tuple[float, int]) -> None:
-        """Count one picture, as `of` returns it."""
-        self._sum, self._count = self._sum + drift[0], self._count + drift[1]
-
-    def result(self) -> dict[str, float]:
-        """Return `{"part_iou": ...}`, or nothing where there were no parts."""
-        return {"part_iou": self._sum / self._count} if self._count else {}

@@ -161,3 +161,27 @@ def _describe(
 
 def _rms(values: Tensor) -> float:
     return values.square().mean().sqrt().item()
+
+
+class PartDrift:
+    """Mean IoU of detected parts with the reference parts of their boxes: 1 where nothing moved."""
+
+    def __init__(self) -> None:
+        self._sum, self._count = 0.0, 0
+
+    @staticmethod
+    def of(detections: Detections) -> tuple[float, int]:
+        """Return the sum over one picture's parts, and their number: none where the detector has no parts."""
+        parts = detections.part_boxes
+        if parts is None or not parts.shape[1]:
+            return 0.0, 0
+        overlap = paired_iou(parts.float(), decompose(detections.boxes.float(), parts.shape[1]))
+        return overlap.sum().item(), overlap.numel()
+
+    def add(self, drift: tuple[float, int]) -> None:
+        """Count one picture, as `of` returns it."""
+        self._sum, self._count = self._sum + drift[0], self._count + drift[1]
+
+    def result(self) -> dict[str, float]:
+        """Return `{"part_iou": ...}`, or nothing where there were no parts."""
+        return {"part_iou": self._sum / self._count} if self._count else {}

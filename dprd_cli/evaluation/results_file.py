@@ -8,9 +8,9 @@ from typing import Any
 
 from pycocotools import mask as coco_mask
 
-from dprd_cli.data.formats.problems import read_json
 from dprd_cli.errors import DataError
 from dprd_cli.evaluation.coco import CocoEvaluator, EvalResult
+from dprd_cli.files.atomic import read_json
 
 Row = dict[str, Any]
 _LARGEST = 1e15  # of box coordinates and scores; not a number is not below it

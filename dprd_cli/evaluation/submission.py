@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from pycocotools.coco import COCO
 
+from dprd_cli.data.coco_results import Kind, to_coco_results
 from dprd_cli.errors import ResourceError, UserError
-from dprd_cli.evaluation.coco import Kind, to_coco_results
+from dprd_cli.files.atomic import write_atomically
 from dprd_cli.ops.boxes import clip_boxes
 from dprd_cli.structures.detections import Detections
-from dprd_cli.weights.checkpoint import write_atomically
 
 #: Most detections of a picture that COCO counts.
 MOST = 100

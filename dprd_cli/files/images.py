@@ -8,11 +8,14 @@ import threading
 import warnings
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dprd_cli.errors import DataError, DprdWarning
+from dprd_cli.files.atomic import write_atomically
+from dprd_cli.structures.sample import Picture
 
 EXIF_ORIENTATION = 0x0112
 #: What is special about a picture -> what is done about it, for reports.
@@ -215,3 +218,22 @@ def _scale_deep_grey(grey: NDArray[np.int64], path: Path) -> NDArray[np.uint8]:
             stacklevel=4,
         )
     return np.repeat(((grey + 128) // 257).astype(np.uint8)[:, :, None], 3, axis=2)
+
+
+_JPEG = frozenset({".jpg", ".jpeg"})
+
+
+def picture_suffix(path: Path) -> str:
+    """Return `.jpg` for a JPEG's name and `.png` for any other: the format of pictures made from it."""
+    return ".jpg" if path.suffix.lower() in _JPEG else ".png"
+
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """Write an RGB picture as its suffix says.
+
+    Raises:
+        ResourceError: If it cannot be written.
+    """
+    options = [cv2.IMWRITE_JPEG_QUALITY, 93] if path.suffix.lower() in _JPEG else []
+    encoded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+    write_atomically(path, lambda file: file.write(encoded))

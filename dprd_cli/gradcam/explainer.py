@@ -20,12 +20,11 @@ from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from dprd_cli.data.transforms import prepare
-from dprd_cli.drawing.canvas import Picture
 from dprd_cli.errors import UsageError, UserError, did_you_mean
 from dprd_cli.gradcam.localization import Localization
 from dprd_cli.model.detector import Detector
 from dprd_cli.structures.detections import Detections
-from dprd_cli.structures.sample import Dataset, Sample, without_objects
+from dprd_cli.structures.sample import Dataset, Picture, Sample, without_objects
 
 if TYPE_CHECKING:
     from dprd_cli.weights.load import LoadedModel

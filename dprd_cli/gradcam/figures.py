@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from dprd_cli.drawing.canvas import Picture
 from dprd_cli.drawing.detections import draw_parts
 from dprd_cli.gradcam.explainer import MATCH_IOU, Compared, Evidence
 from dprd_cli.gradcam.localization import box_region, energy_share
+from dprd_cli.structures.sample import Picture
 
 _COLORS = "turbo"
 _WIDTH, _TEXT, _EDGE = 2.6, 0.27, 0.75  # inches: of a panel, of the line below it, for titles and colour bar

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dprd_cli.drawing.curves import BLUE, ORANGE
+from dprd_cli.drawing.style import BLUE, ORANGE
 
 #: Region -> what the figure and the table call it.
 REGIONS = {"mask": "in mask", "box": "in box"}

@@ -18,14 +18,14 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from dprd_cli.drawing.canvas import Picture
 from dprd_cli.errors import ResourceError
-from dprd_cli.files.results import GrowingFile, csv_text, picture_suffix, write_picture
+from dprd_cli.files.atomic import GrowingFile, csv_text, write_atomically
+from dprd_cli.files.images import picture_suffix, write_picture
 from dprd_cli.inference.labelme import to_labelme
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.inference.video import VideoFile
 from dprd_cli.ops.masks import paste_crop
-from dprd_cli.weights.checkpoint import write_atomically
+from dprd_cli.structures.sample import Picture
 
 #: Subfolders of `--out` that are written to.
 FOLDERS = ("frames", "labelme", "masks", "crops")

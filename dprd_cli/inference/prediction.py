@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dprd_cli.data.coco_results import to_coco_results
 from dprd_cli.drawing.detections import draw_detections
 from dprd_cli.errors import UsageError, UserError
-from dprd_cli.evaluation.coco import to_coco_results
-from dprd_cli.files.results import write_picture
+from dprd_cli.files.atomic import write_atomically
+from dprd_cli.files.images import write_picture
 from dprd_cli.inference.video import Moment
 from dprd_cli.ops.masks import paste_masks
 from dprd_cli.structures.detections import Detections
-from dprd_cli.weights.checkpoint import write_atomically
 
 if TYPE_CHECKING:
     import supervision

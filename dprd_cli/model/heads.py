@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dprd_cli.model.layers import conv_block, dense, full_precision, kaiming_init, normal_init, xavier_init
+from dprd_cli.model.layers import conv_block, dense, kaiming_init, normal_init, xavier_init
+from dprd_cli.ops.precision import full_precision
 
 
 class BoxPrediction(NamedTuple):

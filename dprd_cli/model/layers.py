@@ -121,11 +121,6 @@ def fold_frozen_norms(module: nn.Module) -> None:
         before = layer
 
 
-def full_precision(x: Tensor) -> Tensor:
-    """Return `x` in float32 if it is narrower (under autocast), else as it is."""
-    return x.float() if x.dtype in {torch.float16, torch.bfloat16} else x
-
-
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
     """Return `x`, with its gradient multiplied by `factor` (0 detaches it)."""
     if factor == 0:

@@ -10,8 +10,9 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from dprd_cli.model.layers import full_precision, scale_gradient
+from dprd_cli.model.layers import scale_gradient
 from dprd_cli.ops.boxes import MAX_LOG_SCALE, clip_boxes, paired_iou
+from dprd_cli.ops.precision import full_precision
 
 _HALVES = ((0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 1.0))
 _QUADRANTS = ((0.0, 0.0, 0.5, 0.5), (0.5, 0.0, 1.0, 0.5), (0.0, 0.5, 0.5, 1.0), (0.5, 0.5, 1.0, 1.0))

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from dprd_cli.model.layers import full_precision
+from dprd_cli.ops.precision import full_precision
 from dprd_cli.ops.roi_align import FeatureTable, assign_levels, roi_align
 
 

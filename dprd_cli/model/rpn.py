@@ -12,9 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
-from dprd_cli.model.layers import conv_block, full_precision, normal_init
+from dprd_cli.model.layers import conv_block, normal_init
 from dprd_cli.model.matching import label_anchors, sample_labels
 from dprd_cli.ops.boxes import apply_deltas, clip_boxes, encode_deltas, paired_iou
+from dprd_cli.ops.precision import full_precision
 from dprd_cli.ops.roi_align import FeatureTable, cells_of
 from dprd_cli.structures.detections import Target
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dprd_cli.model.layers import full_precision
+from dprd_cli.ops.precision import full_precision
 
 
 @functools.cache

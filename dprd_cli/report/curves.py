@@ -11,20 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
-from dprd_cli.drawing.curves import (
-    AP_LINES,
-    BLACK,
-    BLUE,
-    GREEN,
-    LOSSES,
-    ORANGE,
-    RECALL_LINES,
-    RED,
-    Curve,
-    curve,
-    group_losses,
-    smooth,
-)
+from dprd_cli.drawing.curves import AP_LINES, LOSSES, RECALL_LINES, Curve, curve, group_losses, smooth
+from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, RED
 from dprd_cli.evaluation.figures import COLOURS, GREY, GRID, escape
 
 _POINTS = 300  # a line has no more

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import base64
 import html
+import io
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import cv2
+import matplotlib as mpl
+from matplotlib.figure import Figure
 
-from dprd_cli.drawing.canvas import Picture
+from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY
+from dprd_cli.evaluation.figures import GREY, GRID
+from dprd_cli.structures.sample import Picture
 
 _PICTURE_SIDE = 560  # pixels of a picture's long side, at most
 
@@ -140,3 +146,61 @@ def number(value: Any, digits: int = 1) -> str:
     """Write a number with a fixed number of digits, and `-` for anything else."""
     usable = isinstance(value, int | float) and not isinstance(value, bool) and value == value
     return f"{value:.{digits}f}" if usable else "-"
+
+
+#: Colour of a figure -> what the page's style sheet calls it.
+_THEME = {
+    BLACK: "currentColor",
+    GRID: "var(--grid)",
+    GREY: "var(--muted)",
+    BLUE: "var(--blue)",
+    ORANGE: "var(--orange)",
+    GREEN: "var(--green)",
+    RED: "var(--red)",
+    PURPLE: "var(--purple)",
+    SKY: "var(--sky)",
+}
+
+
+_DROPPED = re.compile(r"<metadata>.*?</metadata>|<style.*?</style>|<defs>\s*</defs>", re.DOTALL)
+
+
+_PATH = re.compile(r' d="([^"]*)"')
+
+
+_DECIMALS = re.compile(r"(\d+\.\d)\d+")
+
+
+def inline(figure: Figure, alt: str, number: int) -> Html:
+    """Turn a figure into an SVG element that fills its place.
+
+    Args:
+        figure: Drawn with the palette of `drawing/curves.py`.
+        alt: What it shows, for those who cannot see it.
+        number: Of the figure in the page, because ids must differ.
+    """
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dprd"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    text = buffer.getvalue()
+    text = _DROPPED.sub("", text[text.index("<svg") :])
+    box = re.search(r'viewBox="([^"]*)"', text)
+    assert box is not None  # matplotlib always writes one
+    inner = text[text.index(">") + 1 : text.rindex("</svg>")]
+    inner = re.sub(r"(<(?:path|clipPath) id=)\"(\w+)\"", rf'\1"f{number}-\2"', inner)
+    inner = re.sub(r'<g id="[^"]*"', "<g", inner)
+    inner = inner.replace("url(#", f"url(#f{number}-").replace('xlink:href="#', f'href="#f{number}-')
+    inner = re.sub(r"font-family: [^;\"]*;? ?", "", inner).replace("xlink:href", "href")
+    inner = re.sub(r' transform="rotate\(-?0 [^)]*\)"', "", inner)
+    inner = _PATH.sub(lambda found: f' d="{_DECIMALS.sub(_shorter, " ".join(found[1].split()))}"', inner)
+    for colour, name in _THEME.items():
+        inner = re.sub(f"(?<=: ){colour}\\b", name, inner, flags=re.IGNORECASE)
+    inner = re.sub(r">\s+<", "><", inner)
+    width = float(box[1].split()[2])
+    style = f"max-width:{1.9 * width:.0f}px"
+    head = f'<svg viewBox="{box[1]}" style="{style}" role="img" aria-label={attribute(alt)}>'
+    return Html(f"{head}{inner}</svg>")
+
+
+def _shorter(found: re.Match[str]) -> str:
+    return found[1]

@@ -9,12 +9,12 @@ from typing import Any
 
 from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import build_datasets
-from dprd_cli.drawing.canvas import Picture
 from dprd_cli.evaluation.analysis import MATCH_SCORE, Analyst, Ranked
 from dprd_cli.evaluation.evaluate import evaluate
+from dprd_cli.evaluation.figures import draw_found, draw_truth
 from dprd_cli.gradcam.explainer import Evidence, Explainer, compare
 from dprd_cli.gradcam.figures import overlay, share_in_box
-from dprd_cli.inference.figures import draw_found, draw_truth
+from dprd_cli.structures.sample import Picture
 from dprd_cli.weights.load import LoadedModel, load_model
 
 

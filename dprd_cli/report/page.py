@@ -15,6 +15,7 @@ from dprd_cli import __version__
 from dprd_cli.config.schema import Config
 from dprd_cli.errors import UserError
 from dprd_cli.evaluation.figures import KINDS
+from dprd_cli.files.atomic import write_atomically
 from dprd_cli.files.results import output_folder
 from dprd_cli.report.curves import compared_panels, draw
 from dprd_cli.report.html import (
@@ -34,7 +35,6 @@ from dprd_cli.report.html import (
 from dprd_cli.report.measure import Measured, measure
 from dprd_cli.report.runs import Run, Study, collect, flatten
 from dprd_cli.report.sections import Report, run_sections
-from dprd_cli.weights.checkpoint import write_atomically
 
 #: More runs than these are not measured unless asked for.
 MEASURED_RUNS = 4

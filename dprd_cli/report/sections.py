@@ -33,6 +33,7 @@ from dprd_cli.report.html import (
     element,
     embedded,
     figure,
+    inline,
     join,
     note,
     number,
@@ -43,7 +44,6 @@ from dprd_cli.report.html import (
 )
 from dprd_cli.report.measure import Map, Measured, Pair
 from dprd_cli.report.runs import Run, differences, flatten
-from dprd_cli.report.svg import inline
 
 _PLURALS = {"bbox": "boxes", "segm": "masks"}
 _METRICS = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100")

@@ -6,13 +6,19 @@ import json
 import os
 import platform
 import re
+import shlex
 import subprocess
+import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
+import torch
+import torchvision
+
 import dprd_cli
+from dprd_cli import __version__
 
 #: Packages whose versions are told: what the project depends on, then what it uses where it is installed.
 REQUIRED = (
@@ -272,3 +278,31 @@ def _line(error: Exception) -> str:
     """Return an error in one line; messages of the dynamic linker hold whole paths."""
     line = " ".join(str(error).split()) or type(error).__name__
     return re.sub(r"(?<![\w.~:/-])/[\w.+/-]*/(?=[\w.+-]+)", ".../", line)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return what ran where: versions, the commit of the sources if they are a checkout, the command line."""
+    return {
+        "dprd": __version__,
+        "commit": git_commit(),
+        "command": shlex.join(["dprd", *sys.argv[1:]]),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def git_commit() -> str | None:
+    """Return the commit of the checkout that this package lies in, or None."""
+    root = Path(__file__).resolve().parents[2]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

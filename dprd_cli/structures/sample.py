@@ -73,3 +73,6 @@ class Dataset(Protocol):
     def coco(self) -> dict[str, Any]:
         """Return the ground truth as a COCO `instances` dict, crowds (VOC: difficult objects) included."""
         ...
+
+
+Picture = NDArray[np.uint8]

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from dprd_cli.config.schema import Config, merge, nest, validate
-from dprd_cli.data.formats.problems import read_json
 from dprd_cli.data.loading import build_datasets, describe
 from dprd_cli.errors import UsageError
 from dprd_cli.evaluation.evaluate import evaluate
+from dprd_cli.files.atomic import read_json, write_json
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.runtime.device import pick_device
@@ -23,7 +23,6 @@ from dprd_cli.studies.paper import Study, Variant
 from dprd_cli.studies.plan import Checkpoint, on_backbones
 from dprd_cli.studies.summary import Run, flat_results
 from dprd_cli.training.logging import say
-from dprd_cli.training.run_folder import write_json
 from dprd_cli.weights.load import LoadedModel, load_model
 
 #: Settings that a trained network can be measured with although it was trained with others.

@@ -12,13 +12,12 @@ import torch
 
 from dprd_cli.benchmark.costs import count_costs, measure_inference
 from dprd_cli.config.schema import Config
-from dprd_cli.data.formats.problems import read_json
 from dprd_cli.data.loading import build_datasets
+from dprd_cli.files.atomic import read_json, write_json
 from dprd_cli.runtime.device import pick_device
 from dprd_cli.studies.paper import COSTS
 from dprd_cli.studies.plan import Job, finished_like, state_of
 from dprd_cli.training.logging import read_metrics, say
-from dprd_cli.training.run_folder import write_json
 
 COSTS_FILE = "costs.json"
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dprd_cli.drawing.curves import BLUE, GREEN, ORANGE, RED, save_figure
+from dprd_cli.drawing.style import BLUE, GREEN, ORANGE, RED, save_figure
 from dprd_cli.studies.paper import COLUMNS, Variant
 from dprd_cli.studies.summary import Summary
 

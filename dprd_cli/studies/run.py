@@ -12,18 +12,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.data.formats.problems import read_json
 from dprd_cli.data.loading import build_datasets
 from dprd_cli.errors import DivergedError, InterruptedRun
 from dprd_cli.evaluation.evaluate import evaluate
+from dprd_cli.files.atomic import read_json, write_json
 from dprd_cli.runtime.device import pick_device
 from dprd_cli.studies.paper import Study
 from dprd_cli.studies.plan import Job, finished_like, is_finished, state_of
 from dprd_cli.studies.summary import OTHER_OFFSETS, offsets_file
 from dprd_cli.training.logging import say
 from dprd_cli.training.loop import train_locked
-from dprd_cli.training.run_folder import write_json
-from dprd_cli.training.run_lock import BusyError, RunLock
+from dprd_cli.training.run_folder import BusyError, RunLock
 from dprd_cli.weights.load import load_model
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.data.formats.problems import read_json
+from dprd_cli.files.atomic import read_json
 from dprd_cli.studies.paper import COSTS, Study
 from dprd_cli.studies.plan import Job
 

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dprd_cli.files.atomic import write_atomically
 from dprd_cli.studies.figures import plot_study
 from dprd_cli.studies.summary import Summary, runs_csv
 from dprd_cli.studies.tables import (
@@ -18,7 +19,6 @@ from dprd_cli.studies.tables import (
     offsets_table,
     results_table,
 )
-from dprd_cli.weights.checkpoint import write_atomically
 
 
 def write_study(summary: Summary, folder: Path, settings: dict[str, Any]) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def _save(pictures: list[NDArray[np.uint8]], columns: int, path: Path) -> None:
     import cv2
 
     from dprd_cli.drawing.detections import grid
-    from dprd_cli.weights.checkpoint import write_atomically
+    from dprd_cli.files.atomic import write_atomically
 
     sheet = cv2.cvtColor(grid(pictures, columns, width=1280), cv2.COLOR_RGB2BGR)
     encoded = cv2.imencode(".png", sheet)[1]

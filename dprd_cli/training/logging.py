@@ -18,9 +18,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from torch import Tensor
 
 from dprd_cli.errors import ResourceError
+from dprd_cli.files.atomic import write_atomically
 from dprd_cli.runtime.progress import say as say
 from dprd_cli.training.trackers import Tracker
-from dprd_cli.weights.checkpoint import write_atomically
 
 Row = dict[str, Any]
 

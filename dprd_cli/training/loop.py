@@ -25,8 +25,7 @@ from dprd_cli.structures.sample import Dataset
 from dprd_cli.training.best import check_metric
 from dprd_cli.training.logging import RunLog, SilentLog, say
 from dprd_cli.training.memory import memory_advice
-from dprd_cli.training.run_folder import describe_run, read_resumable
-from dprd_cli.training.run_lock import RunLock
+from dprd_cli.training.run_folder import RunLock, describe_run, read_resumable
 from dprd_cli.training.trackers import check_trackers, start_trackers
 from dprd_cli.training.trainer import Trainer
 from dprd_cli.weights.checkpoint import load_state

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import fcntl
 import os
-import platform
-import shlex
-import subprocess
-import sys
 import warnings
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
-import torchvision
 
-from dprd_cli import __version__
 from dprd_cli.config.schema import Config, to_toml
 from dprd_cli.errors import DprdWarning, ResourceError, UsageError, UserError
-from dprd_cli.weights.checkpoint import read_checkpoint, write_atomically
+from dprd_cli.files.atomic import write_atomically, write_json
+from dprd_cli.runtime.environment import environment
+from dprd_cli.weights.checkpoint import read_checkpoint
 
 
 def new_run_folder(
@@ -58,12 +56,6 @@ def new_run_folder(
         raise ResourceError(f"{error.filename}: cannot create the run folder ({error.strerror})") from error
 
 
-def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file atomically."""
-    text = json.dumps(content, indent=2) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
-
-
 def describe_run(folder: Path, config: Config, device: torch.device) -> None:
     """Write `config.toml` (reproduces the run) and `environment.json` (versions, commit, command line).
 
@@ -72,34 +64,6 @@ def describe_run(folder: Path, config: Config, device: torch.device) -> None:
     write_atomically(folder / "config.toml", lambda file: file.write(to_toml(config).encode()))
     if not (folder / "environment.json").exists():
         write_json(folder / "environment.json", environment(device))
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """Return what ran where: versions, the commit of the sources if they are a checkout, the command line."""
-    return {
-        "dprd": __version__,
-        "commit": git_commit(),
-        "command": shlex.join(["dprd", *sys.argv[1:]]),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-    }
-
-
-def git_commit() -> str | None:
-    """Return the commit of the checkout that this package lies in, or None."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
 
 
 def read_resumable(folder: Path) -> dict[str, Any] | None:
@@ -128,3 +92,54 @@ def read_resumable(folder: Path) -> dict[str, Any] | None:
             raise UserError(f"{path}: holds no optimizer state; it cannot be resumed")
         return content
     return None
+
+
+class BusyError(UserError):
+    """A run that another process holds."""
+
+
+class RunLock:
+    """Holds `.lock` in a run folder while entered; the system releases it when the process ends, however.
+
+    The lock is the process's own: forked workers of the loader, which live on for seconds after a `kill -9`,
+    do not hold it (they would with `flock`).
+
+    Args:
+        folder: The run folder; exists.
+
+    Raises:
+        BusyError: On entering, if another process holds it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / ".lock"
+        self._file = -1
+
+    def __enter__(self) -> RunLock:
+        while True:
+            try:
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as error:
+                raise ResourceError(f"{self._path}: cannot lock the run folder ({error.strerror})") from error
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(self._file).st_ino == self._path.stat().st_ino:
+                    break
+            except FileNotFoundError:
+                pass  # its last holder removed it in between: take a new one
+            except (BlockingIOError, PermissionError) as error:  # EAGAIN or EACCES: held
+                os.close(self._file)
+                raise BusyError(f"{self._path.parent}: another process is training this run") from error
+            except OSError:
+                break  # a file system without locks
+            os.close(self._file)
+        os.ftruncate(self._file, 0)
+        os.write(self._file, f"{os.getpid()}\n".encode())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+        os.close(self._file)

@@ -11,7 +11,7 @@ from typing import Any
 
 from dprd_cli.config.schema import Config
 from dprd_cli.errors import DprdWarning, UsageError
-from dprd_cli.weights.checkpoint import write_atomically
+from dprd_cli.files.atomic import write_atomically
 
 Row = Mapping[str, Any]
 _PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}

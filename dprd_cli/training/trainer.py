@@ -23,6 +23,7 @@ from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import TrainLoader
 from dprd_cli.errors import DivergedError, InterruptedRun, UserError
 from dprd_cli.evaluation.evaluate import evaluate
+from dprd_cli.files.atomic import write_json
 from dprd_cli.model.detector import Detector
 from dprd_cli.runtime.distributed import ALONE, Ranks
 from dprd_cli.runtime.signals import StopRequest
@@ -33,8 +34,7 @@ from dprd_cli.training.ema import WeightAverage
 from dprd_cli.training.figures import draw_batch, draw_curves, draw_parts
 from dprd_cli.training.learner import Learner, NotFiniteError
 from dprd_cli.training.logging import Means, RunLog
-from dprd_cli.training.run_folder import write_json
-from dprd_cli.training.schedule import learning_rate
+from dprd_cli.training.optimizer import learning_rate
 from dprd_cli.weights.checkpoint import load_state, save_checkpoint
 
 _DRAWN_BATCHES = 2

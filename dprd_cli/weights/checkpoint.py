@@ -6,61 +6,23 @@ the optimizer, as safetensors with the rest as JSON in its metadata.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dprd_cli.errors import ResourceError, UserError, is_out_of_memory
+from dprd_cli.errors import UserError, is_out_of_memory
+from dprd_cli.files.atomic import write_atomically
 
 FORMAT = "dprd-checkpoint"
 VERSION = 1
 _REQUIRED = ("config", "class_names", "category_ids", "with_masks", "model", "step")
 _BACKBONE_HINT = "backbone weights go to --backbone-weights"
-
-
-def write_atomically(path: Path, write: Callable[[BinaryIO], Any], *, previous: Path | None = None) -> None:
-    """Write a file so that at every moment either the old or the new one is there, whole.
-
-    Args:
-        path: The file.
-        write: Writes the contents to a binary file object.
-        previous: Where the old file is moved just before the new one takes its place; it is lost by default.
-
-    Raises:
-        ResourceError: If the disk is full or the folder not writable; the old file is untouched.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        if previous is not None and path.exists():
-            path.replace(previous)
-        temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        # torch's zip writer reports a short write as a RuntimeError, and a second Ctrl-C too
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
-        if isinstance(error, OSError | RuntimeError):
-            reason = getattr(error, "strerror", None) or "the disk may be full"
-            raise ResourceError(f"{path}: cannot save ({reason}); the old file is untouched") from error
-        raise
 
 
 def save_checkpoint(path: Path, payload: Mapping[str, Any], *, previous: Path | None = None) -> None:

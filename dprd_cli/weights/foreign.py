@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dprd_cli.data.coco_classes import COCO_CLASSES, COCO_CLASSES_WITH_GAPS
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.files.downloads import fetch
 from dprd_cli.model.backbone import IMAGENET_WEIGHTS
@@ -21,8 +22,6 @@ from dprd_cli.weights.names import Translation, translate
 from dprd_cli.weights.safe_pickle import read_numpy_pickle
 from dprd_cli.weights.zoo import (
     CAFFE,
-    COCO_CLASSES,
-    COCO_CLASSES_WITH_GAPS,
     RESNEXT,
     TORCHVISION,
     TORCHVISION_V2,

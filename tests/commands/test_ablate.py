@@ -22,7 +22,7 @@ from dprd_cli.studies.paper import STUDIES
 from dprd_cli.studies.plan import Settings, plan
 from dprd_cli.training.logging import read_metrics
 from dprd_cli.training.loop import train
-from dprd_cli.training.run_lock import BusyError
+from dprd_cli.training.run_folder import BusyError
 
 TINY = str(Path(__file__).parents[1] / "tiny.toml")
 #: Other processes run these sources too, wherever they start.

@@ -10,14 +10,8 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from dprd_cli.evaluation.coco import (
-    METRICS,
-    CocoEvaluator,
-    EvalResult,
-    accumulate,
-    show,
-    to_coco_results,
-)
+from dprd_cli.data.coco_results import to_coco_results
+from dprd_cli.evaluation.coco import METRICS, CocoEvaluator, EvalResult, accumulate, show
 from dprd_cli.structures.detections import Detections
 
 DATA = Path(os.environ.get("DPRD_DATA_DIR", Path(__file__).parents[3] / "shared" / "data"))

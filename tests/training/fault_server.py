@@ -45,11 +45,11 @@ import torchvision
 import dprd_cli
 from dprd_cli import cli
 from dprd_cli.errors import DataError
+from dprd_cli.files.atomic import write_atomically
 from dprd_cli.model import backbone
 from dprd_cli.model.detector import Detector
 from dprd_cli.training import trainer
 from dprd_cli.training.learner import Learner
-from dprd_cli.weights.checkpoint import write_atomically
 
 PACKAGE = str(pathlib.Path(dprd_cli.__file__).parent)
 # (expansion, channels, blocks, stride), of which a quarter is built: 8 channels but for the last block's 80

@@ -8,8 +8,7 @@ from dprd_cli.data.synthetic.dataset import SyntheticDataset
 from dprd_cli.data.transforms import prepare
 from dprd_cli.evaluation.evaluate import evaluate
 from dprd_cli.model.build import build_detector
-from dprd_cli.training.optimizer import GradientClipper, build_optimizer, set_learning_rate
-from dprd_cli.training.schedule import learning_rate
+from dprd_cli.training.optimizer import GradientClipper, build_optimizer, learning_rate, set_learning_rate
 
 STEPS = 160
 

@@ -4,7 +4,7 @@ import pytest
 
 from dprd_cli.config.presets import resolve
 from dprd_cli.config.schema import TrainConfig
-from dprd_cli.training.schedule import learning_rate
+from dprd_cli.training.optimizer import learning_rate
 
 
 def test_warmup_is_linear_from_a_thousandth():

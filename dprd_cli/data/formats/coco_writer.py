@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dprd_cli.data.formats.coco import annotation_area
-from dprd_cli.data.formats.convert_base import Split
+from dprd_cli.data.formats.conversion_split import Split
 from dprd_cli.runtime.progress import Progress
 
 

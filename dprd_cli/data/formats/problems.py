@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,21 +133,3 @@ def plural(number: int, word: str) -> str:
     if word.endswith("ory"):
         return f"{number} {word[:-1]}ies"
     return f"{number} {word}{'es' if word.endswith(('s', 'x')) else 's'}"
-
-
-def read_json(path: Path, what: str) -> Any:
-    """Read a JSON file.
-
-    Args:
-        path: The file.
-        what: What it should hold, for the message.
-
-    Raises:
-        DataError: If it cannot be read or is no JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the {what} ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not a JSON file ({error})") from error

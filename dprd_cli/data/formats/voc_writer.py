@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools import mask as rle_masks
 
 from dprd_cli.data.formats.coco_checks import is_degenerate
-from dprd_cli.data.formats.convert_base import Split
+from dprd_cli.data.formats.conversion_split import Split
 from dprd_cli.data.formats.segmentation import NO_MASK, decode, encode
 from dprd_cli.data.formats.voc import SUFFIXES
 from dprd_cli.data.formats.voc_files import VOID

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from dprd_cli.data.formats.coco_checks import clip_box, is_degenerate
-from dprd_cli.data.formats.convert_base import Split
+from dprd_cli.data.formats.conversion_split import Split
 from dprd_cli.data.formats.polygons import one_ring
 from dprd_cli.runtime.progress import Progress
 

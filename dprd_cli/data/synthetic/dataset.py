@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
-from dprd_cli.data.formats.convert_base import writing
 from dprd_cli.data.synthetic.painting import (
     Bytes,
     Color,
@@ -30,6 +29,7 @@ from dprd_cli.data.synthetic.painting import (
     paint_sprite,
 )
 from dprd_cli.data.synthetic.shapes import CLASSES, Rng, draw_pose, transform
+from dprd_cli.files.atomic import writing
 from dprd_cli.structures.sample import Sample
 
 Split = Literal["train", "val"]

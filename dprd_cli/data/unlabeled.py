@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dprd_cli.config.schema import DataConfig
+from dprd_cli.data.coco_classes import GAP
 from dprd_cli.data.formats.coco import CocoDataset, CocoFile
 from dprd_cli.data.splits import find_split
 from dprd_cli.errors import DataError
-from dprd_cli.weights.zoo import GAP
 
 NO_CATEGORY = -1
 
