@@ -19,7 +19,7 @@ help:
 
 setup: $(STAMP)
 
-$(STAMP): constraints.txt pyproject.toml dprd_cli/__init__.py scripts/setup.sh
+$(STAMP): constraints.txt pyproject.toml dprd_cli/version.py scripts/setup.sh
 	@PYTHON='$(PYTHON)' sh scripts/setup.sh $(VENV)
 	@touch $@
 

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dprd_cli.version import __version__
+
 if TYPE_CHECKING:
     from dprd_cli.api import Model, load
     from dprd_cli.inference.prediction import Prediction
 
-__version__ = "0.1.0"
 __all__ = ["Model", "Prediction", "__version__", "load"]
 
 

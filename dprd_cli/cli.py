@@ -12,7 +12,6 @@ from typing import Annotated
 
 import typer
 
-from dprd_cli import __version__
 from dprd_cli.commands.ablate import ablate
 from dprd_cli.commands.benchmark import benchmark
 from dprd_cli.commands.config import config_app
@@ -38,6 +37,7 @@ from dprd_cli.errors import (
     is_out_of_memory,
 )
 from dprd_cli.runtime.ranks import rank, world_size
+from dprd_cli.version import __version__
 
 #: Commands that the processes of a job can do together.
 _SHARED = ("train", "eval", "predict")

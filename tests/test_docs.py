@@ -1,7 +1,6 @@
 """What the pages say exists: commands and options, config keys, modules, links."""
 
 import re
-from pathlib import Path
 
 import pytest
 from typer.main import get_command
@@ -9,9 +8,9 @@ from typer.main import get_command
 from dprd_cli import cli, errors
 from dprd_cli.commands._options import BACKBONES
 from dprd_cli.config.presets import PRESETS, SCHEDULES
-from dprd_cli.config.schema import known_keys
+from dprd_cli.config.tree import known_keys
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "scripts" / "demo.sh"])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

@@ -1,12 +1,12 @@
 import importlib.util
-from pathlib import Path
 
 import pytest
 import torch
 
 from dprd_cli.structures.detections import Target
+from paths import ROOT
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "oracle_parts.py"
+SCRIPT = ROOT / "scripts" / "oracle_parts.py"
 
 
 @pytest.fixture

@@ -5,15 +5,14 @@ import tomllib
 import zipfile
 from importlib.metadata import version
 from itertools import chain
-from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import dprd_cli
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 TEXT = {"", ".cfg", ".in", ".json", ".md", ".py", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 LEFTOVERS = {".git", ".venv", "build", "dist", "runs", "__pycache__"}

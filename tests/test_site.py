@@ -2,19 +2,18 @@
 
 import importlib.util
 import re
-from pathlib import Path
 
 import pytest
 from typer.main import get_command
 
 from dprd_cli.cli import app
+from paths import ROOT
 
 pytest.importorskip("mkdocs", reason="the extra `docs` is not installed")
 
 from mkdocs.config import load_config
 from mkdocs.structure.files import File, Files
 
-ROOT = Path(__file__).resolve().parents[1]
 PAPER = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
 
 

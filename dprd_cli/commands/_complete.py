@@ -22,7 +22,7 @@ def schedules(incomplete: str) -> list[str]:
 
 def keys(incomplete: str) -> list[str]:
     """Return the config keys that start so, as `KEY=`."""
-    from dprd_cli.config.schema import known_keys
+    from dprd_cli.config.tree import known_keys
 
     return _starting((f"{key}=" for key in known_keys()), incomplete)
 

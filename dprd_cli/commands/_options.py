@@ -182,7 +182,7 @@ def with_data(config: Config, overrides: list[str] | None, flags: dict[str, Any]
     Raises:
         UsageError: At a pair that is none, an unknown key, a wrong value, or a key of another section.
     """
-    from dprd_cli.config.schema import merge, parse_overrides, validate
+    from dprd_cli.config.tree import merge, parse_overrides, validate
     from dprd_cli.errors import UsageError
 
     given = parse_overrides(overrides or [])

@@ -46,10 +46,12 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Print every value that a training would have, with where it comes from, as TOML for --config."""
-    from dprd_cli.config.provenance import explain, flatten
+    from dprd_cli.config.provenance import explain
+    from dprd_cli.config.tree import flatten
+    from dprd_cli.weights.named_config import named_base
 
     flags = {"model.backbone.name": check_backbone(backbone), "data.path": data}
-    found = explain(spec, schedule=schedule, flags=flags, overrides=overrides or [])
+    found = explain(named_base(spec), schedule=schedule, flags=flags, overrides=overrides or [])
     if not as_json:
         typer.echo(found.to_toml(changed=changed), nl=False)
         return
@@ -76,11 +78,13 @@ def diff(
 ) -> None:
     """Compare two configurations, key by key."""
     from dprd_cli.config.presets import resolve
-    from dprd_cli.config.provenance import differences, explain
+    from dprd_cli.config.provenance import explain
+    from dprd_cli.config.tree import differences
+    from dprd_cli.weights.named_config import named_base
 
-    old = explain(first).config
+    old = explain(named_base(first)).config
     if second:
-        new = explain(second).config
+        new = explain(named_base(second)).config
     else:
         old, new = resolve(preset=old.preset, schedule=old.schedule), old
         first, second = f"preset {new.preset}, schedule {new.schedule}", first

@@ -10,21 +10,23 @@ from dprd_cli.commands._options import Json, print_json
 
 if TYPE_CHECKING:
     from dprd_cli.runtime.environment import Environment
+    from dprd_cli.weights.inventory import Inventory
 
 
 def env(json: Json = False) -> None:
     """Describe this installation for a bug report: versions, devices, weights; no names, no other paths."""
     from dprd_cli.runtime.environment import describe_environment
+    from dprd_cli.weights.inventory import take_inventory
 
-    found = describe_environment()
+    found, weights = describe_environment(), take_inventory()
     if json:
-        print_json(found.to_json())
+        print_json(found.to_json() | weights.to_json())
         return
-    for name, value in _rows(found).items():
+    for name, value in _rows(found, weights).items():
         typer.echo(f"{name:<12}{value}")
 
 
-def _rows(found: Environment) -> dict[str, str]:
+def _rows(found: Environment, weights: Inventory) -> dict[str, str]:
     commit = f", commit {found.commit[:12]}" if found.commit else ""
     threads = "".join(
         f", {number} {what} thread{'s' if number > 1 else ''}" for what, number in found.threads.items()
@@ -42,7 +44,7 @@ def _rows(found: Environment) -> dict[str, str]:
             f"{name} {number or 'MISSING'}" for name, number in found.packages.items() if name != "torch"
         ),
         "variables": ", ".join(f"{name}={value}" for name, value in found.variables.items()) or "none set",
-        "weights": f"demo {'installed' if found.demo else 'missing'}; in {found.downloads or 'no folder'}: "
-        + (", ".join(found.weights) or "none"),
+        "weights": f"demo {'installed' if weights.demo else 'missing'}; "
+        f"in {weights.downloads or 'no folder'}: {', '.join(weights.weights) or 'none'}",
     }
     return rows | {f"problem {n}": line for n, line in enumerate(found.problems, start=1)}

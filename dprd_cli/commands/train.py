@@ -161,7 +161,7 @@ def train(
 
 def _preset_of(config: Path | None, overrides: list[str]) -> str | None:
     """Return the preset that `--set` or a config file asks for."""
-    from dprd_cli.config.schema import parse_overrides, read_toml
+    from dprd_cli.config.tree import parse_overrides, read_toml
 
     named = parse_overrides(overrides).get("preset") or (config and read_toml(config).get("preset"))
     return str(named) if named else None
@@ -177,7 +177,7 @@ def _implied(config: Config, preset: str | None) -> tuple[str | None, dict[str, 
     weights, backbone_weights = config.train.weights, config.model.backbone.weights
     if not weights and backbone_weights in ("none", "imagenet"):
         return preset, {}  # without importing torch
-    from dprd_cli.config.schema import merge
+    from dprd_cli.config.tree import merge
     from dprd_cli.weights.load import implied_by_backbone, implied_config
 
     base: dict[str, Any] = merge({}, implied_by_backbone(backbone_weights))
@@ -294,7 +294,7 @@ def _saved_config(
 ) -> Config:
     """Return the config of a run, with what was given now on top; lines for the user go to `notes`."""
     from dprd_cli.config.presets import scale_rate
-    from dprd_cli.config.schema import merge, nest, parse_overrides, read_toml, validate
+    from dprd_cli.config.tree import merge, nest, parse_overrides, read_toml, validate
     from dprd_cli.errors import UserError
 
     path = folder / "config.toml"

@@ -10,16 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.config.schema import (
-    Config,
-    TrainConfig,
-    merge,
-    nest,
-    parse_overrides,
-    read_toml,
-    settle,
-    validate,
-)
+from dprd_cli.config.schema import Config, TrainConfig
+from dprd_cli.config.tree import merge, nest, parse_overrides, read_toml, settle, validate
 from dprd_cli.errors import UsageError, did_you_mean
 
 _ONE_STAGE: dict[str, Any] = {

@@ -10,20 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dprd_cli.config.model_schema import Section
 from dprd_cli.config.presets import PRESETS, SCHEDULES, resolve
-from dprd_cli.config.schema import (
-    Config,
-    Section,
+from dprd_cli.config.schema import Config
+from dprd_cli.config.tree import (
+    MISSING,
+    flatten,
     known_keys,
+    look_up,
     merge,
     nest,
     parse_overrides,
     read_toml,
     to_toml,
 )
-from dprd_cli.errors import UsageError, did_you_mean
+from dprd_cli.errors import UsageError
 
-_MISSING = object()
 _COMMENT_COLUMN = 44
 
 
@@ -62,7 +64,7 @@ class Explained:
 
 
 @dataclass(frozen=True, slots=True)
-class _Base:
+class Base:
     """What a name stands for: a preset, a file, or the configuration that a checkpoint holds."""
 
     title: str = ""
@@ -73,28 +75,27 @@ class _Base:
 
 
 def explain(
-    spec: str = "",
+    base: Base,
     *,
     schedule: str | None = None,
     flags: Mapping[str, Any] | None = None,
     overrides: Iterable[str] = (),
 ) -> Explained:
-    """Resolve what a name stands for, and find out where each value comes from.
+    """Resolve a configuration, and find out where each value comes from.
 
     The configuration is resolved with one source more at a time. A value that changes with a source that does
     not name it was settled from other values.
 
     Args:
-        spec: A preset; a TOML file; a run folder; a checkpoint, `demo` or published weights; empty for the
-            default preset.
+        base: What it starts from; `weights.named_config.named_base` finds it by name.
         schedule: As for `resolve`.
         flags: Dotted key -> value; entries that are None are left out.
         overrides: `KEY=VALUE` pairs.
 
     Raises:
-        UserError: If there is no such thing, or a value does not fit.
+        UsageError: If a value does not fit.
     """
-    base, overrides = _base(spec), list(overrides)
+    overrides = list(overrides)
     given: dict[str, Any] = {}
     for key, value in (flags or {}).items():
         merge(given, {} if value is None else nest(key, value))
@@ -125,21 +126,9 @@ def explain(
             continue  # it fits only together with a later source
         for key in now:
             if now[key] != before[key]:
-                origins[key] = title if _look_up(tree, key) is not _MISSING else "auto"
+                origins[key] = title if look_up(tree, key) is not MISSING else "auto"
         before = now
     return Explained(final, origins)
-
-
-def flatten(config: Config) -> dict[str, Any]:
-    """Return dotted key -> value, JSON-serialisable."""
-    tree = config.model_dump(mode="json")
-    return {key: _look_up(tree, key) for key in known_keys()}
-
-
-def differences(first: Config, second: Config) -> dict[str, tuple[Any, Any]]:
-    """Return dotted key -> both values, where they differ."""
-    left, right = flatten(first), flatten(second)
-    return {key: (left[key], right[key]) for key in left if left[key] != right[key]}
 
 
 def json_schema() -> dict[str, Any]:
@@ -161,45 +150,3 @@ def _attributes(kind: type) -> dict[str, str]:
     entries = re.split(r"^    (?=\w+: )", listed, flags=re.MULTILINE)
     pairs = (entry.partition(": ") for entry in entries if entry.strip())
     return {name: " ".join(text.split()) for name, _, text in pairs}
-
-
-def _base(spec: str) -> _Base:
-    """Find out what a name stands for.
-
-    Raises:
-        UserError: If it stands for nothing.
-    """
-    path = Path(spec)
-    if not spec or spec in PRESETS:
-        return _Base(preset=spec or None)
-    for file in (path, path / "config.toml"):
-        if file.suffix == ".toml" and file.is_file():
-            return _Base(str(file), file=file)
-    if spec != "demo" and ":" not in spec and not path.exists():  # before torch is imported
-        raise UsageError(
-            f"'{spec}': no such preset, config file, run or checkpoint{did_you_mean(spec, PRESETS)}"
-        )
-    from dprd_cli.weights.zoo import is_published, published
-
-    if is_published(spec):
-        from dprd_cli.weights.load import published_config
-
-        return _of_tree(spec, published_config(published(spec)).model_dump(mode="json"))
-    from dprd_cli.weights.checkpoint import read_checkpoint
-    from dprd_cli.weights.load import find_checkpoint
-
-    file = find_checkpoint(spec)
-    return _of_tree("demo" if spec == "demo" else str(file), read_checkpoint(file)["config"])
-
-
-def _of_tree(title: str, tree: dict[str, Any]) -> _Base:
-    return _Base(title, preset=tree["preset"], schedule=tree["schedule"], tree=tree)
-
-
-def _look_up(tree: Any, key: str) -> Any:
-    """Return the value of a dotted key in a nested dict, or `_MISSING`."""
-    for name in key.split("."):
-        if not isinstance(tree, Mapping) or name not in tree:
-            return _MISSING
-        tree = tree[name]
-    return tree

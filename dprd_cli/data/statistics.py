@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dprd_cli.config.schema import DataConfig, RPNConfig
+from dprd_cli.config.model_schema import RPNConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.formats.coco_checks import clip_box, is_degenerate
 from dprd_cli.data.transforms import resize_shape
 from dprd_cli.structures.sample import Dataset

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from dprd_cli import __version__
 from dprd_cli.errors import ResourceError, UsageError
 from dprd_cli.export.network import ExportDetector
+from dprd_cli.version import __version__
 from dprd_cli.weights.load import LoadedModel
 
 FORMATS = ("onnx", "torch-export")

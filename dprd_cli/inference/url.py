@@ -17,8 +17,8 @@ from urllib.request import (
     Request,
 )
 
-from dprd_cli import __version__
 from dprd_cli.errors import DataError
+from dprd_cli.version import __version__
 
 MAX_BYTES = 64 * 2**20
 TIMEOUT = 20.0  # seconds without an answer

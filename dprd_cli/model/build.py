@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from dprd_cli.config.schema import ModelConfig
+from dprd_cli.config.model_schema import ModelConfig
 from dprd_cli.errors import UsageError
 from dprd_cli.model.backbone import build_backbone
 from dprd_cli.model.conventions import CONVENTIONS

@@ -25,10 +25,10 @@ def _has_kernel(table: Tensor) -> bool:
 def weighted_bags(table: Tensor, rows: Tensor, weights: Tensor, offsets: Tensor | None = None) -> Tensor:
     """Return sum_t weights[b, t] * table[rows[b, t]] of each bag b.
 
-    On CUDA, bags of one width go through a kernel of our own (`bag_kernels.py`), except where deterministic
-    algorithms are asked for: its feature gradient is summed in no fixed order. Everything else is
-    PyTorch's `embedding_bag`, in float32 or wider: it has no bfloat16 gradient for the weights on CUDA, and
-    bilinear weights of 8 bits would make a poor gradient for the boxes.
+    On CUDA, bags of one width go through a kernel of our own (`weighted_sum_triton.py`), except where
+    deterministic algorithms are asked for: its feature gradient is summed in no fixed order. Everything else
+    is PyTorch's `embedding_bag`, in float32 or wider: it has no bfloat16 gradient for the weights on CUDA,
+    and bilinear weights of 8 bits would make a poor gradient for the boxes.
 
     Args:
         table: [N, C]

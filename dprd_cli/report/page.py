@@ -11,7 +11,6 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from dprd_cli import __version__
 from dprd_cli.config.schema import Config
 from dprd_cli.errors import UserError
 from dprd_cli.evaluation.figures import KINDS
@@ -35,6 +34,7 @@ from dprd_cli.report.html import (
 from dprd_cli.report.measure import Measured, measure
 from dprd_cli.report.runs import Run, Study, collect, flatten
 from dprd_cli.report.sections import Report, run_sections
+from dprd_cli.version import __version__
 
 #: More runs than these are not measured unless asked for.
 MEASURED_RUNS = 4

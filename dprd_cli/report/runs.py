@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dprd_cli.config.presets import resolve
-from dprd_cli.config.schema import read_toml
+from dprd_cli.config.tree import read_toml
 from dprd_cli.errors import UserError
 from dprd_cli.training.logging import read_metrics
 from dprd_cli.weights.load import find_checkpoint

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from dprd_cli.config.schema import to_toml, validate
+from dprd_cli.config.tree import to_toml, validate
 from dprd_cli.errors import UserError
 from dprd_cli.evaluation.analysis import APS
 from dprd_cli.evaluation.figures import (

@@ -1,7 +1,7 @@
 """What the processes of one job tell each other. A single process is a job of one rank.
 
-The processes are started by torchrun, or by `--gpus` (`runtime/launch.py`). Tensors on a GPU go through NCCL, all
-else through gloo, where a process that ended is noticed at once.
+The processes are started by torchrun, or by `--gpus` (`runtime/launch.py`). Tensors on a GPU go through
+NCCL, all else through gloo, where a process that ended is noticed at once.
 """
 
 from __future__ import annotations

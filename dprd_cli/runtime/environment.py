@@ -18,7 +18,7 @@ import torch
 import torchvision
 
 import dprd_cli
-from dprd_cli import __version__
+from dprd_cli.version import __version__
 
 #: Packages whose versions are told: what the project depends on, then what it uses where it is installed.
 REQUIRED = (
@@ -90,9 +90,6 @@ class Environment:
         threads: PyTorch's threads: within an operation (`intra-op`) and for several at a time (`inter-op`).
         packages: Name -> version, None where a required one is missing.
         variables: Environment variables that are set.
-        downloads: The folder of downloaded weights, from the home folder on.
-        weights: Which published weights are there.
-        demo: Whether the demo checkpoint is installed.
         problems: What is wrong with the installation, a line each.
     """
 
@@ -111,9 +108,6 @@ class Environment:
     threads: dict[str, int]
     packages: dict[str, str | None]
     variables: dict[str, str]
-    downloads: str | None
-    weights: list[str]
-    demo: bool
     problems: list[str]
 
     def to_json(self) -> dict[str, Any]:
@@ -138,7 +132,6 @@ def describe_environment() -> Environment:
         **_torch(problems),
         packages=packages,
         variables={name: _variable(name) for name in VARIABLES if name in os.environ},
-        **_weights(),
         problems=problems,
     )
 
@@ -192,21 +185,6 @@ def _torch(problems: list[str]) -> dict[str, Any]:
         "cudnn": torch.backends.cudnn.version() if devices else None,  # type: ignore[no-untyped-call]
         "threads": threads,
     }
-
-
-def _weights() -> dict[str, Any]:
-    """Return which weights are on this machine."""
-    package = Path(dprd_cli.__file__).resolve().parent
-    demo = any((place / "assets" / "demo.safetensors").is_file() for place in (package, package.parent))
-    try:
-        from dprd_cli.files.downloads import download_folder
-        from dprd_cli.weights.zoo import ZOO
-
-        folder = download_folder()
-    except Exception:  # they need PyTorch and torchvision; that these are broken is said already
-        return {"downloads": None, "weights": [], "demo": demo}
-    here = [name for name, file in ZOO.items() if (folder / file.file_name).is_file()]
-    return {"downloads": without_home(folder), "weights": here, "demo": demo}
 
 
 def _installed() -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from dprd_cli.config.schema import Config, merge, nest, validate
+from dprd_cli.config.schema import Config
+from dprd_cli.config.tree import merge, nest, validate
 from dprd_cli.data.loading import build_datasets, describe
 from dprd_cli.errors import UsageError
 from dprd_cli.evaluation.evaluate import evaluate

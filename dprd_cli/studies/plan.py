@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dprd_cli.config.presets import resolve
-from dprd_cli.config.schema import Config, known_keys, parse_overrides, read_toml, validate
+from dprd_cli.config.schema import Config
+from dprd_cli.config.tree import known_keys, parse_overrides, read_toml, validate
 from dprd_cli.errors import UsageError, UserError, did_you_mean
 from dprd_cli.files.atomic import read_json
 from dprd_cli.studies.paper import GROUPS, STUDIES, Study, Variant

@@ -9,7 +9,9 @@ from typing import Any, Literal, NoReturn
 
 from pydantic import Field, ValidationError
 
-from dprd_cli.config.schema import Config, Section, known_keys, nest, read_toml
+from dprd_cli.config.model_schema import Section
+from dprd_cli.config.schema import Config
+from dprd_cli.config.tree import known_keys, nest, read_toml
 from dprd_cli.errors import UsageError, did_you_mean
 from dprd_cli.studies.paper import GROUPS, STUDIES, Study, Variant
 

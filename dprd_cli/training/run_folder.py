@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from dprd_cli.config.schema import Config, to_toml
+from dprd_cli.config.schema import Config
+from dprd_cli.config.tree import to_toml
 from dprd_cli.errors import DprdWarning, ResourceError, UsageError, UserError
 from dprd_cli.files.atomic import write_atomically, write_json
 from dprd_cli.runtime.environment import environment

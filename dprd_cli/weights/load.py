@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from dprd_cli.config.presets import resolve
-from dprd_cli.config.schema import Config, merge, read_toml, validate
+from dprd_cli.config.schema import Config
+from dprd_cli.config.tree import merge, read_toml, validate
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.files.downloads import download_folder, fetch
 from dprd_cli.model.build import build_detector

@@ -13,6 +13,7 @@ from time import sleep
 import pytest
 import torch
 
+import paths
 from dprd_cli import cli
 from dprd_cli.config.presets import resolve
 from dprd_cli.errors import DivergedError, InterruptedRun
@@ -23,10 +24,11 @@ from dprd_cli.studies.plan import Settings, plan
 from dprd_cli.training.logging import read_metrics
 from dprd_cli.training.loop import train
 from dprd_cli.training.run_folder import BusyError
+from paths import ROOT
 
-TINY = str(Path(__file__).parents[1] / "tiny.toml")
+TINY = str(paths.TINY)
 #: Other processes run these sources too, wherever they start.
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 COMMON = ["--config", TINY, "--steps", "2", "--seeds", "0", "--out", "out", "--set", "train.eval_every=0"]
 STUDY = """
 title = "Two sigmas"
@@ -206,7 +208,7 @@ def test_a_run_that_another_process_holds_is_left_to_it(capsys, trained):
     folder = Path("out/sigmas/half-seed0")
     folder.mkdir(parents=True)
     holder = (
-        "import sys, time; from pathlib import Path; from dprd_cli.training.run_lock import RunLock\n"
+        "import sys, time; from pathlib import Path; from dprd_cli.training.run_folder import RunLock\n"
         "with RunLock(Path(sys.argv[1])): print('held', flush=True); time.sleep(300)"
     )
     process = subprocess.Popen(
@@ -379,7 +381,7 @@ def test_a_study_files_mistakes_are_named(capsys, text, line):
 
 def test_a_locked_run_is_not_trained_by_dprd_train_either():
     Path("run").mkdir()
-    holder = "import sys; from pathlib import Path; from dprd_cli.training.run_lock import RunLock\n"
+    holder = "import sys; from pathlib import Path; from dprd_cli.training.run_folder import RunLock\n"
     holder += "with RunLock(Path('run')): print('held', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", holder]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -12,8 +12,8 @@ from dprd_cli.config.presets import resolve
 from dprd_cli.data.synthetic.dataset import SyntheticDataset, write_coco
 from dprd_cli.model.build import build_detector
 from dprd_cli.weights.checkpoint import save_checkpoint
+from paths import TINY
 
-TINY = Path(__file__).parents[1] / "tiny.toml"
 PICTURE = "data/images/val_000000.png"
 
 #: Command -> (arguments that work, keys of the document).

@@ -2,13 +2,12 @@
 
 import json
 import socket
-from pathlib import Path
 
 import pytest
 
 from dprd_cli import cli
+from paths import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 TINY = str(ROOT / "tests" / "tiny.toml")
 PICTURE = str(ROOT / "assets" / "pictures" / "val_000000.png")
 

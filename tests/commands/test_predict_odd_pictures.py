@@ -19,8 +19,8 @@ from dprd_cli.files import images
 from dprd_cli.model.build import build_detector
 from dprd_cli.weights.checkpoint import save_checkpoint
 from dprd_cli.weights.load import load_model
+from paths import TINY
 
-TINY = Path(__file__).parents[1] / "tiny.toml"
 #: Brightest in the upper left corner, so that it shows which way up it is.
 SCENE = (np.linspace(255, 0, 24)[:, None, None] * np.linspace(1, 0, 32)[:, None] * [1, 1, 1]).astype(np.uint8)
 

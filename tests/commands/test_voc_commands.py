@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+import paths
 from dprd_cli import cli
 
-TINY = str(Path(__file__).parents[1] / "tiny.toml")
+TINY = str(paths.TINY)
 NO_WEIGHTS = ["--backbone-weights", "none", "--set", "model.test.score_thresh=0"]
 
 

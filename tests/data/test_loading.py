@@ -5,7 +5,6 @@ import os
 import signal
 import warnings
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +16,9 @@ from dprd_cli.data.loading import TrainLoader, build_datasets, choose_workers, d
 from dprd_cli.data.reading import Item, pack, unpack
 from dprd_cli.data.transforms import prepare
 from dprd_cli.errors import DataError, DprdWarning
+from paths import DATA
 
-REAL = Path(os.environ.get("DPRD_DATA_DIR", Path(__file__).parents[2] / "../shared/data"))
+REAL = DATA
 CATEGORIES = [{"id": 2, "name": "cup"}, {"id": 5, "name": "jug"}]
 
 

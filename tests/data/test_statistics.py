@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dprd_cli.config.schema import DataConfig, RPNConfig
+from dprd_cli.config.model_schema import RPNConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.splits import build_datasets
 from dprd_cli.data.statistics import measure
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from dprd_cli.config.model_schema import ModelConfig
 from dprd_cli.config.presets import PRESETS, resolve
-from dprd_cli.config.schema import ModelConfig
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.cost import count_macs, count_parameters
 from dprd_cli.structures.detections import Target

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -8,10 +6,10 @@ from dprd_cli.model.build import build_detector
 from dprd_cli.model.cost import count_macs, count_parameters
 from dprd_cli.model.neck import FPN, BiFPN, FusionNode, PANet
 from dprd_cli.structures.detections import Target
+from paths import TINY
 
 CHANNELS = (6, 8, 10, 12)
 NECKS = {"fpn": FPN, "panet": PANet, "bifpn": BiFPN}
-TINY = Path(__file__).parents[1] / "tiny.toml"
 
 necks = pytest.mark.parametrize("name", NECKS)
 

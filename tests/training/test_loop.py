@@ -4,13 +4,13 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
 from dprd_cli.config.presets import resolve
-from dprd_cli.config.schema import Config, merge, parse_overrides, read_toml, validate
+from dprd_cli.config.schema import Config
+from dprd_cli.config.tree import merge, parse_overrides, read_toml, validate
 from dprd_cli.errors import DataError, DivergedError, DprdWarning, InterruptedRun, UsageError, UserError
 from dprd_cli.model.build import build_detector
 from dprd_cli.training import loop
@@ -19,8 +19,8 @@ from dprd_cli.training.loop import train
 from dprd_cli.training.run_folder import new_run_folder, read_resumable
 from dprd_cli.training.trainer import Trainer
 from dprd_cli.weights.checkpoint import read_checkpoint
+from paths import TINY
 
-TINY = Path(__file__).parents[1] / "tiny.toml"
 COMMAND = [sys.executable, "-m", "dprd_cli", "train"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 ONE_PASS = 60  # seconds that a subprocess may take

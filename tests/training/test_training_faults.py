@@ -5,18 +5,15 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
 from dprd_cli.training.logging import read_metrics
 from dprd_cli.weights.checkpoint import read_checkpoint
+from paths import FAULT_SERVER, TESTS
 
-TESTS = Path(__file__).parents[1]
-SERVER = [sys.executable, str(Path(__file__).with_name("fault_server.py"))]
 # eight steps, of which patience leaves six: nothing this small finds a box at IoU 0.75
 SETTINGS = {
     "train.steps": 8,
@@ -49,7 +46,7 @@ class Server:
         self.folder = folder
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}
         self.process = subprocess.Popen(
-            SERVER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            FAULT_SERVER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
     def live(self, *argv, faults=(), max_file=None, kill_after=None):

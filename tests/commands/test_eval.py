@@ -15,8 +15,8 @@ from dprd_cli.evaluation.coco import accumulate
 from dprd_cli.model.build import build_detector
 from dprd_cli.structures.detections import Detections
 from dprd_cli.weights.checkpoint import read_checkpoint, save_checkpoint
+from paths import TINY
 
-TINY = Path(__file__).parents[1] / "tiny.toml"
 CLASSES = ("tadpole", "dumbbell", "flower", "fan", "lizard", "squid")
 
 

@@ -14,8 +14,8 @@ from dprd_cli.ops.weighted_sum import weighted_bags
 # but must be chosen before it is imported.
 CHECK = """
 import torch
-from dprd_cli.model.bag_kernels import Bags
-from dprd_cli.model.bags import weighted_bags
+from dprd_cli.ops.weighted_sum_triton import Bags
+from dprd_cli.ops.weighted_sum import weighted_bags
 device = "cuda" if torch.cuda.is_available() else "cpu"
 for channels, width, dtype, tolerance in ((5, 4, torch.float32, 1e-5), (64, 16, torch.bfloat16, 5e-2)):
     torch.manual_seed(0)

@@ -1,7 +1,5 @@
 import copy
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +11,7 @@ from pycocotools.cocoeval import COCOeval
 from dprd_cli.data.coco_results import to_coco_results
 from dprd_cli.evaluation.coco import METRICS, CocoEvaluator, EvalResult, accumulate, show
 from dprd_cli.structures.detections import Detections
-
-DATA = Path(os.environ.get("DPRD_DATA_DIR", Path(__file__).parents[3] / "shared" / "data"))
+from paths import DATA
 
 
 def truth(*annotations, images=1):

@@ -15,8 +15,8 @@ from dprd_cli.model.build import build_detector
 from dprd_cli.report.html import element, number, table, text
 from dprd_cli.report.runs import differences, read_run
 from dprd_cli.weights.checkpoint import save_checkpoint
+from paths import TINY
 
-TINY = Path(__file__).parents[1] / "tiny.toml"
 CLASSES = ("<script>alert('x')</script>", 'a "quoted" & b', "flower", "fan", "lizard", "$cash$ 10^2")
 VOID = {"meta", "img", "wbr", "br", "hr", "link", "input"}
 

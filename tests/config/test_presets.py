@@ -51,7 +51,7 @@ def test_a_file_gives_a_rate_for_its_batch_size(tmp_path):
 
 
 def test_a_written_config_is_not_scaled_again(tmp_path):
-    from dprd_cli.config.schema import to_toml
+    from dprd_cli.config.tree import to_toml
 
     first = resolve(overrides=[COCO, "train.batch_size=4"])
     path = tmp_path / "config.toml"

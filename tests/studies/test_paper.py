@@ -1,7 +1,6 @@
 """The studies: the paper's numbers, and that each variant differs from its base in what it declares."""
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -9,9 +8,10 @@ from dprd_cli.config.schema import Config
 from dprd_cli.studies.paper import COLUMNS, GROUPS, STUDIES
 from dprd_cli.studies.plan import SIZES, Settings, differing
 from dprd_cli.studies.toml import read_study
+from paths import ROOT
 
 TRAINED = [study for study in STUDIES.values() if study.variants]
-OWN_STUDIES = sorted((Path(__file__).parents[1] / "docs" / "studies").glob("*.toml"))
+OWN_STUDIES = sorted((ROOT / "docs" / "studies").glob("*.toml"))
 
 
 def paper(study, column):
@@ -109,7 +109,7 @@ def test_names_can_be_folders_and_columns_are_known():
 
 @pytest.mark.parametrize(
     "path",
-    sorted((Path(__file__).parents[1] / "docs" / "studies").glob("*.toml")),
+    sorted((ROOT / "docs" / "studies").glob("*.toml")),
     ids=lambda path: path.stem,
 )
 def test_the_studies_of_the_evidence_can_be_run(path):

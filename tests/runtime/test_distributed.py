@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_training_faults import SERVER, TESTS
 
 from dprd_cli.runtime.ranks import rank_slice
 from dprd_cli.training.logging import read_metrics
 from dprd_cli.weights.checkpoint import read_checkpoint
+from paths import FAULT_SERVER, TESTS
 
 START = ["train", "--config", str(TESTS / "tiny.toml"), "--set", "train.batch_size=6"]
 TIMES = ("seconds_per_step", "data_wait", "seconds_per_image")
@@ -29,7 +29,7 @@ class Server:
         self.folder = folder
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}
         self.process = subprocess.Popen(
-            SERVER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            FAULT_SERVER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
     def live(self, ranks, *argv, faults=(), kill=AT_MOST):

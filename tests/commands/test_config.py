@@ -5,7 +5,7 @@ import pytest
 
 from dprd_cli.cli import run
 from dprd_cli.config.presets import resolve
-from dprd_cli.config.schema import known_keys
+from dprd_cli.config.tree import known_keys
 
 
 def output(capsys, *arguments, code=0):

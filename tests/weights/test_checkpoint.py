@@ -23,8 +23,7 @@ from dprd_cli.weights.checkpoint import (
     save_checkpoint,
 )
 from dprd_cli.weights.load import find_checkpoint, load_model, newest_run
-
-TINY = Path(__file__).parent / "tiny.toml"
+from paths import TINY
 
 
 class Attack:

@@ -11,8 +11,8 @@ from dprd_cli.gradcam.explainer import METHODS, ClassScores, Explainer, compare,
 from dprd_cli.gradcam.figures import Exhibit, draw_comparison, overlay
 from dprd_cli.model.build import build_detector
 from dprd_cli.weights.load import LoadedModel
+from paths import TINY
 
-TINY = Path(__file__).parent / "tiny.toml"
 PRESETS = ("cascade-dprd-small", "cascade-mrcnn-small", "dprd-small", "mask-rcnn-small")
 PICTURE = np.random.default_rng(0).integers(0, 255, (70, 90, 3), dtype=np.uint8)
 

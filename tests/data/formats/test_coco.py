@@ -1,8 +1,6 @@
 """COCO files as data sets: what becomes a target, and what evaluation gets."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +11,13 @@ from pycocotools.coco import COCO
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.formats.coco import CocoDataset, CocoFile
 from dprd_cli.errors import DataError
+from paths import DATA
 
 CONFIG = DataConfig(path="folder")
 HEIGHT, WIDTH = 10, 20
 # rows 2..4, columns 3..7 of a picture 10 high: 3 columns' worth of 10 pixels, then (2, then runs of 3 and 7)
 UNCOMPRESSED = [32, 3, 7, 3, 7, 3, 7, 3, 7, 3, 125]
-REAL = Path(os.environ.get("DPRD_DATA_DIR", Path(__file__).parents[2] / "../shared/data"))
+REAL = DATA
 
 
 def rectangle_mask():

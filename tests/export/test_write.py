@@ -1,7 +1,6 @@
 """Exported files, run by onnxruntime and by PyTorch, against the detector."""
 
 import json
-import os
 import re
 from pathlib import Path
 
@@ -20,9 +19,8 @@ from dprd_cli.model.build import build_detector
 from dprd_cli.ops.masks import paste_masks
 from dprd_cli.weights.checkpoint import save_checkpoint
 from dprd_cli.weights.load import load_model
+from paths import DATA, ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("DPRD_DATA_DIR", ROOT.parent / "shared" / "data"))
 SMALL = (
     "model.neck.channels=16",
     "model.rpn.post_nms_test=20",

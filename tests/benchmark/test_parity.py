@@ -5,7 +5,6 @@
 """
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +12,9 @@ import torch
 from dprd_cli import cli
 from dprd_cli.benchmark import parity
 from dprd_cli.errors import DataError
+from paths import PARITY
 
-FIXTURES = Path(__file__).parent / "fixtures" / "parity"
+FIXTURES = PARITY
 
 
 @pytest.mark.slow

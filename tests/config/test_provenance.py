@@ -4,26 +4,34 @@ from pathlib import Path
 import pytest
 
 from dprd_cli.config.presets import PRESETS, SCHEDULES, resolve
-from dprd_cli.config.provenance import differences, explain, flatten, json_schema
-from dprd_cli.config.schema import Config, known_keys, read_toml, to_toml, validate
+from dprd_cli.config.provenance import explain, json_schema
+from dprd_cli.config.schema import Config
+from dprd_cli.config.tree import differences, flatten, known_keys, read_toml, to_toml, validate
 from dprd_cli.errors import UsageError, UserError
+from dprd_cli.weights.named_config import named_base
+from paths import ROOT
 
-DEMO = Path(__file__).resolve().parents[1] / "assets" / "demo.safetensors"
+
+def explained(spec="", **options):
+    return explain(named_base(spec), **options)
+
+
+DEMO = ROOT / "assets" / "demo.safetensors"
 
 
 def changed(spec="", **options):
-    return {key: why for key, why in explain(spec, **options).origins.items() if why != "default"}
+    return {key: why for key, why in explained(spec, **options).origins.items() if why != "default"}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_config_is_that_of_a_training(preset):
-    found = explain(preset, schedule="voc", overrides=["train.lr=0.5"])
+    found = explained(preset, schedule="voc", overrides=["train.lr=0.5"])
     assert found.config == resolve(preset=preset, schedule="voc", overrides=["train.lr=0.5"])
     assert found.origins.keys() == set(known_keys())
 
 
 def test_what_differs_from_the_default_has_another_origin():
-    found, default = explain("dprd-medium", schedule="3x"), flatten(Config())
+    found, default = explained("dprd-medium", schedule="3x"), flatten(Config())
     values = flatten(found.config)
     assert {k for k, why in found.origins.items() if why == "default"} == {
         k for k in values if values[k] == default[k]
@@ -62,24 +70,24 @@ def test_each_source_by_name(tmp_path):
 
 
 def test_what_is_settled_from_other_values_is_auto():
-    own = explain("dprd", flags={"data.path": "photos"})
+    own = explained("dprd", flags={"data.path": "photos"})
     assert own.config.model.backbone.weights == "imagenet"
     assert own.origins["model.backbone.weights"] == own.origins["model.backbone.norm"] == "auto"
     assert own.origins["data.path"] == "options"
-    named = explain("dprd", overrides=["model.backbone.norm=gn"])
+    named = explained("dprd", overrides=["model.backbone.norm=gn"])
     assert named.origins["model.backbone.norm"] == "--set"
 
 
 def test_values_that_fit_only_together():
     pair = ["model.cascade.ious=[0.5, 0.6]", "model.cascade.box_weights=[[9, 9, 5, 5], [9, 9, 5, 5]]"]
     more = ["model.cascade.part_stages=[1]", "model.cascade.mask_stages=[1, 2]"]
-    assert explain(overrides=[*pair, *more]).origins["model.cascade.ious"] == "--set"
+    assert explained(overrides=[*pair, *more]).origins["model.cascade.ious"] == "--set"
 
 
 def test_a_run_is_explained_by_its_preset_and_schedule(tmp_path):
     config = resolve(preset="mask-rcnn-small", overrides=["train.seed=3"])
     (tmp_path / "config.toml").write_text(to_toml(config))
-    found = explain(str(tmp_path))
+    found = explained(str(tmp_path))
     assert found.config == config
     assert [k for k, why in found.origins.items() if why == str(tmp_path / "config.toml")] == ["train.seed"]
     assert found.origins["model.neck.channels"] == "preset mask-rcnn-small"
@@ -87,16 +95,16 @@ def test_a_run_is_explained_by_its_preset_and_schedule(tmp_path):
 
 def test_checkpoints_and_published_weights():
     for spec in ("demo", str(DEMO)):
-        found = explain(spec)
+        found = explained(spec)
         assert (found.config.preset, found.config.schedule) == ("cascade-dprd-small", "small")
-    found = explain("torchvision:maskrcnn_resnet50_fpn")
+    found = explained("torchvision:maskrcnn_resnet50_fpn")
     assert found.config.model.conventions == "torchvision"
     assert found.origins["model.conventions"] == "torchvision:maskrcnn_resnet50_fpn"
 
 
 @pytest.mark.parametrize("changed_only", [False, True])
 def test_the_toml_gives_the_config_back(tmp_path, changed_only):
-    found = explain("cascade-mrcnn-medium", schedule="photos", overrides=["data.path=x"])
+    found = explained("cascade-mrcnn-medium", schedule="photos", overrides=["data.path=x"])
     file = tmp_path / "a.toml"
     file.write_text(found.to_toml(changed=changed_only))
     assert resolve(config_file=file) == found.config
@@ -129,7 +137,7 @@ def test_what_stands_for_nothing(tmp_path, monkeypatch, spec, error, message):
     Path("key.toml").write_text("[train]\nlrr = 1\n")
     Path("text.pt").write_text("hello")
     with pytest.raises(error) as caught:
-        explain(spec)
+        explained(spec)
     assert message in str(caught.value)
 
 

@@ -1,6 +1,5 @@
 import json
 import pickle
-from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
@@ -15,8 +14,9 @@ from dprd_cli.weights.foreign import imagenet_file
 from dprd_cli.weights.load import published_config
 from dprd_cli.weights.names import TABLES, candidates
 from dprd_cli.weights.zoo import ZOO
+from paths import ROOT
 
-PICTURE = str(Path(__file__).parents[2] / "assets" / "pictures" / "val_000000.png")
+PICTURE = str(ROOT / "assets" / "pictures" / "val_000000.png")
 CASCADE = "detectron2:Misc/cascade_mask_rcnn_R_50_FPN_3x"
 
 

@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dprd_cli.config.schema import DataConfig, RPNConfig
+from dprd_cli.config.model_schema import RPNConfig
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.figures import plot_statistics, show_annotated, show_augmented
 from dprd_cli.data.statistics import measure
 from dprd_cli.data.synthetic.dataset import SyntheticDataset

@@ -1,7 +1,5 @@
 """Deformable RoI pooling: the "DPM" row of Table 2."""
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -12,8 +10,8 @@ from dprd_cli.model.fusion import NoFusion
 from dprd_cli.model.regions import DeformablePooler
 from dprd_cli.ops.roi_align import FeatureTable, roi_align
 from dprd_cli.structures.detections import Target
+from paths import TINY
 
-TINY = Path(__file__).parents[1] / "tiny.toml"
 STRIDES = (4, 8)
 POOLING = "model.parts.mode=pooling"
 

@@ -1,5 +1,4 @@
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -8,8 +7,9 @@ from dprd_cli.model.build import build_detector
 from dprd_cli.weights.load import published_config
 from dprd_cli.weights.names import TABLES, candidates, translate
 from dprd_cli.weights.zoo import ZOO
+from paths import PARITY
 
-FIXTURES = Path(__file__).parents[1] / "fixtures" / "parity"
+FIXTURES = PARITY
 
 
 def on_meta(name):

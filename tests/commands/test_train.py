@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+import paths
 from dprd_cli import cli
 from dprd_cli.training.logging import read_metrics
 
-TINY = str(Path(__file__).parents[1] / "tiny.toml")
+TINY = str(paths.TINY)
 
 
 @pytest.fixture(autouse=True)

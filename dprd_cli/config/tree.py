@@ -1,0 +1,155 @@
+"""A configuration as nested dicts, dotted keys and TOML."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from dprd_cli.config.schema import Config
+from dprd_cli.errors import UsageError, did_you_mean
+
+
+def known_keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
+    """Yield every dotted key of the configuration, such as `model.parts.sigma`."""
+    for name, info in section.model_fields.items():
+        kind = info.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from known_keys(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
+    """Turn `--set a.b=c` pairs into a nested dict; values are TOML, bare words are strings.
+
+    Raises:
+        UsageError: If a pair has no `=` or its key is unknown.
+    """
+    tree: dict[str, Any] = {}
+    keys = set(known_keys())
+    for pair in pairs:
+        key, sign, text = pair.partition("=")
+        key = key.strip()
+        if not sign:
+            raise UsageError(f"--set {pair}: expected KEY=VALUE, such as --set model.parts.sigma=0.4")
+        if key not in keys:
+            raise UsageError(f"--set {pair}: no config key '{key}'{did_you_mean(key, keys)}")
+        try:
+            value: Any = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        merge(tree, nest(key, value))
+    return tree
+
+
+def nest(key: str, value: Any) -> dict[str, Any]:
+    """Return `{"a": {"b": value}}` for the key `a.b`."""
+    first, _, rest = key.partition(".")
+    return {first: nest(rest, value) if rest else value}
+
+
+def merge(base: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge `extra` into `base` in place, dict by dict, and return it; `extra` wins."""
+    for key, value in extra.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            merge(base[key], value)
+        else:
+            base[key] = dict(merge({}, value)) if isinstance(value, Mapping) else value
+    return base
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML config file.
+
+    Raises:
+        UsageError: If the file is missing or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the config file ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a TOML config file ({error})") from error
+
+
+def validate(tree: Mapping[str, Any], source: str = "config") -> Config:
+    """Check a nested dict and return it as a `Config`.
+
+    Raises:
+        UsageError: One line naming the first wrong key (with a suggestion) or value.
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise UsageError(f"{source}: no config key '{key}'{did_you_mean(key, known_keys())}") from error
+        hint = ""
+        if first["type"] == "literal_error" and isinstance(first["input"], str):
+            hint = did_you_mean(
+                first["input"],
+                [w.strip("' ") for w in first["ctx"]["expected"].replace(" or ", ",").split(",")],
+            )
+        raise UsageError(f"{source}: {key} = {first['input']!r}: {first['msg']}{hint}") from error
+
+
+def settle(config: Config) -> Config:
+    """Replace every `auto` that depends on other fields only (not on files) by its value."""
+    backbone = config.model.backbone
+    weights = backbone.weights
+    if weights == "auto":
+        weights = "none" if config.data.path == "synthetic" or config.train.weights else "imagenet"
+    scratch = weights == "none" and not config.train.weights
+    norm = backbone.norm if backbone.norm != "auto" else ("bn" if scratch else "frozen_bn")
+    frozen = backbone.frozen_stages if backbone.frozen_stages != "auto" else (0 if scratch else 2)
+    backbone = backbone.model_copy(update={"weights": weights, "norm": norm, "frozen_stages": frozen})
+    model = config.model.model_copy(update={"backbone": backbone})
+    return config.model_copy(update={"model": model})
+
+
+def to_toml(config: Config) -> str:
+    """Write a config as TOML that `read_toml` and `validate` read back to the same config."""
+    lines: list[str] = []
+
+    def emit(tree: Mapping[str, Any], path: str) -> None:
+        scalars = {k: v for k, v in tree.items() if not isinstance(v, Mapping)}
+        if path and scalars:
+            lines.append(f"\n[{path}]")
+        # JSON's strings, numbers, booleans and arrays are valid TOML
+        lines.extend(f"{key} = {json.dumps(value)}" for key, value in scalars.items())
+        for key, value in tree.items():
+            if isinstance(value, Mapping):
+                emit(value, f"{path}.{key}" if path else key)
+
+    emit(config.model_dump(mode="json"), "")
+    return "\n".join(lines) + "\n"
+
+
+MISSING = object()
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """Return dotted key -> value, JSON-serialisable."""
+    tree = config.model_dump(mode="json")
+    return {key: look_up(tree, key) for key in known_keys()}
+
+
+def differences(first: Config, second: Config) -> dict[str, tuple[Any, Any]]:
+    """Return dotted key -> both values, where they differ."""
+    left, right = flatten(first), flatten(second)
+    return {key: (left[key], right[key]) for key in left if left[key] != right[key]}
+
+
+def look_up(tree: Any, key: str) -> Any:
+    """Return the value of a dotted key in a nested dict, or `MISSING`."""
+    for name in key.split("."):
+        if not isinstance(tree, Mapping) or name not in tree:
+            return MISSING
+        tree = tree[name]
+    return tree
