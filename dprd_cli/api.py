@@ -7,7 +7,7 @@
 >>> import numpy as np
 >>> grey = np.full((120, 160, 3), 128, dtype=np.uint8)
 >>> model.predict(grey)
-Prediction('picture', 160x120: nothing found)
+Prediction('image', 160x120: nothing found)
 >>> [len(prediction) for prediction in model.predict([grey, grey], batch_size=2)]
 [0, 0]
 """
@@ -32,7 +32,7 @@ from dprd_cli.weights.load import LoadedModel, load_model
 
 Channels: TypeAlias = Literal["rgb", "bgr"]
 #: A file or URL; a Pillow image; an array, uint8 [H, W, 3] or grey [H, W]; a tensor [3, H, W], uint8 or 0..1.
-Picture: TypeAlias = str | PathLike[str] | Image.Image | NDArray[Any] | Tensor
+ImageLike: TypeAlias = str | PathLike[str] | Image.Image | NDArray[Any] | Tensor
 
 
 def load(weights: str | PathLike[str] = "", *, device: str = "auto", score_thresh: float = 0.5) -> Model:
@@ -74,7 +74,7 @@ class Model:
     @overload
     def predict(  # type: ignore[overload-overlap]  # a path is a sequence too: the first wins
         self,
-        pictures: Picture,
+        images: ImageLike,
         *,
         batch_size: int = ...,
         score_thresh: float | None = ...,
@@ -86,7 +86,7 @@ class Model:
     @overload
     def predict(
         self,
-        pictures: Sequence[Picture],
+        images: Sequence[ImageLike],
         *,
         batch_size: int = ...,
         score_thresh: float | None = ...,
@@ -97,7 +97,7 @@ class Model:
 
     def predict(
         self,
-        pictures: Picture | Sequence[Picture],
+        images: ImageLike | Sequence[ImageLike],
         *,
         batch_size: int = 1,
         score_thresh: float | None = None,
@@ -105,36 +105,34 @@ class Model:
         masks: bool = True,
         tta: bool = False,
     ) -> Prediction | list[Prediction]:
-        """Detect in one picture, or in several.
+        """Detect in one image, or in several.
 
         Args:
-            pictures: One, or a list or tuple of them; see `Picture`.
-            batch_size: Pictures that go through the network together.
+            images: One, or a list or tuple of them; see `ImageLike`.
+            batch_size: Images that go through the network together.
             score_thresh: Keep detections from this score; the model's by default.
             channels: Order of the channels in arrays and tensors: `bgr` is what OpenCV reads.
             masks: Predict masks, where the detector has mask heads.
             tta: Detect at several scales and mirrored, and merge.
 
         Returns:
-            A `Prediction`, or a list of them in the order of the pictures.
+            A `Prediction`, or a list of them in the order of the images.
 
         Raises:
             DataError: If a file or URL cannot be read.
             ValueError: If an array or tensor has another shape, type or range.
             TypeError: If it is something else.
         """
-        if isinstance(pictures, list | tuple):
-            several = list(pictures)
-        elif isinstance(pictures, str | PathLike | Image.Image | np.ndarray | Tensor):
-            several = [pictures]
+        if isinstance(images, list | tuple):
+            several = list(images)
+        elif isinstance(images, str | PathLike | Image.Image | np.ndarray | Tensor):
+            several = [images]
         else:
-            raise TypeError(
-                f"pictures: expected a picture or a list of them, but got {type(pictures).__name__}"
-            )
+            raise TypeError(f"images: expected an image or a list of them, but got {type(images).__name__}")
         predictor = Predictor(self.loaded, min_score=self._threshold(score_thresh), masks=masks, tta=tta)
-        ready = (_ready(predictor, picture, channels) for picture in several)
+        ready = (_ready(predictor, image, channels) for image in several)
         found = list(predictor.predict_ready(ready, batch_size))
-        return found if isinstance(pictures, list | tuple) else found[0]
+        return found if isinstance(images, list | tuple) else found[0]
 
     def stream(
         self,
@@ -147,12 +145,12 @@ class Model:
         masks: bool = True,
         skip_unreadable: bool = False,
     ) -> Iterator[Prediction]:
-        """Detect in everything that `dprd predict` takes, one picture or frame at a time.
+        """Detect in everything that `dprd predict` takes, one image or frame at a time.
 
         Args:
             inputs: Files, folders, globs, videos, URLs, `webcam:N`, `@LIST`.
-            recursive: Folders give the pictures of the folders inside too.
-            batch_size: Pictures that go through the network together.
+            recursive: Folders give the images of the folders inside too.
+            batch_size: Images that go through the network together.
             workers: Threads that read ahead of the network.
             frame_step: Take every so many frames of a video.
             score_thresh: Keep detections from this score; the model's by default.
@@ -174,24 +172,22 @@ class Model:
         return self.score_thresh if score_thresh is None else score_thresh
 
 
-def _ready(predictor: Predictor, picture: Picture, channels: Channels) -> Ready:
-    """Bring any kind of picture into the form that the network is fed from."""
-    if isinstance(picture, str | PathLike):
-        name = fsdecode(picture)
+def _ready(predictor: Predictor, image: ImageLike, channels: Channels) -> Ready:
+    """Bring any kind of image into the form that the network is fed from."""
+    if isinstance(image, str | PathLike):
+        name = fsdecode(image)
         is_url = name.lower().startswith(("http://", "https://"))
-        item = predictor.read(Source("url" if is_url else "picture", name))
+        item = predictor.read(Source("url" if is_url else "image", name))
         if isinstance(item, Unreadable):
             raise DataError(item.message)
         return item
-    if isinstance(picture, Image.Image):
-        return predictor.ready(_from_pillow(picture))
-    if isinstance(picture, Tensor):
-        return predictor.ready(_in_rgb(_from_tensor(picture), channels))
-    if isinstance(picture, np.ndarray):
-        return predictor.ready(_in_rgb(_from_array(picture), channels))
-    raise TypeError(
-        f"expected a path, a Pillow image, an array or a tensor, but got {type(picture).__name__}"
-    )
+    if isinstance(image, Image.Image):
+        return predictor.ready(_from_pillow(image))
+    if isinstance(image, Tensor):
+        return predictor.ready(_in_rgb(_from_tensor(image), channels))
+    if isinstance(image, np.ndarray):
+        return predictor.ready(_in_rgb(_from_array(image), channels))
+    raise TypeError(f"expected a path, a Pillow image, an array or a tensor, but got {type(image).__name__}")
 
 
 def _in_rgb(image: NDArray[np.uint8], channels: Channels) -> NDArray[np.uint8]:

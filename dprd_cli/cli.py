@@ -42,7 +42,7 @@ from dprd_cli.version import __version__
 #: Commands that the processes of a job can do together.
 _SHARED = ("train", "eval", "predict")
 _MEMORY_ADVICE = (
-    "use a smaller --batch-size, a smaller --backbone, or smaller pictures (--set data.test_min_size=...)"
+    "use a smaller --batch-size, a smaller --backbone, or smaller images (--set data.test_min_size=...)"
 )
 
 app = typer.Typer(
@@ -75,7 +75,7 @@ def _root(
 
 app.command("train", short_help="Train a detector.")(train)
 app.command("eval", short_help="Measure a detector with COCO's metrics.")(evaluate)
-app.command("predict", short_help="Detect objects in pictures.")(predict)
+app.command("predict", short_help="Detect objects in images.")(predict)
 app.command("visualize-parts", short_help="Draw the parts and how they deform.")(visualize_parts)
 app.command("gradcam", short_help="Show what class scores come from (Grad-CAM).")(gradcam)
 app.command("ablate", short_help="Reproduce the paper's tables and figures.")(ablate)

@@ -130,7 +130,7 @@ def main() -> None:
     names = [(f"{preset} {backbone}", preset, backbone) for backbone in ("r50", "x101") for preset in PRESETS]
     measured: list[dict[str, Any]] = []
     print(
-        "| network | what | precision | pictures | s | pictures/s | peak MB |\n|---|---|---|--:|--:|--:|--:|",
+        "| network | what | precision | images | s | images/s | peak MB |\n|---|---|---|--:|--:|--:|--:|",
         flush=True,
     )
     for name, preset, backbone in [("torchvision mask-rcnn r50", "", ""), *names]:

@@ -1,8 +1,8 @@
-"""Seconds and memory as the work grows: picture size, proposals, parts, pictures at a time, objects.
+"""Seconds and memory as the work grows: image size, proposals, parts, images at a time, objects.
 
     python scripts/benchmark_scaling.py [--out FOLDER] [--device cpu] [--repetitions 3] [--small]
 
-One thing grows at a time, from 512x640, 1,000 proposals, 4 parts, one picture and 8 objects on. Inference
+One thing grows at a time, from 512x640, 1,000 proposals, 4 parts, one image and 8 objects on. Inference
 without pasting, with 100 detections; objects are of a training step. Mask R-CNN and D-PRD (R50, random
 weights) take turns; medians are shown. Writes scaling.json and scaling.png.
 """
@@ -33,11 +33,11 @@ class Work(NamedTuple):
     """How much there is to do.
 
     Args:
-        size: (height, width) of the pictures.
-        proposals: RoIs of the box branch of each picture.
+        size: (height, width) of the images.
+        proposals: RoIs of the box branch of each image.
         parts: Parts of a RoI.
-        batch: Pictures at a time.
-        objects: Objects of each picture in training; 0 for inference.
+        batch: Images at a time.
+        objects: Objects of each image in training; 0 for inference.
     """
 
     size: tuple[int, int] = (512, 640)
@@ -48,15 +48,15 @@ class Work(NamedTuple):
 
 
 BASE = Work()
-#: What grows -> its label and the points; the label of a picture's size is its megapixels.
+#: What grows -> its label and the points; the label of an image's size is its megapixels.
 AXES: dict[str, tuple[str, list[Work]]] = {
     "size": (
-        "picture, megapixels",
+        "image, megapixels",
         [BASE._replace(size=s) for s in ((256, 320), (512, 640), (800, 1216))],
     ),
     "proposals": ("proposals", [BASE._replace(proposals=n) for n in (100, 500, 1000, 2000)]),
     "parts": ("parts", [BASE._replace(parts=n) for n in (2, 4, 8, 16)]),
-    "batch": ("pictures at a time", [BASE._replace(batch=n) for n in (1, 2, 4)]),
+    "batch": ("images at a time", [BASE._replace(batch=n) for n in (1, 2, 4)]),
     "objects": ("objects (training step)", [BASE._replace(objects=n) for n in (1, 8, 32, 64)]),
 }
 COLOURS = {"mask-rcnn": BLUE, "dprd": ORANGE}
@@ -149,9 +149,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path())
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repetitions", type=int, default=3)
-    parser.add_argument(
-        "--small", action="store_true", help="R18 and pictures of half the side: a quick look"
-    )
+    parser.add_argument("--small", action="store_true", help="R18 and images of half the side: a quick look")
     options = parser.parse_args()
     device = torch.device(options.device)
     backbone = "r18" if options.small else "r50"

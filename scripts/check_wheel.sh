@@ -27,15 +27,15 @@ fi
 pip install --quiet --no-deps --no-index "$place"/dist/*.whl
 pip check
 
-cp "$root/assets/pictures/val_000000.png" "$place/picture.png"
+cp "$root/assets/images/val_000000.png" "$place/image.png"
 cd "$place"
 case $("$fresh/python" -c 'import dprd_cli; print(dprd_cli.__file__)') in
 "$place"/venv/*) ;;
 *) printf 'error: the wheel is not what runs\n' >&2 && exit 1 ;;
 esac
-printf '==> dprd predict picture.png --weights demo\n'
+printf '==> dprd predict image.png --weights demo\n'
 "$fresh/dprd" env
-"$fresh/dprd" predict picture.png --weights demo --save-parts --json >found.json
+"$fresh/dprd" predict image.png --weights demo --save-parts --json >found.json
 "$fresh/python" - <<'END'
 import json
 from pathlib import Path
@@ -43,7 +43,7 @@ from pathlib import Path
 found = json.loads(Path("found.json").read_text())
 names = [one["class"] for one in found["images"][0]["objects"]]
 assert names, "nothing was found"
-for name in ("picture.png", "results.json", "results.csv"):
+for name in ("image.png", "results.json", "results.csv"):
     assert Path("predictions", name).stat().st_size, name
 print(f"==> found: {', '.join(names)}")
 END

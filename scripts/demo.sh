@@ -1,6 +1,6 @@
 #!/bin/sh
 # demo.sh [TRAIN OPTIONS]: the main job from nothing. Trains the small Cascade D-PRD from scratch on the built-in
-# data, measures it on held-out pictures, detects in a few of these, and draws its parts.
+# data, measures it on held-out images, detects in a few of these, and draws its parts.
 set -eu
 : "${DPRD:=.venv/bin/dprd}"
 start=$(date +%s)
@@ -10,7 +10,7 @@ while [ -e "$run" ]; do
     number=$((number + 1))
     run=runs/demo-$number
 done
-held_out="$run/pictures/images/val_*.png"
+held_out="$run/data/images/val_*.png"
 
 dprd() {
     printf '\n$ dprd %s\n' "$*" >&2
@@ -19,7 +19,7 @@ dprd() {
 
 dprd train --preset cascade-dprd-small --out "$run" "$@"
 dprd eval --weights "$run/last.pt" >"$run/eval.txt"
-dprd data synth "$run/pictures" --train 1 --val 12
+dprd data synth "$run/data" --train 1 --val 12
 dprd predict "$held_out" --weights "$run/last.pt" --save-parts --out "$run/predictions"
 dprd visualize-parts "$held_out" --weights "$run/last.pt" --grid --compare --out "$run/parts"
 
@@ -32,7 +32,7 @@ Done in $((($(date +%s) - start) / 60)) minutes; everything lies in $run:
   parts               parts/grid.png, parts/val_*_compare.png, parts/parts.csv
   checkpoints         best.pt, last.pt
 
-COCO metrics of last.pt on the held-out pictures, percent (eval_val.json):
+COCO metrics of last.pt on the held-out images, percent (eval_val.json):
 
 END
 cat "$run/eval.txt"

@@ -49,7 +49,7 @@ def tighten(part: Tensor, mask: Tensor) -> Tensor:
 
 @torch.no_grad()
 def oracle_parts(boxes: Tensor, image_index: Tensor, limits: Tensor, count: int, sigma: float) -> Parts:
-    """Return the parts of RoIs [R, 4] that follow the objects of the present pictures."""
+    """Return the parts of RoIs [R, 4] that follow the objects of the present images."""
     reference = clip_boxes(decompose(boxes, count), limits[:, None])
     moved = reference.clone()
     for number, target in enumerate(_objects):

@@ -37,7 +37,7 @@ SEVERAL = re.compile(r"(?<=`), (?=`[a-z_0-9/]+\.py::)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add generated pages and the pictures of `assets/`, and set the navigation."""
+    """Add generated pages and the images of `assets/`, and set the navigation."""
     for source, (name, _) in ROOT_PAGES.items():
         files.append(File.generated(config, name, content=root_page(ROOT / source)))
     for path in sorted((ROOT / "assets").glob("*.*")):

@@ -34,8 +34,8 @@ class VocFolder:
         for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
             (self.path / part).mkdir(parents=True, exist_ok=True)
 
-    def picture(self, name, *objects, masks=False):
-        """Write a picture of noise with (class, box[, difficult]) objects, and boxes as masks."""
+    def image(self, name, *objects, masks=False):
+        """Write an image of noise with (class, box[, difficult]) objects, and boxes as masks."""
         noise = np.random.default_rng(len(objects)).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
         values = np.zeros((HEIGHT, WIDTH), dtype=np.uint8)
         texts = []
@@ -52,11 +52,11 @@ class VocFolder:
         return self
 
     def masks(self, name, values):
-        """Write a picture's instance masks as a palette PNG."""
-        picture = Image.fromarray(values, mode="P")
-        picture.putpalette([(31 * i + j) % 256 for i in range(256) for j in range(3)])
+        """Write an image's instance masks as a palette PNG."""
+        image = Image.fromarray(values, mode="P")
+        image.putpalette([(31 * i + j) % 256 for i in range(256) for j in range(3)])
         self.png(name).parent.mkdir(exist_ok=True)
-        picture.save(self.png(name))
+        image.save(self.png(name))
 
     def lists(self, **names):
         """Write image lists, such as trainval="000001 000002"."""
@@ -66,11 +66,11 @@ class VocFolder:
         return self
 
     def xml(self, name):
-        """Return the path of a picture's annotations."""
+        """Return the path of an image's annotations."""
         return self.path / "Annotations" / f"{name}.xml"
 
     def png(self, name):
-        """Return the path of a picture's masks."""
+        """Return the path of an image's masks."""
         return self.path / "SegmentationObject" / f"{name}.png"
 
 
@@ -86,11 +86,11 @@ def devkit(tmp_path):
     root = tmp_path / "VOCdevkit"
     dog, cat = ("dog", (5, 5, 34, 40)), ("cat", (20, 10, 60, 45))
     old = VocFolder(root / "VOC2007")
-    old.picture("000005", dog).picture("000007", cat, ("dog", (2, 2, 15, 15), True)).picture("000009")
-    old.picture("000001", dog, ("cat", (40, 4, 63, 20), True)).picture("000002", cat, dog)
+    old.image("000005", dog).image("000007", cat, ("dog", (2, 2, 15, 15), True)).image("000009")
+    old.image("000001", dog, ("cat", (40, 4, 63, 20), True)).image("000002", cat, dog)
     old.lists(train="000005", val="000007 000009", trainval="000005 000007 000009", test="000001 000002")
     new = VocFolder(root / "VOC2012")
-    new.picture("2007_000027", ("person", (10, 3, 30, 44)), masks=True).picture(
+    new.image("2007_000027", ("person", (10, 3, 30, 44)), masks=True).image(
         "2008_000002", ("dog", (8, 8, 50, 40))
     )
     new.lists(train="2007_000027", val="2008_000002", trainval="2007_000027 2008_000002")
@@ -98,7 +98,7 @@ def devkit(tmp_path):
 
 
 class LeftHalf(nn.Module):
-    """Finds the left half of every picture, twice."""
+    """Finds the left half of every image, twice."""
 
     def __init__(self):
         super().__init__()
@@ -137,11 +137,11 @@ def _left_half(min_size=64, max_size=128):
 
 @pytest.fixture
 def left_half():
-    """Make a loaded model that finds the left half of every picture."""
+    """Make a loaded model that finds the left half of every image."""
     return _left_half
 
 
 @pytest.fixture(autouse=True)
 def _cache_folder(tmp_path_factory, monkeypatch):
-    """Keep what is remembered of pictures out of the user's cache folder."""
+    """Keep what is remembered of images out of the user's cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))

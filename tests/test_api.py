@@ -38,11 +38,11 @@ def test_the_package_imports_torch_only_when_something_is_asked_of_it():
     assert {"load", "Model", "Prediction"} <= set(dir(dprd_cli))
 
 
-def test_every_kind_of_picture_is_the_same_picture(tmp_path, model):
+def test_every_kind_of_image_is_the_same_image(tmp_path, model):
     image = noise()
     Image.fromarray(image).save(tmp_path / "a.png")
     tensor = torch.from_numpy(image).permute(2, 0, 1)
-    pictures = [
+    images = [
         tmp_path / "a.png",
         str(tmp_path / "a.png"),
         Image.fromarray(image),
@@ -50,7 +50,7 @@ def test_every_kind_of_picture_is_the_same_picture(tmp_path, model):
         tensor,
         tensor / 255,
     ]
-    found = model.predict(pictures, batch_size=4)
+    found = model.predict(images, batch_size=4)
     found += model.predict([image[..., ::-1], tensor.flip(0)], channels="bgr")
     assert len(found) == 8
     assert all(np.array_equal(item.image, image) for item in found)
@@ -68,12 +68,12 @@ def test_pillow_images_are_turned_upright_and_grey_is_repeated(model):
     image.getexif()[0x0112] = 6
     assert model.predict(image).image_size == (60, 40)
     grey = noise()[..., 0]
-    for picture in (grey, Image.fromarray(grey)):
-        assert np.array_equal(model.predict(picture).image, np.repeat(grey[..., None], 3, axis=2))
+    for image in (grey, Image.fromarray(grey)):
+        assert np.array_equal(model.predict(image).image, np.repeat(grey[..., None], 3, axis=2))
 
 
 @pytest.mark.parametrize(
-    ("picture", "message"),
+    ("image", "message"),
     [
         (noise().astype(float), "expected values of type uint8, but got float64"),
         (noise()[..., :2], r"expected an array of shape \(_, _, 3\) or \(_, _\), but got \(40, 60, 2\)"),
@@ -87,13 +87,13 @@ def test_pillow_images_are_turned_upright_and_grey_is_repeated(model):
         ),
     ],
 )
-def test_pictures_of_another_form(model, picture, message):
+def test_images_of_another_form(model, image, message):
     with pytest.raises(ValueError, match=message):
-        model.predict(picture)
+        model.predict(image)
 
 
 def test_other_things(model, tmp_path):
-    with pytest.raises(TypeError, match="expected a picture or a list of them, but got int"):
+    with pytest.raises(TypeError, match="expected an image or a list of them, but got int"):
         model.predict(3)
     with pytest.raises(TypeError, match="expected a path, a Pillow image, an array or a tensor, but got int"):
         model.predict([3])
@@ -109,7 +109,7 @@ def test_a_stream(model, tmp_path):
     (tmp_path / "b.png").write_bytes(b"nothing")
     found = model.stream(tmp_path, skip_unreadable=True, batch_size=2)
     assert [item.name for item in found] == [str(tmp_path / "a.png"), str(tmp_path / "c.png")]
-    with pytest.raises(DataError, match=r"b.png: not a picture"):
+    with pytest.raises(DataError, match=r"b.png: not an image"):
         list(model.stream(tmp_path))
 
 

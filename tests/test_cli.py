@@ -105,7 +105,7 @@ def test_no_memory_left_gets_advice(monkeypatch, capsys, error):
     assert cli.run([]) == 5
     assert capsys.readouterr().err == (
         "error: out of memory; use a smaller --batch-size, a smaller --backbone, "
-        "or smaller pictures (--set data.test_min_size=...)\n"
+        "or smaller images (--set data.test_min_size=...)\n"
     )
 
 
@@ -122,9 +122,9 @@ def test_debug_shows_the_traceback(monkeypatch, capsys):
 
 def test_own_warnings_are_lines_and_others_are_silent(monkeypatch, capsys):
     def app(**_):
-        warnings.warn("one picture was skipped", DprdWarning, stacklevel=1)
+        warnings.warn("one image was skipped", DprdWarning, stacklevel=1)
         warnings.warn("a library's", UserWarning, stacklevel=1)
 
     monkeypatch.setattr(cli, "app", app)
     assert cli.run([]) == 0
-    assert capsys.readouterr().err == "warning: one picture was skipped\n"
+    assert capsys.readouterr().err == "warning: one image was skipped\n"

@@ -49,7 +49,7 @@ def test_roi_align_has_the_cpu_s_values_and_gradients(deterministic):
     features = [torch.randn(2, 32, 24, 32), torch.randn(2, 32, 12, 16)]
     boxes = torch.rand(50, 4) * 40
     boxes[:, 2:] += boxes[:, :2] + 4
-    picture, level = torch.arange(50) % 2, torch.arange(50) % 3 % 2
+    image, level = torch.arange(50) % 2, torch.arange(50) % 3 % 2
     answers = []
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     try:
@@ -57,7 +57,7 @@ def test_roi_align_has_the_cpu_s_values_and_gradients(deterministic):
             leaves = [*(f.detach().to(device).requires_grad_() for f in features)]
             corners = boxes.to(device).requires_grad_()
             table = FeatureTable.build(leaves, (4, 8))
-            pooled = roi_align(table, corners, picture.to(device), level.to(device), 7)
+            pooled = roi_align(table, corners, image.to(device), level.to(device), 7)
             grads = torch.autograd.grad(pooled.square().sum(), [*leaves, corners])
             answers.append([pooled.cpu(), *(g.cpu() for g in grads)])
     finally:

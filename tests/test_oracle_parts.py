@@ -49,7 +49,7 @@ def test_sigma_puts_back_what_moved_too_far(oracle):
 
 
 @pytest.mark.parametrize(("box", "image"), [([0.0, 60.0, 40.0, 100.0], 0), ([20.0, 20.0, 80.0, 80.0], 1)])
-def test_parts_stay_away_from_objects_and_in_other_pictures(oracle, box, image):
+def test_parts_stay_away_from_objects_and_in_other_images(oracle, box, image):
     boxes, iou, _ = parts_of(oracle, box, sigma=0.0, image=image)
     x0, y0, x1, y1 = box
     assert boxes[0] == [x0, y0, (x0 + x1) / 2, y1]

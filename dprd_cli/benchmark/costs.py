@@ -22,7 +22,7 @@ _MIB = 2**20
 
 
 def count_costs(config: Config, num_classes: int, image_size: tuple[int, int]) -> dict[str, float]:
-    """Return `parameters` in millions and `macs` of one picture's inference in billions, from shapes alone.
+    """Return `parameters` in millions and `macs` of one image's inference in billions, from shapes alone.
 
     Args:
         config: Settled.
@@ -43,7 +43,7 @@ def count_costs(config: Config, num_classes: int, image_size: tuple[int, int]) -
 def measure_inference(
     config: Config, num_classes: int, image_size: tuple[int, int], device: str = "auto"
 ) -> dict[str, float]:
-    """Measure one picture's inference in a process of its own: `memory` (peak, MiB) and `fps`.
+    """Measure one image's inference in a process of its own: `memory` (peak, MiB) and `fps`.
 
     On CUDA, memory is what torch had allocated at most; on a CPU, how far the process grew. The weights are
     random and every score counts, so that there are as many detections as there may be.

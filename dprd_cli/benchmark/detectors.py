@@ -31,7 +31,7 @@ def inference(
     """Time inference, masks pasted to full size; check that the detections are the same.
 
     Args:
-        scene: The pictures.
+        scene: The images.
         against: The peer.
         preset: What is compared with `mask-rcnn`.
         repetitions: Timed turns.
@@ -119,7 +119,7 @@ class _Step:
 
 
 def compile_features(detector: Detector) -> None:
-    """Compile a detector's backbone and neck in place, with static shapes: once for each picture size."""
+    """Compile a detector's backbone and neck in place, with static shapes: once for each image size."""
     module: nn.Module
     for module in (detector.backbone, detector.neck):
         module.compile(dynamic=False)
@@ -136,7 +136,7 @@ def _settings(scene: Scene, pair: Pair, compiled: bool) -> dict[str, Any]:
 
 
 def _macs(pair: Pair, scene: Scene, found: tuple[list[Found], list[Found]]) -> dict[str, float]:
-    """Count each network's multiply-accumulates on the pictures, with the detections that it gave."""
+    """Count each network's multiply-accumulates on the images, with the detections that it gave."""
     return {
         name: sum(
             count_macs(detector, scene.image_size, scene.proposals, len(f.scores))["total"]

@@ -196,7 +196,7 @@ class Convolution:
 
     Args:
         channels: C.
-        image_size: (height, width) of the picture; the map is a quarter of it.
+        image_size: (height, width) of the image; the map is a quarter of it.
         device: Where it runs.
     """
 

@@ -1,4 +1,4 @@
-"""The networks that are compared: the same weights and pictures in this project and in another program."""
+"""The networks that are compared: the same weights and images in this project and in another program."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _GAINS = (
 
 
 class Found(NamedTuple):
-    """Detections of one picture, as any of the programs gives them.
+    """Detections of one image, as any of the programs gives them.
 
     Args:
         boxes: [D, 4]
@@ -67,9 +67,9 @@ class Network:
 
     Args:
         module: The network.
-        detect: Detects in its pictures, masks pasted to full size.
-        read: Turns what `detect` returns into `Found`, one per picture.
-        losses: A forward pass in training on its pictures, with losses by name.
+        detect: Detects in its images, masks pasted to full size.
+        read: Turns what `detect` returns into `Found`, one per image.
+        losses: A forward pass in training on its images, with losses by name.
     """
 
     module: nn.Module
@@ -88,11 +88,11 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The pictures of a benchmark and what is in them.
+    """The images of a benchmark and what is in them.
 
     Args:
         image_size: (height, width)
-        batch: Pictures.
+        batch: Images.
         proposals: RoIs of the box branch at test.
         device: Where the networks run.
     """
@@ -103,11 +103,11 @@ class Scene:
     device: torch.device
 
     def images(self) -> list[Tensor]:
-        """Return pictures, RGB in 0..255. N x [3, H, W]."""
+        """Return images, RGB in 0..255. N x [3, H, W]."""
         return [reference_image(*self.image_size, seed).to(self.device) for seed in range(self.batch)]
 
     def targets(self, objects: int = 8) -> list[Target]:
-        """Return elliptic objects of random size and class in every picture."""
+        """Return elliptic objects of random size and class in every image."""
         return [self._target(seed, objects).to(self.device) for seed in range(self.batch)]
 
     def _target(self, seed: int, objects: int) -> Target:

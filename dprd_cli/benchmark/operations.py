@@ -89,7 +89,7 @@ def roialign(
 
 
 def paste(image_size: tuple[int, int], masks: int, repetitions: int, progress: Progress) -> Report:
-    """Time masks from 28x28 probabilities to COCO's run lengths in the picture's size."""
+    """Time masks from 28x28 probabilities to COCO's run lengths in the image's size."""
     generator = torch.Generator().manual_seed(0)
     height, width = image_size
     noise = torch.rand(masks, 1, 4, 4, generator=generator)
@@ -127,10 +127,10 @@ def evaluation(
     """Time COCO's evaluation of boxes and masks on generated objects and detections; compare every number.
 
     Args:
-        images: Pictures.
+        images: Images.
         repetitions: Timed turns.
         progress: Called after every call.
-        per_image: Objects and detections of a picture, in the mean.
+        per_image: Objects and detections of an image, in the mean.
     """
     truth, results = _generate(images, *per_image)
     image_ids = [image["id"] for image in truth["images"]]
@@ -153,7 +153,7 @@ def evaluation(
     same = all(_identical(arrays["pycocotools", kind], arrays["faster", kind]) for kind in kinds)
     stats = ", ".join(f"{kind} AP {100 * arrays['faster', kind].stats[0]:.2f}" for kind in kinds)
     ratio = timings["pycocotools"].median / timings[OURS].median
-    what = f"COCO evaluation of boxes and masks, {images} pictures, {len(results)} detections"
+    what = f"COCO evaluation of boxes and masks, {images} images, {len(results)} detections"
     return Report(
         "eval",
         {"images": images, "objects": len(truth["annotations"]), "detections": len(results)},

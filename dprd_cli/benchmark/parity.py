@@ -1,4 +1,4 @@
-"""Comparison with Detectron2 itself, on the numbers that it gave for weights and pictures made by a rule.
+"""Comparison with Detectron2 itself, on the numbers that it gave for weights and images made by a rule.
 
 A fixture is a JSON file: the checkpoint's key list, the seeds, and what Detectron2 computed from them
 (features, proposals, detections with masks, training losses). docs/parity.md describes the format.

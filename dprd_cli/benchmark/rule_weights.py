@@ -1,4 +1,4 @@
-"""Weights and pictures made by a rule, so that two programs can be compared without shipping a checkpoint.
+"""Weights and images made by a rule, so that two programs can be compared without shipping a checkpoint.
 
 A tensor is a function of its name (Detectron2's), its shape and a seed. The scales keep activations of order
 one through a ResNet-FPN detector, and make its heads give confident and varied detections.
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 #: Part of a name -> factor on 1/sqrt(fan in) of a normal weight, and whether the mean over inputs is taken
-#: out (so that the picture and not the biases decide); the first that fits.
+#: out (so that the image and not the biases decide); the first that fits.
 _SCALES: tuple[tuple[str, float, bool], ...] = (
     ("objectness_logits", 0.8, False),
     ("anchor_deltas", 0.3, False),
@@ -64,7 +64,7 @@ def reference_state(shapes: Mapping[str, Sequence[int]], seed: int, input_scale:
 
 
 def reference_image(height: int, width: int, seed: int = 0) -> Tensor:
-    """Return a picture: smooth colour noise with a dozen hard-edged rectangles, RGB in 0..255. [3, H, W]."""
+    """Return an image: smooth colour noise with a dozen hard-edged rectangles, RGB in 0..255. [3, H, W]."""
     generator = torch.Generator().manual_seed(1000 + seed)
     noise = torch.rand((1, 3, 6, 8), generator=generator)
     image = F.interpolate(noise, (height, width), mode="bilinear", align_corners=False)[0]

@@ -1,4 +1,4 @@
-"""From the start of the process: help, and one picture with the demo weights."""
+"""From the start of the process: help, and one image with the demo weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from dprd_cli.benchmark.measure import Report, Row, Timing, interleave
 from dprd_cli.benchmark.rule_weights import reference_image
 from dprd_cli.errors import UserError
-from dprd_cli.files.images import read_image, write_picture
+from dprd_cli.files.images import read_image, write_image
 from dprd_cli.inference.predictor import Predictor
 from dprd_cli.runtime.progress import Progress
 from dprd_cli.weights.load import load_model
@@ -27,17 +27,17 @@ def startup(image_size: tuple[int, int], repetitions: int, progress: Progress) -
     """Time processes of this program, and the imports and the inference that one of them cannot do without.
 
     Args:
-        image_size: (height, width) of the picture.
+        image_size: (height, width) of the image.
         repetitions: Timed turns.
         progress: Called after every call.
     """
     with tempfile.TemporaryDirectory() as folder:
-        picture = Path(folder) / "picture.png"
-        write_picture(picture, reference_image(*image_size).permute(1, 2, 0).to(torch.uint8).numpy())
+        path = Path(folder) / "image.png"
+        write_image(path, reference_image(*image_size).permute(1, 2, 0).to(torch.uint8).numpy())
         predictor = Predictor(load_model("demo", "cpu"))
-        image = read_image(picture, predictor.config.data.max_pixels)
+        image = read_image(path, predictor.config.data.max_pixels)
         dprd = (sys.executable, "-m", "dprd_cli")
-        command = ("predict", str(picture), "--weights", "demo", "--device", "cpu", "--out", f"{folder}/out")
+        command = ("predict", str(path), "--weights", "demo", "--device", "cpu", "--out", f"{folder}/out")
         runs: dict[str, Callable[[], object]] = {
             _HELP: _process(*dprd, "--help"),
             _IMPORTS: _process(sys.executable, "-c", "import torch, torchvision"),
@@ -53,7 +53,7 @@ def startup(image_size: tuple[int, int], repetitions: int, progress: Progress) -
         timings,
         [
             Row(_HELP, "the clock", timings[_HELP].median, 0.5, False, "s"),
-            Row(f"{_PREDICT} of one picture", "importing torch and torchvision, plus inference",
+            Row(f"{_PREDICT} of one image", "importing torch and torchvision, plus inference",
                 timings[_PREDICT].median / floor, 1.5, False),
         ],
         None,

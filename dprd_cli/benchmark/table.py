@@ -26,9 +26,9 @@ class Settings(NamedTuple):
         against: The peer of `inference` and `train`.
         preset: What is compared with `mask-rcnn`.
         image_size: (height, width), or None for the one that each benchmark has.
-        batch: Pictures at a time, or None for each benchmark's own.
+        batch: Images at a time, or None for each benchmark's own.
         proposals: RoIs of the box branch at test or of `roialign`, or None.
-        images: Pictures of the evaluation.
+        images: Images of the evaluation.
         repetitions: Timed turns.
         device: Where the networks run.
         compiled: Compile this project's backbone and neck.
@@ -45,7 +45,7 @@ class Settings(NamedTuple):
     compiled: bool
 
     def scene(self, image_size: tuple[int, int], batch: int) -> Scene:
-        """Return the pictures, of this size and number unless others were asked for."""
+        """Return the images, of this size and number unless others were asked for."""
         size = self.image_size or image_size
         return Scene(size, self.batch or batch, self.proposals or 1000, self.device)
 

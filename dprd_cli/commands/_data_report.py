@@ -42,14 +42,14 @@ def print_checks(checks: Sequence[SplitCheck]) -> None:
         if one.counts:
             counts = one.counts
             parts = [
-                f"{plural(counts['images'], 'picture')} ({counts['without_objects']} without objects)",
+                f"{plural(counts['images'], 'image')} ({counts['without_objects']} without objects)",
                 f"{plural(counts['objects'], 'object')} in {plural(len(one.classes), 'class')} "
                 f"({counts['with_masks']} with masks)",
             ]
             parts += [plural(counts[key], word) for key, word in _EXTRAS.items() if counts[key]]
             console.print(f"  {', '.join(parts)}", markup=False)
-        if one.pictures:
-            console.print(f"  {one.pictures.line()}", markup=False)
+        if one.decoded:
+            console.print(f"  {one.decoded.line()}", markup=False)
         for problem in sorted_problems(one.problems):
             start = f"{problem.source}: " if problem.source and problem.severity == "error" else ""
             end = f"; {problem.advice}" if problem.advice else ""
@@ -69,7 +69,7 @@ def print_statistics(splits: Sequence[Statistics]) -> None:
     rows = [
         (title, *(str(one[key]) for one in found))
         for title, key in (
-            ("pictures", "images"),
+            ("images", "images"),
             ("without objects", "without_objects"),
             ("objects", "objects"),
             ("with masks", "with_masks"),
@@ -82,7 +82,7 @@ def print_statistics(splits: Sequence[Statistics]) -> None:
             *(", ".join(map(_text, one[key].values())) for one in found),
         )
         for title, key in (
-            ("objects in a picture", "per_image"),
+            ("objects in an image", "per_image"),
             ("COCO's sizes", "sizes"),
             ("height over width", "aspect_ratio"),
             ("box side at test size, pixels", "side_at_test_size"),
@@ -96,7 +96,7 @@ def print_statistics(splits: Sequence[Statistics]) -> None:
     print_rows("", tuple(one.split for one in splits), rows)
     first, *others = (one.class_rows() for one in splits)
     more = [{row["name"]: row["objects"] for row in other} for other in others]
-    columns = ("objects", "pictures", "masks", "median side", *(f"{one.split} objects" for one in splits[1:]))
+    columns = ("objects", "images", "masks", "median side", *(f"{one.split} objects" for one in splits[1:]))
     print_rows(
         f"{splits[0].split} class",
         columns,

@@ -117,7 +117,7 @@ Gpus = Annotated[
 OnBadImage = Annotated[
     str | None,
     typer.Option(
-        "--on-bad-image", metavar="error|skip", help="Stop at an unreadable picture, or skip and count it."
+        "--on-bad-image", metavar="error|skip", help="Stop at an unreadable image, or skip and count it."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]

@@ -20,16 +20,16 @@ FILES = "table.md, table.tex, table.csv, study.json"
 def forecast(study: Study, jobs: list[Job], out: Path, *, json: bool) -> dict[str, Any]:
     """Print (or return, for `--json`) what is left of a study and what it costs: `--dry-run`."""
     from dprd_cli.commands._study_tables import print_forecast
-    from dprd_cli.studies.costs import classes_of, picture_size
+    from dprd_cli.studies.costs import classes_of, image_size
     from dprd_cli.studies.costs import forecast as forecast_study
 
     config = jobs[0].config
     found = forecast_study(jobs, out, classes_of(config))
     if not json:
         title = f"{study.name}: {study.title}; {config.train.steps} steps a run, into {out / study.name}"
-        print_forecast(title, found, picture_size(config))
+        print_forecast(title, found, image_size(config))
     rows = [{**asdict(one), "seconds": one.seconds} for one in found]
-    return {"study": study.name, "image_size": list(picture_size(config)), "rows": rows}
+    return {"study": study.name, "image_size": list(image_size(config)), "rows": rows}
 
 
 def costs(study: Study, jobs: list[Job], out: Path, *, json: bool) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def costs(study: Study, jobs: list[Job], out: Path, *, json: bool) -> dict[str, 
         print_costs(summary)
     one = next(iter(found.values()))
     size, classes = "x".join(str(side) for side in one["image_size"]), one["num_classes"]
-    say(f"{study.name}: a picture of {size}, {classes} classes, on {one['device']}")
+    say(f"{study.name}: an image of {size}, {classes} classes, on {one['device']}")
     say(f"{study.name}: {folder}: costs.json, costs.md, costs.tex")
     return {"study": study.name, "costs": found}
 

@@ -65,7 +65,7 @@ def print_forecast(title: str, found: Sequence[Forecast], size: tuple[int, int])
     rows.append(("all", "", steps, "", "", "", duration(seconds)))
     headings = ("done", "steps left", "params (M)", "MACs (G)", "s/step", "time left")
     print_rows("", headings, rows)
-    console.print(f"MACs: inference of one picture of {size[0]}x{size[1]}.", markup=False, soft_wrap=True)
+    console.print(f"MACs: inference of one image of {size[0]}x{size[1]}.", markup=False, soft_wrap=True)
     if any(one.pace is None for one in found):
         console.print("Time: known once a run here has made its first steps.", markup=False, soft_wrap=True)
     elif not all(one.measured for one in found):

@@ -31,7 +31,7 @@ def submit(
     from dprd_cli.files.results import output_folder
 
     dataset, category_ids = build_test_dev(config.data, model.class_names)
-    say(f"{dataset.name}: {len(dataset)} pictures, {len(dataset.class_names)} categories")
+    say(f"{dataset.name}: {len(dataset)} images, {len(dataset.class_names)} categories")
     for line in dataset.report.warnings:
         say(f"  warning: {line}")
     say("test-dev has no annotations: nothing is measured here, the evaluation server does it")
@@ -57,13 +57,13 @@ def submit(
     parts = world.gather(rows)
     if not world.is_main:
         return {}
-    pictures = sorted((one for part in parts for one in part), key=lambda one: one[0])
-    for _, picture in pictures:
-        submission.add_rows(picture)
+    images = sorted((one for part in parts for one in part), key=lambda one: one[0])
+    for _, image in images:
+        submission.add_rows(image)
     if submission.left_out:
         say(
-            f"left out: {submission.left_out} detections with an empty box, without a category, or after a "
-            f"picture's best {MOST}"
+            f"left out: {submission.left_out} detections with an empty box, without a category, or after an "
+            f"image's best {MOST}"
         )
     files = submission.save(folder, re.sub(r"[^A-Za-z0-9-]+", "-", config.preset))
     return {
@@ -73,7 +73,7 @@ def submit(
         "split": "test-dev",
         "part_offsets": part_offsets,
         "tta": tta,
-        "images": len(pictures),
+        "images": len(images),
         "detections": len(submission.results["bbox"]),
         "files": [str(path) for path in files],
     }

@@ -61,7 +61,7 @@ def ablate(
     ] = None,
     overrides: Overrides = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps of each run.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Pictures per step.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images per step.")] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(
@@ -72,7 +72,7 @@ def ablate(
         ),
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=0, help="With --weights: only the first so many pictures.")
+        int, typer.Option("--limit", min=0, help="With --weights: only the first so many images.")
     ] = 0,
     tta: Tta = False,
     on_bad_image: OnBadImage = None,

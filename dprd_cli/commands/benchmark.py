@@ -31,13 +31,13 @@ def benchmark(
         str, typer.Option("--image-size", metavar="HxW", help="800x1216; train 512x640; startup 480x640.")
     ] = "",
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Pictures at a time: 1; train 2.")
+        int | None, typer.Option("--batch-size", min=1, help="Images at a time: 1; train 2.")
     ] = None,
     proposals: Annotated[
         int | None,
         typer.Option("--proposals", min=1, help="RoIs of the box branch (1000), or of roialign (2048)."),
     ] = None,
-    images: Annotated[int, typer.Option("--images", min=1, help="Generated pictures, for eval.")] = 5000,
+    images: Annotated[int, typer.Option("--images", min=1, help="Generated images, for eval.")] = 5000,
     repetitions: Annotated[
         int, typer.Option("--repetitions", min=1, help="Timed turns after one to warm up; medians are shown.")
     ] = 5,
@@ -52,7 +52,7 @@ def benchmark(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
     json: Json = False,
 ) -> None:
-    """Time this program against others, in turns, on the same weights and pictures, and check the answers."""
+    """Time this program against others, in turns, on the same weights and images, and check the answers."""
     import torch
 
     from dprd_cli.benchmark import table

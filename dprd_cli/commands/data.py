@@ -40,7 +40,7 @@ Schedule = Annotated[
         "--schedule",
         metavar="NAME",
         autocompletion=_complete.schedules,
-        help="Schedule whose picture sizes and augmentation are taken.",
+        help="Schedule whose image sizes and augmentation are taken.",
     ),
 ]
 
@@ -77,9 +77,7 @@ def check(
     path: DataPath,
     workers: Annotated[
         int,
-        typer.Option(
-            "--workers", min=-1, help="Processes that decode pictures; one for each core by default."
-        ),
+        typer.Option("--workers", min=-1, help="Processes that decode images; one for each core by default."),
     ] = -1,
     on_bad_image: OnBadImage = None,
     overrides: DataKeys = None,
@@ -93,7 +91,7 @@ def check(
     config = _resolve(path, overrides, on_bad_image=on_bad_image).data
     if config.path == "synthetic":
         raise UsageError("the built-in data is drawn, not read: there is nothing to check")
-    with progress("decoding pictures") as show:
+    with progress("decoding images") as show:
         checks = check_data(config, workers=workers, progress=show)
     usable, line = verdict(path, checks)
     if as_json:
@@ -108,19 +106,17 @@ def check(
 @data_app.command("show")
 def show(
     path: DataPath,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the pictures.")] = Path(
-        "shown"
-    ),
-    split: Annotated[str, typer.Option("--split", metavar="train|val", help="Which pictures.")] = "train",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many pictures of each kind.")] = 12,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the images.")] = Path("shown"),
+    split: Annotated[str, typer.Option("--split", metavar="train|val", help="Which images.")] = "train",
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many images of each kind.")] = 12,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Which pictures, and of the augmentation; training's is 0.")
+        int, typer.Option("--seed", min=0, help="Which images, and of the augmentation; training's is 0.")
     ] = 0,
     schedule: Schedule = None,
     overrides: DataKeys = None,
     as_json: Json = False,
 ) -> None:
-    """Draw pictures as annotated, and as training sees them after augmentation."""
+    """Draw images as annotated, and as training sees them after augmentation."""
     from dprd_cli.config.presets import pick
     from dprd_cli.data.figures import show_annotated, show_augmented
     from dprd_cli.data.loading import build_datasets
@@ -174,7 +170,7 @@ def stats(
 
 
 def _make_folder(folder: Path) -> None:
-    """Make the folder for pictures.
+    """Make the folder for images.
 
     Raises:
         ResourceError: If it cannot be made.
@@ -200,10 +196,10 @@ def convert(
     source: DataPath,
     target: Annotated[Path, typer.Argument(metavar="DST", help="A new or empty folder.")],
     to: Annotated[str, typer.Option("--to", metavar="coco|voc|yolo", help="The format to write.")],
-    pictures: Annotated[
+    images: Annotated[
         str,
         typer.Option(
-            "--images", metavar="copy|link|none", help="What to do with the pictures; links are hard links."
+            "--images", metavar="copy|link|none", help="What to do with the images; links are hard links."
         ),
     ] = "copy",
     overrides: DataKeys = None,
@@ -217,12 +213,12 @@ def convert(
     from dprd_cli.errors import UsageError
 
     pick("format", to, ("coco", "voc", "yolo"))
-    pick("choice of --images", pictures, ("copy", "link", "none"))
+    pick("choice of --images", images, ("copy", "link", "none"))
     config = _resolve(source, overrides).data
     if config.path == "synthetic":
         raise UsageError("the built-in data is written with `dprd data synth`, then converted from there")
     with progress(f"writing {target}") as show:
-        summary = conversion.convert(config, target, to, pictures=pictures, progress=show)  # type: ignore[arg-type]
+        summary = conversion.convert(config, target, to, images=images, progress=show)  # type: ignore[arg-type]
     if as_json:
         print_json({"source": source, "target": str(target), "format": to, **asdict(summary)})
         return
@@ -234,12 +230,12 @@ def convert(
 @data_app.command("synth")
 def synth(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; must not hold a data set.")],
-    train: Annotated[int, typer.Option("--train", min=1, help="Training pictures.")] = 4096,
-    val: Annotated[int, typer.Option("--val", min=1, help="Held-out pictures.")] = 256,
+    train: Annotated[int, typer.Option("--train", min=1, help="Training images.")] = 4096,
+    val: Annotated[int, typer.Option("--val", min=1, help="Held-out images.")] = 256,
     size: Annotated[
-        int, typer.Option("--size", min=64, max=1024, help="Side of the pictures in pixels.")
+        int, typer.Option("--size", min=64, max=1024, help="Side of the images in pixels.")
     ] = 160,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other pictures.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other images.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Write the built-in data as COCO json and PNG; `dprd train --data DIR` then takes it like any other."""
@@ -251,7 +247,7 @@ def synth(
     written = []
     for split, count in (("train", train), ("val", val)):
         path = write_coco(SyntheticDataset(split, count, size, seed), folder)  # type: ignore[arg-type]
-        say(f"{count} pictures: {path}")
+        say(f"{count} images: {path}")
         written.append({"split": split, "images": count, "file": str(path)})
     if as_json:
         print_json({"path": str(folder), "splits": written})

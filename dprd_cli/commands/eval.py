@@ -49,9 +49,7 @@ def evaluate(
     ] = "val",
     part_offsets: PartOffsets = "learned",
     tta: Tta = False,
-    limit: Annotated[
-        int, typer.Option("--limit", min=0, help="Only the first so many pictures; 0: all.")
-    ] = 0,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Only the first so many images; 0: all.")] = 0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -81,7 +79,7 @@ def evaluate(
         typer.Option(
             "--plots",
             metavar="DIR",
-            help="Where PR curves, the confusion matrix, AP bars, best and worst pictures go; the folder "
+            help="Where PR curves, the confusion matrix, AP bars, best and worst images go; the folder "
             "eval_<split> beside the checkpoint. Drawn for --results only if given.",
         ),
     ] = None,
@@ -245,7 +243,7 @@ def _measure(
     if plots and analyst:
         _draw(plots, analyst.result(measured["evaluator"]), analyst.best, analyst.worst)
     elif plots:
-        say("plots: without best and worst pictures and part deformation, which one process alone can show")
+        say("plots: without best and worst images and part deformation, which one process alone can show")
         _draw(plots, analyse(measured["evaluator"]))
     extra = {key: value for key, value in measured["metrics"].items() if key.startswith(("recall", "part"))}
     return {

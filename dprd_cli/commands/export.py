@@ -33,11 +33,11 @@ def export(
         typer.Option("--image-size", metavar="HxW|dynamic", help="Fix the input's size, in multiples of 32."),
     ] = "dynamic",
     batch: Annotated[
-        str, typer.Option("--batch", metavar="N|dynamic", help="Fix the number of pictures of a call.")
+        str, typer.Option("--batch", metavar="N|dynamic", help="Fix the number of images of a call.")
     ] = "dynamic",
     check: Annotated[
         list[str] | None,
-        typer.Option("--check", metavar="IMAGE", help="Compare with PyTorch on this picture; repeat."),
+        typer.Option("--check", metavar="IMAGE", help="Compare with PyTorch on this image; repeat."),
     ] = None,
     overrides: DataOverrides = None,
     json: Json = False,
@@ -77,7 +77,7 @@ def export(
             typer.echo(f"{item.path}: {counts}; largest differences: {largest or 'none'}")
     wrong = sum(not item.agrees for item in found)
     if wrong:
-        raise UserError(f"{file}: differs from PyTorch on {wrong} of {len(found)} pictures")
+        raise UserError(f"{file}: differs from PyTorch on {wrong} of {len(found)} images")
 
 
 def _row(item: Difference) -> dict[str, object]:

@@ -34,7 +34,7 @@ _PRESETS = {
 
 def gradcam(
     inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="INPUTS...", help="Pictures, folders of pictures, globs.")
+        list[str] | None, typer.Argument(metavar="INPUTS...", help="Images, folders of images, globs.")
     ] = None,
     weights: Weights = "",
     compare: Annotated[
@@ -69,24 +69,24 @@ def gradcam(
         float, typer.Option("--score-thresh", min=0, max=1, help="Detections from this score.")
     ] = 0.5,
     max_objects: Annotated[
-        int, typer.Option("--max-objects", min=1, help="The best so many objects of each picture.")
+        int, typer.Option("--max-objects", min=1, help="The best so many objects of each image.")
     ] = 3,
     all_found: Annotated[
         bool, typer.Option("--all-found", help="Also objects that only the second detector found.")
     ] = False,
     stats: Annotated[
         bool,
-        typer.Option("--stats", help="Measure on annotated pictures how well maps stay on their object."),
+        typer.Option("--stats", help="Measure on annotated images how well maps stay on their object."),
     ] = False,
     data: Data = None,
     split: Annotated[str, typer.Option("--split", metavar="val|train", help="With --stats.")] = "val",
     limit: Annotated[
-        int, typer.Option("--limit", min=0, help="With --stats: only the first so many pictures; 0: all.")
+        int, typer.Option("--limit", min=0, help="With --stats: only the first so many images; 0: all.")
     ] = 0,
     device: Device = None,
     json: Json = False,
 ) -> None:
-    """Show what in the picture an object's class score comes from, in one or two detectors (Fig. 5)."""
+    """Show what in the image an object's class score comes from, in one or two detectors (Fig. 5)."""
     from dprd_cli.config.presets import pick
     from dprd_cli.errors import DataError, UsageError
     from dprd_cli.files.results import output_folder
@@ -97,7 +97,7 @@ def gradcam(
     pick("method", method, METHODS)
     pick("split", split, ("val", "train"))
     if not inputs and not stats:
-        raise UsageError("pass pictures, or --stats to measure on annotated ones")
+        raise UsageError("pass images, or --stats to measure on annotated ones")
     if data is not None and not stats:
         raise UsageError("--data: only with --stats")
     paths = find_images(inputs or [])
@@ -123,7 +123,7 @@ def gradcam(
         print_json(document)
     say(f"results: in {out}/")
     if bad:
-        raise DataError(f"{bad} of {len(paths)} pictures could not be read; the others are in {out}/")
+        raise DataError(f"{bad} of {len(paths)} images could not be read; the others are in {out}/")
 
 
 def _figures(
@@ -137,27 +137,27 @@ def _figures(
     *,
     all_found: bool,
 ) -> tuple[list[dict[str, Any]], list[str], int]:
-    """Draw the figures; returns what is on them, their files, and how many pictures could not be read."""
+    """Draw the figures; returns what is on them, their files, and how many images could not be read."""
     from dprd_cli.drawing.style import save_figure
     from dprd_cli.errors import DataError
     from dprd_cli.files.images import read_image
-    from dprd_cli.files.results import picture_names
+    from dprd_cli.files.results import image_names
     from dprd_cli.gradcam.explainer import compare
     from dprd_cli.gradcam.figures import Exhibit, draw_comparison
 
     images: list[dict[str, Any]] = []
     files: list[str] = []
     exhibits: list[Exhibit] = []
-    for path, name in zip(paths, picture_names(paths, ".png", reserved=["gradcam", "stats"]), strict=True):
+    for path, name in zip(paths, image_names(paths, ".png", reserved=["gradcam", "stats"]), strict=True):
         try:
-            picture = read_image(path, explainers[0].loaded.config.data.max_pixels)
+            image = read_image(path, explainers[0].loaded.config.data.max_pixels)
         except DataError as error:
             say(f"skipped: {error}")
             continue
-        objects = compare(picture, explainers, max_objects, all_found=all_found)
+        objects = compare(image, explainers, max_objects, all_found=all_found)
         if not objects:
             say(f"{path}: no object reached the score {score_thresh:g}; lower --score-thresh to see more")
-        exhibits.append(Exhibit(path.stem, picture, objects))
+        exhibits.append(Exhibit(path.stem, image, objects))
         figure = draw_comparison(exhibits[-1:], titles, method=method, score_thresh=score_thresh)
         save_figure(figure, out / name)
         files.append(str(out / name))
@@ -168,14 +168,14 @@ def _figures(
         save_figure(figure, out / "gradcam.png")
         files.append(str(out / "gradcam.png"))
         if len(drawn) < len(exhibits):
-            say(f"gradcam.png shows the first {len(drawn)} of {len(exhibits)} pictures")
+            say(f"gradcam.png shows the first {len(drawn)} of {len(exhibits)} images")
     elif len(exhibits) > 1:
-        say(f"no gradcam.png: the first pictures have over {_COMBINED_ROWS} objects; lower --max-objects")
+        say(f"no gradcam.png: the first images have over {_COMBINED_ROWS} objects; lower --max-objects")
     return images, files, len(paths) - len(exhibits)
 
 
 def _first_rows(exhibits: list[Any]) -> list[Any]:
-    """Return as many pictures as one figure can hold."""
+    """Return as many images as one figure can hold."""
     rows = 0
     for number, exhibit in enumerate(exhibits):
         rows += max(1, len(exhibit.objects))

@@ -23,7 +23,7 @@ def info(
     overrides: Overrides = None,
     num_classes: Annotated[int, typer.Option("--num-classes", min=1, help="Classes K.")] = 80,
     image_size: Annotated[
-        str, typer.Option("--image-size", metavar="HxW", help="Picture that the MACs are counted on.")
+        str, typer.Option("--image-size", metavar="HxW", help="Image that the MACs are counted on.")
     ] = "800x1216",
     json: Json = False,
 ) -> None:

@@ -32,7 +32,7 @@ def predict(
         list[str] | None,
         typer.Argument(
             metavar="INPUTS...",
-            help="Pictures, folders, globs, videos, http(s) URLs, webcam:0; @FILE lists names, - takes them "
+            help="Images, folders, globs, videos, http(s) URLs, webcam:0; @FILE lists names, - takes them "
             "from stdin.",
         ),
     ] = None,
@@ -65,7 +65,7 @@ def predict(
     part_offsets: PartOffsets = "learned",
     tta: Tta = False,
     recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Folders give the pictures of the folders inside too.")
+        bool, typer.Option("--recursive", "-r", help="Folders give the images of the folders inside too.")
     ] = False,
     lists: Annotated[
         list[str] | None,
@@ -81,7 +81,7 @@ def predict(
         int, typer.Option("--max-frames", min=0, help="Stop after so many frames of each video; 0: all.")
     ] = 0,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Pictures at a time; one with --tta.")
+        int, typer.Option("--batch-size", min=1, help="Images at a time; one with --tta.")
     ] = 1,
     workers: Annotated[
         int, typer.Option("--workers", min=0, max=64, help="Threads that read ahead of the network.")
@@ -99,7 +99,7 @@ def predict(
     overrides: DataOverrides = None,
     json: Json = False,
 ) -> None:
-    """Detect objects in pictures and videos: annotated pictures, COCO results, a CSV and more."""
+    """Detect objects in images and videos: annotated images, COCO results, a CSV and more."""
     from contextlib import closing
     from dataclasses import replace
 
@@ -118,7 +118,7 @@ def predict(
     pick("kind of part offsets", part_offsets, PART_OFFSETS)
     kinds, share = _kinds(save), _share(shard)
     if not inputs and not lists:
-        raise UsageError("nothing to look at; pass pictures, folders, videos or a --list FILE")
+        raise UsageError("nothing to look at; pass images, folders, videos or a --list FILE")
     if gpus > 1 and "-" in [*(inputs or []), *(lists or [])]:
         raise UsageError(
             "--gpus: standard input has one reader; write the names into a file, and pass --list FILE"
@@ -184,10 +184,10 @@ def predict(
         )
     say(f"results: {', '.join(writer.summary) or 'nothing saved'}" + (f" in {out}/" if kinds else ""))
     if stopped:
-        done = f"{writer.done} picture{'' if writer.done == 1 else 's'}"
+        done = f"{writer.done} image{'' if writer.done == 1 else 's'}"
         raise InterruptedRun(f"stopped; what was done is whole ({done})", stopped)
     if errors:
-        what = "inputs" if moving else "pictures"
+        what = "inputs" if moving else "images"
         rest = f"; the others are in {out}/" if kinds else ""
         raise DataError(f"{len(errors)} of {len(chosen)} {what} could not be read{rest}")
 

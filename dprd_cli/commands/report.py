@@ -28,7 +28,7 @@ def report(
     ] = None,
     limit: Annotated[
         int,
-        typer.Option("--limit", min=0, help="Measure each checkpoint on the first so many pictures; 0: all."),
+        typer.Option("--limit", min=0, help="Measure each checkpoint on the first so many images; 0: all."),
     ] = 64,
     evaluate: Annotated[
         bool | None,
@@ -41,7 +41,7 @@ def report(
     device: Device = None,
     json: Json = False,
 ) -> None:
-    """Write one self-contained HTML page about runs: settings, curves, AP, confusions, pictures, parts."""
+    """Write one self-contained HTML page about runs: settings, curves, AP, confusions, images, parts."""
     from dprd_cli.report.page import write_report
 
     with progress("measure") as update:

@@ -65,7 +65,7 @@ def train(
     overrides: Overrides = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps.")] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Pictures per step, over all processes.")
+        int | None, typer.Option("--batch-size", min=1, help="Images per step, over all processes.")
     ] = None,
     on_bad_image: OnBadImage = None,
     device: Device = None,
@@ -197,7 +197,7 @@ def _train(config: Config, run: Path | None, out: Path | None, json: bool) -> No
         folder = run or world.from_main(lambda: _new_folder(config, out, ""))
         say(f"{config.preset} on {config.model.backbone.name}, {config.train.steps} steps, into {folder}")
         if world.size > 1:
-            say(f"{world.size} processes share the {config.train.batch_size} pictures of a step")
+            say(f"{world.size} processes share the {config.train.batch_size} images of a step")
         with _removed_if_empty(folder) if world.is_main else contextlib.nullcontext():
             results = run_training(config, folder, resume=run is not None, world=world)
     if not world.is_main:
@@ -242,7 +242,7 @@ def _find_lr(config: Config, folder: Path, steps: int | None, json: bool) -> Non
         typer.echo(f"suggested learning rate: {found.suggestion:.2g}")
     say(
         f"a tenth of {found.lowest:.2g}, where the loss was lowest, for {found.optimizer} and "
-        f"{found.batch_size} pictures a step; the configured one is {config.train.lr:.2g}"
+        f"{found.batch_size} images a step; the configured one is {config.train.lr:.2g}"
     )
     say(f"next: train with --batch-size {found.batch_size} --set train.lr={found.suggestion:.2g}")
 
@@ -255,7 +255,7 @@ def _probe_batch(config: Config, json: bool) -> None:
     if not found.batch_size:
         from dprd_cli.training.memory import advice
 
-        raise ResourceError(f"not even one picture fits ({found.reason}); {advice(config)}")
+        raise ResourceError(f"not even one image fits ({found.reason}); {advice(config)}")
     if json:
         print_json(found._asdict())
     else:
@@ -264,7 +264,7 @@ def _probe_batch(config: Config, json: bool) -> None:
     wanted = config.train.batch_size
     if wanted > found.batch_size:
         passes = -(-wanted // found.batch_size)
-        say(f"for {wanted} pictures a step: --set train.accumulate={passes}")
+        say(f"for {wanted} images a step: --set train.accumulate={passes}")
 
 
 def _new_folder(config: Config, out: Path | None, prefix: str) -> Path:

@@ -12,7 +12,7 @@ from dprd_cli.commands._options import PART_OFFSETS, Device, Json, PartOffsets, 
 
 if TYPE_CHECKING:
     from dprd_cli.evaluation.parts import PartStatistics
-    from dprd_cli.structures.sample import Picture
+    from dprd_cli.structures.sample import ImageArray
     from dprd_cli.weights.load import LoadedModel
 
 _GRID_LIMIT = 48
@@ -20,7 +20,7 @@ _GRID_LIMIT = 48
 
 def visualize_parts(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUTS...", help="Pictures, folders of pictures, globs.")
+        list[str], typer.Argument(metavar="INPUTS...", help="Images, folders of images, globs.")
     ],
     weights: Weights = "",
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the figures go.")] = Path("parts"),
@@ -28,7 +28,7 @@ def visualize_parts(
         float, typer.Option("--score-thresh", min=0, max=1, help="Show detections from this score.")
     ] = 0.5,
     max_objects: Annotated[
-        int, typer.Option("--max-objects", min=1, help="The best so many objects of each picture.")
+        int, typer.Option("--max-objects", min=1, help="The best so many objects of each image.")
     ] = 10,
     per_stage: Annotated[
         bool, typer.Option("--per-stage", help="One panel for what went into each cascade stage.")
@@ -36,12 +36,12 @@ def visualize_parts(
     compare: Annotated[
         bool | None,
         typer.Option(
-            "--compare/--no-compare", help="Reference beside deformed parts; by default for one picture."
+            "--compare/--no-compare", help="Reference beside deformed parts; by default for one image."
         ),
     ] = None,
     grid: Annotated[
         bool | None,
-        typer.Option("--grid/--no-grid", help="One figure of all pictures; by default for several."),
+        typer.Option("--grid/--no-grid", help="One figure of all images; by default for several."),
     ] = None,
     columns: Annotated[int, typer.Option("--columns", min=1, help="Columns of that figure.")] = 4,
     part_offsets: PartOffsets = "learned",
@@ -53,8 +53,8 @@ def visualize_parts(
     from dprd_cli.drawing.detections import draw_parts
     from dprd_cli.errors import DataError
     from dprd_cli.evaluation.parts import PartStatistics
-    from dprd_cli.files.images import write_picture
-    from dprd_cli.files.results import output_folder, picture_names
+    from dprd_cli.files.images import write_image
+    from dprd_cli.files.results import image_names, output_folder
     from dprd_cli.inference.figures import part_figures
     from dprd_cli.inference.predictor import Predictor, Unreadable
     from dprd_cli.inference.sources import find_images
@@ -69,10 +69,10 @@ def visualize_parts(
     predictor = Predictor(model, min_score=score_thresh, part_offsets=part_offsets)
     statistics, errors = PartStatistics(model.class_names), 0
     written: list[Path] = []
-    cells: list[Picture] = []
+    cells: list[ImageArray] = []
     compare = len(paths) == 1 if compare is None else compare
     grid = len(paths) > 1 if grid is None else grid
-    names = picture_names(paths, ".png", reserved=["grid"])
+    names = image_names(paths, ".png", reserved=["grid"])
     for item, name in zip(predictor.predict_files(paths), names, strict=True):
         if isinstance(item, Unreadable):
             say(f"skipped: {item.message}")
@@ -83,7 +83,7 @@ def visualize_parts(
         figures = part_figures(item, found, model, compare=compare, per_stage=per_stage)
         for kind, figure in figures.items():
             path = out / (Path(name).stem + kind + ".png")
-            write_picture(path, figure)
+            write_image(path, figure)
             written.append(path)
         if grid and len(cells) < _GRID_LIMIT:
             cells.append(draw_parts(item.image, found.boxes, found.part_boxes))
@@ -100,7 +100,7 @@ def visualize_parts(
         say(f"no object reached the score {score_thresh:g}; lower --score-thresh to see more")
     say(f"results: {len(written)} files in {out}/")
     if errors:
-        raise DataError(f"{errors} of {len(paths)} pictures could not be read; the others are in {out}/")
+        raise DataError(f"{errors} of {len(paths)} images could not be read; the others are in {out}/")
 
 
 def _check_parts(model: LoadedModel) -> None:
@@ -116,13 +116,13 @@ def _check_parts(model: LoadedModel) -> None:
         say("the parts of this model are fixed: they are the reference parts")
 
 
-def _save_grid(cells: Sequence[Picture], columns: int, total: int, out: Path) -> Path:
+def _save_grid(cells: Sequence[ImageArray], columns: int, total: int, out: Path) -> Path:
     from dprd_cli.drawing.detections import grid
-    from dprd_cli.files.images import write_picture
+    from dprd_cli.files.images import write_image
 
     if total > len(cells):
-        say(f"grid.png shows the first {len(cells)} of {total} pictures")
-    write_picture(out / "grid.png", grid(cells, columns))
+        say(f"grid.png shows the first {len(cells)} of {total} images")
+    write_image(out / "grid.png", grid(cells, columns))
     return out / "grid.png"
 
 

@@ -68,11 +68,11 @@ class RPNConfig(Section):
         convs: 3x3 convolutions before the objectness and box layers.
         fg_iou: Anchors at or above this IoU are objects.
         bg_iou: Anchors below this IoU are background; those between are ignored.
-        anchors_per_image: Anchors sampled for the loss in each picture.
+        anchors_per_image: Anchors sampled for the loss in each image.
         positive_fraction: Largest share of objects among them.
         pre_nms_train: Proposals kept per level before NMS in training.
         pre_nms_test: The same at test.
-        post_nms_train: Proposals kept per picture after NMS in training.
+        post_nms_train: Proposals kept per image after NMS in training.
         post_nms_test: The same at test.
         nms_iou: IoU above which the lower-scored proposal goes.
         smooth_l1_beta: Transition of the smooth L1 box loss; 0 is plain L1 (Detectron2).
@@ -154,7 +154,7 @@ class HeadsConfig(Section):
         box_pool: Side of the RoI feature of the box head, S = 7.
         mask_pool: Side of the RoI feature of the mask head, S = 14.
         sampling_ratio: RoIAlign samples per bin and axis; 0 adapts to the box (Detectron2).
-        canonical_size: Side of a box that is pooled from P4, pixels (FPN's 224 belongs to pictures of 800;
+        canonical_size: Side of a box that is pooled from P4, pixels (FPN's 224 belongs to images of 800;
             the built-in ones are smaller).
         smooth_l1_beta: Transition of the smooth L1 box loss; 0 is plain L1 (Detectron2).
     """
@@ -217,10 +217,10 @@ class SamplingConfig(Section):
     """RoIs that the heads are trained on.
 
     Attributes:
-        rois_per_image: RoIs per picture.
+        rois_per_image: RoIs per image.
         positive_fraction: Largest share of objects among them.
         bg_iou_low: Background RoIs need at least this IoU with an object (paper: 0.1; baselines: 0).
-        mask_rois_per_image: Each stage's mask branch sees at most so many of its object RoIs per picture,
+        mask_rois_per_image: Each stage's mask branch sees at most so many of its object RoIs per image,
             drawn at random; 0 takes all. Later stages have ever more, and on a CPU they take most of a step.
     """
 

@@ -52,8 +52,8 @@ _SMALL: dict[str, Any] = {
     },
     "sampling": {"rois_per_image": 16},
 }
-# For a few hundred photographs on a CPU: pictures of 320 pixels, hours and not days. The levels are those of
-# pictures twice as large, because masks need the detail.
+# For a few hundred photographs on a CPU: images of 320 pixels, hours and not days. The levels are those of
+# images twice as large, because masks need the detail.
 _MEDIUM: dict[str, Any] = {
     "neck": {"channels": 96},
     "rpn": _SMALL["rpn"] | {"anchors_per_image": 256},
@@ -110,9 +110,9 @@ _PHOTOS: dict[str, Any] = {
     },
 }
 
-#: Schedule name -> overrides of `data` and `train`, and of box sizes where the pictures are small.
+#: Schedule name -> overrides of `data` and `train`, and of box sizes where the images are small.
 SCHEDULES: dict[str, dict[str, Any]] = {
-    # Detectron2's 1x and 3x for COCO: 90 k and 270 k steps of 16 pictures, SGD, lr 0.02.
+    # Detectron2's 1x and 3x for COCO: 90 k and 270 k steps of 16 images, SGD, lr 0.02.
     "1x": {},
     "3x": {"train": {"steps": 270_000, "milestones": [7 / 9, 25 / 27]}},
     # The built-in data, from scratch, on a CPU.
@@ -138,7 +138,7 @@ SCHEDULES: dict[str, dict[str, Any]] = {
             "log_every": 10,
         },
     },
-    # Detectron2's for VOC 07+12 (PascalVOC-Detection/faster_rcnn_R_50_FPN): 16 pictures a step, lr 0.02.
+    # Detectron2's for VOC 07+12 (PascalVOC-Detection/faster_rcnn_R_50_FPN): 16 images a step, lr 0.02.
     "voc": {
         "data": {"train_min_sizes": list(range(480, 801, 32))},
         "train": {"steps": 18_000, "milestones": [2 / 3, 8 / 9], "warmup_steps": 100},
@@ -215,8 +215,8 @@ def scale_rate(config: Config, batch_size: int, notes: list[str]) -> Config:
     """Return the config with the learning rate that its batch size asks for.
 
     Args:
-        config: Its `train.lr` is for `batch_size` pictures a step.
-        batch_size: Pictures a step.
+        config: Its `train.lr` is for `batch_size` images a step.
+        batch_size: Images a step.
         notes: A line is appended if the rate changes.
 
     Source: linear for SGD, Goyal et al. 2017 (arXiv 1706.02677); square root for Adam, Malladi et al. 2022
@@ -229,8 +229,8 @@ def scale_rate(config: Config, batch_size: int, notes: list[str]) -> Config:
     rate = train.lr * (ratio if train.optimizer == "sgd" else ratio**0.5)
     how = "linearly" if train.optimizer == "sgd" else "by the square root"
     notes.append(
-        f"learning rate {rate:.3g}: {train.lr:g} is for {batch_size} pictures a step, scaled {how} to "
+        f"learning rate {rate:.3g}: {train.lr:g} is for {batch_size} images a step, scaled {how} to "
         f"{train.batch_size} (train.lr sets it, train.scale_lr=false keeps it); the {train.steps} steps see "
-        f"{train.steps * train.batch_size:,} pictures"
+        f"{train.steps * train.batch_size:,} images"
     )
     return config.model_copy(update={"train": train.model_copy(update={"lr": rate})})

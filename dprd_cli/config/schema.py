@@ -7,10 +7,12 @@ everything that was left on `auto`, so that what is written into a run folder re
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from dprd_cli.config.aliases import rename_keys
 from dprd_cli.config.model_schema import Count, Fraction, ModelConfig, Positive, Rate, Section
 
 _one_or_more = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
@@ -19,21 +21,21 @@ Loggers = Annotated[tuple[Literal["tensorboard", "wandb"], ...], _one_or_more]
 
 
 class DataConfig(Section):
-    """Pictures and annotations.
+    """Images and annotations.
 
     Attributes:
         path: `synthetic` (built in), or a folder that holds COCO or Pascal VOC annotations.
         train_json: Annotation file of the training split; found in the folder by default.
         val_json: Annotation file of the evaluation split; found in the folder by default.
-        train_images: Folder of the training pictures; found by default.
-        val_images: Folder of the evaluation pictures; found by default.
+        train_images: Folder of the training images; found by default.
+        val_images: Folder of the evaluation images; found by default.
         voc_train: Image lists of a VOC folder's training split, such as `2007_trainval` (or `trainval`: every
             year's); chosen by what there is by default.
         voc_val: Image lists of a VOC folder's evaluation split.
         skip_difficult: Leave objects that VOC marks as difficult out of training too (Detectron2 trains on
             them).
         test_json: Image list of COCO test-dev (no annotations); found in the folder by default.
-        test_images: Folder of the test-dev pictures; found by default.
+        test_images: Folder of the test-dev images; found by default.
         train_min_sizes: Short side in training, drawn from these (pixels).
         test_min_size: Short side at test (pixels).
         max_size: Longest side allowed (pixels).
@@ -43,21 +45,21 @@ class DataConfig(Section):
         tta_flip: Test every size mirrored too, in multi-scale testing.
         flip: Probability of a horizontal flip in training.
         scale_jitter: (least, largest) factor on the drawn short side in training.
-        lsj_size: Large-scale jitter: side of the square that every training picture becomes (pixels), in
-            place of `train_min_sizes`, `max_size` and `crop`: the picture is resized to fit the square times
+        lsj_size: Large-scale jitter: side of the square that every training image becomes (pixels), in
+            place of `train_min_sizes`, `max_size` and `crop`: the image is resized to fit the square times
             a factor of `scale_jitter` ([0.1, 2.0] in the field), cut where it is larger and padded where it
             is smaller; 0 is off.
         color_jitter: Strength of brightness, contrast and saturation jitter in training, 0..1.
         crop: Probability of a random crop in training.
-        limit: Use only the first so many pictures of each split; 0 uses all.
-        skip_empty: Leave pictures without objects out of training.
-        on_bad_image: Stop at an unreadable picture, or `skip` it and count.
-        max_pixels: Largest picture that is decoded, in pixels.
-        check_pictures: Decode every picture once before training; those that were sound are remembered.
+        limit: Use only the first so many images of each split; 0 uses all.
+        skip_empty: Leave images without objects out of training.
+        on_bad_image: Stop at an unreadable image, or `skip` it and count.
+        max_pixels: Largest image that is decoded, in pixels.
+        check_images: Decode every image once before training; those that were sound are remembered.
         workers: Loader processes; -1 chooses by the number of cores.
-        synthetic_size: Side of the built-in pictures (pixels).
-        synthetic_train: Number of built-in training pictures.
-        synthetic_val: Number of built-in held-out pictures.
+        synthetic_size: Side of the built-in images (pixels).
+        synthetic_train: Number of built-in training images.
+        synthetic_val: Number of built-in held-out images.
         synthetic_seed: Seed of the built-in data.
     """
 
@@ -86,7 +88,7 @@ class DataConfig(Section):
     skip_empty: bool = False
     on_bad_image: Literal["error", "skip"] = "error"
     max_pixels: Positive = 178_956_970
-    check_pictures: bool = True
+    check_images: bool = True
     workers: Annotated[int, Field(ge=-1)] = -1
     synthetic_size: Annotated[int, Field(ge=64, le=1024)] = 160
     synthetic_train: Positive = 4096
@@ -106,8 +108,8 @@ class TrainConfig(Section):
 
     Attributes:
         steps: Optimiser steps.
-        batch_size: Pictures per step.
-        accumulate: Passes that a step's pictures are processed in, one after the other, to save memory; their
+        batch_size: Images per step.
+        accumulate: Passes that a step's images are processed in, one after the other, to save memory; their
             gradients are averaged (docs/training.md says what differs from one pass).
         optimizer: `sgd` (momentum 0.9, the paper's) or `adamw`.
         lr: Learning rate after warm-up, for the batch size that it is given with.
@@ -123,7 +125,7 @@ class TrainConfig(Section):
         part_lr_mult: Learning-rate factor of the part box transformation layer (docs/reading.md).
         part_clip_norm: Largest gradient norm of the part layer alone; 0 does not clip.
         eval_every: Steps between evaluations (the last step always evaluates); 0 only at the end.
-        eval_limit: Evaluate on the first so many pictures during training; 0 uses all. The end uses all.
+        eval_limit: Evaluate on the first so many images during training; 0 uses all. The end uses all.
         best_metric: Metric of the evaluation by which `best.pt` is chosen, such as `segm_AP` or `recall50`.
         patience: Stop after so many evaluations without a better `best_metric`; 0 never does.
         ema: Decay of an exponential moving average of the weights, such as 0.999, which is then what is
@@ -167,7 +169,7 @@ class TrainConfig(Section):
 
     @property
     def pass_size(self) -> int:
-        """Most pictures that go through the network at once."""
+        """Most images that go through the network at once."""
         return -(-self.batch_size // self.accumulate)
 
 
@@ -178,7 +180,7 @@ class Config(Section):
         preset: Architecture that `model` started from.
         schedule: Schedule that `data` and `train` started from.
         model: The network.
-        data: Pictures and annotations.
+        data: Images and annotations.
         train: Optimisation.
     """
 
@@ -187,3 +189,9 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, tree: Any) -> Any:
+        """Accept keys by the names that they had in older versions."""
+        return rename_keys(tree) if isinstance(tree, Mapping) else tree

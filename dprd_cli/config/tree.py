@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from dprd_cli.config.aliases import RENAMED
 from dprd_cli.config.schema import Config
 from dprd_cli.errors import UsageError, did_you_mean
 
@@ -34,7 +35,7 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
     keys = set(known_keys())
     for pair in pairs:
         key, sign, text = pair.partition("=")
-        key = key.strip()
+        key = RENAMED.get(key.strip(), key.strip())
         if not sign:
             raise UsageError(f"--set {pair}: expected KEY=VALUE, such as --set model.parts.sigma=0.4")
         if key not in keys:

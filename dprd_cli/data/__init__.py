@@ -1,1 +1,1 @@
-"""Pictures with annotations: reading, checking, generating, augmenting and batching them."""
+"""Images with annotations: reading, checking, generating, augmenting and batching them."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.formats.coco import CocoDataset, match_classes
 from dprd_cli.data.formats.problems import Problem, Problems, first_five, plural
-from dprd_cli.data.image_checks import PictureCounts, check_pictures
+from dprd_cli.data.image_checks import ImageCounts, check_images
 from dprd_cli.data.splits import locate, warn_of_overlap
 from dprd_cli.errors import DataError
 from dprd_cli.runtime.progress import Progress
@@ -25,9 +25,9 @@ class SplitCheck:
         split: `train` or `val`.
         source: The annotations; empty if none were found.
         problems: Everything odd.
-        counts: Pictures, objects and so on, by name.
+        counts: Images, objects and so on, by name.
         classes: Objects of each class.
-        pictures: How many were decoded; None if it did not come to that.
+        decoded: How many images were decoded; None if it did not come to that.
     """
 
     split: str
@@ -35,7 +35,7 @@ class SplitCheck:
     problems: Problems = field(default_factory=Problems)
     counts: dict[str, int] = field(default_factory=dict)
     classes: dict[str, int] = field(default_factory=dict)
-    pictures: PictureCounts | None = None
+    decoded: ImageCounts | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return what `--json` prints of it."""
@@ -43,8 +43,8 @@ class SplitCheck:
             "split": self.split,
             "source": self.source,
             **self.counts,
-            "decoded": self.pictures.decoded if self.pictures else 0,
-            "known": self.pictures.known if self.pictures else 0,
+            "decoded": self.decoded.decoded if self.decoded else 0,
+            "known": self.decoded.known if self.decoded else 0,
             "classes": self.classes,
             "problems": [problem.to_json() for problem in sorted_problems(self.problems)],
         }
@@ -62,8 +62,8 @@ def check_data(
 
     Args:
         config: Where the data is; `limit`, `max_pixels` and `on_bad_image` are used.
-        workers: Processes that decode pictures; -1 takes one for each core.
-        progress: Called with the pictures (done, total) of a split.
+        workers: Processes that decode images; -1 takes one for each core.
+        progress: Called with the images (done, total) of a split.
     """
     checks: list[SplitCheck] = []
     classes: dict[str, int] | None = None
@@ -85,13 +85,13 @@ def check_data(
             continue
         _count(tree, check)
         classes = _match(tree, check, classes)
-        pictures = report.pictures[: config.limit or None]
-        sizes = {image["file_name"]: (image["height"], image["width"]) for image in pictures}
+        images = report.usable_images[: config.limit or None]
+        sizes = {image["file_name"]: (image["height"], image["width"]) for image in images}
         folder = found.annotations.images_dir
         if files:
             warn_of_overlap(files[0], folder, list(sizes), check.problems)
         files.append({folder / name for name in sizes})
-        check.pictures = check_pictures(
+        check.decoded = check_images(
             sizes,
             folder,
             found.annotations.file_of,
@@ -159,7 +159,7 @@ def _compare_classes(train: SplitCheck, val: SplitCheck) -> None:
 
 
 def check_before_training(dataset: CocoDataset, config: DataConfig, progress: Progress | None = None) -> str:
-    """Decode every picture of a split before it is trained on, or evaluated in training.
+    """Decode every image of a split before it is trained on, or evaluated in training.
 
     The annotations were checked when the data set was built.
 
@@ -167,14 +167,14 @@ def check_before_training(dataset: CocoDataset, config: DataConfig, progress: Pr
         A line that says how many were decoded, and what is odd.
 
     Raises:
-        DataError: One line that names the first picture that cannot be used, and counts the others.
+        DataError: One line that names the first image that cannot be used, and counts the others.
     """
     problems = Problems()
     sizes = {
         name: (int(height), int(width))
         for name, (height, width) in zip(dataset.file_names, dataset.sizes.tolist(), strict=True)
     }
-    counts = check_pictures(
+    counts = check_images(
         sizes,
         dataset.images_dir,
         dataset.annotations.file_of,

@@ -16,8 +16,8 @@ def to_coco_results(
     """Turn detections into COCO's results format, JSON-serialisable.
 
     Args:
-        detections: In the frame of the original picture.
-        image_id: Id of the picture in the annotation file.
+        detections: In the frame of the original image.
+        image_id: Id of the image in the annotation file.
         category_ids: Original category id of each class index. [K]
         kind: `bbox` gives boxes (xywh) with class scores, `segm` gives RLE masks with mask scores.
 

@@ -1,4 +1,4 @@
-"""Conversion between COCO, Pascal VOC and YOLO: both splits, pictures and masks too, into a new folder."""
+"""Conversion between COCO, Pascal VOC and YOLO: both splits, images and masks too, into a new folder."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from dprd_cli.files.atomic import writing
 from dprd_cli.runtime.progress import Progress
 
 Format = Literal["coco", "voc", "yolo"]
-Pictures = Literal["copy", "link", "none"]
+ImageTransfer = Literal["copy", "link", "none"]
 
 
 class Writer(Protocol):
     """Writes annotations in one format into a folder."""
 
-    def picture(self, split: Split, file_name: str) -> Path:
-        """Return where a picture goes."""
+    def image_path(self, split: Split, file_name: str) -> Path:
+        """Return where an image goes."""
         ...
 
     def write(self, split: Split, progress: Progress) -> None:
@@ -39,18 +39,18 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What was converted: pictures and objects of each split, and what changed on the way."""
+    """What was converted: images and objects of each split, and what changed on the way."""
 
-    pictures: dict[str, int]
+    images: dict[str, int]
     objects: dict[str, int]
     changes: dict[str, dict[str, int]]
 
     def lines(self) -> list[str]:
         """Return it in words."""
         lines = []
-        for name, number in self.pictures.items():
+        for name, number in self.images.items():
             objects = plural(self.objects[name], "annotation")
-            lines.append(f"{name}: {plural(number, 'picture')}, {objects}")
+            lines.append(f"{name}: {plural(number, 'image')}, {objects}")
             lines += [f"  {count} {text}" for text, count in self.changes[name].items()]
         return lines
 
@@ -60,7 +60,7 @@ def convert(
     target: Path,
     to: Format,
     *,
-    pictures: Pictures = "copy",
+    images: ImageTransfer = "copy",
     progress: Progress | None = None,
 ) -> Summary:
     """Write a data set in another format.
@@ -73,8 +73,8 @@ def convert(
         config: Where the data is.
         target: A new or empty folder.
         to: The format.
-        pictures: `copy` them, `link` them (hard links, which take no space), or `none`.
-        progress: Called with (done, total) of the pictures of a split.
+        images: `copy` them, `link` them (hard links, which take no space), or `none`.
+        progress: Called with (done, total) of the images of a split.
 
     Raises:
         UsageError: If the folder is not empty, or inside the data.
@@ -88,8 +88,8 @@ def convert(
         target.mkdir(parents=True, exist_ok=True)
         writer = _writer(to, target, splits)
         for split in splits:
-            if pictures != "none":
-                _bring_pictures(split, writer, pictures, show)
+            if images != "none":
+                _bring_images(split, writer, images, show)
             writer.write(split, show)
     return Summary(
         {split.name: len(split.tree["images"]) for split in splits},
@@ -123,7 +123,7 @@ def _read(config: DataConfig) -> list[Split]:
 
 
 def _new_names(paths: list[Path]) -> dict[Path, str]:
-    """Return a name without folders for each picture, with different stems, whatever the case of letters."""
+    """Return a name without folders for each image, with different stems, whatever the case of letters."""
     unique = list(dict.fromkeys(paths))
     stems = Counter(path.stem.lower() for path in unique)
     taken: set[str] = set()
@@ -146,10 +146,10 @@ def _writer(to: Format, target: Path, splits: list[Split]) -> Writer:
     return VocWriter(target) if to == "voc" else YoloWriter(target, names)
 
 
-def _bring_pictures(split: Split, writer: Writer, how: Pictures, progress: Progress) -> None:
+def _bring_images(split: Split, writer: Writer, how: ImageTransfer, progress: Progress) -> None:
     total = len(split.tree["images"])
     for done, image in enumerate(split.tree["images"], start=1):
-        source, place = split.images_dir / image["file_name"], writer.picture(split, image["file_name"])
+        source, place = split.images_dir / image["file_name"], writer.image_path(split, image["file_name"])
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.exists():  # the other split has it too
             continue

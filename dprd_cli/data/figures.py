@@ -20,7 +20,7 @@ from dprd_cli.drawing.detections import draw_targets, grid
 from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, save_figure
 from dprd_cli.files.atomic import write_atomically
 from dprd_cli.structures.detections import Target
-from dprd_cli.structures.sample import Dataset, Picture
+from dprd_cli.structures.sample import Dataset, ImageArray
 
 _A_SHEET, _COLUMNS = 12, 4
 _MOST_CLASSES = 25
@@ -30,7 +30,7 @@ _COLORS = {"train": BLUE, "val": ORANGE}
 def show_annotated(
     dataset: Dataset, config: DataConfig, folder: Path, split: str, limit: int, seed: int
 ) -> Iterator[Path]:
-    """Draw pictures as they are annotated, in sheets `SPLIT_annotated0.png` and so on.
+    """Draw images as they are annotated, in sheets `SPLIT_annotated0.png` and so on.
 
     They are in the order in which a training with this seed sees them, as those of `show_augmented`.
 
@@ -38,19 +38,19 @@ def show_annotated(
         Each file written.
     """
     order = Reader(dataset, config, seed)
-    pictures, titles = [], []
+    images, titles = [], []
     for position in range(min(limit, len(dataset))):
         sample = dataset[order.index(position)]
         _, target = to_tensors(sample)
-        pictures.append(draw_targets(sample.image, target, dataset.class_names))
+        images.append(draw_targets(sample.image, target, dataset.class_names))
         titles.append(f"{Path(sample.file_name).name} (id {sample.image_id})")
-    yield from _sheets(pictures, titles, folder / f"{split}_annotated")
+    yield from _sheets(images, titles, folder / f"{split}_annotated")
 
 
 def show_augmented(
     dataset: Dataset, config: DataConfig, folder: Path, limit: int, seed: int
 ) -> Iterator[Path]:
-    """Draw the first pictures that a training with this seed sees, in sheets `train_batch0.png` and so on.
+    """Draw the first images that a training with this seed sees, in sheets `train_batch0.png` and so on.
 
     Yields:
         Each file written.
@@ -58,12 +58,12 @@ def show_augmented(
     one_process = config.model_copy(update={"workers": 0})
     steps = min(limit, len(dataset))
     loader = TrainLoader(dataset, one_process, batch_size=1, seed=seed, steps=steps)
-    pictures, titles = [], []
+    panels, titles = [], []
     for images, targets in loader:
-        picture = np.ascontiguousarray(images[0].permute(1, 2, 0).numpy())  # [H, W, 3]
-        pictures.append(draw_targets(picture, targets[0], dataset.class_names))
+        pixels = np.ascontiguousarray(images[0].permute(1, 2, 0).numpy())  # [H, W, 3]
+        panels.append(draw_targets(pixels, targets[0], dataset.class_names))
         titles.append(_caption(targets[0]))
-    yield from _sheets(pictures, titles, folder / "train_batch")
+    yield from _sheets(panels, titles, folder / "train_batch")
 
 
 def _caption(target: Target) -> str:
@@ -71,10 +71,10 @@ def _caption(target: Target) -> str:
     return f"id {target.image_id}, {width}x{height}"
 
 
-def _sheets(pictures: list[Picture], titles: list[str], start: Path) -> Iterator[Path]:
-    for number, first in enumerate(range(0, len(pictures), _A_SHEET)):
+def _sheets(images: list[ImageArray], titles: list[str], start: Path) -> Iterator[Path]:
+    for number, first in enumerate(range(0, len(images), _A_SHEET)):
         some = slice(first, first + _A_SHEET)
-        sheet = cv2.cvtColor(grid(pictures[some], _COLUMNS, titles[some], width=2000), cv2.COLOR_RGB2BGR)
+        sheet = cv2.cvtColor(grid(images[some], _COLUMNS, titles[some], width=2000), cv2.COLOR_RGB2BGR)
         path = start.with_name(f"{start.name}{number}.png")
         _write(path, cv2.imencode(".png", sheet)[1].tobytes())
         yield path
@@ -116,7 +116,7 @@ def _classes(splits: Sequence[Statistics]) -> Figure:
         bars = axes.barh(
             places + (number - (len(splits) - 1) / 2) * thick, values, thick, color=_COLORS[one.split]
         )
-        bars.set_label(f"{one.split}: {sum(counts.values()):,} objects in {one.num_images:,} pictures")
+        bars.set_label(f"{one.split}: {sum(counts.values()):,} objects in {one.num_images:,} images")
         axes.bar_label(bars, [f"{value:,}" for value in values], padding=2, fontsize=6, color="#555555")
     axes.set_yticks(places, [_short(name) for name in names], fontsize=8)
     axes.invert_yaxis()
@@ -203,7 +203,7 @@ def _area_panel(axes: Axes, splits: Sequence[Statistics]) -> None:
     axes.set_xticks(range(3), [f"{name}\n{text}" for name, text in zip(SIZES, _SIZE_TEXTS, strict=True)])
     axes.margins(y=0.12)
     _percent(axes)
-    _finish(axes, "COCO's sizes (area in the original picture)")
+    _finish(axes, "COCO's sizes (area in the original image)")
     axes.grid(visible=False, axis="x")
 
 
@@ -220,11 +220,11 @@ def _number_panel(axes: Axes, splits: Sequence[Statistics]) -> None:
     empty = int((splits[0].per_image == 0).sum())
     text = f"{splits[0].split}: mean {mean:.1f}, {empty:,} without any"
     axes.text(0.97, 0.95, text, transform=axes.transAxes, ha="right", va="top", fontsize=8)
-    _finish(axes, "Objects in a picture", f"objects (the last bar: {bins[-2] + 0.5:.0f} and more)")
+    _finish(axes, "Objects in an image", f"objects (the last bar: {bins[-2] + 0.5:.0f} and more)")
 
 
 def _place_panel(axes: Axes, one: Statistics) -> None:
-    """Draw where the objects' centres are, each axis in shares of the picture."""
+    """Draw where the objects' centres are, each axis in shares of the image."""
     cells, _, _ = np.histogram2d(one.centres[:, 1], one.centres[:, 0], bins=32, range=((0, 1), (0, 1)))
     axes.imshow(
         cells, cmap="Blues" if one.split == "train" else "Oranges", extent=(0, 1, 1, 0), aspect="auto"

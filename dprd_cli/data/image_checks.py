@@ -1,4 +1,4 @@
-"""Decoding every picture of a split once, before anything depends on it; what was sound is remembered."""
+"""Decoding every image of a split once, before anything depends on it; what was sound is remembered."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from typing import Any
 
 from dprd_cli.data.formats.problems import Problems, first_five, plural
 from dprd_cli.errors import ResourceError
-from dprd_cli.files.images import TRAITS, PictureError, examine, size_fault
+from dprd_cli.files.images import TRAITS, ImageError, examine, size_fault
 from dprd_cli.runtime.progress import Progress
 
-_CHUNK = 16  # pictures a process is given at once
+_CHUNK = 16  # images a process is given at once
 _VERSION = 1  # of what is remembered: a later version may look closer
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What decoding a picture showed.
+    """What decoding an image showed.
 
     Args:
         size: (height, width), upright.
@@ -42,8 +42,8 @@ class Examined:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureCounts:
-    """How many pictures were decoded, how many were known from before, and the seconds that it took."""
+class ImageCounts:
+    """How many images were decoded, how many were known from before, and the seconds that it took."""
 
     decoded: int
     known: int
@@ -52,11 +52,11 @@ class PictureCounts:
     def line(self) -> str:
         """Return them in words."""
         known = f", {self.known} known from an earlier check" if self.known else ""
-        return f"{plural(self.decoded, 'picture')} decoded{known} ({self.seconds:.1f} s)"
+        return f"{plural(self.decoded, 'image')} decoded{known} ({self.seconds:.1f} s)"
 
 
-def check_pictures(
-    pictures: dict[str, tuple[int, int]],
+def check_images(
+    images: dict[str, tuple[int, int]],
     images_dir: Path,
     said_in: Callable[[str], Path],
     problems: Problems,
@@ -65,55 +65,53 @@ def check_pictures(
     workers: int = -1,
     skip_bad: bool = False,
     progress: Progress | None = None,
-) -> PictureCounts:
-    """Decode pictures completely and compare their sizes with what the annotations say.
+) -> ImageCounts:
+    """Decode images completely and compare their sizes with what the annotations say.
 
-    A picture that was sound before, and whose size in bytes and time of change are the same, is not decoded
+    An image that was sound before, and whose size in bytes and time of change are the same, is not decoded
     again. That is remembered in the user's cache folder, never in the data.
 
     Args:
-        pictures: (height, width) by file name.
+        images: (height, width) by file name.
         images_dir: Folder that the names are relative to.
-        said_in: The annotation file of a picture, for messages.
+        said_in: The annotation file of an image, for messages.
         problems: Gets what is found.
-        max_pixels: Largest picture (width x height) that is decoded.
+        max_pixels: Largest image (width x height) that is decoded.
         workers: Processes; -1 takes one for each core, 0 and 1 none.
-        skip_bad: Only warn of pictures that cannot be used, because they are skipped later.
+        skip_bad: Only warn of images that cannot be used, because they are skipped later.
         progress: Called with (done, total).
     """
     started = time.monotonic()
     memory = _Memory(images_dir)
-    found = {name: known for name in pictures if (known := memory.recall(name, max_pixels)) is not None}
-    missing = [name for name in pictures if name not in found]
+    found = {name: known for name in images if (known := memory.recall(name, max_pixels)) is not None}
+    missing = [name for name in images if name not in found]
     num_known = len(found)
     for name, examined in _examine_all(missing, images_dir, max_pixels, workers):
         found[name] = examined
         memory.keep(name, examined)
         if progress is not None:
-            progress(len(found), len(pictures))
+            progress(len(found), len(images))
     memory.save()
     bad = Problems()
     traits: dict[str, list[str]] = {}
-    for name, size in pictures.items():
+    for name, size in images.items():
         examined = found[name]
         if examined.error:
             bad.add(examined.kind, examined.error, name, "")
         elif examined.size != size:
-            bad.add(
-                "picture size", size_fault(images_dir / name, examined.size, said_in(name), size), name, ""
-            )
+            bad.add("image size", size_fault(images_dir / name, examined.size, said_in(name), size), name, "")
         for trait in examined.traits:
             traits.setdefault(trait, []).append(name)
     num_bad = sum(len(problem.who) for problem in bad.kinds.values())
-    _report(bad, traits, problems, skip_bad and num_bad < len(pictures))
-    return PictureCounts(len(missing), num_known, time.monotonic() - started)
+    _report(bad, traits, problems, skip_bad and num_bad < len(images))
+    return ImageCounts(len(missing), num_known, time.monotonic() - started)
 
 
 def _report(bad: Problems, traits: dict[str, list[str]], problems: Problems, skip_bad: bool) -> None:
     if skip_bad and bad.kinds:
         names = [name for problem in bad.kinds.values() for name in problem.who]
         first = next(iter(bad.kinds.values())).message
-        text = f"{plural(len(names), 'picture')} skipped ({first_five(names)}); first: {first}"
+        text = f"{plural(len(names), 'image')} skipped ({first_five(names)}); first: {first}"
         problems.count("skipped", text, names)
     else:
         for problem in bad.kinds.values():
@@ -122,14 +120,14 @@ def _report(bad: Problems, traits: dict[str, list[str]], problems: Problems, ski
     for trait, text in TRAITS.items():
         if trait in traits:
             found = traits[trait]
-            line = f"{plural(len(found), 'picture')} {text} ({first_five(found)})"
+            line = f"{plural(len(found), 'image')} {text} ({first_five(found)})"
             problems.count(trait, line, found, "note")
 
 
 def _examine_all(
     names: list[str], images_dir: Path, max_pixels: int, workers: int
 ) -> Iterator[tuple[str, Examined]]:
-    """Yield every picture's name and what decoding it showed, in any order."""
+    """Yield every image's name and what decoding it showed, in any order."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     workers = min(workers if workers >= 0 else cores, len(names) // _CHUNK)
     chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
@@ -144,7 +142,7 @@ def _examine_all(
             yield from future.result()
     except BrokenProcessPool as error:
         raise ResourceError(
-            f"{images_dir}: a process that decodes pictures was killed (memory may be short); use fewer "
+            f"{images_dir}: a process that decodes images was killed (memory may be short); use fewer "
             "(--workers 1, or --set data.workers=0 in training)"
         ) from error
     finally:
@@ -167,7 +165,7 @@ def _examine(names: Iterable[str], images_dir: Path, max_pixels: int) -> list[tu
     for name in names:
         try:
             examined = Examined(*examine(images_dir / name, max_pixels))
-        except PictureError as error:
+        except ImageError as error:
             examined = Examined(kind=error.kind, error=str(error))
         found.append((name, examined))
     return found
@@ -179,7 +177,7 @@ def cache_folder() -> Path:
 
 
 class _Memory:
-    """Which pictures of a folder were sound, in a file of the user's cache folder.
+    """Which images of a folder were sound, in a file of the user's cache folder.
 
     A file that is broken, or cannot be written, is as good as none.
     """
@@ -187,16 +185,16 @@ class _Memory:
     def __init__(self, images_dir: Path) -> None:
         self._folder = Path(os.path.realpath(images_dir))
         name = hashlib.sha256(os.fsencode(self._folder)).hexdigest()[:16]
-        self._path = cache_folder() / f"pictures-{name}.json"
+        self._path = cache_folder() / f"images-{name}.json"
         self._entries: dict[str, Any] = {}
         self._changed = False
         with contextlib.suppress(OSError, ValueError, RecursionError):
             content = json.loads(self._path.read_text(encoding="utf-8"))
             if isinstance(content, dict) and content.get("version") == _VERSION:
-                self._entries = content["pictures"] if isinstance(content.get("pictures"), dict) else {}
+                self._entries = content["images"] if isinstance(content.get("images"), dict) else {}
 
     def recall(self, name: str, max_pixels: int) -> Examined | None:
-        """Return what is known of a picture, unless its file has changed."""
+        """Return what is known of an image, unless its file has changed."""
         entry = self._entries.get(name)
         try:
             num_bytes, changed, height, width, *traits = entry  # type: ignore[misc]
@@ -208,7 +206,7 @@ class _Memory:
         return Examined((height, width), tuple(traits))
 
     def keep(self, name: str, examined: Examined) -> None:
-        """Remember a sound picture."""
+        """Remember a sound image."""
         stamp = self._stamp(name)
         if stamp and not examined.error:
             self._entries[name] = [*stamp, *examined.size, *examined.traits]
@@ -218,7 +216,7 @@ class _Memory:
         """Write the file, whole or not at all."""
         if not self._changed:
             return
-        content = {"version": _VERSION, "folder": str(self._folder), "pictures": self._entries}
+        content = {"version": _VERSION, "folder": str(self._folder), "images": self._entries}
         temporary = self._path.with_suffix(f".{os.getpid()}.part")
         with contextlib.suppress(OSError):
             try:

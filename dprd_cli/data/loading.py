@@ -30,24 +30,24 @@ from dprd_cli.structures.sample import Dataset, Sample
 
 __all__ = ["TrainLoader", "build_datasets", "choose_workers", "describe", "iterate_eval"]
 
-_MIN_SHARED_MEMORY = 512 << 20  # below this, pictures in flight between processes can end in a bus error
+_MIN_SHARED_MEMORY = 512 << 20  # below this, images in flight between processes can end in a bus error
 
 
 class TrainLoader:
     """The batches of a training run, a pure function of (dataset, config, batch size, seed, step).
 
     Neither the number of loader processes nor where the run resumes changes a batch: position p of the
-    endless order is picture `permutation(seed, epoch)[p mod N]` of epoch p // N, and its augmentation is
-    drawn from (seed, epoch, picture). The global random state is neither read nor changed.
+    endless order is image `permutation(seed, epoch)[p mod N]` of epoch p // N, and its augmentation is
+    drawn from (seed, epoch, image). The global random state is neither read nor changed.
 
     Args:
         dataset: The training split.
         config: Augmentation, `workers` and `on_bad_image`.
-        batch_size: Pictures a step.
+        batch_size: Images a step.
         seed: Of the order and the augmentation.
         steps: Last step, exclusive.
         start_step: First step.
-        world: Which of how many processes this one is; each gets its share of every step's pictures.
+        world: Which of how many processes this one is; each gets its share of every step's images.
 
     Attributes:
         skipped: How often each unreadable file was skipped.
@@ -74,7 +74,7 @@ class TrainLoader:
         return max(0, self.steps - self.start_step)
 
     def indices(self, step: int) -> list[int]:
-        """Return which pictures of the data set a step trains on (before any is skipped)."""
+        """Return which images of the data set a step trains on (before any is skipped)."""
         return [self._reader.index(position) for position in self._positions(step)]
 
     def _positions(self, step: int) -> range:
@@ -187,19 +187,19 @@ def iterate_eval(
 ) -> Iterator[tuple[list[Tensor], list[Target], list[Sample]]]:
     """Yield (images, targets, samples) in the data set's order, read ahead by threads.
 
-    Batch b is pictures b B to (b + 1) B - 1, whatever can be read and whoever asks, because padding to the
+    Batch b is images b B to (b + 1) B - 1, whatever can be read and whoever asks, because padding to the
     largest of a batch changes what the network sees.
 
     Args:
         dataset: The split.
-        config: `test_min_size`, `max_size`, `on_bad_image` (a skipped picture is left out, with a warning;
+        config: `test_min_size`, `max_size`, `on_bad_image` (a skipped image is left out, with a warning;
             a batch may be empty then).
-        batch_size: Pictures a batch; the last batch may be smaller.
-        limit: Only the first so many pictures; 0 takes all.
+        batch_size: Images a batch; the last batch may be smaller.
+        limit: Only the first so many images; 0 takes all.
         world: (rank, ranks): this process gets every so many-th batch.
 
     Raises:
-        DataError: At an unreadable picture, unless those are skipped.
+        DataError: At an unreadable image, unless those are skipped.
     """
     total, (rank, ranks) = min(len(dataset), limit or len(dataset)), world
     starts = range(rank * batch_size, total, ranks * batch_size)
@@ -227,7 +227,7 @@ def _unzip(batch: list[_Prepared]) -> tuple[list[Tensor], list[Target], list[Sam
 def _read_ahead(
     dataset: Dataset, config: DataConfig, indices: Sequence[int], batch_size: int
 ) -> Iterator[_Prepared | DataError]:
-    """Yield pictures in the order of their indices, while threads read as many as the next batch needs."""
+    """Yield images in the order of their indices, while threads read as many as the next batch needs."""
 
     def read(index: int) -> _Prepared | DataError:
         try:

@@ -1,4 +1,4 @@
-"""A loader process's work: the picture at a position of the shuffled order, and handing over a batch."""
+"""A loader process's work: the image at a position of the shuffled order, and handing over a batch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OR_SKIP = " (or pass --set data.on_bad_image=skip)"
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A loaded picture, or the error that stops the run, and the files that were skipped on the way."""
+    """A loaded image, or the error that stops the run, and the files that were skipped on the way."""
 
     image: Tensor | None
     target: Target | None
@@ -32,14 +32,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads the picture at a position of the endless shuffled order; runs in the loader processes."""
+    """Reads the image at a position of the endless shuffled order; runs in the loader processes."""
 
     dataset: Dataset
     config: DataConfig
     seed: int
 
     def index(self, position: int) -> int:
-        """Return the picture at a position: each epoch is a permutation, f(seed, epoch)."""
+        """Return the image at a position: each epoch is a permutation, f(seed, epoch)."""
         epoch, offset = divmod(position, len(self.dataset))
         return int(_order(self.seed, epoch, len(self.dataset))[offset])
 
@@ -57,7 +57,7 @@ class Reader:
                 skipped.append((str(error).partition(":")[0], str(error)))
                 continue
             return Item(*augment(sample, rng, self.config), skipped=tuple(skipped))
-        return Item(None, None, error=f"{self.dataset.name}: no picture can be read; first: {skipped[0][1]}")
+        return Item(None, None, error=f"{self.dataset.name}: no image can be read; first: {skipped[0][1]}")
 
 
 @lru_cache(maxsize=4)

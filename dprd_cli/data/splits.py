@@ -1,4 +1,4 @@
-"""Finding the annotations and pictures of a run's splits, and building the data sets."""
+"""Finding the annotations and images of a run's splits, and building the data sets."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ JSON_NAMES: dict[Split, tuple[str, ...]] = {
     ),
     "test": ("annotations/image_info_test-dev2017.json", "image_info_test-dev2017.json"),
 }
-#: Picture folders tried, below the data folder; after them the json's own folder and the data folder.
+#: ImageArray folders tried, below the data folder; after them the json's own folder and the data folder.
 IMAGE_NAMES: dict[Split, tuple[str, ...]] = {
     "train": (
         "images",
@@ -71,7 +71,7 @@ class Found:
 
 
 def find_split(config: DataConfig, split: Split) -> Found:
-    """Find a split's annotation file and picture folder: named in the config, or below `config.path`.
+    """Find a split's annotation file and image folder: named in the config, or below `config.path`.
 
     Raises:
         DataError: If either is missing; the line lists what was tried and says what to add.
@@ -140,7 +140,7 @@ def _find_images(config: DataConfig, split: Split, json_path: Path, tree: dict[s
     held = [sum(is_file(folder / name) for name in names) for folder in folders]
     if max(held) == 0:
         raise DataError(
-            f"{json_path}: its pictures ({first_five(names[:2])}, ...) are in none of "
+            f"{json_path}: its images ({first_five(names[:2])}, ...) are in none of "
             f"{', '.join(str(folder) for folder in folders)}; pass --set data.{split}_images=DIR"
         )
     return folders[held.index(max(held))]
@@ -235,7 +235,7 @@ def locate(
         config: Where to look.
         split: Which one.
         classes: Category id of each class name, of the training split or a checkpoint.
-        problems: Gets the errors of single pictures and objects.
+        problems: Gets the errors of single images and objects.
 
     Raises:
         DataError: If there are none, or they cannot be read at all.
@@ -275,24 +275,24 @@ def _find_yolo(config: DataConfig) -> Path | None:
 
 
 def warn_of_overlap(train: set[Path], images_dir: Path, names: list[str], problems: Problems) -> None:
-    """Warn of pictures that are in both splits.
+    """Warn of images that are in both splits.
 
     Args:
-        train: The training pictures.
+        train: The training images.
         images_dir: Folder of those for evaluation.
         names: Their file names.
         problems: Gets the warning.
     """
     both = sorted(name for name in names if images_dir / name in train)
     if both:
-        text = f"{plural(len(both), 'picture')} shared with the training split ({first_five(both)})"
+        text = f"{plural(len(both), 'image')} shared with the training split ({first_five(both)})"
         problems.count("overlap", f"{text}: the numbers will be too good", both)
 
 
 def describe(dataset: Dataset) -> list[str]:
     """Return lines that say what a split holds: sizes, masks, classes, and what the check found."""
     start, classes = (
-        f"{dataset.name}: {plural(len(dataset), 'picture')}",
+        f"{dataset.name}: {plural(len(dataset), 'image')}",
         plural(len(dataset.class_names), "class"),
     )
     if not isinstance(dataset, CocoDataset):

@@ -16,7 +16,7 @@ from dprd_cli.structures.sample import Dataset
 
 Floats = NDArray[np.float64]
 
-#: COCO's sizes: areas in square pixels of the original picture, lower bound inclusive.
+#: COCO's sizes: areas in square pixels of the original image, lower bound inclusive.
 SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, np.inf)}
 _QUANTILES = {"5%": 0.05, "median": 0.5, "95%": 0.95}
 
@@ -28,13 +28,13 @@ class Statistics:
     Args:
         split: `train` or `val`.
         class_names: Name of each class.
-        num_images: Pictures.
+        num_images: Images.
         num_crowds: Annotations that are crowds, or difficult in evaluation.
         labels: Class of each object. [G]
-        images: Number of the picture of each object. [G]
+        images: Number of the image of each object. [G]
         areas: Area of the mask, or of the box where there is none, in square pixels. [G]
-        sides: (width, height) of each box, pixels of the picture as it is tested. [G, 2]
-        centres: Centre of each box, in shares of the picture's width and height. [G, 2]
+        sides: (width, height) of each box, pixels of the image as it is tested. [G, 2]
+        centres: Centre of each box, in shares of the image's width and height. [G, 2]
         has_mask: Which objects have a mask. [G]
         anchor_sizes: Square roots of the anchors' areas, pixels.
         aspect_ratios: Of the anchors, height over width.
@@ -55,7 +55,7 @@ class Statistics:
 
     @property
     def per_image(self) -> NDArray[np.int64]:
-        """Objects of each picture. [N]."""
+        """Objects of each image. [N]."""
         return np.bincount(self.images, minlength=self.num_images)
 
     @property
@@ -65,11 +65,11 @@ class Statistics:
 
     @property
     def scales(self) -> Floats:
-        """Square root of each box's area, pixels of the picture as it is tested. [G]."""
+        """Square root of each box's area, pixels of the image as it is tested. [G]."""
         return np.asarray(np.sqrt(self.sides.prod(axis=1)))
 
     def class_rows(self) -> list[dict[str, Any]]:
-        """Return objects, pictures, masks and the median area of every class, the most frequent first."""
+        """Return objects, images, masks and the median area of every class, the most frequent first."""
         rows = []
         for label, name in enumerate(self.class_names):
             mine = self.labels == label
@@ -135,7 +135,7 @@ def measure(dataset: Dataset, split: str, config: DataConfig, rpn: RPNConfig) ->
     Args:
         dataset: The split.
         split: What to call it.
-        config: The size that pictures are tested at.
+        config: The size that images are tested at.
         rpn: The anchors.
     """
     tree = dataset.coco()

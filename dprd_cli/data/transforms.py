@@ -16,20 +16,20 @@ from dprd_cli.structures.sample import Sample
 
 _LUMA = np.array([0.299, 0.587, 0.114])
 _FULL = np.uint8(254)  # a mask's grey value: even, so that one half is exact
-_MIN_CROP = 0.5  # least side of a crop, as a share of the picture's
+_MIN_CROP = 0.5  # least side of a crop, as a share of the image's
 _PADDING = 128  # grey
 _MIN_SIDE = 1.0  # objects of which a crop leaves less than this, in pixels, are dropped
 
 
 def augment(sample: Sample, rng: np.random.Generator, config: DataConfig) -> tuple[Tensor, Target]:
-    """Change a picture at random, for training.
+    """Change an image at random, for training.
 
     In this order: crop, resize (short side from `train_min_sizes`, times `scale_jitter`), or both as
     large-scale jitter asks (`lsj_size`), horizontal flip, colour jitter. The result is a function of the
     sample, the generator's state and the config alone.
 
     Args:
-        sample: A picture with its objects.
+        sample: An image with its objects.
         rng: Source of all randomness.
         config: `crop`, `train_min_sizes`, `scale_jitter`, `max_size`, `lsj_size`, `flip` and `color_jitter`
             are used.
@@ -55,14 +55,14 @@ def augment(sample: Sample, rng: np.random.Generator, config: DataConfig) -> tup
 
 
 def jitter_scale(sample: Sample, rng: np.random.Generator, side: int, factors: tuple[float, float]) -> Sample:
-    """Large-scale jitter: scale a picture to fit a square times a factor, then cut or pad it to the square.
+    """Large-scale jitter: scale an image to fit a square times a factor, then cut or pad it to the square.
 
-    The window is cut before the picture is resized, at whole pixels, so that no picture gets larger than the
+    The window is cut before the image is resized, at whole pixels, so that no image gets larger than the
     square on the way; its sides are what the square holds, rounded to a pixel. Padding is at the right and
     the bottom, grey.
 
     Args:
-        sample: A picture with its objects.
+        sample: An image with its objects.
         rng: Draws the factor, uniform, and the place of the window, uniform where there is room.
         side: Of the square, pixels.
         factors: (least, largest).
@@ -88,7 +88,7 @@ def pad(sample: Sample, shape: tuple[int, int]) -> Sample:
 
 
 def prepare(sample: Sample, config: DataConfig) -> tuple[Tensor, Target]:
-    """Resize a picture for testing: short side `test_min_size`, longest side at most `max_size`.
+    """Resize an image for testing: short side `test_min_size`, longest side at most `max_size`.
 
     Returns:
         The image, uint8 RGB [3, h, w], and its objects in the image's frame.
@@ -111,9 +111,9 @@ def resize_shape(height: int, width: int, min_size: float, max_size: int) -> tup
 
 
 def resize(sample: Sample, shape: tuple[int, int]) -> Sample:
-    """Resize picture, boxes and masks to `shape` (height, width); the same sample if it is that already.
+    """Resize image, boxes and masks to `shape` (height, width); the same sample if it is that already.
 
-    The picture is resized bilinearly: at the paper's sizes nearly all pictures grow, where every
+    The image is resized bilinearly: at the paper's sizes nearly all images grow, where every
     implementation of that agrees (Pillow's, which Detectron2 uses, takes six times as long). Below half
     the size two-tap interpolation skips pixels, so there the mean of the covered area is taken.
     """
@@ -133,7 +133,7 @@ def resize(sample: Sample, shape: tuple[int, int]) -> Sample:
 def resize_masks(masks: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Resize masks: a pixel is set where the interpolated mask reaches one half. [G, h, w].
 
-    Compared with the polygons drawn at the new size (120 COCO pictures, short side 320, 480, 800), mean IoU
+    Compared with the polygons drawn at the new size (120 COCO images, short side 320, 480, 800), mean IoU
     is 0.956, 0.972, 0.954; of nearest-neighbour masks 0.948, 0.967, 0.947, and 0.880, 0.946, 0.932 with
     OpenCV's INTER_NEAREST, which is off by up to half a pixel.
     """
@@ -146,7 +146,7 @@ def resize_masks(masks: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np
         if _shrinks_much(mask.shape[:2], shape):
             out[:] = _interpolate(grey, shape) >= _FULL // 2
             continue
-        # the same interpolation, of the part of the picture that holds the object
+        # the same interpolation, of the part of the image that holds the object
         scale = np.array([shape[1] / mask.shape[1], shape[0] / mask.shape[0]])
         low = np.maximum(np.floor(scale * (x - 1, y - 1)), 0).astype(int)
         high = np.minimum(np.ceil(scale * (x + width + 1, y + height + 1)), shape[::-1]).astype(int)
@@ -189,7 +189,7 @@ def flip(sample: Sample) -> Sample:
 def random_window(sample: Sample, rng: np.random.Generator) -> tuple[int, int, int, int]:
     """Draw a window (x1, y1, x2, y2) that holds the centre of an object, drawn too, if there is any.
 
-    Each side is 0.5 to 1 of the picture's (uniform), and the place is uniform among those that hold the
+    Each side is 0.5 to 1 of the image's (uniform), and the place is uniform among those that hold the
     centre.
     """
     height, width = sample.image.shape[:2]
@@ -243,7 +243,7 @@ def mask_box(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
 def change_color(
     image: NDArray[np.uint8], brightness: float, contrast: float, saturation: float
 ) -> NDArray[np.uint8]:
-    """Change the colours of a picture; 1 leaves each property as it is. [H, W, 3].
+    """Change the colours of an image; 1 leaves each property as it is. [H, W, 3].
 
     Multiplies by `brightness`, then spreads around the mean grey by `contrast`, then around each pixel's
     grey by `saturation`. All are linear in RGB: together one 3x4 matrix, and values are clipped once.

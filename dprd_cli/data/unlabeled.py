@@ -1,4 +1,4 @@
-"""COCO's test-dev: pictures and categories, but no annotations, which only the evaluation server has."""
+"""COCO's test-dev: images and categories, but no annotations, which only the evaluation server has."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NO_CATEGORY = -1
 
 
 def build_test_dev(config: DataConfig, class_names: tuple[str, ...]) -> tuple[CocoDataset, tuple[int, ...]]:
-    """Find and check the pictures of test-dev: an `image_info` file and its picture folder.
+    """Find and check the images of test-dev: an `image_info` file and its image folder.
 
     Args:
         config: `path`, or `test_json` and `test_images`, say where they are.
@@ -23,7 +23,7 @@ def build_test_dev(config: DataConfig, class_names: tuple[str, ...]) -> tuple[Co
         the classes that stand for COCO's gaps in torchvision's models. [K]
 
     Raises:
-        DataError: If the file or pictures are missing or broken, or a class is not among the categories.
+        DataError: If the file or images are missing or broken, or a class is not among the categories.
     """
     found = find_split(config, "test")
     tree = {**found.tree, "annotations": []}

@@ -1,6 +1,6 @@
-"""A picture to draw on: boxes, masks and labels that stay legible from 128 to several thousand pixels.
+"""An image to draw on: boxes, masks and labels that stay legible from 128 to several thousand pixels.
 
-Coordinates are pixels of the picture that was given; small pictures are enlarged so that text is readable.
+Coordinates are pixels of the image that was given; small images are enlarged so that text is readable.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from dprd_cli.structures.sample import Picture
+from dprd_cli.structures.sample import ImageArray
 
 Color = tuple[int, int, int]
 Box = tuple[float, float, float, float]
@@ -23,7 +23,7 @@ Box = tuple[float, float, float, float]
 ORANGE: Color = (255, 165, 0)
 WHITE: Color = (255, 255, 255)
 DARK: Color = (25, 25, 25)
-_SHORT_SIDE, _LONG_SIDE = 600, 2000  # pictures are enlarged toward the first, up to the second
+_SHORT_SIDE, _LONG_SIDE = 600, 2000  # images are enlarged toward the first, up to the second
 _SHIFT = 4  # OpenCV draws at 1/16 pixels
 
 
@@ -70,13 +70,13 @@ def shorten(text: str, width: int, face: ImageFont.FreeTypeFont) -> str:
 
 
 class Canvas:
-    """A copy of a picture, enlarged if it is small.
+    """A copy of an image, enlarged if it is small.
 
     Args:
         image: RGB. [H, W, 3]
     """
 
-    def __init__(self, image: Picture) -> None:
+    def __init__(self, image: ImageArray) -> None:
         height, width = image.shape[:2]
         self.scale = max(1.0, min(_SHORT_SIDE / min(height, width), _LONG_SIDE / max(height, width)))
         self.size = (round(height * self.scale), round(width * self.scale))
@@ -112,7 +112,7 @@ class Canvas:
         cv2.drawContours(self.pixels, outlines, -1, color, width, cv2.LINE_AA)
 
     def full_mask(self, mask: NDArray[np.bool_], color: Color) -> None:
-        """Tint an object given as a mask of the whole original picture. [H, W]."""
+        """Tint an object given as a mask of the whole original image. [H, W]."""
         enlarged = _resize(mask.astype(np.uint8) * 255, self.size, cv2.INTER_LINEAR) >= 128
         self.mask(enlarged, 0, 0, color)
 
@@ -122,7 +122,7 @@ class Canvas:
         """Draw a box.
 
         Args:
-            box: xyxy, pixels of the original picture.
+            box: xyxy, pixels of the original image.
             color: RGB.
             width: Factor on the canvas's line width.
             halo: Put a thin dark line under it, so that it shows on any background.
@@ -137,7 +137,7 @@ class Canvas:
         self._outline(corners, color, thickness, dashed=dashed)
 
     def chip(self, box: Box, text: str, color: Color) -> None:
-        """Put a label at a box, where it covers no other label if possible, always inside the picture."""
+        """Put a label at a box, where it covers no other label if possible, always inside the image."""
         face, (height, width) = font(self.text_size), self.size
         pad = max(2, self.text_size // 4)
         text = shorten(text, width - 2 * pad, face)
@@ -154,14 +154,14 @@ class Canvas:
         light = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 140
         self._texts.append(((x + pad, y + chip_h // 2), text, (15, 15, 15) if light else WHITE))
 
-    def finish(self) -> Picture:
-        """Return the drawn picture. [H', W', 3]."""
+    def finish(self) -> ImageArray:
+        """Return the drawn image. [H', W', 3]."""
         if self._texts:
-            picture = Image.fromarray(self.pixels)
-            pen = ImageDraw.Draw(picture)
+            image = Image.fromarray(self.pixels)
+            pen = ImageDraw.Draw(image)
             for place, text, color in self._texts:
                 pen.text(place, text, fill=color, font=font(self.text_size), anchor="lm")
-            self.pixels = np.array(picture)
+            self.pixels = np.array(image)
         return self.pixels
 
     def _covered(self, chip: tuple[int, int, int, int]) -> int:
@@ -173,7 +173,7 @@ class Canvas:
         )
 
     def _corners(self, box: Box, thickness: int) -> tuple[float, float, float, float]:
-        """Scale a box to the canvas and keep its line inside the picture."""
+        """Scale a box to the canvas and keep its line inside the image."""
         height, width = self.size
         inset = thickness / 2
         x1, y1, x2, y2 = (value * self.scale for value in box)
@@ -210,5 +210,5 @@ def _dashes(start: Point, end: Point, length: float) -> list[tuple[Point, Point]
     return [(points[i], points[i + 1]) for i in range(0, count, 2)]
 
 
-def _resize(image: Picture, size: tuple[int, int], method: int) -> Picture:
+def _resize(image: ImageArray, size: tuple[int, int], method: int) -> ImageArray:
     return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=method), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Pictures of detections, targets and parts."""
+"""Images of detections, targets and parts."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from torch import Tensor
 from dprd_cli.drawing.canvas import ORANGE, WHITE, Box, Canvas, class_color, font, shorten
 from dprd_cli.ops.masks import paste_crop
 from dprd_cli.structures.detections import Detections, Target
-from dprd_cli.structures.sample import Picture
+from dprd_cli.structures.sample import ImageArray
 
 
 def draw_detections(
-    image: Picture,
+    image: ImageArray,
     detections: Detections,
     class_names: Sequence[str],
     *,
     score_thresh: float = 0.5,
     masks: bool = True,
     parts: bool = False,
-) -> Picture:
+) -> ImageArray:
     """Draw masks, boxes, class names and scores, and the parts in orange where asked.
 
     Args:
         image: RGB; left unchanged. [H, W, 3]
-        detections: In the frame of the picture.
+        detections: In the frame of the image.
         class_names: Name of each class index.
         score_thresh: Leave out detections below this score.
         masks: Draw masks, where there are any.
         parts: Draw part boxes, where there are any.
 
     Returns:
-        RGB, enlarged if the picture is small. [H', W', 3]
+        RGB, enlarged if the image is small. [H', W', 3]
     """
     canvas = Canvas(image)
     shown = detections[detections.scores >= score_thresh].to("cpu")
@@ -59,16 +59,16 @@ def draw_detections(
     return canvas.finish()
 
 
-def draw_targets(image: Picture, target: Target, class_names: Sequence[str]) -> Picture:
-    """Draw what a picture is trained on: masks, boxes, class names.
+def draw_targets(image: ImageArray, target: Target, class_names: Sequence[str]) -> ImageArray:
+    """Draw what an image is trained on: masks, boxes, class names.
 
     Args:
         image: RGB, of `target.image_size`; left unchanged. [H, W, 3]
-        target: In the frame of the picture.
+        target: In the frame of the image.
         class_names: Name of each class index.
 
     Returns:
-        RGB, enlarged if the picture is small. [H', W', 3]
+        RGB, enlarged if the image is small. [H', W', 3]
     """
     canvas, target = Canvas(image), target.to("cpu")
     order, boxes, labels = _largest_first(target.boxes), _rows(target.boxes), target.labels.tolist()
@@ -84,13 +84,13 @@ def draw_targets(image: Picture, target: Target, class_names: Sequence[str]) -> 
 
 
 def draw_parts(
-    image: Picture,
+    image: ImageArray,
     boxes: Tensor,
     part_boxes: Tensor | None,
     *,
     captions: Sequence[str] = (),
     fixed: bool = False,
-) -> Picture:
+) -> ImageArray:
     """Draw whole boxes (thick) and their parts (thin) in orange, as the paper's Fig. 6 does.
 
     Args:
@@ -101,7 +101,7 @@ def draw_parts(
         fixed: Draw the parts as white dashes, the sign of reference parts.
 
     Returns:
-        RGB, enlarged if the picture is small. [H', W', 3]
+        RGB, enlarged if the image is small. [H', W', 3]
     """
     canvas = Canvas(image)
     order, rows = _largest_first(boxes), _rows(boxes)
@@ -114,12 +114,12 @@ def draw_parts(
     return canvas.finish()
 
 
-def compare_parts(image: Picture, detections: Detections, reference_parts: Tensor) -> Picture:
+def compare_parts(image: ImageArray, detections: Detections, reference_parts: Tensor) -> ImageArray:
     """Draw reference parts (left) beside deformed parts (right).
 
     Args:
         image: RGB; left unchanged. [H, W, 3]
-        detections: With part boxes, in the frame of the picture.
+        detections: With part boxes, in the frame of the image.
         reference_parts: Of the same boxes. [D, P, 4]
 
     Returns:
@@ -131,25 +131,30 @@ def compare_parts(image: Picture, detections: Detections, reference_parts: Tenso
 
 
 def grid(
-    images: Sequence[Picture], columns: int, titles: Sequence[str] = (), *, width: int = 1920, gap: int = 10
-) -> Picture:
-    """Set pictures in rows of equal width on white; each row's pictures share a height.
+    images: Sequence[ImageArray],
+    columns: int,
+    titles: Sequence[str] = (),
+    *,
+    width: int = 1920,
+    gap: int = 10,
+) -> ImageArray:
+    """Set images in rows of equal width on white; each row's images share a height.
 
     Args:
         images: RGB, of any sizes. Each [h, w, 3]
-        columns: Pictures a row.
-        titles: A line above each picture, or nothing.
+        columns: Images a row.
+        titles: A line above each image, or nothing.
         width: Of the sheet, pixels, about.
-        gap: Between pictures, pixels.
+        gap: Between images, pixels.
 
     Returns:
         RGB. [H', W', 3]
 
     Raises:
-        ValueError: If there is no picture.
+        ValueError: If there is no image.
     """
     if not images:
-        raise ValueError("images: expected at least one picture, but got none")
+        raise ValueError("images: expected at least one image, but got none")
     columns = min(columns, len(images))
     inner = width - gap * (columns + 1)
     names = [*titles, *[""] * (len(images) - len(titles))]
@@ -172,9 +177,9 @@ def grid(
 
 
 def _row(
-    images: Sequence[Picture], titles: Sequence[str], height: float, gap: int, *, titled: bool
-) -> Picture:
-    """Return one row of a grid, its pictures scaled to one height."""
+    images: Sequence[ImageArray], titles: Sequence[str], height: float, gap: int, *, titled: bool
+) -> ImageArray:
+    """Return one row of a grid, its images scaled to one height."""
     size = 20
     face, head = font(size), (size + 14 if titled else 0)
     cells = [np.full((round(height) + head, gap, 3), 255, dtype=np.uint8)]

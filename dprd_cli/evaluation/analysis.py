@@ -1,4 +1,4 @@
-"""What lies behind the APs: PR curves, APs by size, confusions, and which pictures are best and worst.
+"""What lies behind the APs: PR curves, APs by size, confusions, and which images are best and worst.
 
 Boxes only, beside the curves and APs, which are COCO's arrays for masks too. Everything comes out as plain
 containers, which `dprd eval` writes as `analysis.json`, and `dprd report` draws.
@@ -41,7 +41,7 @@ _QUALITY_IOUS = np.linspace(0.5, 0.95, 10)
 def pr_curves(arrays: CocoArrays, columns: Iterable[int]) -> dict[str, Any]:
     """Return precision over COCO's 101 recalls, of each class and their mean.
 
-    Law: the points are those of `arrays.precision`, at up to 100 detections a picture, all sizes.
+    Law: the points are those of `arrays.precision`, at up to 100 detections an image, all sizes.
 
     Args:
         arrays: Of one kind.
@@ -114,7 +114,7 @@ class _Boxes(NamedTuple):
 
 
 class ErrorAnalysis:
-    """Compares detections with objects picture by picture, at one score threshold.
+    """Compares detections with objects image by image, at one score threshold.
 
     Args:
         ground_truth: A COCO `instances` dict; crowds (VOC: difficult objects) neither count nor are missed.
@@ -123,9 +123,9 @@ class ErrorAnalysis:
         score: Detections below are left out.
 
     Attributes:
-        matrix: Pictures' objects by their class (row) and the class they were detected as (column). The
+        matrix: Images' objects by their class (row) and the class they were detected as (column). The
             last row counts detections of nothing, the last column objects that were missed. [K+1, K+1]
-        pictures: For each picture `image_id`, `file_name`, `objects`, `detections`, and `f1`.
+        images: For each image `image_id`, `file_name`, `objects`, `detections`, and `f1`.
 
     Law: the diagonal counts COCO's true positives at this IoU and score.
 
@@ -143,7 +143,7 @@ class ErrorAnalysis:
     ) -> None:
         self.iou, self.score = iou, score
         self.matrix = np.zeros((len(category_ids) + 1, len(category_ids) + 1), dtype=np.int64)
-        self.pictures: list[dict[str, Any]] = []
+        self.images: list[dict[str, Any]] = []
         self._label = {category_id: label for label, category_id in enumerate(category_ids)}
         self._names = {image["id"]: image.get("file_name", "") for image in ground_truth["images"]}
         self._objects: dict[int, list[dict[str, Any]]] = defaultdict(list)
@@ -152,10 +152,10 @@ class ErrorAnalysis:
                 self._objects[row["image_id"]].append(row)
 
     def add(self, image_id: int, results: Iterable[dict[str, Any]]) -> float | None:
-        """Add one picture's detections, as COCO results with boxes.
+        """Add one image's detections, as COCO results with boxes.
 
         Returns:
-            The picture's F1 = 2 TP / (2 TP + FP + FN), averaged over IoU 0.5, 0.55, ..., 0.95; None where
+            The image's F1 = 2 TP / (2 TP + FP + FN), averaged over IoU 0.5, 0.55, ..., 0.95; None where
             there is no object and no detection.
         """
         kept = sorted((row for row in results if row["score"] >= self.score), key=lambda row: -row["score"])
@@ -166,7 +166,7 @@ class ErrorAnalysis:
         quality = _f1(same, objects.crowd)
         counts = {"objects": int((~objects.crowd).sum()), "detections": len(kept)}
         name = str(self._names.get(image_id, ""))
-        self.pictures.append({"image_id": image_id, "file_name": name, **counts, "f1": quality})
+        self.images.append({"image_id": image_id, "file_name": name, **counts, "f1": quality})
         return quality
 
     def _pack(self, rows: list[dict[str, Any]]) -> _Boxes:
@@ -205,7 +205,7 @@ def _overlap(found: _Boxes, objects: _Boxes) -> NDArray[np.float64]:
 
 
 def _f1(same: NDArray[np.float64], crowd: NDArray[np.bool_]) -> float | None:
-    """Return the mean F1 of one picture, from the IoUs of detections with objects of their class. [D, G]."""
+    """Return the mean F1 of one image, from the IoUs of detections with objects of their class. [D, G]."""
     scores = []
     for iou in _QUALITY_IOUS:
         chosen, ignored = assign(same, crowd, float(iou))
@@ -217,7 +217,7 @@ def _f1(same: NDArray[np.float64], crowd: NDArray[np.bool_]) -> float | None:
 
 
 class Ranked(NamedTuple):
-    """A picture and how well its objects were found."""
+    """An image and how well its objects were found."""
 
     f1: float
     sample: Sample
@@ -225,13 +225,13 @@ class Ranked(NamedTuple):
 
 
 class Analyst:
-    """Watches an evaluation and analyses it; keeps only the few best and worst pictures in memory.
+    """Watches an evaluation and analyses it; keeps only the few best and worst images in memory.
 
     Args:
         ground_truth: A COCO `instances` dict of the split.
         category_ids: Original category id of each class index. [K]
         class_names: Name of each class index. [K]
-        keep: How many best, and worst, pictures to keep.
+        keep: How many best, and worst, images to keep.
     """
 
     def __init__(
@@ -249,13 +249,13 @@ class Analyst:
         self._worst: list[tuple[float, int, Ranked]] = []
 
     def watch(self, sample: Sample, detections: Detections) -> None:
-        """Add one picture; detections in its frame."""
+        """Add one image; detections in its frame."""
         rows = to_coco_results(detections, sample.image_id, self.category_ids)
         quality = self.errors.add(sample.image_id, rows)
         self.parts.add(detections[detections.scores >= self.errors.score])
         if quality is None:
             return
-        one, order = Ranked(quality, sample, detections), -len(self.errors.pictures)  # earlier ones win ties
+        one, order = Ranked(quality, sample, detections), -len(self.errors.images)  # earlier ones win ties
         for heap, value in ((self._best, quality), (self._worst, -quality)):
             heapq.heappush(heap, (value, order, one))
             if len(heap) > self.keep:
@@ -263,12 +263,12 @@ class Analyst:
 
     @property
     def best(self) -> list[Ranked]:
-        """The pictures of highest F1, best first."""
+        """The images of highest F1, best first."""
         return [one for *_, one in sorted(self._best, key=lambda item: item[:2], reverse=True)]
 
     @property
     def worst(self) -> list[Ranked]:
-        """The pictures of lowest F1, worst first, without those that are among the best."""
+        """The images of lowest F1, worst first, without those that are among the best."""
         best = {id(one.sample) for one in self.best}
         ordered = sorted(self._worst, key=lambda item: item[:2], reverse=True)
         return [one for *_, one in ordered if id(one.sample) not in best]
@@ -282,12 +282,12 @@ def analyse(evaluator: CocoEvaluator, errors: ErrorAnalysis | None = None) -> di
     """Return what an evaluation's arrays and confusions say, as plain containers.
 
     Args:
-        evaluator: With all its pictures.
-        errors: Of the same pictures; made here where there is none.
+        evaluator: With all its images.
+        errors: Of the same images; made here where there is none.
 
     Returns:
         `images`, `iou_thresh`, `score_thresh`, `class_names`, `curves` and `ap` (by kind: `pr_curves` and
-        `ap_table`), `objects` (by class), `confusion` (the matrix), `pictures`, and `tide` (`tide_errors`).
+        `ap_table`), `objects` (by class), `confusion` (the matrix), `per_image`, and `tide` (`tide_errors`).
     """
     if errors is None:
         errors = ErrorAnalysis(evaluator.ground_truth, evaluator.category_ids)
@@ -308,6 +308,6 @@ def analyse(evaluator: CocoEvaluator, errors: ErrorAnalysis | None = None) -> di
         "curves": {kind: pr_curves(values, columns) for kind, values in arrays.items()},
         "ap": {kind: ap_table(values, columns) for kind, values in arrays.items()},
         "confusion": errors.matrix.tolist(),
-        "pictures": errors.pictures,
+        "per_image": errors.images,
         "tide": tide_errors(evaluator),
     }

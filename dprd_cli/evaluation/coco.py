@@ -57,7 +57,7 @@ def accumulate(
             regions for `segm` (neither missed nor false).
         results: From `to_coco_results`; left unchanged. May be empty.
         kind: What overlaps: `bbox` or `segm`.
-        image_ids: Pictures that count.
+        image_ids: Images that count.
         category_ids: Categories that count, ascending along the arrays' class axis.
         backend: `pycocotools` is the reference.
     """
@@ -182,7 +182,7 @@ class ClassResult:
     Args:
         name: Class name.
         category_id: Original category id.
-        objects: Objects in the evaluated pictures, crowds left out.
+        objects: Objects in the evaluated images, crowds left out.
         bbox_ap: Box AP.
         bbox_ap50: Box AP at IoU 0.5.
         segm_ap: Mask AP.
@@ -206,7 +206,7 @@ class EvalResult:
         bbox: Box metrics by the names in `METRICS`.
         segm: Mask metrics, or None without masks.
         classes: Per class, in the order of the class indices.
-        images: Number of evaluated pictures.
+        images: Number of evaluated images.
     """
 
     bbox: dict[str, float | None]
@@ -237,7 +237,7 @@ def show(value: float | None) -> str:
 
 
 class CocoEvaluator:
-    """Collects detections picture by picture and computes COCO's metrics over the pictures added.
+    """Collects detections image by image and computes COCO's metrics over the images added.
 
     Args:
         ground_truth: A COCO `instances` dict of the whole split, crowds included; left unchanged.
@@ -263,19 +263,19 @@ class CocoEvaluator:
         self._known = {image["id"] for image in ground_truth["images"]}
 
     def add(self, image_id: int, detections: Detections) -> None:
-        """Add one picture's detections, in the frame of the original picture; masks are kept as RLE.
+        """Add one image's detections, in the frame of the original image; masks are kept as RLE.
 
         Raises:
-            ValueError: If the picture is not in the ground truth, or was added before.
+            ValueError: If the image is not in the ground truth, or was added before.
         """
         self.add_rows(image_id, self.rows(image_id, detections))
 
     def rows(self, image_id: int, detections: Detections) -> dict[Kind, list[dict[str, Any]]]:
-        """Return what `add_rows` takes: COCO results of one picture."""
+        """Return what `add_rows` takes: COCO results of one image."""
         return {kind: to_coco_results(detections, image_id, self.category_ids, kind) for kind in self.kinds}
 
     def add_rows(self, image_id: int, rows: Mapping[Kind, list[dict[str, Any]]]) -> None:
-        """Do what `add` does, with one picture's results, perhaps of another process."""
+        """Do what `add` does, with one image's results, perhaps of another process."""
         if image_id not in self._known:
             raise ValueError(f"image_id: {image_id} is not in the ground truth (or was added before)")
         self._known.remove(image_id)

@@ -29,17 +29,17 @@ from dprd_cli.structures.sample import Dataset, Sample
 if TYPE_CHECKING:
     from dprd_cli.model.detector import Detector
 
-#: Called with (pictures done, pictures in all); may raise to stop.
+#: Called with (images done, images in all); may raise to stop.
 ProgressCallback = Callable[[int, int], None]
 
 
 class Detected(NamedTuple):
-    """What was found in one picture of a split.
+    """What was found in one image of a split.
 
     Args:
-        number: Orders the pictures as the split does, over all ranks.
-        sample: The picture.
-        target: Its objects in the frame of the test picture.
+        number: Orders the images as the split does, over all ranks.
+        sample: The image.
+        target: Its objects in the frame of the test image.
         detections: On the CPU, in the frame of `sample`.
         proposals: In the frame of `target`, best first; None in multi-scale testing. [R, 4]
     """
@@ -65,7 +65,7 @@ def detect_split(
     batch_size: int = 0,
     world: Ranks = ALONE,
 ) -> Iterator[Detected]:
-    """Yield what a detector, in eval mode, finds in every picture of a split; see `evaluate`.
+    """Yield what a detector, in eval mode, finds in every image of a split; see `evaluate`.
 
     With several ranks, each finds what is in its share of the batches. All call `progress` equally often.
     """
@@ -112,22 +112,22 @@ def evaluate(
     batch_size: int = 0,
     world: Ranks = ALONE,
 ) -> dict[str, Any]:
-    """Detect in every picture of a split and measure.
+    """Detect in every image of a split and measure.
 
     Args:
         detector: On `device`; its training mode is restored afterwards.
         dataset: The split.
-        config: Picture sizes, batch size, mixed precision.
-        limit: Evaluate the first so many pictures; 0 takes all.
+        config: ImageArray sizes, batch size, mixed precision.
+        limit: Evaluate the first so many images; 0 takes all.
         part_offsets: `learned`, `mean` (one template per part) or `reference` (no offsets).
         tta: Detect at several scales and mirrored.
         save_results: Folder for the detections, in COCO's results format.
-        device: Where the pictures go.
+        device: Where the images go.
         with_masks: Evaluate masks; where the split has any, by default.
         progress: Called after each batch.
-        watch: Called with each picture and what was found in it, of this rank.
-        batch_size: Pictures that go through the network at once; by default the config's.
-        world: The ranks that share the pictures. Law: their number does not change a number.
+        watch: Called with each image and what was found in it, of this rank.
+        batch_size: Images that go through the network at once; by default the config's.
+        world: The ranks that share the images. Law: their number does not change a number.
 
     Returns:
         On the main rank; nothing on the others:
@@ -201,7 +201,7 @@ def _voc(coco: CocoEvaluator) -> dict[str, Any]:
 
 
 class _Measured(NamedTuple):
-    """What one picture adds to the metrics; small enough to be sent to another process."""
+    """What one image adds to the metrics; small enough to be sent to another process."""
 
     number: int
     image_id: int

@@ -19,10 +19,10 @@ from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY,
 from dprd_cli.evaluation.analysis import Ranked
 from dprd_cli.evaluation.tide import ERRORS
 from dprd_cli.files.atomic import write_atomically
-from dprd_cli.files.images import write_picture
+from dprd_cli.files.images import write_image
 from dprd_cli.model.parts import decompose
 from dprd_cli.structures.detections import Target
-from dprd_cli.structures.sample import Picture, Sample
+from dprd_cli.structures.sample import ImageArray, Sample
 
 KINDS = {"bbox": "box", "segm": "mask"}
 IOUS = {"50": "IoU 0.5", "75": "IoU 0.75", "50:95": "IoU 0.5 to 0.95"}
@@ -260,8 +260,8 @@ def _finish(axes: Axes) -> None:
     axes.title.set_fontsize(10)
 
 
-def draw_truth(sample: Sample, class_names: Sequence[str]) -> Picture:
-    """Draw what is annotated in a picture: masks, boxes, class names; crowds left out."""
+def draw_truth(sample: Sample, class_names: Sequence[str]) -> ImageArray:
+    """Draw what is annotated in an image: masks, boxes, class names; crowds left out."""
     masks = None if sample.masks is None else torch.from_numpy(sample.masks)
     size = (sample.image.shape[0], sample.image.shape[1])
     boxes, labels = torch.from_numpy(sample.boxes), torch.from_numpy(sample.labels)
@@ -270,16 +270,16 @@ def draw_truth(sample: Sample, class_names: Sequence[str]) -> Picture:
     return draw_targets(sample.image, target, class_names)
 
 
-def draw_found(ranked: Ranked, class_names: Sequence[str], score_thresh: float) -> Picture:
-    """Draw what was found in a picture: masks, boxes, class names, scores, and parts in orange."""
+def draw_found(ranked: Ranked, class_names: Sequence[str], score_thresh: float) -> ImageArray:
+    """Draw what was found in an image: masks, boxes, class names, scores, and parts in orange."""
     image, found = ranked.sample.image, ranked.detections
     return draw_detections(image, found, class_names, score_thresh=score_thresh, parts=True)
 
 
-def draw_ranked(pictures: Sequence[Ranked], class_names: Sequence[str], score_thresh: float) -> Picture:
-    """Draw pictures in pairs, annotations at the left and detections at the right, two pairs a row."""
+def draw_ranked(images: Sequence[Ranked], class_names: Sequence[str], score_thresh: float) -> ImageArray:
+    """Draw images in pairs, annotations at the left and detections at the right, two pairs a row."""
     cells, titles = [], []
-    for one in pictures:
+    for one in images:
         cells += [draw_truth(one.sample, class_names), draw_found(one, class_names, score_thresh)]
         titles += [f"{Path(one.sample.file_name).name}: annotated", f"detected, F1 {one.f1:.2f}"]
     return grid(cells, 4, titles)
@@ -288,13 +288,13 @@ def draw_ranked(pictures: Sequence[Ranked], class_names: Sequence[str], score_th
 def write_analysis(
     folder: Path, analysis: Mapping[str, Any], best: Sequence[Ranked] = (), worst: Sequence[Ranked] = ()
 ) -> list[Path]:
-    """Write an analysis as `analysis.json` and figures, and its best and worst pictures, into a folder.
+    """Write an analysis as `analysis.json` and figures, and its best and worst images, into a folder.
 
     Args:
         folder: Exists; files of an earlier analysis in it are replaced.
         analysis: From `Analyst.result` or `analyse`.
-        best: The pictures for `best.jpg`.
-        worst: The pictures for `worst.jpg`.
+        best: The images for `best.jpg`.
+        worst: The images for `worst.jpg`.
 
     Returns:
         The figures written.
@@ -308,9 +308,9 @@ def write_analysis(
     for name, figure in analysis_figures(analysis).items():
         save_figure(figure, folder / f"{name}.png")
         written.append(folder / f"{name}.png")
-    for name, pictures in (("best", best), ("worst", worst)):
-        if pictures:
-            drawn = draw_ranked(pictures, analysis["class_names"], analysis["score_thresh"])
-            write_picture(folder / f"{name}.jpg", drawn)
+    for name, images in (("best", best), ("worst", worst)):
+        if images:
+            drawn = draw_ranked(images, analysis["class_names"], analysis["score_thresh"])
+            write_image(folder / f"{name}.jpg", drawn)
             written.append(folder / f"{name}.jpg")
     return written

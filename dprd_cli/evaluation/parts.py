@@ -73,7 +73,7 @@ class PartStatistics:
         self._labels: list[Tensor] = []
 
     def add(self, detections: Detections) -> None:
-        """Add one picture's detections; nothing where the detector has no parts."""
+        """Add one image's detections; nothing where the detector has no parts."""
         if detections.part_boxes is None or not len(detections):
             return
         parts, boxes = detections.part_boxes.cpu().double(), detections.boxes.cpu().double()
@@ -171,7 +171,7 @@ class PartDrift:
 
     @staticmethod
     def of(detections: Detections) -> tuple[float, int]:
-        """Return the sum over one picture's parts, and their number: none where the detector has no parts."""
+        """Return the sum over one image's parts, and their number: none where the detector has no parts."""
         parts = detections.part_boxes
         if parts is None or not parts.shape[1]:
             return 0.0, 0
@@ -179,7 +179,7 @@ class PartDrift:
         return overlap.sum().item(), overlap.numel()
 
     def add(self, drift: tuple[float, int]) -> None:
-        """Count one picture, as `of` returns it."""
+        """Count one image, as `of` returns it."""
         self._sum, self._count = self._sum + drift[0], self._count + drift[1]
 
     def result(self) -> dict[str, float]:

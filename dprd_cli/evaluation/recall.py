@@ -8,13 +8,13 @@ from torchvision.ops import box_iou
 
 
 class ProposalRecall:
-    """Recall of the first `limit` proposals of each picture, over all pictures.
+    """Recall of the first `limit` proposals of each image, over all images.
 
     An object is found at an IoU if any of these proposals reaches it.
 
     Args:
         ious: IoUs at which to count.
-        limit: Proposals per picture that count.
+        limit: Proposals per image that count.
     """
 
     def __init__(self, ious: tuple[float, ...] = (0.5, 0.7), limit: int = 100) -> None:
@@ -23,7 +23,7 @@ class ProposalRecall:
         self._best: list[Tensor] = []
 
     def add(self, proposals: Tensor, gt_boxes: Tensor) -> None:
-        """Count one picture; both in the same frame.
+        """Count one image; both in the same frame.
 
         Args:
             proposals: xyxy, best first. [R, 4]
@@ -32,7 +32,7 @@ class ProposalRecall:
         self.add_best(self.best(proposals, gt_boxes))
 
     def best(self, proposals: Tensor, gt_boxes: Tensor) -> Tensor | None:
-        """Return what `add_best` takes: the best IoU of each object of one picture. [G], on the CPU."""
+        """Return what `add_best` takes: the best IoU of each object of one image. [G], on the CPU."""
         if not len(gt_boxes):
             return None
         first = proposals[: self.limit].detach()
@@ -41,7 +41,7 @@ class ProposalRecall:
         return best.cpu()
 
     def add_best(self, best: Tensor | None) -> None:
-        """Do what `add` does, with one picture's IoUs, perhaps of another process."""
+        """Do what `add` does, with one image's IoUs, perhaps of another process."""
         if best is not None:
             self._best.append(best)
 

@@ -25,7 +25,7 @@ def read_results(path: Path, ground_truth: Mapping[str, Any]) -> list[Row]:
         ground_truth: The COCO `instances` dict that the rows belong to.
 
     Raises:
-        DataError: If it cannot be read, or a row is broken or belongs to no picture or category.
+        DataError: If it cannot be read, or a row is broken or belongs to no image or category.
     """
     rows = read_json(path, "results")
     if not isinstance(rows, list):
@@ -64,7 +64,7 @@ def _mask_problem(mask: Any, size: list[int]) -> str:
     if not (isinstance(mask, dict) and isinstance(mask.get("counts"), str)):
         return "segmentation is not a compressed RLE"
     if mask.get("size") != size:
-        return f"the mask is {mask.get('size')}, the picture {size}"
+        return f"the mask is {mask.get('size')}, the image {size}"
     try:
         coco_mask.decode(mask)
     except (ValueError, TypeError) as error:
@@ -78,7 +78,7 @@ def measure_results(
     category_ids: tuple[int, ...],
     class_names: tuple[str, ...],
 ) -> EvalResult:
-    """Return COCO's metrics of results, over all pictures of the ground truth; see `collect_results`.
+    """Return COCO's metrics of results, over all images of the ground truth; see `collect_results`.
 
     Law: `bbox` and `segm` are pycocotools' `stats` of `loadRes` of the same rows, to the last digit.
 
@@ -97,7 +97,7 @@ def collect_results(
     category_ids: tuple[int, ...],
     class_names: tuple[str, ...],
 ) -> CocoEvaluator:
-    """Return an evaluator that holds results, over all pictures of the ground truth.
+    """Return an evaluator that holds results, over all images of the ground truth.
 
     Args:
         rows: From `read_results`.

@@ -20,17 +20,17 @@ from dprd_cli.files.atomic import write_atomically
 from dprd_cli.ops.boxes import clip_boxes
 from dprd_cli.structures.detections import Detections
 
-#: Most detections of a picture that COCO counts.
+#: Most detections of an image that COCO counts.
 MOST = 100
 #: Decimals of box coordinates in pixels, as is customary; scores are not rounded, which would make ties.
 DECIMALS = 2
 
 
 class Submission:
-    """Collects detections picture by picture, and writes them as the evaluation server takes them.
+    """Collects detections image by image, and writes them as the evaluation server takes them.
 
-    Boxes are clipped to the picture and rounded to hundredths of a pixel. Detections whose box is empty then
-    are left out, and those after the best hundred of a picture.
+    Boxes are clipped to the image and rounded to hundredths of a pixel. Detections whose box is empty then
+    are left out, and those after the best hundred of an image.
 
     Args:
         images: Entries of the `image_info` file: `id`, `width`, `height`.
@@ -60,7 +60,7 @@ class Submission:
         self._known = {category["id"] for category in categories}
 
     def add(self, image_id: int, detections: Detections) -> None:
-        """Add one picture's detections, best first, in the frame of the original picture.
+        """Add one image's detections, best first, in the frame of the original image.
 
         Raises:
             UserError: If the server would not take them.
@@ -68,7 +68,7 @@ class Submission:
         self.add_rows(self.rows(image_id, detections))
 
     def rows(self, image_id: int, detections: Detections) -> tuple[dict[Kind, list[dict[str, Any]]], int]:
-        """Return what `add_rows` takes: one picture's results, and how many detections were left out."""
+        """Return what `add_rows` takes: one image's results, and how many detections were left out."""
         boxes = rounded_boxes(detections)
         thin = (boxes[:, 2:] <= 0).any(axis=1)  # false for what is not a number: the check will name it
         ids = np.array(self.category_ids)[detections.labels.cpu().numpy()]
@@ -84,9 +84,9 @@ class Submission:
             found[kind] = rows
         return found, len(detections) - len(index)
 
-    def add_rows(self, picture: tuple[dict[Kind, list[dict[str, Any]]], int]) -> None:
+    def add_rows(self, image: tuple[dict[Kind, list[dict[str, Any]]], int]) -> None:
         """Do what `add` does, with what `rows` returned, perhaps in another process."""
-        found, left_out = picture
+        found, left_out = image
         self.left_out += left_out
         for kind, collected in self.results.items():
             collected += found[kind]
@@ -123,7 +123,7 @@ class Submission:
         rows = json.loads(text)
         if not rows:
             raise UserError(
-                f"{kind} results: nothing was found in any picture, and the server takes no empty file; "
+                f"{kind} results: nothing was found in any image, and the server takes no empty file; "
                 "train the detector further"
             )
         truth = COCO()
@@ -137,7 +137,7 @@ class Submission:
 
 
 def rounded_boxes(detections: Detections) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return boxes as [x, y, w, h], clipped to the picture and rounded to hundredths of a pixel. [D, 4].
+    """Return boxes as [x, y, w, h], clipped to the image and rounded to hundredths of a pixel. [D, 4].
 
     Law: x + w <= width and y + h <= height, in floating point too.
     """
@@ -160,13 +160,13 @@ def check_results(
     """Check results as the evaluation server would.
 
     Args:
-        rows: COCO results of any number of pictures.
+        rows: COCO results of any number of images.
         kind: What they are.
-        sizes: (height, width) of each picture, by its id.
+        sizes: (height, width) of each image, by its id.
         category_ids: Ids that there are.
 
     Raises:
-        UserError: One line that names the first picture that is wrong.
+        UserError: One line that names the first image that is wrong.
     """
     counts: dict[int, int] = {}
     for row in rows:
@@ -197,7 +197,7 @@ def _box_fault(box: Sequence[float], height: int, width: int) -> str | None:
     if w <= 0 or h <= 0:
         return f"box {list(box)} is empty"
     if x < 0 or y < 0 or x + w > width or y + h > height:
-        return f"box {list(box)} reaches out of the picture ({width}x{height})"
+        return f"box {list(box)} reaches out of the image ({width}x{height})"
     return None
 
 

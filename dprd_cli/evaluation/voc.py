@@ -1,7 +1,7 @@
 """Pascal VOC's average precision (AP), by the rules of its development kit.
 
-The detections of a class, best score first over all pictures, are each held against the object of that class
-and picture that they overlap most. Where the overlap reaches the threshold, the first detection of an object
+The detections of a class, best score first over all images, are each held against the object of that class
+and image that they overlap most. Where the overlap reaches the threshold, the first detection of an object
 is right and later ones are wrong, even if another object would have been free; those of a difficult object do
 not count. All other detections are wrong.
 
@@ -37,7 +37,7 @@ def voc_metrics(
     Args:
         ground_truth: A COCO `instances` dict, in which difficult objects are crowds.
         results: From `to_coco_results`.
-        image_ids: Pictures that count.
+        image_ids: Images that count.
         category_ids: Original category id of each class index. [K]
         class_names: Name of each class index. [K]
 
@@ -46,8 +46,8 @@ def voc_metrics(
         mean over `THRESHOLDS`). Under `classes` the `name`, `objects` (difficult ones left out), and AP50 by
         `11_point` and `all_point` of each.
     """
-    pictures = set(image_ids)
-    objects = _by_category(row for row in ground_truth["annotations"] if row["image_id"] in pictures)
+    images = set(image_ids)
+    objects = _by_category(row for row in ground_truth["annotations"] if row["image_id"] in images)
     found = _by_category(results)
     table = np.full((len(category_ids), len(POINTS), len(THRESHOLDS)), np.nan)
     classes: list[dict[str, Any]] = []
@@ -81,7 +81,7 @@ def best_overlaps(
         results: Its detections; equal scores keep their order.
 
     Returns:
-        IoU with that object, best score first (0 where the picture has none) [D]; its index in `objects` [D];
+        IoU with that object, best score first (0 where the image has none) [D]; its index in `objects` [D];
         which objects are difficult [G].
     """
     order = np.argsort([-row["score"] for row in results], kind="stable")

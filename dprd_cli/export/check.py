@@ -1,4 +1,4 @@
-"""Compares an exported file with PyTorch, picture by picture."""
+"""Compares an exported file with PyTorch, image by image."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ Runner = Callable[[NDArray[np.uint8], NDArray[np.int64]], dict[str, NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How far an exported file is from PyTorch on one picture.
+    """How far an exported file is from PyTorch on one image.
 
     Args:
-        path: The picture.
+        path: The image.
         found: Detections of PyTorch.
         exported: Detections of the file.
         matched: Detections of PyTorch that the file has too: same label, IoU of at least 0.9.
@@ -89,22 +89,22 @@ def compare(
     batch: int | None = None,
     image_size: tuple[int, int] | None = None,
 ) -> Iterator[Difference]:
-    """Say of each picture how far an exported file is from PyTorch.
+    """Say of each image how far an exported file is from PyTorch.
 
     Args:
         model: What was exported, on the CPU.
         runner: Runs the file.
-        paths: Pictures.
-        batch: The file's fixed number of pictures, or None.
-        image_size: The file's fixed (height, width), or None; larger pictures are shrunk to fit.
+        paths: Images.
+        batch: The file's fixed number of images, or None.
+        image_size: The file's fixed (height, width), or None; larger images are shrunk to fit.
 
     Raises:
-        DataError: If a picture cannot be read.
+        DataError: If an image cannot be read.
     """
     for path in paths:
         image = _prepared(model, read_image(path, model.config.data.max_pixels), image_size)
         outputs = runner(*to_inputs(image, batch or 1, image_size))
-        # PyTorch pads to the batch's largest picture, and padding changes features near the edges
+        # PyTorch pads to the batch's largest image, and padding changes features near the edges
         frame = [] if image_size is None else [torch.zeros(3, *image_size, dtype=torch.uint8)]
         yield _difference(path, model, [image, *frame], outputs)
 
@@ -122,7 +122,7 @@ def _prepared(model: LoadedModel, image: NDArray[np.uint8], limit: tuple[int, in
 def to_inputs(
     image: Tensor, batch: int, image_size: tuple[int, int] | None
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Return the inputs of an exported file: `batch` copies of one picture [3, h, w], padded."""
+    """Return the inputs of an exported file: `batch` copies of one image [3, h, w], padded."""
     height, width = (int(side) for side in image.shape[1:])
     padded = image_size or (-(-height // STRIDE) * STRIDE, -(-width // STRIDE) * STRIDE)
     canvas = np.zeros((batch, 3, *padded), dtype=np.uint8)

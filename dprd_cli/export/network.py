@@ -2,7 +2,7 @@
 
 The same stages as in `detector.py`; what differs is bookkeeping. `Detector.detect` holds as many proposals
 and detections as there are. Here both are padded to the most that there can be, so that the shapes depend on
-the batch and picture size alone, and NMS looks at all pictures at once: boxes that do not compete are shifted
+the batch and image size alone, and NMS looks at all images at once: boxes that do not compete are shifted
 out of each other's reach. RoIAlign is torchvision's, which ONNX knows; its values are those of
 `pooling.roi_align` (tested), and nothing is trained here.
 """
@@ -107,7 +107,7 @@ class ExportDetector(nn.Module):
 
     Args:
         detector: The trained one; it is copied, and frozen norms are folded into the copy's weights.
-        limit: Most detections of a picture; the detector's own setting by default.
+        limit: Most detections of an image; the detector's own setting by default.
 
     Raises:
         ValueError: If its pooling bins shift (`model.parts.mode=pooling`).
@@ -137,9 +137,9 @@ class ExportDetector(nn.Module):
         """Detect objects.
 
         Args:
-            images: RGB in 0..255, uint8, H and W multiples of 32; what lies outside a picture is ignored.
+            images: RGB in 0..255, uint8, H and W multiples of 32; what lies outside an image is ignored.
                 [N, 3, H, W]
-            image_sizes: (height, width) of each picture, which starts at the top left, int64. [N, 2]
+            image_sizes: (height, width) of each image, which starts at the top left, int64. [N, 2]
 
         Returns:
             `boxes` [N, D, 4], `scores` [N, D], `labels` [N, D], `masks` [N, D, M, M], `mask_scores` [N, D],
@@ -163,7 +163,7 @@ class ExportDetector(nn.Module):
         return self._finish(ran, real.flatten(), scene)
 
     def _normalise(self, images: Tensor, image_sizes: Tensor) -> Tensor:
-        """Return what `Detector` makes of pictures: normalised, zero outside. [N, 3, H, W]."""
+        """Return what `Detector` makes of images: normalised, zero outside. [N, 3, H, W]."""
         down = torch.arange(images.shape[2], device=images.device) < image_sizes[:, :1]  # [N, H]
         across = torch.arange(images.shape[3], device=images.device) < image_sizes[:, 1:]  # [N, W]
         inside = (down[:, :, None] & across[:, None])[:, None]
@@ -173,7 +173,7 @@ class ExportDetector(nn.Module):
     def _propose(
         self, logits: list[Tensor], deltas: list[Tensor], hidden: list[Tensor], table: Pyramid, limits: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return as many proposals of each picture: boxes, sources, and which are real (see `RPN.propose`).
+        """Return as many proposals of each image: boxes, sources, and which are real (see `RPN.propose`).
 
         [N, R, 4], [N, R, 2] and bool [N, R].
         """

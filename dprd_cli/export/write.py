@@ -36,7 +36,7 @@ _OUTPUTS = {
     "masks": ("N,D,M,M", "mask probabilities inside each box"),
     "mask_scores": ("N,D", "class score times predicted mask IoU"),
     "part_boxes": ("N,D,P,4", "parts of each detection, as boxes"),
-    "count": ("N", "detections of each picture; rows beyond are padding"),
+    "count": ("N", "detections of each image; rows beyond are padding"),
 }
 
 
@@ -93,7 +93,7 @@ def export(
         model: On the CPU.
         file: Where it goes.
         kind: One of `FORMATS`.
-        batch: Fixed number of pictures, or None: any.
+        batch: Fixed number of images, or None: any.
         image_size: Fixed (height, width), multiples of 32, or None: any.
 
     Returns:

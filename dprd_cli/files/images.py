@@ -1,4 +1,4 @@
-"""Reading one picture: fully decoded, upright, 8-bit RGB, or one line that says why not."""
+"""Reading one image: fully decoded, upright, 8-bit RGB, or one line that says why not."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dprd_cli.errors import DataError, DprdWarning
 from dprd_cli.files.atomic import write_atomically
-from dprd_cli.structures.sample import Picture
+from dprd_cli.structures.sample import ImageArray
 
 EXIF_ORIENTATION = 0x0112
-#: What is special about a picture -> what is done about it, for reports.
+#: What is special about an image -> what is done about it, for reports.
 TRAITS = {
     "16-bit": "of 16-bit grey, scaled to 8 bits",
     "alpha": "with alpha, which is dropped",
@@ -32,11 +32,11 @@ _DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _warned_deep = False
 
 
-class PictureError(DataError):
-    """A picture that cannot be read.
+class ImageError(DataError):
+    """An image that cannot be read.
 
     Args:
-        kind: A word for programs; pictures of one kind are reported together.
+        kind: A word for programs; images of one kind are reported together.
         message: One line that names the file.
     """
 
@@ -46,7 +46,7 @@ class PictureError(DataError):
 
 
 def read_image(path: Path | str, max_pixels: int) -> NDArray[np.uint8]:
-    """Read a picture as it should be seen.
+    """Read an image as it should be seen.
 
     The first frame is decoded to its last byte, turned upright as its EXIF data says, and converted to
     8-bit RGB: 16-bit grey is divided by 257 (with one warning a process), alpha is dropped, palette, CMYK
@@ -54,55 +54,55 @@ def read_image(path: Path | str, max_pixels: int) -> NDArray[np.uint8]:
 
     Args:
         path: The file.
-        max_pixels: Largest picture (width x height) that is decoded.
+        max_pixels: Largest image (width x height) that is decoded.
 
     Returns:
         RGB. [H, W, 3]
 
     Raises:
-        PictureError: If the file is missing, a folder, empty, not a picture, truncated, or too large.
+        ImageError: If the file is missing, a folder, empty, not an image, truncated, or too large.
     """
     path = Path(path)
     try:
         with _open(path, max_pixels) as image:
             image.load()
             return _to_rgb(_upright(image), path)
-    except (PictureError, MemoryError):
+    except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise nearly anything on broken files
-        raise PictureError("corrupt", f"{path}: {_corrupt(error)}") from error
+        raise ImageError("corrupt", f"{path}: {_corrupt(error)}") from error
 
 
 def _corrupt(error: Exception) -> str:
     reason = str(error).split("\n")[0] or type(error).__name__
-    return f"the picture is truncated or corrupt ({reason}); replace or remove it"
+    return f"the image is truncated or corrupt ({reason}); replace or remove it"
 
 
 def read_size(path: Path | str, max_pixels: int) -> tuple[int, int]:
-    """Return the (height, width) of the upright picture without decoding it.
+    """Return the (height, width) of the upright image without decoding it.
 
     Raises:
-        PictureError: As `read_image`, for what shows without decoding.
+        ImageError: As `read_image`, for what shows without decoding.
     """
     path = Path(path)
     try:
         with _open(path, max_pixels) as image:
             turned = image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
             return (image.width, image.height) if turned else (image.height, image.width)
-    except (PictureError, MemoryError):
+    except (ImageError, MemoryError):
         raise
     except Exception as error:
-        raise PictureError("corrupt", f"{path}: {_corrupt(error)}") from error
+        raise ImageError("corrupt", f"{path}: {_corrupt(error)}") from error
 
 
 def examine(path: Path | str, max_pixels: int) -> tuple[tuple[int, int], tuple[str, ...]]:
-    """Decode a picture and forget it, without any warning.
+    """Decode an image and forget it, without any warning.
 
     Returns:
         The (height, width), upright, and which of `TRAITS` it has.
 
     Raises:
-        PictureError: As `read_image`.
+        ImageError: As `read_image`.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -121,19 +121,19 @@ def examine(path: Path | str, max_pixels: int) -> tuple[tuple[int, int], tuple[s
 
 
 def size_fault(path: Path, found: tuple[int, ...], said_in: Path, said: tuple[int, int]) -> str:
-    """Say that a picture is not of the (height, width) that its annotation file says."""
-    text = f"{path}: the picture is {found[1]}x{found[0]}, but {said_in} says {said[1]}x{said[0]}"
+    """Say that an image is not of the (height, width) that its annotation file says."""
+    text = f"{path}: the image is {found[1]}x{found[0]}, but {said_in} says {said[1]}x{said[0]}"
     turned = exif_orientation(path)
     if turned >= 5 and tuple(found) == said[::-1]:
         return (
-            f"{text}: its width and height match the unrotated picture, which EXIF orientation {turned} "
-            "turns; turn the pixels and drop the EXIF tag, or annotate the upright picture"
+            f"{text}: its width and height match the unrotated image, which EXIF orientation {turned} "
+            "turns; turn the pixels and drop the EXIF tag, or annotate the upright image"
         )
-    return f"{text} (width x height); correct the file, or restore the picture that was annotated"
+    return f"{text} (width x height); correct the file, or restore the image that was annotated"
 
 
 def exif_orientation(path: Path | str) -> int:
-    """Return the EXIF orientation of a picture, 1..8; 1 (upright) where there is none."""
+    """Return the EXIF orientation of an image, 1..8; 1 (upright) where there is none."""
     try:
         with Image.open(path) as image:
             return int(image.getexif().get(EXIF_ORIENTATION, 1))
@@ -142,15 +142,15 @@ def exif_orientation(path: Path | str) -> int:
 
 
 def _open(path: Path, max_pixels: int) -> Image.Image:
-    """Open a picture without decoding it, after every check that needs no pixels."""
+    """Open an image without decoding it, after every check that needs no pixels."""
     if os.path.isdir(path):
-        raise PictureError("folder", f"{path}: a folder, where a picture was expected")
+        raise ImageError("folder", f"{path}: a folder, where an image was expected")
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
-            raise PictureError("file", f"{path}: a device or pipe, where a picture was expected")
+            raise ImageError("file", f"{path}: a device or pipe, where an image was expected")
         if found.st_size == 0:
-            raise PictureError("empty", f"{path}: the file is empty; replace or remove it")
+            raise ImageError("empty", f"{path}: the file is empty; replace or remove it")
         with _OPENING:  # this limit is the caller's, not the one Pillow has for everybody
             limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
             try:
@@ -158,23 +158,23 @@ def _open(path: Path, max_pixels: int) -> Image.Image:
             finally:
                 Image.MAX_IMAGE_PIXELS = limit
     except FileNotFoundError as error:
-        raise PictureError("missing", f"{path}: no such file; check the path") from error
+        raise ImageError("missing", f"{path}: no such file; check the path") from error
     except UnidentifiedImageError as error:
-        raise PictureError(
-            "not a picture",
-            f"{path}: not a picture that Pillow can read; remove it or convert it to PNG or JPEG",
+        raise ImageError(
+            "not an image",
+            f"{path}: not an image that Pillow can read; remove it or convert it to PNG or JPEG",
         ) from error
     except OSError as error:
         if not error.strerror:  # a decoder's, not the system's
             raise
-        raise PictureError("file", f"{path}: cannot read the file ({error.strerror})") from error
+        raise ImageError("file", f"{path}: cannot read the file ({error.strerror})") from error
     except ValueError as error:
         if "\0" not in str(path):  # a decoder's
             raise
-        raise PictureError("file", f"{str(path)!r}: no file can have this name") from error
+        raise ImageError("file", f"{str(path)!r}: no file can have this name") from error
     if image.width * image.height > max_pixels:
         image.close()
-        raise PictureError(
+        raise ImageError(
             "too large",
             f"{path}: {image.width}x{image.height} are more than {max_pixels} pixels; if you trust the file, "
             f"pass --set data.max_pixels={image.width * image.height}",
@@ -195,9 +195,7 @@ def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     if image.mode in _DEEP_GREY:
         return _scale_deep_grey(np.asarray(image).astype(np.int64), path)
     if image.mode == "F":
-        raise PictureError(
-            "numbers", f"{path}: a picture of floating-point numbers; convert it to 8 or 16 bits"
-        )
+        raise ImageError("numbers", f"{path}: an image of floating-point numbers; convert it to 8 or 16 bits")
     if image.mode in ("RGBa", "La"):  # premultiplied alpha has no direct way to RGB
         image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
     return np.array(image if image.mode == "RGB" else image.convert("RGB"))
@@ -207,13 +205,13 @@ def _scale_deep_grey(grey: NDArray[np.int64], path: Path) -> NDArray[np.uint8]:
     """Map 0..65535 to 0..255 as RGB, where `convert("RGB")` would turn most of it white. [H, W, 3]."""
     global _warned_deep
     if grey.min(initial=0) < 0 or grey.max(initial=0) > 0xFFFF:
-        raise PictureError(
-            "numbers", f"{path}: a grey picture with values outside 0..65535; convert it to 8 or 16 bits"
+        raise ImageError(
+            "numbers", f"{path}: a grey image with values outside 0..65535; convert it to 8 or 16 bits"
         )
     if not _warned_deep:
         _warned_deep = True
         warnings.warn(
-            f"{path}: 16-bit grey is scaled to 8 bits (divided by 257), here and in further pictures",
+            f"{path}: 16-bit grey is scaled to 8 bits (divided by 257), here and in further images",
             DprdWarning,
             stacklevel=4,
         )
@@ -223,17 +221,17 @@ def _scale_deep_grey(grey: NDArray[np.int64], path: Path) -> NDArray[np.uint8]:
 _JPEG = frozenset({".jpg", ".jpeg"})
 
 
-def picture_suffix(path: Path) -> str:
-    """Return `.jpg` for a JPEG's name and `.png` for any other: the format of pictures made from it."""
+def image_suffix(path: Path) -> str:
+    """Return `.jpg` for a JPEG's name and `.png` for any other: the format of images made from it."""
     return ".jpg" if path.suffix.lower() in _JPEG else ".png"
 
 
-def write_picture(path: Path, picture: Picture) -> None:
-    """Write an RGB picture as its suffix says.
+def write_image(path: Path, image: ImageArray) -> None:
+    """Write an RGB image as its suffix says.
 
     Raises:
         ResourceError: If it cannot be written.
     """
     options = [cv2.IMWRITE_JPEG_QUALITY, 93] if path.suffix.lower() in _JPEG else []
-    encoded = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+    encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
     write_atomically(path, lambda file: file.write(encoded))

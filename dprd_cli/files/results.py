@@ -1,4 +1,4 @@
-"""Where results go: names that never collide, pictures, tables, and files that are valid at every moment."""
+"""Where results go: names that never collide, images, tables, and files that are valid at every moment."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dprd_cli.errors import ResourceError, UsageError
-from dprd_cli.files.images import picture_suffix
+from dprd_cli.files.images import image_suffix
 
 _LONGEST = 180  # bytes of a file name's stem, so that endings fit below the usual 255
 
 
 def output_folder(folder: Path, inputs: Sequence[Path], subfolders: Sequence[str] = ()) -> Path:
-    """Create the folder for results, and refuse one that would overwrite the pictures given.
+    """Create the folder for results, and refuse one that would overwrite the images given.
 
     Args:
         folder: Where results go.
@@ -30,7 +30,7 @@ def output_folder(folder: Path, inputs: Sequence[Path], subfolders: Sequence[str
     below = {place / name for name in subfolders}
     real = (Path(os.path.realpath(path)) for path in inputs)
     if any(path.parent == place or below & {*path.parents} for path in real):
-        raise UsageError(f"--out {folder}: holds pictures that are read; choose another folder")
+        raise UsageError(f"--out {folder}: holds images that are read; choose another folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -38,11 +38,11 @@ def output_folder(folder: Path, inputs: Sequence[Path], subfolders: Sequence[str
     return folder
 
 
-def picture_names(paths: Sequence[Path], suffix: str = "", reserved: Sequence[str] = ()) -> list[str]:
-    """Return a file name for each picture's drawing, no two alike even where case does not count.
+def image_names(paths: Sequence[Path], suffix: str = "", reserved: Sequence[str] = ()) -> list[str]:
+    """Return a file name for each image's drawing, no two alike even where case does not count.
 
     Args:
-        paths: The pictures; equal names from different folders get `-2`, `-3`, ...
+        paths: The images; equal names from different folders get `-2`, `-3`, ...
         suffix: Of all names; by default `.jpg` for JPEGs and `.png` for the rest.
         reserved: Names (without suffix) that other files of the folder have.
     """
@@ -57,7 +57,7 @@ def picture_names(paths: Sequence[Path], suffix: str = "", reserved: Sequence[st
             stem = f"{first}-{number}"
         counts[first.lower()] = number
         taken.add(stem.lower())
-        names.append(stem + (suffix or picture_suffix(path)))
+        names.append(stem + (suffix or image_suffix(path)))
     return names
 
 

@@ -1,4 +1,4 @@
-"""What in a picture a detection's class score comes from: Grad-CAM and its kin (the paper's Fig. 5).
+"""What in an image a detection's class score comes from: Grad-CAM and its kin (the paper's Fig. 5).
 
 A map belongs to one detection of one network. It is scaled to 0..1 by its own extremes, because gradients of
 different networks have no common unit: maps are compared in shape, not in height.
@@ -24,7 +24,7 @@ from dprd_cli.errors import UsageError, UserError, did_you_mean
 from dprd_cli.gradcam.localization import Localization
 from dprd_cli.model.detector import Detector
 from dprd_cli.structures.detections import Detections
-from dprd_cli.structures.sample import Dataset, Picture, Sample, without_objects
+from dprd_cli.structures.sample import Dataset, ImageArray, Sample, without_objects
 
 if TYPE_CHECKING:
     from dprd_cli.weights.load import LoadedModel
@@ -45,11 +45,11 @@ _EIGEN_CELLS = 8000  # eigengradcam makes a matrix of (cells x cells)
 
 
 class ClassScores(nn.Module):
-    """A detector as the classifier that the grad-cam package expects: picture -> scores of given detections.
+    """A detector as the classifier that the grad-cam package expects: image -> scores of given detections.
 
     Args:
         detector: In eval mode.
-        found: What it found in the picture, with `stage_boxes` and `stage_sources`. [D]
+        found: What it found in the image, with `stage_boxes` and `stage_sources`. [D]
 
     Reading: a score is the detection's class logit, averaged over the stages as the probabilities of its
     score are. The boxes are constants.
@@ -60,7 +60,7 @@ class ClassScores(nn.Module):
         self.detector, self.found = detector, found
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the class scores [1, D] in one picture, padded at right and bottom. [1, 3, H, W]."""
+        """Return the class scores [1, D] in one image, padded at right and bottom. [1, 3, H, W]."""
         height, width = self.found.image_size
         logits = self.detector.class_logits(images[0, :, :height, :width], self.found).mean(dim=1)
         return logits.gather(1, self.found.labels[:, None]).T
@@ -68,7 +68,7 @@ class ClassScores(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Heatmap:
-    """A map in the picture's frame.
+    """A map in the image's frame.
 
     Args:
         values: 0..1; 0 everywhere if the layer does not matter to the score. [H, W]
@@ -81,12 +81,12 @@ class Heatmap:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A picture as a network sees it, and what it found there.
+    """An image as a network sees it, and what it found there.
 
     Args:
         image: Resized for the network, RGB in 0..255. [3, h, w]
         found: In the frame of `image`, on the network's device.
-        shown: The same in the frame of the picture, on the CPU.
+        shown: The same in the frame of the image, on the CPU.
     """
 
     image: Tensor
@@ -95,7 +95,7 @@ class View:
 
 
 class Explainer:
-    """Detects in pictures, and maps what single detections come from.
+    """Detects in images, and maps what single detections come from.
 
     Args:
         loaded: The model. Its parameters lose `requires_grad`: only the gradient of features is wanted.
@@ -137,8 +137,8 @@ class Explainer:
         return named | {name.removeprefix("body."): module for name, module in inside if module in seen}
 
     @torch.no_grad()
-    def look(self, image: Picture) -> View:
-        """Detect in a picture. [H, W, 3]."""
+    def look(self, image: ImageArray) -> View:
+        """Detect in an image. [H, W, 3]."""
         tensor = prepare(without_objects(image), self.loaded.config.data)[0].to(self.device).float()
         found = self.detector.detect([tensor], masks=False).detections[0]
         found = found[found.scores >= self.min_score]
@@ -170,7 +170,7 @@ class Explainer:
         return f"p{int(self.detector.roi_heads.pooler.levels(one.stage_boxes[0, -1])) + 2}"
 
     def _map(self, padded: Tensor, one: Detections, module: nn.Module) -> NDArray[np.float32]:
-        """Return the package's map of one detection over the padded picture. [H, W]."""
+        """Return the package's map of one detection over the padded image. [H, W]."""
         import pytorch_grad_cam
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
@@ -244,9 +244,9 @@ class Compared:
 
 
 def compare(
-    image: Picture, explainers: Sequence[Explainer], max_objects: int, *, all_found: bool = False
+    image: ImageArray, explainers: Sequence[Explainer], max_objects: int, *, all_found: bool = False
 ) -> list[Compared]:
-    """Explain the objects that the first network found in a picture, by each network.
+    """Explain the objects that the first network found in an image, by each network.
 
     Args:
         image: RGB. [H, W, 3]
@@ -289,8 +289,8 @@ def measure(
         dataset: Classes are compared by name.
         explainers: The networks.
         titles: What to call each of them.
-        limit: Only the first so many pictures; 0: all.
-        progress: Called with (pictures done, pictures).
+        limit: Only the first so many images; 0: all.
+        progress: Called with (images done, images).
     """
     found = Localization(tuple(titles))
     total = min(len(dataset), limit or len(dataset))

@@ -17,34 +17,34 @@ from numpy.typing import NDArray
 from dprd_cli.drawing.detections import draw_parts
 from dprd_cli.gradcam.explainer import MATCH_IOU, Compared, Evidence
 from dprd_cli.gradcam.localization import box_region, energy_share
-from dprd_cli.structures.sample import Picture
+from dprd_cli.structures.sample import ImageArray
 
 _COLORS = "turbo"
 _WIDTH, _TEXT, _EDGE = 2.6, 0.27, 0.75  # inches: of a panel, of the line below it, for titles and colour bar
-_LONG_SIDE = 1200  # pixels of a panel's picture, at most
+_LONG_SIDE = 1200  # pixels of a panel's image, at most
 _DPI = 200.0
 _MAX_HEIGHT = 10_000.0  # pixels of a figure: the panels of many objects are smaller, for viewers refuse more
 
 
 @dataclass(frozen=True, slots=True)
 class Exhibit:
-    """One picture and the objects compared in it.
+    """One image and the objects compared in it.
 
     Args:
-        name: Of the picture.
+        name: Of the image.
         image: RGB. [H, W, 3]
         objects: May be empty.
     """
 
     name: str
-    image: Picture
+    image: ImageArray
     objects: list[Compared]
 
 
 def draw_comparison(
     exhibits: Sequence[Exhibit], titles: Sequence[str], *, method: str, score_thresh: float
 ) -> Figure:
-    """Draw the rows of one or several pictures: the picture, then each network's map.
+    """Draw the rows of one or several images: the image, then each network's map.
 
     Args:
         exhibits: At least one.
@@ -62,7 +62,7 @@ def draw_comparison(
     size = (_WIDTH * columns + 0.3, sum(heights) + _EDGE)
     figure = Figure(figsize=size, dpi=min(_DPI, _MAX_HEIGHT / size[1]), layout=layout)
     grid: NDArray[np.object_] = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
-    for axes, title in zip(grid[0], ["picture", *titles], strict=False):
+    for axes, title in zip(grid[0], ["image", *titles], strict=False):
         axes.set_title(title, fontsize=9)
     for line, (exhibit, found) in zip(grid, rows, strict=True):
         _draw_row(line, exhibit, found, score_thresh, named=len(exhibits) > 1)
@@ -71,12 +71,12 @@ def draw_comparison(
     return figure
 
 
-def overlay(image: Picture, evidence: Evidence) -> Picture:
-    """Draw a map over the grey picture, and the detection's whole and part boxes in orange.
+def overlay(image: ImageArray, evidence: Evidence) -> ImageArray:
+    """Draw a map over the grey image, and the detection's whole and part boxes in orange.
 
     Args:
         image: RGB. [H, W, 3]
-        evidence: In the frame of the picture.
+        evidence: In the frame of the image.
 
     Returns:
         RGB. [H', W', 3]
@@ -116,7 +116,7 @@ def _caption(evidence: Evidence) -> str:
     return f"score {evidence.score:.2f}, {evidence.heatmap.layer}: {energy}"
 
 
-def _show(axes: Axes, image: Picture, caption: str) -> None:
+def _show(axes: Axes, image: ImageArray, caption: str) -> None:
     scale = _LONG_SIDE / max(image.shape[:2])
     if scale < 1:
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))

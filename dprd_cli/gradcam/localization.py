@@ -40,7 +40,7 @@ def pointing_hit(values: NDArray[np.float32], inside: NDArray[np.bool_]) -> bool
 
 
 def box_region(box: Sequence[float], image_size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the pixels of a picture (height, width) whose centres lie in an xyxy box. [H, W]."""
+    """Return the pixels of an image (height, width) whose centres lie in an xyxy box. [H, W]."""
     x1, y1, x2, y2 = box
     rows, columns = (np.arange(size) + 0.5 for size in image_size)
     return np.outer((rows >= y1) & (rows < y2), (columns >= x1) & (columns < x2))
@@ -53,7 +53,7 @@ class Localization:
         models: What to call each model.
 
     Attributes:
-        rows: A dict by `COLUMNS` per object and model; `area_*` is the region's share of the picture, which
+        rows: A dict by `COLUMNS` per object and model; `area_*` is the region's share of the image, which
             is what a map without any preference would score.
         missed: Annotated objects that not every model found.
     """

@@ -1,4 +1,4 @@
-"""Figures of pictures: their parts (the paper's Fig. 6), and what was found beside what is annotated."""
+"""Figures of images: their parts (the paper's Fig. 6), and what was found beside what is annotated."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dprd_cli.drawing.detections import compare_parts, draw_parts, grid
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.model.parts import decompose
 from dprd_cli.structures.detections import Detections
-from dprd_cli.structures.sample import Picture
+from dprd_cli.structures.sample import ImageArray
 
 if TYPE_CHECKING:
     from dprd_cli.weights.load import LoadedModel
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 def part_figures(
     item: Prediction, found: Detections, model: LoadedModel, *, compare: bool, per_stage: bool
-) -> dict[str, Picture]:
-    """Return the figures of one picture by the ending of their file names.
+) -> dict[str, ImageArray]:
+    """Return the figures of one image by the ending of their file names.
 
     Args:
-        item: The picture.
+        item: The image.
         found: Its detections that are shown.
         model: What detected them: class names, and which stages have parts.
         compare: Add `_compare`: reference parts beside deformed parts.
@@ -38,11 +38,11 @@ def part_figures(
     return figures
 
 
-def draw_stages(item: Prediction, found: Detections, part_stages: Sequence[int]) -> Picture:
+def draw_stages(item: Prediction, found: Detections, part_stages: Sequence[int]) -> ImageArray:
     """Draw a panel for the boxes that went into each cascade stage, and one for the final boxes.
 
     Args:
-        item: The picture.
+        item: The image.
         found: Its detections that are shown.
         part_stages: Stages (from 1) that pool parts; the others' panels show whole boxes only.
     """

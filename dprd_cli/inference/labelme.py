@@ -19,12 +19,12 @@ _VERSION = "5.5.0"  # of the format
 def to_labelme(
     prediction: Prediction, image_path: str, image: bytes | None = None, *, masks: bool = True
 ) -> dict[str, Any]:
-    """Return labelme's document for a picture.
+    """Return labelme's document for an image.
 
     Args:
         prediction: The detections.
-        image_path: The picture, seen from the document's folder.
-        image: An encoded picture, for one that is no file.
+        image_path: The image, seen from the document's folder.
+        image: An encoded image, for one that is no file.
         masks: Polygons where there are masks; else rectangles.
     """
     height, width = prediction.image_size
@@ -60,8 +60,8 @@ def outlines(crop: NDArray[np.bool_], x: int, y: int) -> list[list[list[int]]]:
 
     Args:
         crop: The mask. [h, w]
-        x: Left of the crop in the picture.
-        y: Top of the crop in the picture.
+        x: Left of the crop in the image.
+        y: Top of the crop in the image.
     """
     if not crop.any():
         return []

@@ -1,6 +1,6 @@
-"""What `dprd predict --save` writes: one class a kind, each fed one picture or frame at a time.
+"""What `dprd predict --save` writes: one class a kind, each fed one image or frame at a time.
 
-Every file is whole and valid after each picture, so that an interruption or a full disk loses nothing that
+Every file is whole and valid after each image, so that an interruption or a full disk loses nothing that
 was computed before; a video is finished when its frames end or the program is asked to stop.
 """
 
@@ -20,12 +20,12 @@ import numpy as np
 
 from dprd_cli.errors import ResourceError
 from dprd_cli.files.atomic import GrowingFile, csv_text, write_atomically
-from dprd_cli.files.images import picture_suffix, write_picture
+from dprd_cli.files.images import image_suffix, write_image
 from dprd_cli.inference.labelme import to_labelme
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.inference.video import VideoFile
 from dprd_cli.ops.masks import paste_crop
-from dprd_cli.structures.sample import Picture
+from dprd_cli.structures.sample import ImageArray
 
 #: Subfolders of `--out` that are written to.
 FOLDERS = ("frames", "labelme", "masks", "crops")
@@ -49,13 +49,13 @@ class Style:
 
 @dataclass(frozen=True)
 class Entry:
-    """A picture or frame, and how its outputs are named.
+    """An image or frame, and how its outputs are named.
 
     Args:
         prediction: All its detections.
         image_id: Its id in the COCO results.
         path: The file that it comes from, or a path like one; its suffix decides the format of drawings.
-        is_file: Whether there is such a picture file.
+        is_file: Whether there is such an image file.
         stem: Name of its outputs without suffix, no two alike; frames share their video's.
         style: What is shown.
     """
@@ -75,8 +75,8 @@ class Entry:
 
     @property
     def suffix(self) -> str:
-        """Of pictures that are made from it."""
-        return picture_suffix(self.path)
+        """Of images that are made from it."""
+        return image_suffix(self.path)
 
     @cached_property
     def shown(self) -> Prediction:
@@ -84,13 +84,13 @@ class Entry:
         return self.prediction.above(self.style.score_thresh)
 
     @cached_property
-    def drawing(self) -> Picture:
-        """The annotated picture."""
+    def drawing(self) -> ImageArray:
+        """The annotated image."""
         return self.shown.plot(masks=self.style.masks, parts=self.style.parts)
 
 
 class Output(Protocol):
-    """One kind of output, with files for each picture.
+    """One kind of output, with files for each image.
 
     Attributes:
         count: How many were written.
@@ -99,7 +99,7 @@ class Output(Protocol):
     count: int
 
     def add(self, entry: Entry) -> None:
-        """Write one picture or frame.
+        """Write one image or frame.
 
         Raises:
             ResourceError: If it cannot be written.
@@ -110,7 +110,7 @@ class Output(Protocol):
 
 
 class Merged(Protocol):
-    """One kind of output that holds many pictures; what is written can come from other processes."""
+    """One kind of output that holds many images; what is written can come from other processes."""
 
     def open(self) -> None:
         """Begin what is written.
@@ -120,10 +120,10 @@ class Merged(Protocol):
         """
 
     def content(self, entry: Entry) -> Any:
-        """Return what `write` takes for one picture or frame; it can be sent to another process."""
+        """Return what `write` takes for one image or frame; it can be sent to another process."""
 
     def write(self, content: Any) -> None:
-        """Append one picture.
+        """Append one image.
 
         Raises:
             ResourceError: If it cannot be written.
@@ -134,7 +134,7 @@ class Merged(Protocol):
 
 
 class Drawings:
-    """Annotated pictures; `frames` takes the frames of videos, into folders of their own."""
+    """Annotated images; `frames` takes the frames of videos, into folders of their own."""
 
     def __init__(self, folder: Path, *, frames: bool = False) -> None:
         self.folder, self.frames, self.count = folder, frames, 0
@@ -147,12 +147,12 @@ class Drawings:
     def add(self, entry: Entry) -> None:
         """Draw and write one."""
         if path := self.path(entry):
-            write_picture(_with_folder(path), entry.drawing)
+            write_image(_with_folder(path), entry.drawing)
             self.count += 1
 
     def close(self) -> list[str]:
         """Return how many were written."""
-        return _counted(self.count, "annotated frame" if self.frames else "annotated picture")
+        return _counted(self.count, "annotated frame" if self.frames else "annotated image")
 
 
 class Videos:
@@ -186,10 +186,10 @@ class Videos:
 
 
 class CocoResults:
-    """`results.json`, COCO's results of every detection, and `images.json`, the pictures of its ids."""
+    """`results.json`, COCO's results of every detection, and `images.json`, the images of its ids."""
 
-    def __init__(self, folder: Path, pictures: Sequence[Drawings | Videos], style: Style) -> None:
-        self.folder, self.pictures, self.style = folder, pictures, style
+    def __init__(self, folder: Path, images: Sequence[Drawings | Videos], style: Style) -> None:
+        self.folder, self.images, self.style = folder, images, style
         self._files: list[GrowingFile] = []
 
     def open(self) -> None:
@@ -198,20 +198,20 @@ class CocoResults:
         self._files = [GrowingFile(self.folder / name, b"[\n", b"\n]\n", b",\n") for name in names]
 
     def content(self, entry: Entry) -> tuple[bytes, bytes]:
-        """Return one picture's detections, and the picture."""
+        """Return one image's detections, and the image."""
         prediction, style = entry.prediction, self.style
         records = prediction.to_coco(entry.image_id, masks=style.masks, parts=style.parts)
         height, width = prediction.image_size
         image = {"id": entry.image_id, "file_name": prediction.name, "width": width, "height": height}
         if prediction.moment:
             image |= {"frame": prediction.moment.index, "seconds": prediction.moment.seconds}
-        drawn = next((path for kind in self.pictures if (path := kind.path(entry))), None)
+        drawn = next((path for kind in self.images if (path := kind.path(entry))), None)
         if drawn:
-            image["picture"] = drawn.relative_to(self.folder).as_posix()
+            image["drawing"] = drawn.relative_to(self.folder).as_posix()
         return ",\n".join(map(json.dumps, records)).encode(), json.dumps(image).encode()
 
     def write(self, content: tuple[bytes, bytes]) -> None:
-        """Append one picture and its detections."""
+        """Append one image and its detections."""
         records, image = content
         if records:
             self._files[0].append(records)
@@ -234,15 +234,15 @@ class Table:
         self._file: GrowingFile | None = None
 
     def open(self) -> None:
-        """Nothing yet: the first picture says which columns there are."""
+        """Nothing yet: the first image says which columns there are."""
 
     def content(self, entry: Entry) -> tuple[int, list[dict[str, Any]]]:
-        """Return the number of parts, and one picture's rows."""
+        """Return the number of parts, and one image's rows."""
         parts = entry.prediction.part_boxes if self.style.parts else None
         return 0 if parts is None else parts.shape[1], list(self._rows(entry))
 
     def write(self, content: tuple[int, list[dict[str, Any]]]) -> None:
-        """Append the rows of one picture; the first says how many parts there are."""
+        """Append the rows of one image; the first says how many parts there are."""
         parts, rows = content
         if self._file is None:
             self._start(parts)
@@ -287,7 +287,7 @@ class Labelme:
         self.folder, self.count = folder / "labelme", 0
 
     def add(self, entry: Entry) -> None:
-        """Write one file. A picture that is no file of its own (a frame, a download) goes into it."""
+        """Write one file. An image that is no file of its own (a frame, a download) goes into it."""
         path = _with_folder(self.folder / f"{entry.place}.json")
         image = None if entry.is_file else _png(entry.prediction.image)
         name = _relative(entry.path, path.parent) if entry.is_file else f"{path.stem}.png"
@@ -302,22 +302,22 @@ class Labelme:
 
 
 class Masks:
-    """`masks/NAME/00-CLASS.png`: each object that is shown, white on black, in the picture's size."""
+    """`masks/NAME/00-CLASS.png`: each object that is shown, white on black, in the image's size."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.count = folder / "masks", 0
 
     def add(self, entry: Entry) -> None:
-        """Write the masks of one picture."""
+        """Write the masks of one image."""
         found = entry.shown.detections
         if found.masks is None or not entry.style.masks:
             return
         for name, mask, box in zip(_object_names(entry), found.masks, found.boxes, strict=True):
-            picture = np.zeros(entry.prediction.image_size, dtype=np.uint8)
+            image = np.zeros(entry.prediction.image_size, dtype=np.uint8)
             crop, x, y = paste_crop(mask, box, found.image_size)
-            picture[y : y + crop.shape[0], x : x + crop.shape[1]] = crop * np.uint8(255)
+            image[y : y + crop.shape[0], x : x + crop.shape[1]] = crop * np.uint8(255)
             path = _with_folder(self.folder / entry.place / f"{name}.png")
-            data = _png(picture)
+            data = _png(image)
             write_atomically(path, lambda file, data=data: file.write(data))  # type: ignore[misc]
             self.count += 1
 
@@ -327,13 +327,13 @@ class Masks:
 
 
 class Crops:
-    """`crops/NAME/00-CLASS.jpg`: the picture inside the box of each object that is shown."""
+    """`crops/NAME/00-CLASS.jpg`: the image inside the box of each object that is shown."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.count = folder / "crops", 0
 
     def add(self, entry: Entry) -> None:
-        """Write the crops of one picture."""
+        """Write the crops of one image."""
         height, width = entry.prediction.image_size
         for name, (x1, y1, x2, y2) in zip(_object_names(entry), entry.shown.boxes.tolist(), strict=True):
             left, top = max(0, int(np.floor(x1))), max(0, int(np.floor(y1)))
@@ -341,7 +341,7 @@ class Crops:
             crop = entry.prediction.image[top:bottom, left:right]
             if crop.size:
                 path = self.folder / entry.place / f"{name}{entry.suffix}"
-                write_picture(_with_folder(path), np.ascontiguousarray(crop))
+                write_image(_with_folder(path), np.ascontiguousarray(crop))
                 self.count += 1
 
     def close(self) -> list[str]:
@@ -356,7 +356,7 @@ KINDS = ("images", "video", "frames", "coco", "csv", "labelme", "masks", "crops"
 def make_outputs(
     folder: Path, kinds: Sequence[str], style: Style, *, frames: bool
 ) -> tuple[dict[str, Output], dict[str, Merged]]:
-    """Return an output for each kind: those with files for each picture, and those that hold many.
+    """Return an output for each kind: those with files for each image, and those that hold many.
 
     Args:
         folder: Exists.
@@ -388,9 +388,9 @@ def _object_names(entry: Entry) -> list[str]:
     return [f"{number:02d}-{name}" for number, name in enumerate(names)]
 
 
-def _png(picture: Picture) -> bytes:
-    """Return a PNG of an RGB [H, W, 3] or grey [H, W] picture."""
-    pixels = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR) if picture.ndim == 3 else picture
+def _png(image: ImageArray) -> bytes:
+    """Return a PNG of an RGB [H, W, 3] or grey [H, W] image."""
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 

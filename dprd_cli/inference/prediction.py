@@ -1,4 +1,4 @@
-"""One picture's detections, in every form that they are used in."""
+"""One image's detections, in every form that they are used in."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dprd_cli.data.coco_results import to_coco_results
 from dprd_cli.drawing.detections import draw_detections
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.files.atomic import write_atomically
-from dprd_cli.files.images import write_picture
+from dprd_cli.files.images import write_image
 from dprd_cli.inference.video import Moment
 from dprd_cli.ops.masks import paste_masks
 from dprd_cli.structures.detections import Detections
@@ -25,20 +25,20 @@ from dprd_cli.structures.detections import Detections
 if TYPE_CHECKING:
     import supervision
 
-_PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a detector found in one picture, best score first.
+    """What a detector found in one image, best score first.
 
     Args:
-        name: The file, the URL, `VIDEO#FRAME`, or empty for a picture that came from memory.
+        name: The file, the URL, `VIDEO#FRAME`, or empty for an image that came from memory.
         image: RGB, upright. [H, W, 3]
         detections: On the CPU, in the frame of `image`.
         all_class_names: Name of each class index. [K]
         category_ids: Category id, in the training data, of each class index. [K]
-        moment: Where the frame of a video is in it; None for a picture.
+        moment: Where the frame of a video is in it; None for an image.
     """
 
     name: str
@@ -53,16 +53,16 @@ class Prediction:
 
     def __repr__(self) -> str:
         height, width = self.image_size
-        return f"Prediction({self.name or 'picture'!r}, {width}x{height}: {self.summary()})"
+        return f"Prediction({self.name or 'image'!r}, {width}x{height}: {self.summary()})"
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """(height, width) of the picture."""
+        """(height, width) of the image."""
         return self.image.shape[0], self.image.shape[1]
 
     @property
     def boxes(self) -> NDArray[np.float32]:
-        """Boxes, xyxy in pixels of the picture. [D, 4]."""
+        """Boxes, xyxy in pixels of the image. [D, 4]."""
         return np.asarray(self.detections.boxes.float().numpy())
 
     @property
@@ -88,7 +88,7 @@ class Prediction:
 
     @cached_property
     def masks(self) -> NDArray[np.bool_] | None:
-        """Masks of the whole picture, or None where the detector has none; made on first use. [D, H, W]."""
+        """Masks of the whole image, or None where the detector has none; made on first use. [D, H, W]."""
         found = self.detections
         return None if found.masks is None else paste_masks(found.masks, found.boxes, found.image_size)
 
@@ -106,7 +106,7 @@ class Prediction:
         """Return COCO results, JSON-serialisable, one record per detection.
 
         Args:
-            image_id: Id of the picture.
+            image_id: Id of the image.
             masks: Add `segmentation` (compressed RLE) and `mask_score`, where there are masks.
             parts: Add `part_boxes` (xywh), where there are parts.
         """
@@ -150,7 +150,7 @@ class Prediction:
             parts: Draw part boxes in orange, where there are any.
 
         Returns:
-            RGB, enlarged if the picture is small. [H', W', 3]
+            RGB, enlarged if the image is small. [H', W', 3]
         """
         names = self.all_class_names
         return draw_detections(
@@ -172,10 +172,10 @@ class Prediction:
         if path.suffix.lower() == ".json":
             text = json.dumps(self.to_coco(parts=parts)) + "\n"
             write_atomically(path, lambda file: file.write(text.encode()))
-        elif path.suffix.lower() in _PICTURES:
-            write_picture(path, self.plot(parts=parts))
+        elif path.suffix.lower() in _IMAGES:
+            write_image(path, self.plot(parts=parts))
         else:
-            raise UsageError(f"{path}: cannot save as '{path.suffix}'; use .json, {', '.join(_PICTURES)}")
+            raise UsageError(f"{path}: cannot save as '{path.suffix}'; use .json, {', '.join(_IMAGES)}")
         return path
 
 

@@ -1,4 +1,4 @@
-"""From pictures, files, URLs and videos to detections in each picture's own frame."""
+"""From images, files, URLs and videos to detections in each image's own frame."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A picture that was read and resized, and waits for the network.
+    """An image that was read and resized, and waits for the network.
 
     Args:
         image: RGB. [H, W, 3]
@@ -68,9 +68,9 @@ class Reading:
     """How sources are read.
 
     Args:
-        batch_size: Pictures that go through the network together. Padding to the largest of them changes
+        batch_size: Images that go through the network together. Padding to the largest of them changes
             detections in the last digits.
-        workers: Threads that read and resize ahead of the network; 0 reads when the picture's turn comes.
+        workers: Threads that read and resize ahead of the network; 0 reads when the image's turn comes.
         frame_step: Take every so many frames of a video.
         max_frames: Stop after so many taken frames of each video; 0 takes all.
     """
@@ -82,13 +82,13 @@ class Reading:
 
 
 class Predictor:
-    """Detects in pictures of any size.
+    """Detects in images of any size.
 
     Args:
-        loaded: The model; its configuration says how pictures are resized.
+        loaded: The model; its configuration says how images are resized.
         min_score: Leave out detections below this score.
         part_offsets: `learned`, `mean` or `reference`.
-        tta: Detect at several scales and mirrored, one picture at a time.
+        tta: Detect at several scales and mirrored, one image at a time.
         masks: Predict masks, where the detector has mask heads.
     """
 
@@ -110,25 +110,25 @@ class Predictor:
         self.device = next(self.detector.parameters()).device
 
     def predict(self, image: Image) -> Detections:
-        """Detect in one picture.
+        """Detect in one image.
 
         Args:
             image: RGB. [H, W, 3]
 
         Returns:
-            Detections in the frame of the picture, on the CPU.
+            Detections in the frame of the image, on the CPU.
         """
         return self.predict_batch([image])[0]
 
     def predict_batch(self, images: Sequence[Image]) -> list[Detections]:
-        """Detect in several pictures at once, each RGB [H, W, 3]; see `predict`."""
+        """Detect in several images at once, each RGB [H, W, 3]; see `predict`."""
         return self._detect([self.ready(image) for image in images])
 
     def predict_files(
         self, paths: Sequence[Path], reading: Reading | None = None
     ) -> Iterator[Prediction | Unreadable]:
         """Detect in files, in their order; a file that cannot be read is yielded as `Unreadable`."""
-        sources = [Source("picture", str(path)) for path in paths]
+        sources = [Source("image", str(path)) for path in paths]
         for _, item in self.predict_sources(sources, reading or Reading()):
             yield item
 
@@ -144,26 +144,26 @@ class Predictor:
                 batch, whichever are looked at and can be read.
 
         Yields:
-            The number of the source, and a picture's or frame's detections, or why it cannot be read; a
+            The number of the source, and an image's or frame's detections, or why it cannot be read; a
             video that breaks off yields its frames first.
         """
         chosen = range(len(sources)) if numbers is None else numbers
         numbered = [(number, sources[number]) for number in chosen]
         yield from self._in_batches(self._read_all(numbered, reading), reading.batch_size)
 
-    def predict_ready(self, pictures: Iterable[Ready], batch_size: int) -> Iterator[Prediction]:
-        """Detect in pictures that were read already."""
-        for _, item in self._in_batches(((picture.source, picture) for picture in pictures), batch_size):
+    def predict_ready(self, images: Iterable[Ready], batch_size: int) -> Iterator[Prediction]:
+        """Detect in images that were read already."""
+        for _, item in self._in_batches(((image.source, image) for image in images), batch_size):
             assert isinstance(item, Prediction)
             yield item
 
     def ready(self, image: Image, name: str = "", source: int = 0, moment: Moment | None = None) -> Ready:
-        """Resize a picture, RGB [H, W, 3], for the network; see `Ready`."""
+        """Resize an image, RGB [H, W, 3], for the network; see `Ready`."""
         tensor = None if self.tta else prepare(without_objects(image), self.config.data)[0]
         return Ready(image, tensor, name, source, moment)
 
     def read(self, source: Source, number: int = 0) -> Ready | Unreadable:
-        """Read and resize one picture."""
+        """Read and resize one image."""
         try:
             if source.kind == "url":
                 image = _read_remote(source.text, self.config.data.max_pixels)
@@ -239,17 +239,17 @@ class Predictor:
                 yield number, item
 
     @torch.inference_mode()
-    def _detect(self, pictures: Sequence[Ready]) -> list[Detections]:
+    def _detect(self, images: Sequence[Ready]) -> list[Detections]:
         data, offsets, masks = self.config.data, self.part_offsets, self.masks
         with autocast(self.device, self.config.train.amp):
             if self.tta:
-                found = [detect_views(self.detector, p.image, data, offsets, masks=masks) for p in pictures]
+                found = [detect_views(self.detector, p.image, data, offsets, masks=masks) for p in images]
             else:
-                tensors = [p.tensor.to(self.device) for p in pictures if p.tensor is not None]
+                tensors = [p.tensor.to(self.device) for p in images if p.tensor is not None]
                 found = self.detector.detect(tensors, offsets, masks=masks).detections
         return [
-            self._finish(detections, picture.image.shape[:2])
-            for detections, picture in zip(found, pictures, strict=True)
+            self._finish(detections, image.image.shape[:2])
+            for detections, image in zip(found, images, strict=True)
         ]
 
     def _finish(self, detections: Detections, image_size: tuple[int, int]) -> Detections:
@@ -258,10 +258,10 @@ class Predictor:
 
 
 def _read_remote(url: str, max_pixels: int) -> Image:
-    """Read a picture on the web as a file of the same content."""
+    """Read an image on the web as a file of the same content."""
     content = read_url(url)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "picture"
+        path = Path(folder) / "image"
         path.write_bytes(content)
         try:
             return read_image(path, max_pixels)

@@ -9,7 +9,7 @@ from typing import TypeVar
 from dprd_cli.runtime.distributed import Ranks
 
 T = TypeVar("T")
-_PICTURES = 16  # of a rank, between two meetings
+_IMAGES = 16  # of a rank, between two meetings
 
 
 def own_batches(numbers: Sequence[int], batch_size: int, index: int, count: int) -> list[int]:
@@ -50,7 +50,7 @@ def merged(
             if stopped():
                 return
         return
-    span = world.size * batch_size * max(1, _PICTURES // batch_size)
+    span = world.size * batch_size * max(1, _IMAGES // batch_size)
     for start in range(0, len(numbers), span):
         mine = own_batches(numbers[start : start + span], batch_size, world.rank, world.size)
         parts = world.gather(list(islice(items, len(mine))))

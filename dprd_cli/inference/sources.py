@@ -14,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 from dprd_cli.errors import DataError, UsageError
 
-Kind = Literal["picture", "url", "video", "webcam"]
+Kind = Literal["image", "url", "video", "webcam"]
 
-#: Suffixes of the pictures that are taken from a folder or a glob; a file named on its own may have any.
+#: Suffixes of the images that are taken from a folder or a glob; a file named on its own may have any.
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
 #: Suffixes of files that are read as videos, named on their own or by a glob.
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"})
@@ -27,7 +27,7 @@ class Source:
     """One thing to look at.
 
     Args:
-        kind: `picture` and `video` are files.
+        kind: `image` and `video` are files.
         text: The path, the URL, or `webcam:N`.
     """
 
@@ -37,7 +37,7 @@ class Source:
     @property
     def is_file(self) -> bool:
         """Whether it is a file on this machine."""
-        return self.kind in ("picture", "video")
+        return self.kind in ("image", "video")
 
     @property
     def is_moving(self) -> bool:
@@ -57,14 +57,14 @@ class Source:
 
 
 def find_images(inputs: Iterable[str]) -> list[Path]:
-    """Return the pictures that files, folders and globs stand for, each once, in the order given.
+    """Return the images that files, folders and globs stand for, each once, in the order given.
 
     Args:
-        inputs: Files; folders (their pictures by name, not those of folders inside); globs (`**` goes into
+        inputs: Files; folders (their images by name, not those of folders inside); globs (`**` goes into
             folders).
 
     Raises:
-        DataError: At the first input that is not there or holds no picture.
+        DataError: At the first input that is not there or holds no image.
     """
     found: dict[str, Path] = {}
     for text in inputs:
@@ -88,11 +88,11 @@ def find_sources(
             `-` (names on standard input).
         lists: Files that list names, after the inputs; `-` is standard input.
         null: Names in lists end in NUL, not in a line break (`find -print0`).
-        recursive: Folders give the pictures of the folders inside too.
+        recursive: Folders give the images of the folders inside too.
         leave_out: A folder that recursion does not enter.
 
     Raises:
-        DataError: At the first input that is not there or holds no picture. Names in lists are not looked
+        DataError: At the first input that is not there or holds no image. Names in lists are not looked
             for: what cannot be read is found out when its turn comes.
         UsageError: If a list holds NULs without `null`.
     """
@@ -118,7 +118,7 @@ def _named(text: str) -> Source:
         return Source("url", text)
     if re.fullmatch(r"webcam:\d{1,3}", text):
         return Source("webcam", text)
-    return Source("video" if Path(text).suffix.lower() in VIDEO_SUFFIXES else "picture", text)
+    return Source("video" if Path(text).suffix.lower() in VIDEO_SUFFIXES else "image", text)
 
 
 def _read_list(text: str, null: bool) -> Iterator[str]:
@@ -157,7 +157,7 @@ def _files(text: str, suffixes: frozenset[str]) -> list[Path]:
 
 
 def _walk(folder: Path, leave_out: Path | None) -> list[Path]:
-    """Return the pictures in a folder and the folders inside; links to folders are not followed."""
+    """Return the images in a folder and the folders inside; links to folders are not followed."""
 
     def fail(error: OSError) -> None:
         raise DataError(f"{error.filename}: cannot read the folder ({error.strerror})") from error

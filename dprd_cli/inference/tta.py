@@ -1,4 +1,4 @@
-"""Multi-scale testing: one picture, seen at several sizes and mirrored, gives one set of detections."""
+"""Multi-scale testing: one image, seen at several sizes and mirrored, gives one set of detections."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One way to look at a picture.
+    """One way to look at an image.
 
     Args:
         size: (height, width) that it is resized to.
@@ -36,18 +36,18 @@ class View:
     size: Size
     flipped: bool
 
-    def picture(self, image: NDArray[np.uint8]) -> Tensor:
-        """Return the picture, RGB [H, W, 3], as the network sees it. [3, h, w]."""
+    def render(self, image: NDArray[np.uint8]) -> Tensor:
+        """Return the image, RGB [H, W, 3], as the network sees it. [3, h, w]."""
         tensor = to_tensors(resize(without_objects(image), self.size))[0]
         return tensor.flip(-1) if self.flipped else tensor
 
     def place(self, boxes: Tensor, frame: Size) -> Tensor:
-        """Map boxes from a picture of size `frame` into the view. [D, 4]; `lift` undoes it."""
+        """Map boxes from an image of size `frame` into the view. [D, 4]; `lift` undoes it."""
         boxes = boxes * _scale(boxes, frame, self.size)
         return _mirror(boxes, self.size[1]) if self.flipped else boxes
 
     def lift(self, boxes: Tensor, frame: Size) -> Tensor:
-        """Map boxes from the view into a picture of size `frame` (height, width). [D, 4]."""
+        """Map boxes from the view into an image of size `frame` (height, width). [D, 4]."""
         boxes = _mirror(boxes, self.size[1]) if self.flipped else boxes
         return boxes * _scale(boxes, self.size, frame)
 
@@ -72,7 +72,7 @@ def view_sizes(config: DataConfig) -> tuple[int, ...]:
 
 
 def make_views(image_size: Size, config: DataConfig) -> list[View]:
-    """Return every size of a picture of `image_size`, each as it is and, with `tta_flip`, mirrored."""
+    """Return every size of an image of `image_size`, each as it is and, with `tta_flip`, mirrored."""
     sizes = [resize_shape(*image_size, side, config.tta_max_size) for side in view_sizes(config)]
     flips = (False, True) if config.tta_flip else (False,)
     return [View(size, flipped) for size in dict.fromkeys(sizes) for flipped in flips]
@@ -87,7 +87,7 @@ def detect_views(
     *,
     masks: bool = True,
 ) -> Detections:
-    """Detect in one picture at every view, one after the other, and merge.
+    """Detect in one image at every view, one after the other, and merge.
 
     Law: with the test size as the only size and no flip, the result is the plain one, bit by bit (with
     `model.parts.refeed=lookup`).
@@ -101,19 +101,19 @@ def detect_views(
         masks: Predict masks, where there are mask heads.
 
     Returns:
-        Detections in the frame of the plain test picture, as `Detector.detect` gives them; without stage
+        Detections in the frame of the plain test image, as `Detector.detect` gives them; without stage
         boxes, which belong to one view each.
 
     Source: "multi-scale testing" in Table 4; the scheme is that of Detectron2's `GeneralizedRCNNWithTTA`.
-    Reading: its boxes are merged in the test frame and not in the original picture's, which is the same but
-    for rounding; each view resizes the original picture and not the test picture.
+    Reading: its boxes are merged in the test frame and not in the original image's, which is the same but
+    for rounding; each view resizes the original image and not the test image.
     """
     size = (image.shape[0], image.shape[1])
     plain = View(resize_shape(*size, config.test_min_size, config.max_size), flipped=False)
     views = make_views(size, config)
     found = []
     for view in views:
-        seen = detector.detect([view.picture(image)], part_offsets, masks=False).detections[0]
+        seen = detector.detect([view.render(image)], part_offsets, masks=False).detections[0]
         boxes = clip_boxes(view.lift(seen.boxes, plain.size), seen.boxes.new_tensor(plain.size))
         found.append(Detections(boxes, seen.scores, seen.labels, plain.size))
     heads = detector.roi_heads
@@ -167,7 +167,7 @@ def _describe(
 
     def look(view: View) -> BoxDetails:
         boxes = view.place(merged.boxes, plain.size)
-        return detector.describe(view.picture(image), boxes, merged.labels, part_offsets, masks=masks)
+        return detector.describe(view.render(image), boxes, merged.labels, part_offsets, masks=masks)
 
     first = look(plain)
     if first.masks is None or not len(merged):

@@ -1,4 +1,4 @@
-"""One picture from a URL: checked, bounded, and explained when it cannot be had."""
+"""One image from a URL: checked, bounded, and explained when it cannot be had."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from dprd_cli.version import __version__
 
 MAX_BYTES = 64 * 2**20
 TIMEOUT = 20.0  # seconds without an answer
-MAX_SECONDS = 120.0  # for one picture
+MAX_SECONDS = 120.0  # for one image
 _ADVICE = "check the address and the network, or pass a file"
 
 
 def read_url(url: str) -> bytes:
-    """Return the bytes of a picture on the web.
+    """Return the bytes of an image on the web.
 
     Args:
         url: `http://` or `https://`; redirects to anything else are refused.
@@ -41,9 +41,7 @@ def read_url(url: str) -> bytes:
         with _opener().open(request, timeout=TIMEOUT) as answer:
             kind = answer.headers.get_content_type()
             if not kind.startswith("image/") and kind != "application/octet-stream":
-                raise DataError(
-                    f"{url}: not a picture (its content type is {kind}); pass a picture's address"
-                )
+                raise DataError(f"{url}: not an image (its content type is {kind}); pass an image's address")
             return _read(answer, url)
     except HTTPError as error:
         raise DataError(f"{url}: the server answers {error.code} ({error.reason}); {_ADVICE}") from error

@@ -1,4 +1,4 @@
-"""Writes the outputs of a run of `dprd predict`, picture by picture."""
+"""Writes the outputs of a run of `dprd predict`, image by image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from dprd_cli.errors import ResourceError
-from dprd_cli.files.results import image_ids, picture_names
+from dprd_cli.files.results import image_ids, image_names
 from dprd_cli.inference.outputs import KINDS, Drawings, Entry, Merged, Output, Style, Videos, make_outputs
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.inference.sources import Source
@@ -18,11 +18,11 @@ from dprd_cli.inference.sources import Source
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What is left to do for one picture or frame: the files that hold many. Can be sent to another process.
+    """What is left to do for one image or frame: the files that hold many. Can be sent to another process.
 
     Args:
         line: What was found, in words.
-        contents: Of the files that hold many pictures, by kind.
+        contents: Of the files that hold many images, by kind.
         counts: Files that were written, by kind.
         row: For `--json`, where rows are kept.
         video: That it is in.
@@ -44,11 +44,11 @@ class Writer:
         kinds: Of outputs.
         style: What is shown.
         keep: Keep rows for `--json`.
-        main: Whether this process writes the files that hold many pictures; the others `make` only.
+        main: Whether this process writes the files that hold many images; the others `make` only.
 
     Attributes:
-        done: Pictures and frames written.
-        rows: What is on each: `file`, `picture`, `objects`, and of frames `frame` and `seconds`.
+        done: Images and frames written.
+        rows: What is on each: `file`, `drawing`, `objects`, and of frames `frame` and `seconds`.
         summary: What was written, in words; complete after leaving.
         files: The results files, tables and videos.
     """
@@ -65,7 +65,7 @@ class Writer:
     ) -> None:
         self.sources, self.folder, self.style, self.keep = sources, folder, style, keep
         self._paths = [source.path for source in sources]
-        self._stems = [Path(name).stem for name in picture_names(self._paths)]
+        self._stems = [Path(name).stem for name in image_names(self._paths)]
         moving = any(source.is_moving for source in sources)
         self._ids = None if moving else image_ids(self._paths)
         self._counter = count(1)
@@ -96,18 +96,18 @@ class Writer:
 
     @property
     def files(self) -> list[str]:
-        """The files that hold many pictures."""
+        """The files that hold many images."""
         whole = [name for name in self.summary if name.endswith((".json", ".csv"))]
         return [*(str(self.folder / name) for name in whole), *map(str, self._videos)]
 
     def add(self, number: int, prediction: Prediction) -> Made:
-        """Write one picture or frame of a source; see `make`."""
+        """Write one image or frame of a source; see `make`."""
         made = self.make(number, prediction)
         self.write(made)
         return made
 
     def make(self, number: int, prediction: Prediction) -> Made:
-        """Write the files of one picture or frame of a source alone.
+        """Write the files of one image or frame of a source alone.
 
         Args:
             number: Of the source.
@@ -120,7 +120,7 @@ class Writer:
             prediction,
             self._ids[number] if self._ids else next(self._counter),
             self._paths[number],
-            self.sources[number].kind == "picture",
+            self.sources[number].kind == "image",
             self._stems[number],
             self.style,
         )
@@ -135,7 +135,7 @@ class Writer:
         return Made(f"{prediction.name}: {entry.shown.summary()}", contents, counts, row, video)
 
     def write(self, made: Made) -> None:
-        """Write one picture or frame to the files that hold many, in the order that they are to have.
+        """Write one image or frame to the files that hold many, in the order that they are to have.
 
         Raises:
             ResourceError: If something cannot be written; what was written before is whole.
@@ -169,8 +169,8 @@ class Writer:
         if self.style.parts and shown.part_boxes is not None:
             for row, boxes in zip(objects, shown.part_boxes.tolist(), strict=True):
                 row["part_boxes"] = boxes
-        picture = str(drawn) if drawn else None
-        content: dict[str, Any] = {"file": shown.name, "picture": picture, "objects": objects}
+        drawing = str(drawn) if drawn else None
+        content: dict[str, Any] = {"file": shown.name, "drawing": drawing, "objects": objects}
         if shown.moment:
             content |= {"frame": shown.moment.index, "seconds": shown.moment.seconds}
         return content

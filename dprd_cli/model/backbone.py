@@ -66,7 +66,7 @@ class Backbone(nn.Module):
                 module.requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return C2..C5, strides 4 to 32, of normalised pictures [N, 3, H, W]."""
+        """Return C2..C5, strides 4 to 32, of normalised images [N, 3, H, W]."""
         features = []
         x = images
         for index, stage in enumerate(self._stages):

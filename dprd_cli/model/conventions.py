@@ -13,7 +13,7 @@ class Conventions(NamedTuple):
 
     Args:
         rounded_anchors: Anchor corners around the origin are rounded to whole pixels.
-        fitted_strides: The anchors' step is the padded picture's size over the map's (floor), per axis; it
+        fitted_strides: The anchors' step is the padded image's size over the map's (floor), per axis; it
             differs from the nominal stride on P6. Otherwise the nominal stride.
         aligned: RoIAlign shifts RoIs by half a pixel, features and mask targets alike.
         level_eps: Added inside the floor of the level rule.

@@ -57,7 +57,7 @@ def count_parameters(detector: Detector) -> dict[str, Any]:
 def count_macs(
     detector: Detector, image_size: tuple[int, int], proposals: int = 1000, detections: int = 100
 ) -> dict[str, Any]:
-    """Count the multiply-accumulates of one picture's inference, without running it.
+    """Count the multiply-accumulates of one image's inference, without running it.
 
     Args:
         detector: The network; it is not changed.

@@ -1,4 +1,4 @@
-"""The whole network: pictures in, losses or detections out."""
+"""The whole network: images in, losses or detections out."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class LossOutput(NamedTuple):
 
 
 class InferenceOutput(NamedTuple):
-    """What inference gives, one entry per picture, in the frame of the given tensors.
+    """What inference gives, one entry per image, in the frame of the given tensors.
 
     Args:
         detections: Best score first.
@@ -49,7 +49,7 @@ class Detector(nn.Module):
     """Backbone, neck, RPN with DPR-Net, and the (cascade of) D-PRD stages.
 
     Args:
-        backbone: Pictures -> C2..C5.
+        backbone: Images -> C2..C5.
         neck: C2..C5 -> P2..P6.
         rpn: Proposals.
         roi_heads: RoIs -> losses or detections; owns DPR-Net.
@@ -96,10 +96,10 @@ class Detector(nn.Module):
 
         Args:
             images: RGB in 0..255, uint8 or float, sizes may differ. N x [3, H, W]
-            targets: Objects of each picture, in its frame.
+            targets: Objects of each image, in its frame.
 
         Returns:
-            `LossOutput`, or one `Detections` per picture in the picture's frame.
+            `LossOutput`, or one `Detections` per image in the image's frame.
         """
         if targets is None:
             return self.detect(images).detections
@@ -135,7 +135,7 @@ class Detector(nn.Module):
     ) -> BoxDetails:
         """Return masks, mask IoUs and part boxes of given boxes.
 
-        Law: of the boxes that `detect` finds in a picture alone, it says what `detect` says of them (with
+        Law: of the boxes that `detect` finds in an image alone, it says what `detect` says of them (with
         `model.parts.refeed=lookup`).
 
         Args:
@@ -144,13 +144,13 @@ class Detector(nn.Module):
             labels: Their classes, 0..K-1. [D]
             part_offsets: As in `detect`.
             masks: Predict masks, where there are mask heads.
-            beside: Other pictures of the batch, whose sizes the padding depends on.
+            beside: Other images of the batch, whose sizes the padding depends on.
         """
         _, scene, _ = self._propose([image, *beside], None)
         return self.roi_heads.describe(boxes, labels, scene, part_offsets, masks=masks)
 
     def class_logits(self, image: Tensor, found: Detections) -> Tensor:
-        """Return the class logits that each stage gives detections, with gradient down to the picture.
+        """Return the class logits that each stage gives detections, with gradient down to the image.
 
         Law: the softmax over the classes, averaged over the stages, is at each label the detection's score.
 

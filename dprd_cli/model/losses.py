@@ -50,7 +50,7 @@ def crop_masks(
     """Return each RoI's view of its object's mask.
 
     Args:
-        masks: Masks of one picture, bool. [G, H, W]
+        masks: Masks of one image, bool. [G, H, W]
         gt_index: The object of each RoI. [F]
         boxes: RoIs. [F, 4]
         size: M.

@@ -88,7 +88,7 @@ def deform(
     Args:
         reference: Reference parts. [R, P, 4]
         offsets: (dx, dy, dw, dh) in units of the part's own size. [R, P, 4]
-        limits: (height, width) of each RoI's picture. [R, 2]
+        limits: (height, width) of each RoI's image. [R, 2]
         sigma: A part whose IoU with its reference is below this, or that is empty, becomes the reference.
         straight_through: Pass the moved part's gradient where the reference is used.
 
@@ -190,7 +190,7 @@ class DeformableParts(nn.Module):
             sources: (row, anchor) in the RPN's hidden feature that each RoI takes its offsets from,
                 int64. [R, 2]
             rows: The RPN's hidden feature, a row a cell. [cells, C]
-            limits: (height, width) of each RoI's picture. [R, 2]
+            limits: (height, width) of each RoI's image. [R, 2]
             mode: `learned`, `mean` (the same mean offsets for every RoI) or `reference` (no offsets).
         """
         reference = clip_boxes(decompose(boxes, self.count), limits[:, None])

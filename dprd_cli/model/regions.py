@@ -12,14 +12,14 @@ from dprd_cli.ops.roi_align import FeatureTable, assign_levels, roi_align
 
 
 class RoIs(NamedTuple):
-    """Regions of all pictures of a batch together.
+    """Regions of all images of a batch together.
 
     Args:
         boxes: No gradient. [R, 4]
-        image_index: Picture of each RoI, int64. [R]
+        image_index: ImageArray of each RoI, int64. [R]
         sources: Where the part offsets come from, see `DeformableParts.forward`. [R, 2]
         labels: Class of the matched object, K for background (training only). [R]
-        gt_index: The matched object, counted through all pictures of the batch (training only). [R]
+        gt_index: The matched object, counted through all images of the batch (training only). [R]
     """
 
     boxes: Tensor
@@ -37,7 +37,7 @@ class Locate(Protocol):
     """Signature of `Anchors.locate`."""
 
     def __call__(self, boxes: Tensor, image_index: Tensor, table: FeatureTable) -> Tensor:
-        """Map boxes [R, 4] and their pictures [R] to sources [R, 2]."""
+        """Map boxes [R, 4] and their images [R] to sources [R, 2]."""
         ...
 
 
@@ -47,7 +47,7 @@ class Scene(NamedTuple):
     Args:
         table: P2..P5 of the batch.
         hidden: The RPN's hidden features.
-        limits: (height, width) of each picture. [N, 2]
+        limits: (height, width) of each image. [N, 2]
         locate: Finds the source of boxes that came from no anchor.
     """
 

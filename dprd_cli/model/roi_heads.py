@@ -38,7 +38,7 @@ class Ran(NamedTuple):
 
 
 class Picked(NamedTuple):
-    """Detections after NMS: scores, the RoI row each came from, and how many each picture has."""
+    """Detections after NMS: scores, the RoI row each came from, and how many each image has."""
 
     scores: Tensor
     rows: Tensor
@@ -82,7 +82,7 @@ class RoIHeads(nn.Module):
         smooth_l1_beta: Transition of the box loss.
         score_thresh: Least score of a detection.
         nms_iou: NMS threshold of detections.
-        detections_per_image: Most detections of a picture.
+        detections_per_image: Most detections of an image.
         min_size: Least side of a detection, pixels.
     """
 
@@ -129,9 +129,9 @@ class RoIHeads(nn.Module):
         """Return the losses of all stages, and diagnostics.
 
         Args:
-            proposals: Of each picture.
+            proposals: Of each image.
             scene: The features of the batch.
-            targets: Objects of each picture.
+            targets: Objects of each image.
 
         Returns:
             Losses `loss_<kind>_stage<n>`, always the same keys for one network; diagnostics `part_iou`,
@@ -238,15 +238,15 @@ class RoIHeads(nn.Module):
         *,
         masks: bool = True,
     ) -> list[Detections]:
-        """Return the detections of each picture.
+        """Return the detections of each image.
 
         Class probabilities are averaged over the stages, boxes come from the last one, masks and mask IoUs
         of the final boxes are averaged over the stages that have mask heads (Reading: docs/reading.md).
 
         Args:
-            proposals: Of each picture.
+            proposals: Of each image.
             scene: The features of the batch.
-            image_sizes: (height, width) of each picture.
+            image_sizes: (height, width) of each image.
             part_offsets: `learned`, `mean` or `reference`.
             masks: Predict masks, where there are mask heads.
         """
@@ -299,10 +299,10 @@ class RoIHeads(nn.Module):
     ) -> BoxDetails:
         """Return masks, mask IoUs and part boxes of given boxes, as `detect` does of its final boxes.
 
-        The part offsets are always looked up, because the boxes may come from no proposal of this picture.
+        The part offsets are always looked up, because the boxes may come from no proposal of this image.
 
         Args:
-            boxes: In the first picture of the scene. [D, 4]
+            boxes: In the first image of the scene. [D, 4]
             labels: Their classes. [D]
             scene: The features of the batch.
             part_offsets: `learned`, `mean` or `reference`.
@@ -319,9 +319,9 @@ class RoIHeads(nn.Module):
         Law: the softmax over the classes, averaged over the stages, is the probability that `detect` gave.
 
         Args:
-            stage_boxes: In the only picture of the scene, from `Detections`. [D, n, 4]
+            stage_boxes: In the only image of the scene, from `Detections`. [D, n, 4]
             stage_sources: From `Detections`. [D, n, 2]
-            scene: The features of one picture.
+            scene: The features of one image.
 
         Returns:
             [D, n, K+1]
@@ -342,7 +342,7 @@ class RoIHeads(nn.Module):
         return RoIs(boxes, image, torch.cat([p.sources for p in proposals]), image, image)
 
     def _select(self, boxes: Tensor, probs: Tensor, rois: RoIs, num_images: int) -> tuple[RoIs, Picked]:
-        """Threshold, NMS per class and picture, and keep the best."""
+        """Threshold, NMS per class and image, and keep the best."""
         valid = boxes.isfinite().all(dim=2).all(dim=1) & probs.isfinite().all(dim=1)
         hits = torch.nonzero((probs[:, : self.num_classes] > self.score_thresh) & valid[:, None])
         row, label = hits.unbind(dim=1)
@@ -367,7 +367,7 @@ class RoIHeads(nn.Module):
         trails: dict[str, Tensor | None],
         image_sizes: list[tuple[int, int]],
     ) -> list[Detections]:
-        """Cut everything into one `Detections` per picture."""
+        """Cut everything into one `Detections` per image."""
         values = {
             "boxes": rois.boxes,
             "scores": picked.scores,

@@ -23,10 +23,10 @@ _UNIT = (1.0, 1.0, 1.0, 1.0)
 
 
 class Proposals(NamedTuple):
-    """Proposals of one picture, best first, without gradient.
+    """Proposals of one image, best first, without gradient.
 
     Args:
-        boxes: Clipped to the picture. [R, 4]
+        boxes: Clipped to the image. [R, 4]
         logits: Objectness. [R]
         sources: (row of the hidden-feature table, anchor) that each proposal came from, int64. [R, 2]
     """
@@ -40,7 +40,7 @@ class RPNOutput(NamedTuple):
     """What the RPN hands to the heads.
 
     Args:
-        proposals: One entry per picture.
+        proposals: One entry per image.
         hidden: The RPN's hidden features, for the part box transformation layer.
         losses: `loss_rpn_cls` and `loss_rpn_reg`, empty at test.
     """
@@ -58,7 +58,7 @@ class Anchors(nn.Module):
         ratios: Height over width. [A]
         strides: Pixels per cell of each level. [L]
         rounded: Round the anchors' corners around the origin to whole pixels.
-        fitted: Step by the padded picture's size over the map's (floor) instead of the stride.
+        fitted: Step by the padded image's size over the map's (floor) instead of the stride.
     """
 
     base: Tensor
@@ -113,7 +113,7 @@ class Anchors(nn.Module):
 
         Args:
             boxes: [R, 4]
-            image_index: Picture of each box. [R]
+            image_index: ImageArray of each box. [R]
             table: Hidden-feature table of the same batch.
 
         Returns:
@@ -142,10 +142,10 @@ class RPN(nn.Module):
         anchors: Anchor generator.
         fg_iou: Least IoU of an object anchor.
         bg_iou: IoU below which an anchor is background.
-        anchors_per_image: Anchors in the loss, per picture.
+        anchors_per_image: Anchors in the loss, per image.
         positive_fraction: Largest share of objects among them.
         pre_nms: Proposals per level before NMS, (training, test).
-        post_nms: Proposals per picture after NMS, (training, test).
+        post_nms: Proposals per image after NMS, (training, test).
         nms_iou: NMS threshold.
         smooth_l1_beta: Transition of the box loss.
         num_convs: 3x3 convolutions before the objectness and box layers.
@@ -192,8 +192,8 @@ class RPN(nn.Module):
 
         Args:
             features: P2..P6. L x [N, C, H, W]
-            image_sizes: (height, width) of each picture, without padding.
-            targets: Objects of each picture in training, None at test.
+            image_sizes: (height, width) of each image, without padding.
+            targets: Objects of each image in training, None at test.
         """
         hidden, logits, deltas = self.predict(features)
         anchors = self.anchors.on(hidden)
@@ -220,7 +220,7 @@ class RPN(nn.Module):
         *,
         training: bool,
     ) -> list[Proposals]:
-        """Decode, clip and suppress the best anchors of each level and picture."""
+        """Decode, clip and suppress the best anchors of each level and image."""
         pre_nms, post_nms = (setting[0 if training else 1] for setting in (self.pre_nms, self.post_nms))
         num_anchors = self.anchors.base.shape[1]
         scores, boxes, rows, kinds, levels = [], [], [], [], []

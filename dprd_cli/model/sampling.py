@@ -18,10 +18,10 @@ class RoISampler:
 
     Args:
         num_classes: K.
-        rois_per_image: RoIs per picture.
+        rois_per_image: RoIs per image.
         positive_fraction: Largest share of objects among them.
         bg_iou_low: Least IoU of a sampled background RoI.
-        mask_rois_per_image: Most RoIs of a stage's mask branch, per picture; 0 for all.
+        mask_rois_per_image: Most RoIs of a stage's mask branch, per image; 0 for all.
         aligned: Frame of the mask targets, see `crop_masks`.
         soft_masks: Mask targets in 0..1, see `crop_masks`.
     """
@@ -119,7 +119,7 @@ class RoISampler:
 
         Args:
             rois: Foreground RoIs.
-            targets: Objects of each picture.
+            targets: Objects of each image.
             size: M.
         """
         kind = rois.boxes.dtype if self.soft_masks else torch.bool

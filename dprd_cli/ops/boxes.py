@@ -38,11 +38,11 @@ def paired_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def clip_boxes(boxes: Tensor, limits: Tensor) -> Tensor:
-    """Clip boxes to pictures.
+    """Clip boxes to images.
 
     Args:
         boxes: [..., 4]
-        limits: (height, width) of the picture of each box, broadcast against the boxes. [..., 2]
+        limits: (height, width) of the image of each box, broadcast against the boxes. [..., 2]
 
     Returns:
         Boxes with 0 <= x <= width and 0 <= y <= height; the gradient passes where nothing was clipped.

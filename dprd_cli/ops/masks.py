@@ -1,6 +1,6 @@
-"""Masks between their three forms: probabilities inside a box, bool pictures, and COCO's run lengths.
+"""Masks between their three forms: probabilities inside a box, bool images, and COCO's run lengths.
 
-A full-size mask is large (100 of them on a 1333x800 picture are 100 MB), so nothing here makes more than
+A full-size mask is large (100 of them on a 1333x800 image are 100 MB), so nothing here makes more than
 one at a time unless `paste_masks` is asked for it.
 """
 
@@ -30,12 +30,12 @@ def _interpolation(low: float, high: float, cells: int, start: int, stop: int) -
 def paste_crop(
     mask: Tensor, box: Tensor, image_size: tuple[int, int], threshold: float = 0.5
 ) -> tuple[NDArray[np.bool_], int, int]:
-    """Paste one mask into the part of the picture that it can reach.
+    """Paste one mask into the part of the image that it can reach.
 
     Args:
         mask: Probabilities inside the box. [M, M]
-        box: xyxy, pixels of the picture; may reach outside it. [4]
-        image_size: (height, width) of the picture.
+        box: xyxy, pixels of the image; may reach outside it. [4]
+        image_size: (height, width) of the image.
         threshold: Pixels at or above this probability belong to the object.
 
     Returns:
@@ -63,12 +63,12 @@ def paste_crop(
 def paste_masks(
     masks: Tensor, boxes: Tensor, image_size: tuple[int, int], threshold: float = 0.5
 ) -> NDArray[np.bool_]:
-    """Paste masks into full-size pictures; call it with a few at a time.
+    """Paste masks into full-size images; call it with a few at a time.
 
     Args:
         masks: Probabilities inside each box. [D, M, M]
-        boxes: xyxy, pixels of the picture. [D, 4]
-        image_size: (height, width) of the picture.
+        boxes: xyxy, pixels of the image. [D, 4]
+        image_size: (height, width) of the image.
         threshold: Pixels at or above this probability belong to the object.
 
     Returns:
@@ -84,14 +84,14 @@ def paste_masks(
 def encode_rle(
     masks: Tensor, boxes: Tensor, image_size: tuple[int, int], threshold: float = 0.5
 ) -> list[dict[str, Any]]:
-    """Run-length encode masks as they would be in the picture, without making full-size ones.
+    """Run-length encode masks as they would be in the image, without making full-size ones.
 
     Law: `rle_to_mask(encode_rle(masks, ...)[i]) == paste_masks(masks, ...)[i]`.
 
     Args:
         masks: Probabilities inside each box. [D, M, M]
-        boxes: xyxy, pixels of the picture. [D, 4]
-        image_size: (height, width) of the picture.
+        boxes: xyxy, pixels of the image. [D, 4]
+        image_size: (height, width) of the image.
         threshold: Pixels at or above this probability belong to the object.
 
     Returns:
@@ -108,13 +108,13 @@ def encode_rle(
 
 
 def _run_lengths(crop: NDArray[np.bool_], x: int, y: int, image_size: tuple[int, int]) -> list[int]:
-    """Return the lengths of the runs of 0 and 1, in turns, of a picture that is 0 outside a crop.
+    """Return the lengths of the runs of 0 and 1, in turns, of an image that is 0 outside a crop.
 
     Args:
         crop: [h, w]
         x: Left of the crop.
         y: Top of the crop.
-        image_size: (height, width) of the picture; runs go down its columns.
+        image_size: (height, width) of the image; runs go down its columns.
     """
     height, width = image_size
     rows, columns = crop.shape

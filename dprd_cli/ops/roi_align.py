@@ -2,7 +2,7 @@
 
 The usual RoIAlign kernels (torchvision's, Detectron2's) return no gradient for the boxes: with them the
 part box transformation layer never learns, and nothing fails. Here each pooled bin is a weighted bag of
-feature rows: all cells of all levels and pictures are the rows of one channels-last table, the bilinear
+feature rows: all cells of all levels and images are the rows of one channels-last table, the bilinear
 weights are the bag's weights, and `weighted_bags` differentiates both. The bilinear weights are piecewise
 linear in the box, so autograd carries the gradient on to the box.
 
@@ -24,7 +24,7 @@ class FeatureTable(NamedTuple):
     """All cells of a pyramid as the rows of one matrix.
 
     Args:
-        rows: Features, level by level, picture by picture, row-major. [sum(N*H*W), C]
+        rows: Features, level by level, image by image, row-major. [sum(N*H*W), C]
         sizes: (H, W) of each level. [L, 2]
         starts: First row of each level. [L]
         strides: Pixels per cell of each level.
@@ -144,7 +144,7 @@ def roi_align(
     Args:
         table: The pyramid.
         boxes: [R, 4]
-        image_index: Picture of each box, int64. [R]
+        image_index: ImageArray of each box, int64. [R]
         levels: Level of each box, int64. [R]
         output_size: S.
         sampling_ratio: Samples per bin and axis; 0 takes ceil(size / S) of them, by the box.

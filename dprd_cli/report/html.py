@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 
 from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY
 from dprd_cli.evaluation.figures import GREY, GRID
-from dprd_cli.structures.sample import Picture
+from dprd_cli.structures.sample import ImageArray
 
-_PICTURE_SIDE = 560  # pixels of a picture's long side, at most
+_IMAGE_SIDE = 560  # pixels of an image's long side, at most
 
 
 class Html(str):
@@ -116,14 +116,14 @@ def figure(content: Html, caption: Any = "", *, class_: str | None = None) -> Ht
     return element("figure", content, element("figcaption", caption) if caption else "", class_=class_)
 
 
-def picture(image: Picture, alt: str) -> Html:
-    """Return a picture, made smaller where it is large, inside the page.
+def embed_image(image: ImageArray, alt: str) -> Html:
+    """Return an image, made smaller where it is large, inside the page.
 
     Args:
         image: RGB. [H, W, 3]
         alt: What it shows.
     """
-    scale = _PICTURE_SIDE / max(image.shape[:2])
+    scale = _IMAGE_SIDE / max(image.shape[:2])
     if scale < 1:
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
@@ -132,7 +132,7 @@ def picture(image: Picture, alt: str) -> Html:
 
 
 def embedded(data: bytes, kind: str, alt: str, size: tuple[int, int] | None = None) -> Html:
-    """Return a picture file of a MIME type inside the page, and its (width, height) for the layout."""
+    """Return an image file of a MIME type inside the page, and its (width, height) for the layout."""
     source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
     width, height = size or (None, None)
     return Html(

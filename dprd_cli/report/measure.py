@@ -1,4 +1,4 @@
-"""What a page measures itself: a run's checkpoint on the first pictures of its held-out data."""
+"""What a page measures itself: a run's checkpoint on the first images of its held-out data."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from dprd_cli.evaluation.evaluate import evaluate
 from dprd_cli.evaluation.figures import draw_found, draw_truth
 from dprd_cli.gradcam.explainer import Evidence, Explainer, compare
 from dprd_cli.gradcam.figures import overlay, share_in_box
-from dprd_cli.structures.sample import Picture
+from dprd_cli.structures.sample import ImageArray
 from dprd_cli.weights.load import LoadedModel, load_model
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A picture with its annotations, the same with its detections, and what to say of it."""
+    """An image with its annotations, the same with its detections, and what to say of it."""
 
     name: str
     f1: float
-    annotated: Picture
-    detected: Picture
+    annotated: ImageArray
+    detected: ImageArray
 
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """A Grad-CAM of one detection over its picture, and what to say of it."""
+    """A Grad-CAM of one detection over its image, and what to say of it."""
 
-    picture: Picture
+    image: ImageArray
     name: str
     score: float
     layer: str
@@ -48,13 +48,13 @@ class Measured:
         step: Its optimiser steps.
         config: Its configuration.
         data: What the split is called.
-        images: Pictures measured.
-        total: Pictures of the split.
+        images: Images measured.
+        total: Images of the split.
         results: COCO's metrics, as `dprd eval` writes them.
         metrics: The same flat, with proposal recall and part IoU.
         seconds_per_image: Of detection and measuring.
         analysis: From `Analyst.result`.
-        best: The best pictures.
+        best: The best images.
         worst: The worst ones.
         maps: Grad-CAM of single objects.
     """
@@ -83,15 +83,15 @@ def measure(
     device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> Measured:
-    """Evaluate a checkpoint on the first pictures of its held-out split.
+    """Evaluate a checkpoint on the first images of its held-out split.
 
     Args:
         checkpoint: The file.
         configure: Changes its data section, where other data is asked for.
-        limit: Pictures; 0 takes all.
-        keep: Best pictures, worst pictures and Grad-CAM maps to keep.
+        limit: Images; 0 takes all.
+        keep: Best images, worst images and Grad-CAM maps to keep.
         device: `auto`, `cpu` or `cuda`.
-        progress: Called with (pictures done, pictures).
+        progress: Called with (images done, images).
 
     Raises:
         UserError: If the checkpoint or the data cannot be used.
@@ -143,11 +143,11 @@ def _pair(one: Ranked, model: LoadedModel) -> Pair:
     )
 
 
-def _maps(model: LoadedModel, pictures: list[Ranked], most: int) -> list[Map]:
-    """Explain the surest object of each picture, the best pictures first."""
+def _maps(model: LoadedModel, images: list[Ranked], most: int) -> list[Map]:
+    """Explain the surest object of each image, the best images first."""
     explainer = Explainer(model, min_score=MATCH_SCORE)
     maps: list[Map] = []
-    for one in pictures:
+    for one in images:
         if len(maps) == most:
             break
         for found in compare(one.sample.image, [explainer], 1):
@@ -157,6 +157,6 @@ def _maps(model: LoadedModel, pictures: list[Ranked], most: int) -> list[Map]:
     return maps
 
 
-def _map(image: Picture, name: str, evidence: Evidence) -> Map:
+def _map(image: ImageArray, name: str, evidence: Evidence) -> Map:
     drawn = overlay(image, evidence)
     return Map(drawn, name, evidence.score, evidence.heatmap.layer, share_in_box(evidence))

@@ -38,7 +38,7 @@ from dprd_cli.version import __version__
 
 #: More runs than these are not measured unless asked for.
 MEASURED_RUNS = 4
-_PICTURES = 12  # best and worst pictures of a page together, for each of both
+_IMAGES = 12  # best and worst images of a page together, for each of both
 _SHOWN_PER_RUN = 4
 _HEADLINES = (
     ("bbox_AP", "box AP", 1),
@@ -82,12 +82,12 @@ def write_report(
     Args:
         specs: Run folders, checkpoints, folders of ablations; see `collect`.
         out: The page; by default `report.html` in the run's folder, of several in the working folder.
-        limit: Pictures that each checkpoint is measured on; 0 takes all.
+        limit: Images that each checkpoint is measured on; 0 takes all.
         evaluate: Measure checkpoints; by default if the runs are few.
         configure: Changes a run's data section, where other data is asked for.
         device: `auto`, `cpu` or `cuda`.
         say: Called with lines about what is left out.
-        progress: Called with (pictures done, pictures) for each run.
+        progress: Called with (images done, images) for each run.
 
     Raises:
         UserError: If there is nothing of a run, or the page cannot be written.
@@ -101,7 +101,7 @@ def write_report(
     evaluate = len(runs) <= MEASURED_RUNS if evaluate is None else evaluate
     measured: dict[str, Measured] = {}
     left_out: dict[str, str] = {}
-    keep = max(1, min(_SHOWN_PER_RUN, _PICTURES // max(len(runs), 1)))
+    keep = max(1, min(_SHOWN_PER_RUN, _IMAGES // max(len(runs), 1)))
     for run in runs:
         if not evaluate:
             left_out[run.name] = "Nothing was measured for this page (see --eval)."
@@ -195,7 +195,7 @@ def _about(page: Report, run: Run) -> str:
     data = "the built-in data" if path == "synthetic" else Path(path).name
     return (
         f"{flat.get('preset', '?')} on {flat.get('model.backbone.name', '?')}, trained on {data}, "
-        f"{flat.get('train.steps', '?')} steps of {flat.get('train.batch_size', '?')} pictures"
+        f"{flat.get('train.steps', '?')} steps of {flat.get('train.batch_size', '?')} images"
     )
 
 
@@ -234,7 +234,7 @@ def _tiles(page: Report, run: Run) -> Html:
 
 
 def headline(run: Run, measured: Measured | None) -> tuple[dict[str, Any], str]:
-    """Return a run's metrics, flat, from the usual evaluation with the most pictures, and where it is from.
+    """Return a run's metrics, flat, from the usual evaluation with the most images, and where it is from.
 
     Args:
         run: Its recorded evaluations and the rows of its training.
@@ -247,13 +247,13 @@ def headline(run: Run, measured: Measured | None) -> tuple[dict[str, Any], str]:
         names = ("recall50", "recall70", "part_iou", "seconds_per_image")
         extra = {key: content.get(key) for key in names}
         images = _count(one.content.get("images"))
-        sources.append((images, flat | extra, f"{one.file}, {images} pictures"))
+        sources.append((images, flat | extra, f"{one.file}, {images} images"))
     if measured is not None:
         flat = measured.metrics | {"seconds_per_image": measured.seconds_per_image}
-        sources.append((measured.images, flat, f"this page, {measured.images} pictures"))
+        sources.append((measured.images, flat, f"this page, {measured.images} images"))
     for row in run.evaluations[-1:]:
         images = _count(row.get("images"))
-        sources.append((images, row, f"training's last evaluation, step {row['step']}, {images} pictures"))
+        sources.append((images, row, f"training's last evaluation, step {row['step']}, {images} images"))
     if not sources:
         return {}, ""
     _, metrics, source = max(sources, key=lambda item: item[0])
@@ -270,7 +270,7 @@ def _comparison(page: Report) -> Html:
         *(("bbox_AP", "box AP", 1), ("bbox_AP50", "AP50", 1), ("bbox_AP75", "AP75", 1)),
         *(("bbox_APS", "APS", 1), ("bbox_APM", "APM", 1), ("bbox_APL", "APL", 1)),
         *(("segm_AP", "mask AP", 1), ("recall70", "recall70", 3), ("part_iou", "part IoU", 3)),
-        ("seconds_per_image", "s/picture", 3),
+        ("seconds_per_image", "s/image", 3),
     )
     rows = []
     for run in page.runs:
@@ -279,7 +279,7 @@ def _comparison(page: Report) -> Html:
         rows.append((link, *(number(metrics.get(key), digits) for key, _, digits in columns), source or "-"))
     head = ("run", *(title for _, title, _ in columns), "measured by")
     numbers = table("Runs side by side, AP in percent", head, rows)
-    told = note("Compare only numbers of the same pictures; the last column says what each rests on.")
+    told = note("Compare only numbers of the same images; the last column says what each rests on.")
     panels = compared_panels([(run.name, run.metrics) for run in page.runs])
     drawn = [figure(page.svg(draw(panel), panel.alt()), panel.title) for panel in panels]
     curves = element("div", *drawn, class_="charts three") if drawn else note("No run has training curves.")

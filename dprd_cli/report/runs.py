@@ -29,7 +29,7 @@ class Recorded:
 
     @property
     def usual(self) -> bool:
-        """Whether it measured the detector as trained, on held-out pictures: no other offsets, no TTA."""
+        """Whether it measured the detector as trained, on held-out images: no other offsets, no TTA."""
         offsets, split = self.content.get("part_offsets", "learned"), self.content.get("split", "val")
         return offsets == "learned" and split != "train" and not self.content.get("tta")
 
@@ -47,7 +47,7 @@ class Run:
         environment: Of `environment.json`.
         recorded: Evaluations of whole splits, the newest first.
         analysis: The newest `analysis.json` of `dprd eval`, or None.
-        drawn: Its best and worst pictures, by `best` and `worst`.
+        drawn: Its best and worst images, by `best` and `worst`.
         lacking: Lines about what is not there.
     """
 

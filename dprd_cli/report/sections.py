@@ -31,13 +31,13 @@ from dprd_cli.report.html import (
     details,
     dotted,
     element,
+    embed_image,
     embedded,
     figure,
     inline,
     join,
     note,
     number,
-    picture,
     section,
     table,
     text,
@@ -92,7 +92,7 @@ def run_sections(page: Report, run: Run) -> list[tuple[str, str, Html]]:
         "curves": ("Training", training),
         "pr": ("Precision and recall", precision_recall),
         "confusion": ("Confusion", confusion),
-        "pictures": ("Worst and best pictures", pictures),
+        "images": ("Worst and best images", images),
         "parts": ("Parts", parts),
         "gradcam": ("Grad-CAM", gradcam),
         "config": ("Settings", settings),
@@ -112,31 +112,29 @@ def run_sections(page: Report, run: Run) -> list[tuple[str, str, Html]]:
 
 
 def measured_on(page: Report, run: Run) -> Html:
-    """Say on which pictures the page's own numbers rest, or where else they come from."""
+    """Say on which images the page's own numbers rest, or where else they come from."""
     if run.name in page.measured:
         found = page.measured[run.name]
         some = f"the first {found.images} of {found.total}"
         which = f"all {found.total}" if found.images == found.total else some
         return note(
-            f"Measured for this page: {found.checkpoint.name}, step {found.step}, on {which} pictures of "
+            f"Measured for this page: {found.checkpoint.name}, step {found.step}, on {which} images of "
             f"{found.data}."
         )
     why = page.left_out.get(run.name, "")
     if run.analysis is not None:
         images = run.analysis.content.get("images", "an unknown number of")
-        return note(f"{why} From {run.analysis.file}: {images} pictures.")
+        return note(f"{why} From {run.analysis.file}: {images} images.")
     return note(f"{why} Nothing to show without it.")
 
 
 def accuracy(page: Report, run: Run) -> Html:
     """AP of boxes and masks from every source, by class, and by size."""
     rows: list[Sequence[Any]] = []
-    sources = [
-        (f"{one.file}, {one.content.get('images', '?')} pictures", one.content) for one in run.recorded
-    ]
+    sources = [(f"{one.file}, {one.content.get('images', '?')} images", one.content) for one in run.recorded]
     if run.name in page.measured:
         own = page.measured[run.name]
-        sources.insert(0, (f"this page, {own.images} pictures", own.results))
+        sources.insert(0, (f"this page, {own.images} images", own.results))
     for source, content in sources:
         for kind, title in KINDS.items():
             if isinstance(content.get(kind), dict):
@@ -267,17 +265,17 @@ def _most_confused(matrix: np.ndarray, names: Sequence[str]) -> Html:
     return table("Most frequent confusions", ("annotated as", "detected as", "objects"), rows)
 
 
-def pictures(page: Report, run: Run) -> Html:
-    """The worst and best pictures, annotated and detected."""
+def images(page: Report, run: Run) -> Html:
+    """The worst and best images, annotated and detected."""
     rule = note(
-        "By a picture's F1 = 2 TP / (2 TP + FP + FN) of boxes of score 0.5 or more, averaged over IoU 0.5 to "
+        "By an image's F1 = 2 TP / (2 TP + FP + FN) of boxes of score 0.5 or more, averaged over IoU 0.5 to "
         "0.95. Left what is annotated, right what was detected, parts in orange."
     )
     if run.name not in page.measured:
         if not run.drawn:
             return measured_on(page, run)
         shown = [
-            figure(embedded(run.drawn[name].read_bytes(), "image/jpeg", f"The {name} pictures"), name)
+            figure(embedded(run.drawn[name].read_bytes(), "image/jpeg", f"The {name} images"), name)
             for name in ("worst", "best")
             if name in run.drawn
         ]
@@ -293,8 +291,8 @@ def pictures(page: Report, run: Run) -> Html:
 def _pair(pair: Pair) -> Html:
     sides = element(
         "div",
-        picture(pair.annotated, f"{pair.name} with its annotations"),
-        picture(pair.detected, f"{pair.name} with its detections"),
+        embed_image(pair.annotated, f"{pair.name} with its annotations"),
+        embed_image(pair.detected, f"{pair.name} with its detections"),
         class_="sides",
     )
     return figure(sides, join((text(pair.name), element("b", f"F1 {pair.f1:.2f}"))))
@@ -334,14 +332,14 @@ def parts(page: Report, run: Run) -> Html:
 
 
 def gradcam(page: Report, run: Run) -> Html:
-    """Grad-CAM of the surest object in each of a few pictures."""
+    """Grad-CAM of the surest object in each of a few images."""
     if run.name not in page.measured:
         return note(f"{page.left_out.get(run.name, '')} No Grad-CAM without the checkpoint.")
     maps = page.measured[run.name].maps
     if not maps:
         return note("No Grad-CAM: no object reached the score 0.5.")
     rule = note(
-        "The surest object of each picture above: Grad-CAM of its class logit at the pyramid level that its "
+        "The surest object of each image above: Grad-CAM of its class logit at the pyramid level that its "
         "box is pooled from, scaled by its own extremes; its whole and part boxes in orange."
     )
     return join((rule, element("div", *map(_map, maps), class_="maps")))
@@ -350,7 +348,7 @@ def gradcam(page: Report, run: Run) -> Html:
 def _map(one: Map) -> Html:
     share = "no gradient" if one.share is None else f"{100 * one.share:.0f} % of the energy in its box"
     caption = join((element("b", f"{one.name} {one.score:.2f}"), text(f"{one.layer}, {share}")))
-    return figure(picture(one.picture, f"Grad-CAM of a {one.name}: {share}"), caption)
+    return figure(embed_image(one.image, f"Grad-CAM of a {one.name}: {share}"), caption)
 
 
 def settings(page: Report, run: Run) -> Html:

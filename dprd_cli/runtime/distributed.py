@@ -21,7 +21,7 @@ from dprd_cli.runtime.device import pick_device
 from dprd_cli.runtime.ranks import world_size
 
 T = TypeVar("T")
-_PATIENCE = 1800.0  # seconds; the main rank may have to check all pictures before training
+_PATIENCE = 1800.0  # seconds; the main rank may have to check all images before training
 
 
 class RankLostError(UserError):

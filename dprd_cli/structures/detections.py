@@ -1,4 +1,4 @@
-"""The only currency between the layers: what a picture contains, and what a detector says it contains."""
+"""The only currency between the layers: what an image contains, and what a detector says it contains."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _check(name: str, value: Tensor, shape: tuple[int | None, ...]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What one picture contains, in the frame of the image tensor that it accompanies.
+    """What one image contains, in the frame of the image tensor that it accompanies.
 
     Args:
         boxes: Objects, xyxy in pixels. [G, 4]
@@ -28,7 +28,7 @@ class Target:
         image_size: (height, width) of the image tensor, without padding.
         masks: Instance masks, bool, or None where the data has none. [G, H, W]
         has_mask: Which objects carry a mask (data can be mixed), bool; all of them by default. [G]
-        image_id: Id of the picture in its data set.
+        image_id: Id of the image in its data set.
 
     Raises:
         ValueError: If the shapes do not agree.
@@ -68,7 +68,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """What a detector found in one picture, best score first.
+    """What a detector found in one image, best score first.
 
     Args:
         boxes: Final boxes, xyxy in pixels of `image_size`. [D, 4]
@@ -129,7 +129,7 @@ class Detections:
         return self._map(lambda tensor: tensor.to(device))
 
     def resize(self, image_size: tuple[int, int]) -> Detections:
-        """Return the same detections in the frame of a picture of `image_size` (height, width)."""
+        """Return the same detections in the frame of an image of `image_size` (height, width)."""
         sy, sx = image_size[0] / self.image_size[0], image_size[1] / self.image_size[1]
         scale = self.boxes.new_tensor([sx, sy, sx, sy])
         scaled = {

@@ -1,4 +1,4 @@
-"""What every data set gives, before augmentation: numpy arrays at the picture's own size."""
+"""What every data set gives, before augmentation: numpy arrays at the image's own size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture with its objects (crowds left out), in the picture's own pixels.
+    """One image with its objects (crowds left out), in the image's own pixels.
 
     Args:
         image: RGB, uint8. [H, W, 3]
@@ -33,7 +33,7 @@ class Sample:
 
 
 def without_objects(image: NDArray[np.uint8]) -> Sample:
-    """Return a picture [H, W, 3], of which nothing else is known, as a sample."""
+    """Return an image [H, W, 3], of which nothing else is known, as a sample."""
     return Sample(
         image=image,
         boxes=np.zeros((0, 4), dtype=np.float32),
@@ -63,11 +63,11 @@ class Dataset(Protocol):
     is_voc: bool
 
     def __len__(self) -> int:
-        """Return the number of pictures."""
+        """Return the number of images."""
         ...
 
     def __getitem__(self, index: int) -> Sample:
-        """Return one picture with its objects."""
+        """Return one image with its objects."""
         ...
 
     def coco(self) -> dict[str, Any]:
@@ -75,4 +75,4 @@ class Dataset(Protocol):
         ...
 
 
-Picture = NDArray[np.uint8]
+ImageArray = NDArray[np.uint8]

@@ -43,7 +43,7 @@ class Measuring:
     Attributes:
         data: A checkpoint's configuration -> that with the data asked for.
         device: `auto`, `cpu` or `cuda`.
-        limit: Only the first so many pictures; 0 takes all.
+        limit: Only the first so many images; 0 takes all.
         tta: Multi-scale testing.
     """
 
@@ -163,7 +163,7 @@ def _identity(variant: Variant, model: LoadedModel, config: Config, how: Measuri
         "modified": file.st_mtime,
         "part_offsets": variant.part_offsets,
         "set": _at_test(variant),
-        "data_section": config.data.model_dump(mode="json", exclude={"workers", "check_pictures"}),
+        "data_section": config.data.model_dump(mode="json", exclude={"workers", "check_images"}),
         "limit": how.limit,
         "tta": how.tta,
     }

@@ -32,7 +32,7 @@ class Forecast:
         done: Seeds with results.
         left: Seed -> steps still to train.
         parameters: In millions.
-        macs: Of one picture's inference, in billions.
+        macs: Of one image's inference, in billions.
         pace: Seconds of a training step: the median of the variant's own runs, or of another's, scaled by
             MACs; None before any run.
         measured: Whether the pace is its own.
@@ -53,7 +53,7 @@ class Forecast:
         return None if self.pace is None else self.pace * sum(self.left.values())
 
 
-def picture_size(config: Config) -> tuple[int, int]:
+def image_size(config: Config) -> tuple[int, int]:
     """Return the (height, width) that costs are of: a square of the short side at test."""
     return config.data.test_min_size, config.data.test_min_size
 
@@ -84,7 +84,7 @@ def forecast(jobs: Sequence[Job], runs: Path, num_classes: int) -> list[Forecast
         key: own for key, own in _by_variant(jobs).items() if own[0].variant.part_offsets == "learned"
     }
     costs = {
-        key: count_costs(own[0].config, num_classes, picture_size(own[0].config))
+        key: count_costs(own[0].config, num_classes, image_size(own[0].config))
         for key, own in by_variant.items()
     }
     paces = {key: pace for key, own in by_variant.items() if (pace := _pace(own)) is not None}
@@ -130,7 +130,7 @@ def measure_costs(
 ) -> dict[str, dict[str, Any]]:
     """Measure each variant's inference on this device, and write `costs.json` after each.
 
-    What was measured before is kept if it is of the same network (by its counts), picture size and device.
+    What was measured before is kept if it is of the same network (by its counts), image size and device.
 
     Args:
         jobs: From `plan`.
@@ -146,7 +146,7 @@ def measure_costs(
     folder.mkdir(parents=True, exist_ok=True)
     for key, own in _by_variant(jobs).items():
         config = own[0].config
-        size = picture_size(config)
+        size = image_size(config)
         described = {
             **count_costs(config, num_classes, size),
             "image_size": list(size),
@@ -155,7 +155,7 @@ def measure_costs(
         }
         before = known.get(key, {})
         if anew or any(before.get(name) != value for name, value in described.items()):
-            say(f"measuring {key}: one picture of {size[0]}x{size[1]} on {described['device']}")
+            say(f"measuring {key}: one image of {size[0]}x{size[1]} on {described['device']}")
             before = {**described, **measure_inference(config, num_classes, size, config.train.device)}
         found[key] = before
         write_json(folder / COSTS_FILE, {**known, **found})

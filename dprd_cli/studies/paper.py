@@ -89,7 +89,7 @@ class Study:
         return next(variant for variant in self.variants if variant.key == key)
 
 
-#: Metric -> its heading. AP in percent; costs are of one picture's inference.
+#: Metric -> its heading. AP in percent; costs are of one image's inference.
 COLUMNS: dict[str, str] = {
     "bbox_AP": "box AP",
     "bbox_AP50": "AP50",

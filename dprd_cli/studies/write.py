@@ -66,7 +66,7 @@ def costs_caption(summary: Summary) -> str:
     """Return what a table of costs is."""
     source = summary.study.source
     paper = f"; the paper's ({source}) are of R50-FPN on COCO, on the authors' machine" if source else ""
-    return f"{summary.study.title}: inference of one picture{paper}"
+    return f"{summary.study.title}: inference of one image{paper}"
 
 
 def caption(summary: Summary) -> str:

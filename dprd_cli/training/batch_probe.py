@@ -20,7 +20,7 @@ from dprd_cli.training.loop import build_parts
 
 _GIB = 1 << 30
 _MOST = 1024
-_OBJECTS = 20  # in each picture that is tried
+_OBJECTS = 20  # in each image that is tried
 _MEASURED = (1, 3)  # batch sizes that a CPU is measured with
 _KEPT_FREE = 0.1  # share of a CPU's memory
 
@@ -31,7 +31,7 @@ class Probe(NamedTuple):
     """What was found.
 
     Args:
-        batch_size: The largest that fits; 0 if one picture does not.
+        batch_size: The largest that fits; 0 if one image does not.
         reason: How it was found.
     """
 
@@ -40,9 +40,9 @@ class Probe(NamedTuple):
 
 
 def probe_batch(config: Config) -> Probe:
-    """Find the largest batch whose training step fits into memory, with the largest pictures that can come.
+    """Find the largest batch whose training step fits into memory, with the largest images that can come.
 
-    The step is a whole one, optimizer included, on pictures of noise with 20 objects each; nothing is
+    The step is a whole one, optimizer included, on images of noise with 20 objects each; nothing is
     written.
 
     Args:
@@ -67,7 +67,7 @@ def probe_batch(config: Config) -> Probe:
 def worst_batch(
     config: DataConfig, size: int, num_classes: int, masks: bool
 ) -> tuple[list[Tensor], list[Target]]:
-    """Return pictures of noise of the largest size that training draws, with objects all over."""
+    """Return images of noise of the largest size that training draws, with objects all over."""
     short = min(int(max(config.train_min_sizes) * config.scale_jitter[1]), config.max_size)
     height, width = (config.lsj_size, config.lsj_size) if config.lsj_size else (short, config.max_size)
     generator = torch.Generator().manual_seed(0)
@@ -139,7 +139,7 @@ def extrapolated(first: int, second: int, available: int) -> Probe:
     each = max((second - first) / (more - few), 1.0)
     size = max(0, min(_MOST, int((available * (1 - _KEPT_FREE) - first) / each) + few))
     reason = (
-        f"a step of {few} took {first / _GIB:.2f} GiB and each further picture {each / _GIB:.2f}, of "
+        f"a step of {few} took {first / _GIB:.2f} GiB and each further image {each / _GIB:.2f}, of "
         f"{available / _GIB:.1f} GiB; a tenth is kept free"
     )
     return Probe(size if first <= available * (1 - _KEPT_FREE) else 0, reason)

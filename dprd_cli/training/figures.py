@@ -21,27 +21,27 @@ from dprd_cli.structures.sample import Dataset
 if TYPE_CHECKING:
     from dprd_cli.model.detector import Detector
 
-_PICTURES = 6
+_IMAGES = 6
 _SURE = 0.5
 _FEWEST = 3
 
 
 def draw_batch(images: list[Tensor], targets: list[Target], class_names: tuple[str, ...], path: Path) -> None:
-    """Draw what the network is trained on: pictures after augmentation, with their boxes and masks."""
+    """Draw what the network is trained on: images after augmentation, with their boxes and masks."""
     from dprd_cli.drawing.detections import draw_targets
 
     pairs = list(zip(images, targets, strict=True))[:16]
-    _save([draw_targets(_picture(image), target, class_names) for image, target in pairs], 4, path)
+    _save([draw_targets(_to_array(image), target, class_names) for image, target in pairs], 4, path)
 
 
 @torch.no_grad()
 def draw_parts(
     detector: Detector, dataset: Dataset, config: Config, device: torch.device, path: Path
 ) -> None:
-    """Draw a few held-out pictures with their sure detections (or the best few), parts in orange."""
+    """Draw a few held-out images with their sure detections (or the best few), parts in orange."""
     from dprd_cli.drawing.detections import draw_detections
 
-    images, _, _ = next(iterate_eval(dataset, config.data, batch_size=_PICTURES, limit=_PICTURES))
+    images, _, _ = next(iterate_eval(dataset, config.data, batch_size=_IMAGES, limit=_IMAGES))
     was_training = detector.training
     detector.eval()
     with autocast(device, config.train.amp), _any_score(detector):
@@ -49,7 +49,7 @@ def draw_parts(
     detector.train(was_training)
     drawn = [
         draw_detections(
-            _picture(image), _best(rows), dataset.class_names, score_thresh=0.0, masks=False, parts=True
+            _to_array(image), _best(rows), dataset.class_names, score_thresh=0.0, masks=False, parts=True
         )
         for image, rows in zip(images, found, strict=True)
     ]
@@ -79,16 +79,16 @@ def _any_score(detector: Detector) -> Iterator[None]:
         heads.score_thresh = usual
 
 
-def _picture(image: Tensor) -> NDArray[np.uint8]:
+def _to_array(image: Tensor) -> NDArray[np.uint8]:
     return np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())  # [H, W, 3]
 
 
-def _save(pictures: list[NDArray[np.uint8]], columns: int, path: Path) -> None:
+def _save(images: list[NDArray[np.uint8]], columns: int, path: Path) -> None:
     import cv2
 
     from dprd_cli.drawing.detections import grid
     from dprd_cli.files.atomic import write_atomically
 
-    sheet = cv2.cvtColor(grid(pictures, columns, width=1280), cv2.COLOR_RGB2BGR)
+    sheet = cv2.cvtColor(grid(images, columns, width=1280), cv2.COLOR_RGB2BGR)
     encoded = cv2.imencode(".png", sheet)[1]
     write_atomically(path, lambda file: file.write(encoded.tobytes()))

@@ -14,7 +14,7 @@ class StepSum:
     """Sums gradients and logged values over the ranks, in one call each.
 
     DistributedDataParallel is not used: it needs care where a rank has no object, mask or proposal and thus
-    no gradient for some layers, and it averages, where pictures are to weigh alike although ranks may have
+    no gradient for some layers, and it averages, where images are to weigh alike although ranks may have
     different numbers of them. Here every gradient is copied into one buffer, zeros where there is none, and
     the buffer is summed. What that costs is DDP's overlap of the sum with the backward pass; the last pass of
     a step is the only one that could overlap.

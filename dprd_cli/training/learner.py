@@ -38,7 +38,7 @@ class Learner:
     Args:
         detector: On its device.
         config: How to optimise.
-        world: The processes that share a step's pictures; all have the same weights.
+        world: The processes that share a step's images; all have the same weights.
     """
 
     def __init__(self, detector: Detector, config: TrainConfig, world: Ranks = ALONE) -> None:
@@ -56,14 +56,14 @@ class Learner:
     ) -> dict[str, Tensor | float]:
         """Do one optimiser step on a batch, in `accumulate` passes.
 
-        Law: the gradient is the mean of the passes' gradients, weighted by their pictures. W ranks are the
+        Law: the gradient is the mean of the passes' gradients, weighted by their images. W ranks are the
         same as one with W times the passes, but for the order in which more than two gradients are added.
 
         Args:
             number: Of the step; with the config's seed it decides all randomness.
             rate: Learning rate.
             images: uint8 RGB, this rank's. N x [3, h, w]
-            targets: Objects of each picture.
+            targets: Objects of each image.
 
         Returns:
             What the log gets: the loss, its parts, diagnostics, gradient norms, the learning rate.
@@ -100,7 +100,7 @@ class Learner:
     def _passes(
         self, images: list[Tensor], targets: list[Target]
     ) -> Iterator[tuple[int, float, list[Tensor], list[Target]]]:
-        """Split this rank's pictures into its passes: (number among all, share of all, pictures, targets)."""
+        """Split this rank's images into its passes: (number among all, share of all, images, targets)."""
         world = self._world
         total = len(images) if world.size == 1 else self._config.batch_size
         passes = min(world.size * self._config.accumulate, total)

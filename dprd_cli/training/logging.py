@@ -236,4 +236,4 @@ def _eval_line(row: Row, steps: int) -> str:
     names |= {"voc_11_point_AP50": "VOC07 mAP"}
     parts = [f"{text} {_number(row[key], 1)}" for key, text in names.items() if key in row]
     parts += [f"{key} {_number(row[key], 3)}" for key in ("recall50", "recall70", "part_iou") if key in row]
-    return f"step {row['step']}/{steps}  evaluation of {row['images']} pictures: " + "  ".join(parts)
+    return f"step {row['step']}/{steps}  evaluation of {row['images']} images: " + "  ".join(parts)

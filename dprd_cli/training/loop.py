@@ -79,11 +79,11 @@ def train_locked(config: Config, run_dir: Path, *, resume: bool, world: Ranks = 
 
 
 def _check_share(config: Config, world: Ranks) -> None:
-    """Check that every pass of every rank has a picture."""
+    """Check that every pass of every rank has an image."""
     passes = world.size * config.train.accumulate
     if world.size > 1 and config.train.batch_size < passes:
         raise UsageError(
-            f"train.batch_size={config.train.batch_size}: the pictures of a step over all processes; at "
+            f"train.batch_size={config.train.batch_size}: the images of a step over all processes; at "
             f"least {passes} for {world.size} processes with train.accumulate={config.train.accumulate}"
         )
 
@@ -129,7 +129,7 @@ def build_parts(
         config: The whole run.
         saved: Checkpoint of a run that is resumed.
         source: Where it is from, for messages.
-        world: The main rank checks the pictures and gets the weights, for all.
+        world: The main rank checks the images and gets the weights, for all.
 
     Raises:
         UserError: On data or weights that cannot be used.
@@ -139,15 +139,15 @@ def build_parts(
     for dataset in (train_set, val_set):
         for line in describe(dataset):
             say(line)
-        if config.data.check_pictures and isinstance(dataset, CocoDataset):
-            say(world.from_main(partial(_check_pictures, dataset, config)))
+        if config.data.check_images and isinstance(dataset, CocoDataset):
+            say(world.from_main(partial(_check_images, dataset, config)))
     with_masks = _with_masks(config, train_set)
     detector = _detector(config, train_set.class_names, with_masks, saved, source, world).to(device)
     return Parts(detector, train_set, val_set, with_masks, device)
 
 
-def _check_pictures(dataset: CocoDataset, config: Config) -> str:
-    with progress("checking pictures") as show:
+def _check_images(dataset: CocoDataset, config: Config) -> str:
+    with progress("checking images") as show:
         return check_before_training(dataset, config.data, show)
 
 

@@ -59,7 +59,7 @@ class Finding:
         lowest: Rate of the lowest smoothed loss.
         steepest: Rate at which the smoothed loss fell fastest.
         stopped: Why the test ended.
-        batch_size: Pictures a step: the suggestion is for it.
+        batch_size: Images a step: the suggestion is for it.
         optimizer: The suggestion is for it.
     """
 

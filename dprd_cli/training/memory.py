@@ -37,7 +37,7 @@ def advice(config: Config) -> str:
     if data.lsj_size:
         sizes = f"data.lsj_size (now {data.lsj_size})"
     ways = [
-        f"--set train.accumulate={passes} (the {train.batch_size} pictures of a step in {passes} passes)"
+        f"--set train.accumulate={passes} (the {train.batch_size} images of a step in {passes} passes)"
         if passes > train.accumulate
         else "",
         f"--set train.amp=auto (now {train.amp})" if train.amp == "off" and train.device != "cpu" else "",

@@ -5,7 +5,7 @@ generator is seeded anew at every step. So there is no random state to save, and
 drawing can change what is learned. Weights, their average, the optimizer's state, the sums of the log's next
 row (all in a checkpoint) and the evaluations in the metrics file are the whole state of a run.
 
-With several ranks all do the same steps on their shares of the pictures and have the same weights; the main
+With several ranks all do the same steps on their shares of the images and have the same weights; the main
 rank alone writes, draws, talks and decides when to stop.
 """
 

@@ -127,7 +127,7 @@ def translate(
 ) -> Translation:
     """Give the tensors of a foreign checkpoint our names, and our order of channels and classes.
 
-    - Detectron2 and Caffe2 read pictures as BGR: the first convolution's input channels are reversed.
+    - Detectron2 and Caffe2 read images as BGR: the first convolution's input channels are reversed.
     - torchvision's background is class 0, ours comes last; its box and mask predictors have outputs for the
       background, which nothing reads.
     - Where Caffe2's BatchNorm has no statistics left, they are a mean of 0 and a variance of 1.

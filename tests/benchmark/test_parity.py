@@ -1,7 +1,7 @@
-"""Mask R-CNN and Cascade Mask R-CNN are Detectron2's: its own numbers, for weights and pictures by rule.
+"""Mask R-CNN and Cascade Mask R-CNN are Detectron2's: its own numbers, for weights and images by rule.
 
 `mask-rcnn-r50` and `cascade-mask-rcnn-r50` are 320 x 416; `mask-rcnn-x101` has the ResNeXt backbone, and
-`cascade-mask-rcnn-r50-1x-seed11` other weights and an upright picture whose sides are no multiples of 32.
+`cascade-mask-rcnn-r50-1x-seed11` other weights and an upright image whose sides are no multiples of 32.
 """
 
 import json

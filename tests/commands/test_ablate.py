@@ -126,9 +126,7 @@ def test_a_study_from_nothing_to_tables_and_again_without_training(capsys, train
     # a run of an earlier version, before a key existed whose default it had
     path = folder / "one-seed0" / "config.toml"
     text = path.read_text()
-    path.write_text(
-        re.sub(r"^(check_pictures|repeats|straight_through) = .*\n", "", text, flags=re.MULTILINE)
-    )
+    path.write_text(re.sub(r"^(check_images|repeats|straight_through) = .*\n", "", text, flags=re.MULTILINE))
     assert path.read_text() != text
     run(capsys, "sigmas.toml", *COMMON)
     assert len(trained) == 2

@@ -12,12 +12,11 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_synth_writes_coco_json_and_pictures(capsys):
+def test_synth_writes_coco_json_and_images(capsys):
     assert cli.run(["data", "synth", "set", "--train", "3", "--val", "2", "--size", "64", "--seed", "5"]) == 0
     assert capsys.readouterr() == (
         "",
-        "3 pictures: set/train.json\n2 pictures: set/val.json\n"
-        "next: dprd train --data set --schedule small\n",
+        "3 images: set/train.json\n2 images: set/val.json\nnext: dprd train --data set --schedule small\n",
     )
     tree = json.loads(Path("set/train.json").read_text())
     assert len(tree["images"]) == 3
@@ -60,12 +59,12 @@ def test_check_of_sound_data(data, capsys):
     lines = out.splitlines()
     assert lines[0] == "train  set/train.json"
     assert re.fullmatch(
-        r"  3 pictures \(0 without objects\), \d+ objects in 6 classes \(\d+ with masks\)", lines[1]
+        r"  3 images \(0 without objects\), \d+ objects in 6 classes \(\d+ with masks\)", lines[1]
     )
-    assert re.fullmatch(r"  3 pictures decoded \(\d+\.\d s\)", lines[2])
+    assert re.fullmatch(r"  3 images decoded \(\d+\.\d s\)", lines[2])
     assert err.splitlines()[-1].startswith("set can be used: ")
     assert cli.run(["data", "check", "set"]) == 0
-    assert "  0 pictures decoded, 3 known from an earlier check" in capsys.readouterr().out
+    assert "  0 images decoded, 3 known from an earlier check" in capsys.readouterr().out
 
 
 def test_check_finds_everything_and_exits_with_3(data, capsys):
@@ -82,7 +81,7 @@ def test_check_finds_everything_and_exits_with_3(data, capsys):
         "correct the file" in out.splitlines()
     )
     assert "set/train.json: annotation 2 has bbox [1, 2], expected four finite numbers" in out
-    assert "set/images/val_000001.png: not a picture that Pillow can read" in out
+    assert "set/images/val_000001.png: not an image that Pillow can read" in out
     assert err.startswith("error: set cannot be used as it is: 3 kinds of error")
     assert cli.run(["data", "check", "set", "--json"]) == 3
     tree = json.loads(capsys.readouterr().out)
@@ -91,7 +90,7 @@ def test_check_finds_everything_and_exits_with_3(data, capsys):
     assert [(p["kind"], p["count"], p["first"]) for p in errors] == [
         ("category", 1, ["1"]),
         ("bbox", 1, ["2"]),
-        ("not a picture", 1, ["val_000001.png"]),
+        ("not an image", 1, ["val_000001.png"]),
     ]
 
 
@@ -100,9 +99,9 @@ def test_training_does_the_same_check(data, capsys):
     flags = ["--preset", "mask-rcnn-small", "--schedule", "small", "--steps", "1", "--device", "cpu"]
     assert cli.run(["train", "--data", "set", "--backbone", "r10", "--backbone-weights", "none", *flags]) == 3
     lines = capsys.readouterr().err.splitlines()
-    assert any(re.fullmatch(r"  3 pictures decoded \(\d+\.\d s\)", line) for line in lines)
+    assert any(re.fullmatch(r"  3 images decoded \(\d+\.\d s\)", line) for line in lines)
     assert lines[-1] == (
-        "error: set/images/val_000001.png: not a picture that Pillow can read; remove it or convert it to "
+        "error: set/images/val_000001.png: not an image that Pillow can read; remove it or convert it to "
         "PNG or JPEG; or pass --set data.on_bad_image=skip"
     )
     assert not list(Path("runs").iterdir())
@@ -160,7 +159,7 @@ def test_stats(data, capsys):
     assert tree["files"] == ["plots/classes.png", "plots/objects.png"]
     assert cli.run(["data", "stats", "set", "--preset", "dprd-small"]) == 0
     out = capsys.readouterr().out
-    assert all(word in out for word in ("pictures", "share at 0.7 or above", "tadpole", "val objects"))
+    assert all(word in out for word in ("images", "share at 0.7 or above", "tadpole", "val objects"))
 
 
 def test_convert(capsys):
@@ -168,7 +167,7 @@ def test_convert(capsys):
     capsys.readouterr()
     assert cli.run(["data", "convert", "set", "new", "--to", "yolo", "--images", "link"]) == 0
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0].startswith("train: 20 pictures, ")
+    assert lines[0].startswith("train: 20 images, ")
     assert lines[-1] == "next: dprd data check new"
     assert cli.run(["data", "check", "new"]) == 0
     capsys.readouterr()

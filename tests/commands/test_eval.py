@@ -191,7 +191,7 @@ KINDS = ("bbox", "segm")
 
 @pytest.fixture
 def unlabelled(tmp_path):
-    """Four pictures in COCO's layout, with other category ids than the checkpoint's, one class more."""
+    """Four images in COCO's layout, with other category ids than the checkpoint's, one class more."""
     assert cli.run(["data", "synth", "set", "--train", "1", "--val", "4", "--size", "64"]) == 0
     tree = json.loads(Path("set/val.json").read_text())
     del tree["annotations"]

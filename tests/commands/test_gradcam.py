@@ -51,7 +51,7 @@ def models(tmp_path_factory):
 
 
 @pytest.fixture
-def pictures(tmp_path, monkeypatch):
+def images(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     folder = tmp_path / "in"
@@ -66,37 +66,37 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_two_pictures_and_two_models_give_a_figure_each_and_one_of_both(pictures, models, capsys):
+def test_two_images_and_two_models_give_a_figure_each_and_one_of_both(images, models, capsys):
     arguments = ["gradcam", "in", "--weights", models[0], "--compare", models[1], "--score-thresh", "0"]
     assert run([*arguments, "--max-objects", "1", "--all-found", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert names(pictures.parent / "gradcam") == ["0.png", "1.png", "gradcam.png"]
+    assert names(images.parent / "gradcam") == ["0.png", "1.png", "gradcam.png"]
     assert document["titles"] == ["Cascade D-PRD", "Cascade Mask R-CNN"]
     for image in document["images"]:
         first = image["objects"][0]
         assert first["class"] in CLASSES
         assert first["models"]["Cascade D-PRD"]["layer"] in ("p2", "p3", "p4", "p5")
-    width, height = Image.open(pictures.parent / "gradcam" / "0.png").size
+    width, height = Image.open(images.parent / "gradcam" / "0.png").size
     assert width > 1000
     assert height > 400
 
 
-def test_pictures_of_too_many_objects_have_figures_of_their_own_only(pictures, models, capsys, monkeypatch):
+def test_images_of_too_many_objects_have_figures_of_their_own_only(images, models, capsys, monkeypatch):
     monkeypatch.setattr("dprd_cli.commands.gradcam._COMBINED_ROWS", 0)
     assert run(["gradcam", "in", "--weights", models[0], "--score-thresh", "1", "--out", "out"]) == 0
-    assert "no gradcam.png: the first pictures have over 0 objects; lower" in capsys.readouterr().err
-    assert names(pictures.parent / "out") == ["0.png", "1.png"]
+    assert "no gradcam.png: the first images have over 0 objects; lower" in capsys.readouterr().err
+    assert names(images.parent / "out") == ["0.png", "1.png"]
 
 
-def test_nothing_found_is_said_and_the_picture_is_shown(pictures, models, capsys):
+def test_nothing_found_is_said_and_the_image_is_shown(images, models, capsys):
     arguments = ["gradcam", "in/0.png", "--weights", models[0], "--compare", models[1], "--out", "out"]
     assert run([*arguments, "--score-thresh", "1"]) == 0
     assert "in/0.png: no object reached the score 1; lower --score-thresh" in capsys.readouterr().err
-    assert names(pictures.parent / "out") == ["0.png"]
+    assert names(images.parent / "out") == ["0.png"]
 
 
-def test_models_of_other_classes_match_nothing(pictures, models, capsys):
-    other = save_model(pictures.parent / "cats.pt", "mask-rcnn-small", classes=("cat", "cow"))
+def test_models_of_other_classes_match_nothing(images, models, capsys):
+    other = save_model(images.parent / "cats.pt", "mask-rcnn-small", classes=("cat", "cow"))
     arguments = ["gradcam", "in/0.png", "--weights", models[0], "--compare", other, "--score-thresh", "0"]
     assert run([*arguments, "--max-objects", "1", "--json"]) == 0
     output, errors = capsys.readouterr()
@@ -104,22 +104,22 @@ def test_models_of_other_classes_match_nothing(pictures, models, capsys):
     assert json.loads(output)["images"][0]["objects"][0]["models"]["Mask R-CNN"] is None
 
 
-def test_statistics_on_the_built_in_data(pictures, models, capsys):
+def test_statistics_on_the_built_in_data(images, models, capsys):
     # against itself, so that both find the same; random weights find no object, so every class is tried
     arguments = ["gradcam", "--stats", "--weights", models[0], "--compare", models[0], "--limit", "2"]
     assert run([*arguments, "--score-thresh", "0", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)["stats"]
-    rows = list(csv.DictReader((pictures.parent / "gradcam" / "stats.csv").open()))
+    rows = list(csv.DictReader((images.parent / "gradcam" / "stats.csv").open()))
     assert len(rows) == 2 * result["objects"]
     assert result["objects"] + result["missed"] > 0
     assert len(result["models"]) == 2
 
 
-def test_the_newest_run_of_a_preset_or_its_published_weights(pictures, models):
+def test_the_newest_run_of_a_preset_or_its_published_weights(images, models):
     with pytest.raises(UserError, match=r"no run of preset cascade-mrcnn in runs/; train one with .*fetch"):
         find_preset("cascade-mrcnn")
     for name, preset, age in (("a", "cascade-mrcnn-small", 5), ("b", "cascade-mrcnn", 9), ("c", "dprd", 1)):
-        folder = pictures.parent / "runs" / name
+        folder = images.parent / "runs" / name
         folder.mkdir(parents=True)
         (folder / "config.toml").write_text(f'preset = "{preset}"\n')
         shutil.copy(models[1], folder / "last.pt")
@@ -130,7 +130,7 @@ def test_the_newest_run_of_a_preset_or_its_published_weights(pictures, models):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        ([], 2, "pass pictures, or --stats to measure on annotated ones"),
+        ([], 2, "pass images, or --stats to measure on annotated ones"),
         (["in", "--data", "x"], 2, "--data: only with --stats"),
         (["in", "--method", "gradcan"], 2, "unknown method 'gradcan'"),
         (["in", "--compare", "cascade-mrcnn"], 1, "no run of preset cascade-mrcnn in runs/"),
@@ -138,7 +138,7 @@ def test_the_newest_run_of_a_preset_or_its_published_weights(pictures, models):
         (["nothing.jpg"], 3, "nothing.jpg: no such file or folder"),
     ],
 )
-def test_mistakes_are_one_clear_line(pictures, models, capsys, arguments, code, message):
+def test_mistakes_are_one_clear_line(images, models, capsys, arguments, code, message):
     assert run(["gradcam", *arguments, "--weights", models[0]]) == code
     output, errors = capsys.readouterr()
     assert output == ""
@@ -146,9 +146,9 @@ def test_mistakes_are_one_clear_line(pictures, models, capsys, arguments, code, 
     assert "Traceback" not in errors
 
 
-def test_unreadable_pictures_are_skipped(pictures, models, capsys):
-    (pictures / "2.png").write_text("not a picture")
+def test_unreadable_images_are_skipped(images, models, capsys):
+    (images / "2.png").write_text("not an image")
     assert run(["gradcam", "in", "--weights", models[0], "--score-thresh", "1"]) == 3
     errors = capsys.readouterr().err
     assert "skipped: in/2.png" in errors
-    assert errors.splitlines()[-1] == "error: 1 of 3 pictures could not be read; the others are in gradcam/"
+    assert errors.splitlines()[-1] == "error: 1 of 3 images could not be read; the others are in gradcam/"

@@ -14,14 +14,14 @@ from dprd_cli.model.build import build_detector
 from dprd_cli.weights.checkpoint import save_checkpoint
 from paths import TINY
 
-PICTURE = "data/images/val_000000.png"
+IMAGE = "data/images/val_000000.png"
 
 #: Command -> (arguments that work, keys of the document).
 WORKING = {
     "eval": (["--weights", "run", "--limit", "1"], {"checkpoint", "bbox", "segm", "classes"}),
-    "predict": ([PICTURE, "--weights", "run"], {"checkpoint", "images", "errors", "results"}),
-    "visualize-parts": ([PICTURE, "--weights", "run"], {"checkpoint", "files", "classes"}),
-    "gradcam": ([PICTURE, "--weights", "run", "--score-thresh", "0", "--max-objects", "1"], {"images"}),
+    "predict": ([IMAGE, "--weights", "run"], {"checkpoint", "images", "errors", "results"}),
+    "visualize-parts": ([IMAGE, "--weights", "run"], {"checkpoint", "files", "classes"}),
+    "gradcam": ([IMAGE, "--weights", "run", "--score-thresh", "0", "--max-objects", "1"], {"images"}),
     "ablate": (["table1", "--dry-run", "--size", "small", "--backbone", "r10"], {"studies"}),
     "benchmark": (
         ["roialign", "--proposals", "5", "--image-size", "64x96", "--repetitions", "1"],
@@ -88,7 +88,7 @@ def commands():
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with a data set, a run and a picture."""
+    """A folder with a data set, a run and an image."""
     folder = tmp_path_factory.mktemp("json")
     for split in ("train", "val"):
         write_coco(SyntheticDataset(split, 1, 64, 0), folder / "data")

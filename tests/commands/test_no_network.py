@@ -9,7 +9,7 @@ from dprd_cli import cli
 from paths import ROOT
 
 TINY = str(ROOT / "tests" / "tiny.toml")
-PICTURE = str(ROOT / "assets" / "pictures" / "val_000000.png")
+IMAGE = str(ROOT / "assets" / "images" / "val_000000.png")
 
 
 class NetworkError(AssertionError):
@@ -46,7 +46,7 @@ def test_the_fixture_blocks():
 
 
 def test_predicting_with_the_demo_checkpoint(capsys):
-    arguments = ["predict", PICTURE, "--weights", "demo", "--save-parts", "--json"]
+    arguments = ["predict", IMAGE, "--weights", "demo", "--save-parts", "--json"]
     assert cli.run(arguments) == 0
     (image,) = json.loads(capsys.readouterr().out)["images"]
     assert {found["class"] for found in image["objects"]} <= {

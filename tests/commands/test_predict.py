@@ -42,7 +42,7 @@ def save_model(path, preset="cascade-dprd-small", with_masks=True, more=()):
     return str(path)
 
 
-def save_picture(path, seed=0, size=(60, 80)):
+def save_image(path, seed=0, size=(60, 80)):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.random.default_rng(seed).integers(0, 255, (*size, 3), dtype=np.uint8)).save(path)
     return str(path)
@@ -54,20 +54,20 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture
-def pictures(tmp_path, monkeypatch):
+def images(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    save_picture(tmp_path / "in" / "285.png")
-    save_picture(tmp_path / "in" / "17.jpg", 1, (90, 70))
+    save_image(tmp_path / "in" / "285.png")
+    save_image(tmp_path / "in" / "17.jpg", 1, (90, 70))
     return tmp_path / "in"
 
 
-def test_pictures_coco_results_and_csv(pictures, weights, capsys):
+def test_images_coco_results_and_csv(images, weights, capsys):
     code = run(["predict", "in", "--weights", weights, "--save-parts", "--score-thresh", "0", "--out", "out"])
     output, errors = capsys.readouterr()
     assert (code, output) == (0, "")
     assert f"checkpoint: {weights} (step 7)" in errors
-    assert "results: 2 annotated pictures, results.json, images.json, results.csv in out/" in errors
-    out = pictures.parent / "out"
+    assert "results: 2 annotated images, results.json, images.json, results.csv in out/" in errors
+    out = images.parent / "out"
     assert sorted(path.name for path in out.iterdir()) == [
         "17.jpg",
         "285.png",
@@ -91,29 +91,29 @@ def test_pictures_coco_results_and_csv(pictures, weights, capsys):
     assert len(truth.loadRes(str(out / "results.json")).anns) == len(records)
 
 
-def test_results_keep_what_is_not_drawn(pictures, weights):
+def test_results_keep_what_is_not_drawn(images, weights):
     assert run(["predict", "in/285.png", "--weights", weights, "--score-thresh", "1", "--out", "out"]) == 0
-    assert json.loads((pictures.parent / "out" / "results.json").read_text())
+    assert json.loads((images.parent / "out" / "results.json").read_text())
     plain = Image.open("in/285.png").resize((800, 600), Image.Resampling.BICUBIC)
     drawn = np.asarray(Image.open("out/285.png")).astype(int)
     assert np.abs(drawn - np.asarray(plain)).mean() < 8  # enlarged, nothing on it
 
 
-def test_json_is_one_document_on_stdout(pictures, weights, capsys):
+def test_json_is_one_document_on_stdout(images, weights, capsys):
     code = run(["predict", "in", "--weights", weights, "--json", "--score-thresh", "0", "--no-masks"])
     document = json.loads(capsys.readouterr().out)
     assert code == 0
     assert (document["checkpoint"], document["out"], document["errors"]) == (weights, "predictions", [])
     assert [row["file"] for row in document["images"]] == ["in/17.jpg", "in/285.png"]
     assert document["images"][0]["objects"][0].keys() == {"class", "score", "box"}
-    records = json.loads((pictures.parent / "predictions" / "results.json").read_text())
+    records = json.loads((images.parent / "predictions" / "results.json").read_text())
     assert "segmentation" not in records[0]
 
 
-def test_unreadable_pictures_are_skipped_and_the_rest_is_done(pictures, weights, capsys):
-    whole = (pictures / "17.jpg").read_bytes()
-    (pictures / "3.jpg").write_bytes(whole[: len(whole) // 2])
-    (pictures / "4.jpg").write_text("not a picture")
+def test_unreadable_images_are_skipped_and_the_rest_is_done(images, weights, capsys):
+    whole = (images / "17.jpg").read_bytes()
+    (images / "3.jpg").write_bytes(whole[: len(whole) // 2])
+    (images / "4.jpg").write_text("not an image")
     code = run(["predict", "in", "--weights", weights, "--out", "out", "--json"])
     output, errors = capsys.readouterr()
     assert code == 3
@@ -122,34 +122,34 @@ def test_unreadable_pictures_are_skipped_and_the_rest_is_done(pictures, weights,
         sum(line.startswith("skipped: in/3.jpg") or line.startswith("skipped: in/4.jpg") for line in lines)
         == 2
     )
-    assert lines[-1] == "error: 2 of 4 pictures could not be read; the others are in out/"
+    assert lines[-1] == "error: 2 of 4 images could not be read; the others are in out/"
     assert [row["file"] for row in json.loads(output)["errors"]] == ["in/3.jpg", "in/4.jpg"]
-    assert {path.name for path in (pictures.parent / "out").glob("*.*g")} == {"17.jpg", "285.png"}
+    assert {path.name for path in (images.parent / "out").glob("*.*g")} == {"17.jpg", "285.png"}
 
 
-def test_equal_names_from_two_folders(pictures, weights):
-    save_picture(pictures.parent / "more" / "285.png", 5)
+def test_equal_names_from_two_folders(images, weights):
+    save_image(images.parent / "more" / "285.png", 5)
     assert run(["predict", "in/285.png", "more/285.png", "--weights", weights, "--out", "out"]) == 0
-    images = json.loads((pictures.parent / "out" / "images.json").read_text())
-    assert [(row["id"], row["picture"]) for row in images] == [(1, "285.png"), (2, "285-2.png")]
+    images = json.loads((images.parent / "out" / "images.json").read_text())
+    assert [(row["id"], row["drawing"]) for row in images] == [(1, "285.png"), (2, "285-2.png")]
 
 
-def test_the_newest_run_is_the_default_and_is_named(pictures, capsys):
-    save_model(pictures.parent / "runs" / "first" / "last.pt")
+def test_the_newest_run_is_the_default_and_is_named(images, capsys):
+    save_model(images.parent / "runs" / "first" / "last.pt")
     assert run(["predict", "in/17.jpg"]) == 0
     assert "checkpoint: runs/first/last.pt (step 7)" in capsys.readouterr().err
 
 
-def test_boxes_only_models_and_models_without_parts(pictures, capsys):
-    boxes_only = save_model(pictures.parent / "b.pt", with_masks=False)
+def test_boxes_only_models_and_models_without_parts(images, capsys):
+    boxes_only = save_model(images.parent / "b.pt", with_masks=False)
     assert run(["predict", "in", "--weights", boxes_only, "--save-parts"]) == 0
-    plain = save_model(pictures.parent / "p.pt", preset="mask-rcnn-small")
+    plain = save_model(images.parent / "p.pt", preset="mask-rcnn-small")
     assert run(["predict", "in", "--weights", plain, "--save-parts"]) == 0
     assert "this model has no parts; --save-parts does nothing" in capsys.readouterr().err
 
 
-def test_a_model_with_deformable_pooling(pictures, capsys):
-    model = save_model(pictures.parent / "m.pt", more=("model.parts.mode=pooling",))
+def test_a_model_with_deformable_pooling(images, capsys):
+    model = save_model(images.parent / "m.pt", more=("model.parts.mode=pooling",))
     assert run(["predict", "in", "--weights", model, "--save-parts"]) == 0
     assert "this model has no parts; --save-parts does nothing" in capsys.readouterr().err
     for command in (["predict", "in"], ["eval"]):
@@ -161,7 +161,7 @@ def test_a_model_with_deformable_pooling(pictures, capsys):
 
 
 @pytest.mark.parametrize("kind", ["mean", "reference"])
-def test_other_part_offsets(pictures, weights, kind):
+def test_other_part_offsets(images, weights, kind):
     assert run(["predict", "in/17.jpg", "--weights", weights, "--part-offsets", kind]) == 0
 
 
@@ -174,13 +174,13 @@ def test_other_part_offsets(pictures, weights, kind):
         (["in", "--weights", "nowhere.pt"], 1, "error: no such checkpoint: nowhere.pt"),
         (["in"], 1, "train one with `dprd train`, or pass --weights"),
         (["in", "--part-offsets", "meen"], 2, "(did you mean 'mean'?)"),
-        (["in", "--weights", "WEIGHTS", "--out", "in"], 2, "error: --out in: holds pictures that are read"),
+        (["in", "--weights", "WEIGHTS", "--out", "in"], 2, "error: --out in: holds images that are read"),
         (["in", "--weights", "WEIGHTS", "--device", "tpu"], 2, "error: unknown device 'tpu'"),
         (["in", "--weights", "WEIGHTS", "--out", "in/17.jpg/x"], 5, "cannot create the folder"),
     ],
 )
-def test_mistakes_are_one_clear_line(pictures, weights, capsys, arguments, code, message):
-    (pictures.parent / "empty").mkdir()
+def test_mistakes_are_one_clear_line(images, weights, capsys, arguments, code, message):
+    (images.parent / "empty").mkdir()
     assert run(["predict", *(weights if word == "WEIGHTS" else word for word in arguments)]) == code
     output, errors = capsys.readouterr()
     assert output == ""
@@ -189,43 +189,41 @@ def test_mistakes_are_one_clear_line(pictures, weights, capsys, arguments, code,
 
 
 @pytest.mark.parametrize("preset", ["mask-rcnn", "cascade-mrcnn", "dprd", "cascade-dprd"])
-def test_multi_scale_testing_at_the_test_size_alone_is_plain_testing(pictures, preset):
-    model = save_model(pictures.parent / f"{preset}.pt", preset=f"{preset}-small")
+def test_multi_scale_testing_at_the_test_size_alone_is_plain_testing(images, preset):
+    model = save_model(images.parent / f"{preset}.pt", preset=f"{preset}-small")
     common = ["predict", "in", "--weights", model, "--save-parts", "--score-thresh", "0"]
     one = ["--tta", "--set", "data.tta_min_sizes=[64]", "--set", "data.tta_flip=false", "--batch-size", "2"]
     assert run([*common, "--out", "plain"]) == 0
     assert run([*common, *one, "--out", "one"]) == 0
     for name in ("results.json", "results.csv", "images.json", "17.jpg", "285.png"):
-        assert (pictures.parent / "plain" / name).read_bytes() == (
-            pictures.parent / "one" / name
-        ).read_bytes()
+        assert (images.parent / "plain" / name).read_bytes() == (images.parent / "one" / name).read_bytes()
 
 
-def test_multi_scale_testing(pictures, weights, capsys):
+def test_multi_scale_testing(images, weights, capsys):
     flags = ["--weights", weights, "--tta", "--set", "data.tta_min_sizes=[48, 64]", "--json"]
     assert run(["predict", "in", *flags, "--score-thresh", "0", "--no-masks"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["tta"] is True
     assert all(len(row["objects"]) == 4 for row in document["images"])
-    records = json.loads((pictures.parent / "predictions" / "results.json").read_text())
+    records = json.loads((images.parent / "predictions" / "results.json").read_text())
     assert "segmentation" not in records[0]
     assert run(["predict", "in", *flags, "--set", "model.cascade.ious=[0.5]"]) == 2
     assert "only data.* keys can be set here" in capsys.readouterr().err
 
 
-def test_lists_and_kinds_of_output(pictures, weights, capsys):
-    (pictures.parent / "names.txt").write_text("in/17.jpg\nin/gone.jpg\n")
+def test_lists_and_kinds_of_output(images, weights, capsys):
+    (images.parent / "names.txt").write_text("in/17.jpg\nin/gone.jpg\n")
     flags = ["--weights", weights, "--score-thresh", "0", "--out", "out"]
     assert run(["predict", "--list", "names.txt", *flags, "--save", "labelme,masks"]) == 3
-    assert {path.name for path in (pictures.parent / "out").iterdir()} == {"labelme", "masks"}
+    assert {path.name for path in (images.parent / "out").iterdir()} == {"labelme", "masks"}
     assert "labelme file, " in capsys.readouterr().err
     assert run(["predict", "in", *flags[:-1], "none", "--save", "none", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["out"], document["results"]) == (None, [])
-    assert not (pictures.parent / "none").exists()
+    assert not (images.parent / "none").exists()
 
 
-def test_what_save_does_not_take(pictures, weights, capsys):
+def test_what_save_does_not_take(images, weights, capsys):
     for kinds in ("image", "images,none"):
         assert run(["predict", "in", "--weights", weights, "--save", kinds]) == 2
         assert "--save" in capsys.readouterr().err
@@ -233,13 +231,13 @@ def test_what_save_does_not_take(pictures, weights, capsys):
     assert "nothing to look at" in capsys.readouterr().err
 
 
-def test_a_video(pictures, weights, capsys):
-    video = VideoFile(pictures / "clip.mp4", 10.0)
+def test_a_video(images, weights, capsys):
+    video = VideoFile(images / "clip.mp4", 10.0)
     for level in range(0, 200, 20):
         video.add(np.full((48, 64, 3), level, np.uint8))
     video.close()
     command = ["predict", "in/clip.mp4", "in/text.mp4", "--weights", weights, "--json", "--out", "out"]
-    (pictures / "text.mp4").write_text("not a video")
+    (images / "text.mp4").write_text("not a video")
     assert run([*command, "--frame-step", "4", "--max-frames", "2"]) == 3
     output, errors = capsys.readouterr()
     document = json.loads(output)
@@ -250,7 +248,7 @@ def test_a_video(pictures, weights, capsys):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_it_after_the_picture_at_hand(pictures, weights, capsys, monkeypatch, number, code):
+def test_a_signal_ends_it_after_the_image_at_hand(images, weights, capsys, monkeypatch, number, code):
     write = Writer.write
 
     def write_and_be_asked_to_stop(self, *arguments):
@@ -263,4 +261,4 @@ def test_a_signal_ends_it_after_the_picture_at_hand(pictures, weights, capsys, m
     document = json.loads(output)
     assert (document["interrupted"], [row["file"] for row in document["images"]]) == (True, ["in/17.jpg"])
     assert [row["file_name"] for row in json.loads(Path("out/images.json").read_text())] == ["in/17.jpg"]
-    assert errors.splitlines()[-1] == "error: stopped; what was done is whole (1 picture)"
+    assert errors.splitlines()[-1] == "error: stopped; what was done is whole (1 image)"

@@ -85,7 +85,7 @@ class Page(HTMLParser):
 
     def __init__(self, path):
         super().__init__()
-        self.open, self.ids, self.references, self.pictures, self.links = [], [], [], [], []
+        self.open, self.ids, self.references, self.images, self.links = [], [], [], [], []
         self.words = []
         self.source = Path(path).read_text(encoding="utf-8")
         self.feed(self.source)
@@ -101,7 +101,7 @@ class Page(HTMLParser):
         if tag == "a":
             self.links.append(given["href"])
         if tag == "img" or (tag == "svg" and "role" in given):
-            self.pictures.append(given.get("alt") or given.get("aria-label"))
+            self.images.append(given.get("alt") or given.get("aria-label"))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -126,7 +126,7 @@ def check(path):
     assert [name for name, times in Counter(page.ids).items() if times > 1] == []
     assert all(one[1:] in page.ids for one in page.references if one.startswith("#"))
     assert set(re.findall(r"url\(#([\w-]+)\)", page.source)) <= set(page.ids)
-    assert all(page.pictures)
+    assert all(page.images)
     assert "<script" not in page.source
     return page
 
@@ -158,7 +158,7 @@ def test_a_whole_run(checkpoints, capsys):
     ):
         assert title in page.text
     assert "Not shown" not in page.text
-    assert len(page.pictures) > 10
+    assert len(page.images) > 10
 
 
 def test_a_run_without_parts_and_masks(checkpoints):
@@ -167,7 +167,7 @@ def test_a_run_without_parts_and_masks(checkpoints):
     page = check("sub/page.html")
     assert "No masks: the detector or the data has none." in page.text
     assert "No parts: the detector has none" in page.text
-    assert "on the first 1 of 2 pictures" in page.text
+    assert "on the first 1 of 2 images" in page.text
 
 
 def test_several_runs_are_compared_first(checkpoints, capsys):
@@ -275,7 +275,7 @@ def test_headline_numbers_are_those_of_learned_offsets(capsys):
     )
     assert cli.run(["report", "run", "--json"]) == 0
     (one,) = json.loads(capsys.readouterr().out)["runs"]
-    assert (one["headline"]["bbox_AP"], one["headline_from"]) == (10.0, "results.json, 9 pictures")
+    assert (one["headline"]["bbox_AP"], one["headline_from"]) == (10.0, "results.json, 9 images")
 
 
 def test_what_is_no_run_is_refused(capsys):

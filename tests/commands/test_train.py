@@ -40,9 +40,9 @@ def test_train_then_resume(capsys):
         "no --data given: training on the built-in data (drawn on the fly; see `dprd data synth`)"
     )
     assert lines[1] == f"cascade-dprd-small on mobilenet_v2, 1 steps, into {folder}"
-    assert lines[2].startswith("synthetic train: 8 pictures, 6 classes: tadpole, dumbbell")
+    assert lines[2].startswith("synthetic train: 8 images, 6 classes: tadpole, dumbbell")
     assert lines[4].startswith("step 1/1  loss ")
-    assert lines[5].startswith("step 1/1  evaluation of 4 pictures: box AP ")
+    assert lines[5].startswith("step 1/1  evaluation of 4 images: box AP ")
     assert lines[-5:] == [
         f"run folder: {folder} (best.pt, last.pt, results.json, metrics.csv, curves and part overlays)",
         "next:",
@@ -80,8 +80,8 @@ def test_json_is_one_document_on_stdout(capsys):
     document = json.loads(out)
     assert (document["run"], document["best"], document["step"]) == ("x", "x/best.pt", 1)
     assert {"bbox", "segm", "classes", "recall50"} <= document.keys()
-    # the file has a rate of 2e-3 for 2 pictures, and AdamW
-    assert "learning rate 0.00283: 0.002 is for 2 pictures a step, scaled by the square root to 4 (" in err
+    # the file has a rate of 2e-3 for 2 images, and AdamW
+    assert "learning rate 0.00283: 0.002 is for 2 images a step, scaled by the square root to 4 (" in err
     assert "lr = 0.00282" in Path("x/config.toml").read_text()
 
 

@@ -44,7 +44,7 @@ def weights(tmp_path_factory):
 
 
 @pytest.fixture
-def pictures(tmp_path, monkeypatch):
+def images(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "in"
     folder.mkdir()
@@ -58,11 +58,11 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_several_pictures_give_a_grid_and_statistics(pictures, weights, capsys):
+def test_several_images_give_a_grid_and_statistics(images, weights, capsys):
     code = run(["visualize-parts", "in", "--weights", weights, "--score-thresh", "0", "--columns", "2"])
     output, errors = capsys.readouterr()
     assert code == 0
-    out = pictures.parent / "parts"
+    out = images.parent / "parts"
     assert names(out) == ["0.png", "1.png", "2.png", "grid.png", "parts.csv", "parts.json"]
     assert "results: 6 files in parts/" in errors
     for word in ("class", "objects", "IoU", "|dx|", "all"):
@@ -77,10 +77,10 @@ def test_several_pictures_give_a_grid_and_statistics(pictures, weights, capsys):
     assert rows[0]["class"] == "all"
 
 
-def test_one_picture_is_compared_and_shown_stage_by_stage(pictures, weights):
+def test_one_image_is_compared_and_shown_stage_by_stage(images, weights):
     arguments = ["visualize-parts", "in/0.png", "--weights", weights, "--score-thresh", "0", "--out", "out"]
     assert run([*arguments, "--per-stage", "--max-objects", "1"]) == 0
-    out = pictures.parent / "out"
+    out = images.parent / "out"
     assert names(out) == ["0.png", "0_compare.png", "0_stages.png", "parts.csv", "parts.json"]
     assert json.loads((out / "parts.json").read_text())["all"]["objects"] == 1
     width, height = Image.open(out / "0_compare.png").size
@@ -89,13 +89,13 @@ def test_one_picture_is_compared_and_shown_stage_by_stage(pictures, weights):
     assert "grid.png" in names(out)
 
 
-def test_reference_offsets_do_not_move(pictures, weights):
+def test_reference_offsets_do_not_move(images, weights):
     common = ["visualize-parts", "in", "--weights", weights, "--score-thresh", "0"]
     assert run([*common, "--part-offsets", "reference"]) == 0
-    assert json.loads((pictures.parent / "parts" / "parts.json").read_text())["all"]["moved"] == 0
+    assert json.loads((images.parent / "parts" / "parts.json").read_text())["all"]["moved"] == 0
 
 
-def test_json_is_one_document_on_stdout(pictures, weights, capsys):
+def test_json_is_one_document_on_stdout(images, weights, capsys):
     assert run(["visualize-parts", "in", "--weights", weights, "--score-thresh", "0", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["part_offsets"] == "learned"
@@ -103,28 +103,28 @@ def test_json_is_one_document_on_stdout(pictures, weights, capsys):
     assert document["all"]["objects"] > 0
 
 
-def test_nothing_found_says_how_to_see_more(pictures, weights, capsys):
+def test_nothing_found_says_how_to_see_more(images, weights, capsys):
     assert run(["visualize-parts", "in", "--weights", weights, "--score-thresh", "1"]) == 0
     assert "no object reached the score 1; lower --score-thresh" in capsys.readouterr().err
-    assert names(pictures.parent / "parts")[-2:] == ["parts.csv", "parts.json"]
+    assert names(images.parent / "parts")[-2:] == ["parts.csv", "parts.json"]
 
 
-def test_unreadable_pictures_are_skipped(pictures, weights, capsys):
-    (pictures / "3.png").write_text("not a picture")
+def test_unreadable_images_are_skipped(images, weights, capsys):
+    (images / "3.png").write_text("not an image")
     assert run(["visualize-parts", "in", "--weights", weights]) == 3
     errors = capsys.readouterr().err
     assert "skipped: in/3.png" in errors
-    assert errors.splitlines()[-1] == "error: 1 of 4 pictures could not be read; the others are in parts/"
+    assert errors.splitlines()[-1] == "error: 1 of 4 images could not be read; the others are in parts/"
 
 
-def test_a_model_without_parts_and_one_with_fixed_parts(pictures, capsys):
-    plain = save_model(pictures.parent / "plain.pt", preset="cascade-mrcnn-small")
+def test_a_model_without_parts_and_one_with_fixed_parts(images, capsys):
+    plain = save_model(images.parent / "plain.pt", preset="cascade-mrcnn-small")
     assert run(["visualize-parts", "in", "--weights", plain]) == 1
     assert "no parts (preset cascade-mrcnn-small, model.parts.mode=none); pass" in capsys.readouterr().err
-    pooling = save_model(pictures.parent / "pooling.pt", more=("model.parts.mode=pooling",))
+    pooling = save_model(images.parent / "pooling.pt", more=("model.parts.mode=pooling",))
     assert run(["visualize-parts", "in", "--weights", pooling]) == 1
     assert "no parts (preset cascade-dprd-small, model.parts.mode=pooling)" in capsys.readouterr().err
-    fixed = save_model(pictures.parent / "fixed.pt", more=("model.parts.mode=fixed",))
+    fixed = save_model(images.parent / "fixed.pt", more=("model.parts.mode=fixed",))
     assert run(["visualize-parts", "in", "--weights", fixed, "--score-thresh", "0"]) == 0
     assert "the parts of this model are fixed" in capsys.readouterr().err
 
@@ -137,7 +137,7 @@ def test_a_model_without_parts_and_one_with_fixed_parts(pictures, capsys):
         (["in", "--part-offsets", "x"], 2, "error: unknown kind of part offsets 'x'"),
     ],
 )
-def test_mistakes_are_one_clear_line(pictures, capsys, arguments, code, message):
+def test_mistakes_are_one_clear_line(images, capsys, arguments, code, message):
     assert run(["visualize-parts", *arguments]) == code
     output, errors = capsys.readouterr()
     assert output == ""

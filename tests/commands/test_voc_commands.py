@@ -33,7 +33,7 @@ def train(data, *arguments):
 def test_years_with_a_few_masks(devkit, capsys):
     train(devkit)
     out, err = capsys.readouterr()
-    assert "5 pictures (1 without objects), 5 objects (1 with masks, 4 without)\n" in err
+    assert "5 images (1 without objects), 5 objects (1 with masks, 4 without)\n" in err
     assert "VOC07 mAP" in err
     assert [line.split()[0] for line in out.splitlines() if "-point" in line] == ["VOC07", "VOC"]
     results = json.loads(Path("run/results.json").read_text())
@@ -47,9 +47,7 @@ def test_years_with_a_few_masks(devkit, capsys):
     # another folder, with masks to measure
     ran("eval", "--weights", "run", "--data", devkit / "VOC2012", "--split", "train", "--json")
     out, err = capsys.readouterr()
-    assert (
-        f"train ({devkit / 'VOC2012'} 2012_train): 1 picture (0 without objects), 1 object (all with" in err
-    )
+    assert f"train ({devkit / 'VOC2012'} 2012_train): 1 image (0 without objects), 1 object (all with" in err
     assert json.loads(out)["segm"]["AP"] is not None
 
     ran("predict", devkit / "VOC2007/JPEGImages/000001.jpg", "--weights", "run", "--out", "found", "--json")
@@ -63,8 +61,8 @@ def test_years_with_a_few_masks(devkit, capsys):
 
 def test_boxes_only_of_a_users_own_classes(tmp_path, voc_folder, capsys):
     made = voc_folder(tmp_path / "parts")
-    made.picture("one", ("wheel", (5, 5, 34, 40))).picture("two", ("bolt", (20, 10, 60, 45)))
-    made.picture("three", ("bolt", (5, 5, 34, 40))).lists(train="one two", val="three")
+    made.image("one", ("wheel", (5, 5, 34, 40))).image("two", ("bolt", (20, 10, 60, 45)))
+    made.image("three", ("bolt", (5, 5, 34, 40))).lists(train="one two", val="three")
     train(made.path, "--schedule", "voc", "--set", "data.train_min_sizes=[64]")
     assert "boxes only, no masks" in capsys.readouterr().err
     ran("eval", "--weights", "run")
@@ -79,7 +77,7 @@ def test_boxes_only_of_a_users_own_classes(tmp_path, voc_folder, capsys):
 
 def test_data_that_does_not_fit_the_checkpoint(devkit, tmp_path, voc_folder, capsys):
     train(devkit)
-    other = voc_folder(tmp_path / "other").picture("a", ("zebra", (5, 5, 34, 40))).lists(val="a")
+    other = voc_folder(tmp_path / "other").image("a", ("zebra", (5, 5, 34, 40))).lists(val="a")
     assert cli.run(["eval", "--weights", "run", "--data", str(other.path)]) == 3
     assert capsys.readouterr().err.splitlines()[-1] == (
         f"error: {other.xml('a')}: object 1 is a 'zebra', which is not a class of the training data or "
@@ -103,7 +101,7 @@ def test_a_yolo_folder_is_trained_on_and_evaluated(capsys):
     ran("data", "convert", "set", "yolo", "--to", "yolo")
     train("yolo")
     err = capsys.readouterr().err
-    assert "train (yolo/data.yaml train): 6 pictures" in err
+    assert "train (yolo/data.yaml train): 6 images" in err
     assert "(all with masks)" in err
     ran("eval", "--weights", "run", "--data", "yolo", "--json")
     found = json.loads(capsys.readouterr().out)

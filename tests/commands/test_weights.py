@@ -16,7 +16,7 @@ from dprd_cli.weights.names import TABLES, candidates
 from dprd_cli.weights.zoo import ZOO
 from paths import ROOT
 
-PICTURE = str(ROOT / "assets" / "pictures" / "val_000000.png")
+IMAGE = str(ROOT / "assets" / "images" / "val_000000.png")
 CASCADE = "detectron2:Misc/cascade_mask_rcnn_R_50_FPN_3x"
 
 
@@ -69,7 +69,7 @@ def test_an_unknown_name(capsys):
 
 
 def test_the_wrong_option_for_a_kind(capsys):
-    assert cli.run(["predict", PICTURE, "--weights", "detectron2:MSRA/R-50"]) == 2
+    assert cli.run(["predict", IMAGE, "--weights", "detectron2:MSRA/R-50"]) == 2
     assert "pass them to --backbone-weights" in capsys.readouterr().err
     assert cli.run(["train", "--backbone-weights", CASCADE, "--out", "run"]) == 2
     assert "pass them to --weights" in capsys.readouterr().err
@@ -108,7 +108,7 @@ def test_a_hostile_pickle_is_refused(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "model.pkl"
     path.write_bytes(b"cos\nsystem\n(S'touch hacked'\ntR.")
-    for command in (["weights", "show"], ["predict", PICTURE, "--weights"], ["train", "--weights"]):
+    for command in (["weights", "show"], ["predict", IMAGE, "--weights"], ["train", "--weights"]):
         assert cli.run([*command, str(path)]) == 1
         assert "contains pickled code (os.system); refused" in capsys.readouterr().err
     assert not (tmp_path / "hacked").exists()
@@ -121,7 +121,7 @@ def test_a_surplus_tensor_is_named(tmp_path, capsys):
     state["roi_heads.keypoint_head.conv.weight"] = torch.zeros(1)
     del state["proposal_generator.rpn_head.conv.bias"]
     torch.save(state, path)
-    assert cli.run(["predict", PICTURE, "--weights", str(path)]) == 1
+    assert cli.run(["predict", IMAGE, "--weights", str(path)]) == 1
     err = capsys.readouterr().err
     assert "1 missing (rpn.convs.0.0.bias)" in err
     assert "1 unused (roi_heads.keypoint_head.conv.weight)" in err

@@ -14,16 +14,16 @@ def rate(*overrides, **how):
 
 
 def test_sgds_rate_is_scaled_linearly_and_said():
-    scaled, notes = rate("train.batch_size=4")  # 1x: 0.02 for 16 pictures
+    scaled, notes = rate("train.batch_size=4")  # 1x: 0.02 for 16 images
     assert scaled == pytest.approx(0.005)
     assert notes == [
-        "learning rate 0.005: 0.02 is for 16 pictures a step, scaled linearly to 4 (train.lr sets it, "
-        "train.scale_lr=false keeps it); the 90000 steps see 360,000 pictures"
+        "learning rate 0.005: 0.02 is for 16 images a step, scaled linearly to 4 (train.lr sets it, "
+        "train.scale_lr=false keeps it); the 90000 steps see 360,000 images"
     ]
 
 
 def test_adamws_rate_is_scaled_by_the_square_root():
-    scaled, notes = rate("train.batch_size=16", schedule="photos")  # 1e-3 for 4 pictures
+    scaled, notes = rate("train.batch_size=16", schedule="photos")  # 1e-3 for 4 images
     assert scaled == pytest.approx(2e-3)
     assert "by the square root" in notes[0]
 

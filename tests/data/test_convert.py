@@ -79,7 +79,7 @@ def note(ident, image, category, box, segmentation=None, **more):
 
 @pytest.fixture
 def source(tmp_path):
-    """A COCO folder with polygons, holes, pieces, boxes, a crowd, an empty picture, and equal file names."""
+    """A COCO folder with polygons, holes, pieces, boxes, a crowd, an empty image, and equal file names."""
     root = tmp_path / "source"
     for split in ("train", "val"):
         images, notes = [], []
@@ -114,7 +114,7 @@ def iou(one, other):
 
 
 @pytest.mark.parametrize("way", [*itertools.permutations(("coco", "voc", "yolo"))], ids="-".join)
-def test_round_trips_keep_pictures_boxes_masks_and_names(source, tmp_path, way):
+def test_round_trips_keep_images_boxes_masks_and_names(source, tmp_path, way):
     before = source
     for number, to in enumerate(way):
         turn(before, tmp_path / str(number), to)
@@ -162,15 +162,15 @@ def test_what_changes_is_counted(source, tmp_path):
     assert sum(one["iscrowd"] for one in val.coco()["annotations"]) == 1
 
 
-def test_a_picture_of_both_splits_has_one_xml(source, tmp_path):
+def test_an_image_of_both_splits_has_one_xml(source, tmp_path):
     (source / "val.json").write_text((source / "train.json").read_text())
-    text = "pictures of both splits, whose annotations here replace those of training"
+    text = "images of both splits, whose annotations here replace those of training"
     assert turn(source, tmp_path / "voc", "voc").changes["val"][text] == 3
 
 
 def test_difficult_objects(voc_folder, tmp_path):
     folder = voc_folder(tmp_path / "voc")
-    folder.picture("p", ("dog", (5, 5, 34, 40)), ("cat", (40, 4, 63, 20), True), masks=True).lists(
+    folder.image("p", ("dog", (5, 5, 34, 40)), ("cat", (40, 4, 63, 20), True), masks=True).lists(
         train="p", val="p"
     )
     turn(folder.path, tmp_path / "coco", "coco")
@@ -197,8 +197,8 @@ def test_overlapping_masks_in_voc(source, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["copy", "link", "none"])
-def test_pictures(source, tmp_path, how):
-    turn(source, tmp_path / "new", "yolo", pictures=how)
+def test_images(source, tmp_path, how):
+    turn(source, tmp_path / "new", "yolo", images=how)
     path = tmp_path / "new/images/train/a_x_train.png"
     assert path.exists() == (how != "none")
     if how != "none":
@@ -218,7 +218,7 @@ def test_never_into_the_data_or_over_something(source, tmp_path):
     with pytest.raises(DataError, match="cannot write the data set"):
         turn(source, tmp_path / "file" / "new", "coco")
     (source / "images/a/x_train.png").unlink()
-    with pytest.raises(DataError, match=r"1 of 3 pictures missing"):
+    with pytest.raises(DataError, match=r"1 of 3 images missing"):
         turn(source, tmp_path / "new", "coco")
     assert not (tmp_path / "new").exists()
 

@@ -1,4 +1,4 @@
-"""Pictures of every kind through the whole check and the loader: used, or refused by name."""
+"""Images of every kind through the whole check and the loader: used, or refused by name."""
 
 import json
 import os
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data import image_checks as pictures
+from dprd_cli.data import image_checks
 from dprd_cli.data.check import check_data
 from dprd_cli.data.splits import build_datasets
 from dprd_cli.errors import DataError
@@ -56,8 +56,8 @@ GOOD = {
 BAD = {
     "cut.jpg": (cut, (192, 256), "corrupt"),
     "empty.jpg": (lambda path: path.touch(), (24, 32), "empty"),
-    "text.jpg": (lambda path: path.write_text("hello"), (24, 32), "not a picture"),
-    "other.png": (lambda path: Image.fromarray(NOISE).save(path), (24, 33), "picture size"),
+    "text.jpg": (lambda path: path.write_text("hello"), (24, 32), "not an image"),
+    "other.png": (lambda path: Image.fromarray(NOISE).save(path), (24, 33), "image size"),
     "float.tif": (
         lambda path: Image.fromarray(np.zeros((24, 32), np.float32)).save(path),
         (24, 32),
@@ -110,7 +110,7 @@ def test_the_decoder_table_of_what_can_be_used(build, monkeypatch):
     assert {p.kind for p in train.problems.of("note")} == kinds
     assert train.problems.kinds["turned"].who == [f"turned{n}.jpg" for n in range(2, 9)]
     assert train.problems.of("error") == val.problems.of("error") == []
-    assert (train.pictures.decoded, train.pictures.known, val.pictures.decoded) == (len(GOOD), 0, 0)
+    assert (train.decoded.decoded, train.decoded.known, val.decoded.decoded) == (len(GOOD), 0, 0)
     assert [sample.image.shape[:2] for sample in read_all(config)] == [size for _, size, _ in GOOD.values()]
 
 
@@ -148,16 +148,14 @@ def test_everything_at_once(build):
     assert {p.kind for p in train.problems.of("error")} == {kind for _, _, kind in BAD.values()}
 
 
-def test_bad_pictures_may_be_skipped(build):
+def test_bad_images_may_be_skipped(build):
     some = {name: BAD[name] for name in ("cut.jpg", "empty.jpg", "other.png")}
     config = build({"upright.jpg": GOOD["upright.jpg"], **some}, on_bad_image="skip")
     train, _ = check_data(config, workers=0)
     assert train.problems.of("error") == []
-    assert train.problems.warnings[0].startswith(
-        "3 pictures skipped (cut.jpg, empty.jpg, other.png); first: "
-    )
+    assert train.problems.warnings[0].startswith("3 images skipped (cut.jpg, empty.jpg, other.png); first: ")
     (none, _) = check_data(build(some, on_bad_image="skip"), workers=0)
-    assert [p.kind for p in none.problems.of("error")] == ["corrupt", "empty", "picture size"]
+    assert [p.kind for p in none.problems.of("error")] == ["corrupt", "empty", "image size"]
 
 
 def test_processes_find_the_same(build):
@@ -165,7 +163,7 @@ def test_processes_find_the_same(build):
     table |= {"cut.jpg": BAD["cut.jpg"]}
     config = build(table)
     train, _ = check_data(config, workers=2)
-    assert train.pictures.decoded == 41
+    assert train.decoded.decoded == 41
     assert [p.who for p in train.problems.of("error")] == [["cut.jpg"]]
 
 
@@ -176,9 +174,9 @@ def test_what_is_remembered(build, tmp_path, monkeypatch):
 
     def check():
         train, _ = check_data(config, workers=0)
-        return train.pictures.decoded, train.pictures.known, {p.kind for p in train.problems.kinds.values()}
+        return train.decoded.decoded, train.decoded.known, {p.kind for p in train.problems.kinds.values()}
 
-    found = {"alpha", "not a picture"}
+    found = {"alpha", "not an image"}
     assert check() == (3, 0, found)
     assert check() == (1, 2, found)  # what is broken is looked at again
     path = tmp_path / "images" / "upright.jpg"
@@ -186,9 +184,9 @@ def test_what_is_remembered(build, tmp_path, monkeypatch):
     assert check() == (2, 1, found | {"corrupt"})
     turned(path, 1)
     assert check() == (2, 1, found)
-    (file,) = pictures.cache_folder().glob("pictures-*.json")  # nothing was written into the data
+    (file,) = image_checks.cache_folder().glob("images-*.json")  # nothing was written into the data
     assert {p.name for p in tmp_path.iterdir()} == {"images", "train.json", "val.json"}
-    for content in ("{", "[]", '{"version": 1, "pictures": {"upright.jpg": [1, "x", null]}}'):
+    for content in ("{", "[]", '{"version": 1, "images": {"upright.jpg": [1, "x", null]}}'):
         file.write_text(content)
         assert check() == (3, 0, found)
     monkeypatch.setenv("XDG_CACHE_HOME", str(path / "nowhere"))  # cannot be made

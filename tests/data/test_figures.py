@@ -20,7 +20,7 @@ def read(path):
     return cv2.imread(str(path))
 
 
-def test_sheets_hold_all_pictures(dataset, tmp_path):
+def test_sheets_hold_all_images(dataset, tmp_path):
     files = [*show_annotated(dataset, CONFIG, tmp_path, "train", 20, seed=0)]
     assert [path.name for path in files] == ["train_annotated0.png", "train_annotated1.png"]  # 12 and 2
     assert all(abs(read(path).shape[1] - 2000) < 20 for path in files)

@@ -23,7 +23,7 @@ CATEGORIES = [{"id": 2, "name": "cup"}, {"id": 5, "name": "jug"}]
 
 
 def write_split(json_path, images_dir, count, categories=CATEGORIES, prefix="p"):
-    """Write `count` pictures of 24 x 32, one object each but in the last, and their annotations."""
+    """Write `count` images of 24 x 32, one object each but in the last, and their annotations."""
     images_dir.mkdir(parents=True, exist_ok=True)
     json_path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(count)
@@ -102,8 +102,8 @@ def test_layouts(tmp_path, names, images):
 
 
 def test_named_files_win(folder, tmp_path):
-    write_split(tmp_path / "other" / "a.json", tmp_path / "pictures", 2, prefix="o")
-    named = {"train_json": "other/a.json", "train_images": str(tmp_path / "pictures")}
+    write_split(tmp_path / "other" / "a.json", tmp_path / "images", 2, prefix="o")
+    named = {"train_json": "other/a.json", "train_images": str(tmp_path / "images")}
     assert len(build_datasets(config(folder, **named), val=False)[0]) == 2
     files = {f"{s}_json": str(folder / f"{s}.json") for s in ("train", "val")}
     train, val = build_datasets(config("synthetic", **files))  # without a folder
@@ -142,11 +142,11 @@ def test_what_cannot_be_found(folder, tmp_path):
     )
 
 
-def test_pictures_that_are_nowhere(tmp_path):
+def test_images_that_are_nowhere(tmp_path):
     write_split(tmp_path / "train.json", tmp_path / "elsewhere", 3)
     (tmp_path / "images").mkdir()
     assert refused(lambda: build_datasets(config(tmp_path), val=False)) == (
-        f"{tmp_path / 'train.json'}: its pictures (p1.png, p2.png, ...) are in none of "
+        f"{tmp_path / 'train.json'}: its images (p1.png, p2.png, ...) are in none of "
         f"{tmp_path / 'images'}, "
         f"{tmp_path}; pass --set data.train_images=DIR"
     )
@@ -188,7 +188,7 @@ def test_built_in_data(tmp_path):
     train, val = build_datasets(built_in)
     assert (len(train), len(val)) == (5, 3)
     line = describe(train)[0]
-    assert line.startswith("synthetic train: 5 pictures, ")
+    assert line.startswith("synthetic train: 5 images, ")
     assert build_datasets(built_in, class_names=train.class_names)[0] is not None
     assert refused(lambda: build_datasets(built_in, class_names=("cat",))).endswith(
         "which are not those of the checkpoint; pass the data that it was trained for with --data FOLDER"
@@ -198,7 +198,7 @@ def test_built_in_data(tmp_path):
 def test_describe(folder):
     train, _ = build_datasets(config(folder))
     assert describe(train) == [
-        f"train ({folder / 'train.json'}): 7 pictures (1 without objects), 6 objects (all with masks)",
+        f"train ({folder / 'train.json'}): 7 images (1 without objects), 6 objects (all with masks)",
         "  2 classes: cup 6",
         "  no object of 1 class: jug",
     ]
@@ -207,7 +207,7 @@ def test_describe(folder):
     tree["annotations"][1]["bbox"] = [0, 0, 0, 0]
     (folder / "train.json").write_text(json.dumps(tree))
     lines = describe(build_datasets(config(folder))[0])
-    assert lines[0].endswith("7 pictures (2 without objects), 5 objects (4 with masks, 1 without)")
+    assert lines[0].endswith("7 images (2 without objects), 5 objects (4 with masks, 1 without)")
     assert lines[-1].startswith("  warning: 1 object left out: the box")
     for one in tree["annotations"]:
         one["segmentation"] = []
@@ -251,7 +251,7 @@ def test_another_seed_is_another_order(folder):
     assert orders[0] != orders[1]
 
 
-def test_every_epoch_shows_every_picture_once_in_another_order(folder):
+def test_every_epoch_shows_every_image_once_in_another_order(folder):
     train, _ = build_datasets(config(folder))
     shown = [t.image_id for _, targets in batches(train, config(folder), steps=14, size=3) for t in targets]
     epochs = [shown[i : i + 7] for i in range(0, 42, 7)]
@@ -285,19 +285,19 @@ def test_nothing_is_left_to_do(folder):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_bad_picture_stops_the_run_with_one_line(folder, workers):
+def test_a_bad_image_stops_the_run_with_one_line(folder, workers):
     train, _ = build_datasets(config(folder))
     (folder / "images" / "p3.png").write_text("x")
     text = refused(lambda: batches(train, config(folder, workers=workers), steps=4))
     assert text == (
-        f"{folder / 'images' / 'p3.png'}: not a picture that Pillow can read; remove it or convert "
+        f"{folder / 'images' / 'p3.png'}: not an image that Pillow can read; remove it or convert "
         f"it to PNG or "
         "JPEG (or pass --set data.on_bad_image=skip)"
     )
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_bad_picture_is_skipped_counted_and_warned_of_once(folder, workers):
+def test_a_bad_image_is_skipped_counted_and_warned_of_once(folder, workers):
     settings = config(folder, workers=workers, on_bad_image="skip")
     train, _ = build_datasets(settings)
     (folder / "images" / "p3.png").unlink()
@@ -315,12 +315,12 @@ def test_a_bad_picture_is_skipped_counted_and_warned_of_once(folder, workers):
         assert shown[7 * epoch + place] == following  # the next in order stands in
 
 
-def test_no_picture_can_be_read(folder):
+def test_no_image_can_be_read(folder):
     settings = config(folder, on_bad_image="skip")
     train, _ = build_datasets(settings)
     for path in (folder / "images").iterdir():
         path.write_text("x")
-    assert "no picture can be read; first: " in refused(lambda: batches(train, settings))
+    assert "no image can be read; first: " in refused(lambda: batches(train, settings))
 
 
 def test_a_killed_worker_does_not_end_the_run(folder):
@@ -402,7 +402,7 @@ def test_evaluation_may_be_left_early(folder):
     iterator.close()
 
 
-def test_evaluation_and_bad_pictures(folder):
+def test_evaluation_and_bad_images(folder):
     _, val = build_datasets(config(folder))
     (folder / "images" / "v2.png").unlink()
     assert refused(lambda: list(iterate_eval(val, config(folder), 2))) == (

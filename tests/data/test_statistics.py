@@ -13,7 +13,7 @@ from dprd_cli.data.statistics import measure
 
 
 def statistics(tmp_path, notes, ratios=(1.0,)):
-    """Measure two pictures of 200 x 100, which are tested at 400 x 200."""
+    """Measure two images of 200 x 100, which are tested at 400 x 200."""
     (tmp_path / "images").mkdir()
     images = [{"id": n, "file_name": f"{n}.png", "width": 200, "height": 100} for n in (1, 2)]
     for image in images:

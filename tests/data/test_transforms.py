@@ -91,7 +91,7 @@ def test_shrinking_much_takes_the_mean():
     assert (small.image == 50).all()
 
 
-def test_windowed_mask_resize_equals_the_whole_picture():
+def test_windowed_mask_resize_equals_the_whole_image():
     import cv2
 
     rng = np.random.default_rng(3)
@@ -227,7 +227,7 @@ def test_scale_jitter_scales_the_short_side():
     assert image.shape == (3, 40, 67)  # 50 * 40/30 = 66.7
 
 
-def test_prepare_leaves_a_picture_of_the_right_size_alone():
+def test_prepare_leaves_an_image_of_the_right_size_alone():
     image, target = prepare(sample(32, 50), CONFIG)
     np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), sample(32, 50).image)
     np.testing.assert_array_equal(target.boxes.numpy(), sample().boxes)
@@ -254,7 +254,7 @@ def test_large_scale_jitter_shrinks_and_pads():
 
 
 def test_large_scale_jitter_cuts_what_does_not_fit():
-    # at factor 2 the square of 100 holds 25 x 25 pixels of the picture (scale 4), or all its height if less
+    # at factor 2 the square of 100 holds 25 x 25 pixels of the image (scale 4), or all its height if less
     for seed in range(20):
         after = jitter_scale(sample(), np.random.default_rng(seed), 100, (2.0, 2.0))
         assert after.image.shape == (100, 100, 3)

@@ -29,7 +29,7 @@ def refused(folder, names=("cat",), **settings):
     return str(caught.value)
 
 
-def test_pictures_without_annotations_and_ids_by_name(tmp_path):
+def test_images_without_annotations_and_ids_by_name(tmp_path):
     dataset, ids = build_test_dev(DataConfig(path=str(write(tmp_path))), ("cat", "dog"))
     assert ids == (3, 90)
     assert dataset.name.startswith("test-dev (")
@@ -47,8 +47,8 @@ def test_annotations_are_not_read(tmp_path):
 
 
 def test_other_names(tmp_path):
-    folder = write(tmp_path, "list.json", "pictures")
-    named = {"test_json": "list.json", "test_images": str(folder / "pictures")}
+    folder = write(tmp_path, "list.json", "images")
+    named = {"test_json": "list.json", "test_images": str(folder / "images")}
     assert len(build_test_dev(DataConfig(path=str(folder), **named), ("owl",))[0]) == 2
     named["test_json"] = str(folder / "list.json")
     assert len(build_test_dev(DataConfig(**named), ("owl",))[0]) == 2
@@ -67,7 +67,7 @@ def test_what_is_missing(tmp_path):
         "pass a checkpoint that was trained on COCO's categories"
     )
     (folder / "test2017" / "11.png").unlink()
-    assert "1 of 2 pictures missing" in refused(folder)
+    assert "1 of 2 images missing" in refused(folder)
     (folder / "test2017" / "5.png").unlink()
     assert refused(folder).endswith("pass --set data.test_images=DIR")
     path.write_text(json.dumps({"images": [{"id": 1}]}))

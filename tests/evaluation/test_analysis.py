@@ -19,7 +19,7 @@ IDS, NAMES = (7, 3), ("dog", "cat")  # class order is not that of the ids
 
 
 def truth(*objects, images=1):
-    """Return a COCO dict of (image, category, xywh[, crowd]) in pictures 1, 2, ..."""
+    """Return a COCO dict of (image, category, xywh[, crowd]) in images 1, 2, ..."""
     rows = [
         {
             **{"id": number, "image_id": image, "category_id": category, "bbox": list(box)},
@@ -27,11 +27,9 @@ def truth(*objects, images=1):
         }
         for number, (image, category, box, *crowd) in enumerate(objects, start=1)
     ]
-    pictures = [
-        {"id": n + 1, "file_name": f"{n + 1}.png", "width": 200, "height": 200} for n in range(images)
-    ]
+    images = [{"id": n + 1, "file_name": f"{n + 1}.png", "width": 200, "height": 200} for n in range(images)]
     categories = [{"id": 3, "name": "cat"}, {"id": 7, "name": "dog"}]
-    return {"images": pictures, "categories": categories, "annotations": rows}
+    return {"images": images, "categories": categories, "annotations": rows}
 
 
 def found(*rows):
@@ -84,7 +82,7 @@ def test_f1_by_hand():
     errors = ErrorAnalysis(truth((1, 7, A), (1, 3, B)), IDS)
     shifted = (5, 0, 20, 20)  # overlap 15 x 20 of 2 * 400 - 300
     assert errors.add(1, found((7, shifted, 0.9), (3, B, 0.8))) == pytest.approx((3 * 1 + 7 * 0.5) / 10)
-    assert errors.pictures[0] == {
+    assert errors.images[0] == {
         **{"image_id": 1, "file_name": "1.png", "objects": 2, "detections": 2},
         "f1": pytest.approx(0.65),
     }
@@ -98,7 +96,7 @@ def test_f1_by_hand():
         ([(1, 3, A)], [], 0.0, [[0, 0, 0], [0, 0, 1], [0, 0, 0]]),
     ],
 )
-def test_pictures_without_objects_or_detections(objects, rows, f1, matrix):
+def test_images_without_objects_or_detections(objects, rows, f1, matrix):
     errors = ErrorAnalysis(truth(*objects), IDS)
     assert errors.add(1, found(*rows)) == f1
     assert errors.matrix.tolist() == matrix

@@ -109,7 +109,7 @@ def test_no_ground_truth_at_all_is_nothing_to_measure():
     assert set(measured.summarize().bbox.values()) == {None}
 
 
-def test_only_pictures_that_were_added_count():
+def test_only_images_that_were_added_count():
     ground_truth = truth(annotation(1, [0, 0, 20, 20]), annotation(2, [0, 0, 20, 20], image=11), images=2)
     measured = evaluator(ground_truth)
     measured.add(10, detections([[0, 0, 20, 20]], [0.9], [0]))
@@ -133,7 +133,7 @@ def test_annotation_id_0_and_a_missing_area_do_no_harm():
     assert measured.summarize().bbox["APM"] == pytest.approx(100)
 
 
-def test_unknown_and_repeated_pictures_are_refused():
+def test_unknown_and_repeated_images_are_refused():
     measured = evaluator(truth())
     with pytest.raises(ValueError, match="99 is not in the ground truth"):
         measured.add(99, detections([], [], []))
@@ -149,7 +149,7 @@ def test_metrics_are_flat_and_to_dict_is_json():
 
 
 def generated(ground_truth, category_ids, seed=0):
-    """Detections near the truth (jittered, relabelled, doubled, dropped) plus noise, some pictures empty."""
+    """Detections near the truth (jittered, relabelled, doubled, dropped) plus noise, some images empty."""
     rng = np.random.default_rng(seed)
     column = {category_id: index for index, category_id in enumerate(category_ids)}
     for number, image in enumerate(ground_truth["images"]):
@@ -269,7 +269,7 @@ def test_a_noisy_results_file_scores_as_in_pycocotools_to_the_last_digit(name, s
         pytest.skip(f"real data not found: {path} (set DPRD_DATA_DIR)")
     ground_truth = json.loads(path.read_text())
     ground_truth["categories"].append({"id": 900, "name": "absent"})  # found, but never there
-    first = ground_truth["images"][0]["id"]  # a picture without objects
+    first = ground_truth["images"][0]["id"]  # an image without objects
     ground_truth["annotations"] = [row for row in ground_truth["annotations"] if row["image_id"] != first]
     if name == "pennfudan":
         ground_truth["annotations"][3]["iscrowd"] = 1

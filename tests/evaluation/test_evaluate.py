@@ -13,7 +13,7 @@ from dprd_cli.structures.detections import Detections
 
 
 class Oracle(torch.nn.Module):
-    """Gives, for picture after picture, the boxes it was told."""
+    """Gives, for image after image, the boxes it was told."""
 
     def __init__(self, answers):
         super().__init__()
@@ -46,7 +46,7 @@ def test_voc_and_coco_metrics_of_an_oracle(devkit, second, eleven, area):
     overrides = [f"data.path={devkit}", "data.test_min_size=48", "train.batch_size=1", "data.workers=0"]
     config = resolve(schedule="voc", overrides=overrides)
     _, val = build_datasets(config.data, train=False)
-    # a detection of the difficult cat of the first picture, twice: neither right nor wrong
+    # a detection of the difficult cat of the first image, twice: neither right nor wrong
     hard = [(CAT, 0.95, [39, 3, 63, 20]), (CAT, 0.94, [39, 3, 63, 20])]
     first = [*hard, (DOG, 0.9, [4, 4, 34, 40])]
     measured = evaluate(Oracle([first, second]), val, config, device=torch.device("cpu"))

@@ -32,7 +32,7 @@ def test_the_iou_itself_counts_as_reached():
 def test_empties():
     recall = ProposalRecall()
     assert recall.result() == {"recall50": None, "recall70": None}
-    recall.add(torch.zeros(5, 4), torch.zeros(0, 4))  # a picture without objects changes nothing
+    recall.add(torch.zeros(5, 4), torch.zeros(0, 4))  # an image without objects changes nothing
     assert recall.result() == {"recall50": None, "recall70": None}
     recall.add(torch.zeros(0, 4), torch.tensor([[0.0, 0.0, 10.0, 10.0]]))
     assert recall.result() == {"recall50": 0.0, "recall70": 0.0}

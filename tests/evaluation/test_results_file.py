@@ -66,7 +66,7 @@ def reference(path, truth_path, kind):
 @needs_photographs
 @pytest.mark.parametrize("keys", [("bbox",), ("segmentation",), ("bbox", "segmentation")], ids="+".join)
 def test_the_numbers_are_pycocotools(tmp_path, capsys, keys):
-    """With crowds, pictures without objects, and classes that the split lacks."""
+    """With crowds, images without objects, and classes that the split lacks."""
     truth_path = DATA / "val.json"
     truth = json.loads(truth_path.read_text())
     assert any(note["iscrowd"] for note in truth["annotations"])
@@ -83,7 +83,7 @@ def test_the_numbers_are_pycocotools(tmp_path, capsys, keys):
 
 @pytest.fixture
 def truth(tmp_path):
-    """One picture of 10 x 8 with one object."""
+    """One image of 10 x 8 with one object."""
     content = {
         "images": [{"id": 7, "file_name": "a.png", "width": 10, "height": 8}],
         "categories": [{"id": 3, "name": "cat"}],

@@ -69,7 +69,7 @@ def test_without_masks_there_are_only_boxes(tmp_path):
     assert not (tmp_path / "segm").exists()
 
 
-def test_rounded_boxes_stay_inside_the_picture():
+def test_rounded_boxes_stay_inside_the_image():
     rng = np.random.default_rng(0)
     for width, height in rng.integers(1, 700, (60, 2)):
         corners = np.sort(rng.uniform(-0.2, 1.2, (500, 2, 2)), axis=1) * [width, height]
@@ -121,12 +121,12 @@ def mask_row(**changes):
         (
             "bbox",
             [box_row(bbox=[90, 0, 10.5, 1])],
-            "image 7: box [90, 0, 10.5, 1] reaches out of the picture (100x80)",
+            "image 7: box [90, 0, 10.5, 1] reaches out of the image (100x80)",
         ),
         (
             "bbox",
             [box_row(bbox=[-1, 0, 5, 5])],
-            "image 7: box [-1, 0, 5, 5] reaches out of the picture (100x80)",
+            "image 7: box [-1, 0, 5, 5] reaches out of the image (100x80)",
         ),
         ("bbox", [box_row()] * 101, "image 7: more than 100 detections"),
         ("segm", [mask_row(size=[100, 80])], "image 7: mask of size [100, 80], expected [80, 100]"),
@@ -159,7 +159,7 @@ def test_detections_that_are_not_numbers_are_refused():
 def test_nothing_found_at_all_is_no_submission(tmp_path):
     collected = submission()
     collected.add(7, found([]))
-    with pytest.raises(UserError, match="bbox results: nothing was found in any picture"):
+    with pytest.raises(UserError, match="bbox results: nothing was found in any image"):
         collected.save(tmp_path, "x")
     assert list(tmp_path.iterdir()) == []
 

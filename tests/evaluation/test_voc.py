@@ -78,7 +78,7 @@ def test_the_best_overlap_decides_before_difficulty():
     assert verdicts(objects, [found(0.9, (1, 1, 10, 10))]) == [True]
 
 
-def test_objects_of_other_pictures_do_not_count():
+def test_objects_of_other_images_do_not_count():
     objects = [thing(SQUARE, image=2)]
     assert verdicts(objects, [found(0.9, SQUARE, image=1), found(0.8, SQUARE, image=2)]) == [False, True]
     assert verdicts([], [found(0.9, SQUARE)]) == [False]
@@ -164,7 +164,7 @@ def test_metrics_of_classes_and_their_mean():
     json.dumps(measured, allow_nan=False)
 
 
-def test_only_pictures_that_were_evaluated_count():
+def test_only_images_that_were_evaluated_count():
     objects = [thing(SQUARE), thing(FAR, image=2)]
     assert measure(objects, [found(0.9, SQUARE)], images=[1])["all_point"]["AP50"] == 100
 

@@ -30,7 +30,7 @@ def build(preset="cascade-dprd", *more, with_masks=True, spread=0.3):
     return detector
 
 
-def pictures():
+def noise_images():
     generator = torch.Generator().manual_seed(1)
     sizes = ((96, 90), (64, 128))
     return [torch.randint(0, 256, (3, *size), dtype=torch.uint8, generator=generator) for size in sizes]
@@ -58,7 +58,7 @@ def assert_same(found, outputs, row):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_all_presets_say_what_the_detector_says(preset):
-    detector, images = build(preset), pictures()
+    detector, images = build(preset), noise_images()
     module = ExportDetector(detector)
     outputs = run(module, images)
     expected = detector.detect(images).detections
@@ -82,21 +82,21 @@ def test_all_presets_say_what_the_detector_says(preset):
     ids=lambda more: more[0],
 )
 def test_other_settings(more):
-    detector, images = build("cascade-dprd", *more), pictures()
+    detector, images = build("cascade-dprd", *more), noise_images()
     outputs = run(ExportDetector(detector), images)
     for row, found in enumerate(detector.detect(images).detections):
         assert_same(found, outputs, row)
 
 
-def test_what_lies_outside_a_picture_does_not_matter():
-    module, images = ExportDetector(build()), pictures()
+def test_what_lies_outside_an_image_does_not_matter():
+    module, images = ExportDetector(build()), noise_images()
     one, other = module(*batch_of(images, fill=0)), module(*batch_of(images, fill=255))
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_nothing_found_is_all_padding():
     detector = build("cascade-dprd", "model.test.score_thresh=0.999", spread=1e-4)
-    outputs = run(ExportDetector(detector), pictures())
+    outputs = run(ExportDetector(detector), noise_images())
     assert outputs["count"].tolist() == [0, 0]
     assert (outputs["labels"] == -1).all()
     assert not any(outputs[name].any() for name in ("boxes", "scores", "masks", "part_boxes"))

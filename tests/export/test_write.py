@@ -50,11 +50,11 @@ def save_model(path, preset, *more):
 
 
 def photographs():
-    """Return two real photographs, or, where there are none, pictures of the built-in data."""
+    """Return two real photographs, or, where there are none, images of the built-in data."""
     found = [
         path for folder in ("coco", "pennfudan") for path in sorted((DATA / folder / "images").glob("*"))[:1]
     ]
-    return [str(path) for path in found or sorted((ROOT / "assets" / "pictures").glob("*.png"))[:2]]
+    return [str(path) for path in found or sorted((ROOT / "assets" / "images").glob("*.png"))[:2]]
 
 
 @pytest.fixture(scope="module")
@@ -95,20 +95,20 @@ def test_batches_and_sizes_are_free(exported):
 
 def test_the_snippet_of_the_documentation_runs(exported, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    picture = read_image(Path(photographs()[0]), 10**8)
-    Image.fromarray(picture).save("picture.jpg", quality=95)
+    image = read_image(Path(photographs()[0]), 10**8)
+    Image.fromarray(image).save("image.jpg", quality=95)
     Path("detector.onnx").symlink_to(exported[1])
     text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names = {}
     exec(code, names)
     model = load_model(exported[0], "cpu")
-    found = Predictor(model).predict(read_image(Path("picture.jpg"), 10**8))
+    found = Predictor(model).predict(read_image(Path("image.jpg"), 10**8))
     assert len(capsys.readouterr().out.splitlines()) == len(found) > 1
     # OpenCV's and Pillow's JPEG decoders differ by a grey value here and there
     np.testing.assert_allclose(names["found"]["scores"][0, :2], found.scores[:2], atol=0.02)
     box, mask = names["boxes"][0].astype(np.float32), names["found"]["masks"][0, 0]
-    shape = picture.shape[:2]
+    shape = image.shape[:2]
     expected = paste_masks(torch.from_numpy(mask)[None], torch.from_numpy(box)[None], shape)[0]
     assert (names["full_mask"](mask, box) != expected).mean() < 0.01
 

@@ -1,4 +1,4 @@
-"""Reading pictures: every mode, every orientation, and one line for whatever cannot be read."""
+"""Reading images: every mode, every orientation, and one line for whatever cannot be read."""
 
 import re
 import warnings
@@ -74,11 +74,11 @@ def test_deep_grey_is_scaled_with_one_warning(tmp_path, monkeypatch):
 def test_numbers_that_are_no_grey_values(tmp_path):
     Image.fromarray(np.full((2, 2), 0.5, dtype=np.float32)).save(tmp_path / "float.tif")
     assert message(tmp_path / "float.tif") == (
-        "a picture of floating-point numbers; convert it to 8 or 16 bits"
+        "an image of floating-point numbers; convert it to 8 or 16 bits"
     )
     Image.fromarray(np.full((2, 2), 70000, dtype=np.int32)).save(tmp_path / "int.tif")
     assert message(tmp_path / "int.tif") == (
-        "a grey picture with values outside 0..65535; convert it to 8 or 16 bits"
+        "a grey image with values outside 0..65535; convert it to 8 or 16 bits"
     )
 
 
@@ -115,26 +115,26 @@ def test_an_animation_gives_its_first_frame(tmp_path):
     assert read_image(tmp_path / "a.gif", LIMIT)[0, 0].tolist() == [255, 0, 0]
 
 
-def test_what_is_no_picture(tmp_path):
+def test_what_is_no_image(tmp_path):
     assert message(tmp_path / "absent.jpg") == "no such file; check the path"
-    assert message(tmp_path) == "a folder, where a picture was expected"
+    assert message(tmp_path) == "a folder, where an image was expected"
     (tmp_path / "empty.jpg").touch()
     assert message(tmp_path / "empty.jpg") == "the file is empty; replace or remove it"
     (tmp_path / "text.jpg").write_text("hello")
     assert message(tmp_path / "text.jpg") == (
-        "not a picture that Pillow can read; remove it or convert it to PNG or JPEG"
+        "not an image that Pillow can read; remove it or convert it to PNG or JPEG"
     )
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "tif", "webp"])
 @pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
-def test_a_truncated_picture_is_refused(tmp_path, suffix, share):
+def test_a_truncated_image_is_refused(tmp_path, suffix, share):
     path = tmp_path / f"cut.{suffix}"
     Image.fromarray(noise(64, 96)).save(path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     pattern = (
-        r"the picture is truncated or corrupt \(.+\); replace or remove it|"
-        r"not a picture that Pillow can read; .*"
+        r"the image is truncated or corrupt \(.+\); replace or remove it|"
+        r"not an image that Pillow can read; .*"
     )
     assert re.fullmatch(pattern, message(path))
 

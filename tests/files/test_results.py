@@ -9,8 +9,8 @@ from PIL import Image
 
 from dprd_cli.errors import ResourceError, UsageError
 from dprd_cli.files.atomic import GrowingFile, csv_text
-from dprd_cli.files.images import write_picture
-from dprd_cli.files.results import image_ids, output_folder, picture_names
+from dprd_cli.files.images import write_image
+from dprd_cli.files.results import image_ids, image_names, output_folder
 
 
 def paths(*names):
@@ -25,40 +25,40 @@ def test_ids_are_the_numbers_of_the_files_where_all_are_numbers():
 
 
 def test_names_never_collide():
-    names = picture_names(paths("a/x.jpg", "b/x.jpg", "c/X.png", "d/x-2.jpg", "y.JPEG", "z.tif"))
+    names = image_names(paths("a/x.jpg", "b/x.jpg", "c/X.png", "d/x-2.jpg", "y.JPEG", "z.tif"))
     assert names == ["x.jpg", "x-2.jpg", "X-3.png", "x-2-2.jpg", "y.jpg", "z.png"]
-    assert picture_names(paths("a.jpg", "grid.jpg"), ".png", reserved=["grid"]) == ["a.png", "grid-2.png"]
-    assert picture_names(paths(*(f"{n}/x.png" for n in range(3)))) == ["x.png", "x-2.png", "x-3.png"]
-    long = picture_names(paths("ä" * 120 + "1.png", "ä" * 120 + "2.png"))
+    assert image_names(paths("a.jpg", "grid.jpg"), ".png", reserved=["grid"]) == ["a.png", "grid-2.png"]
+    assert image_names(paths(*(f"{n}/x.png" for n in range(3)))) == ["x.png", "x-2.png", "x-3.png"]
+    long = image_names(paths("ä" * 120 + "1.png", "ä" * 120 + "2.png"))
     assert long == ["ä" * 90 + ".png", "ä" * 90 + "-2.png"]  # 180 bytes, and no half of a character
 
 
 def test_the_folder_of_the_inputs_is_never_written_to(tmp_path):
-    picture = tmp_path / "a.jpg"
-    picture.write_text("")
-    with pytest.raises(UsageError, match="holds pictures that are read"):
-        output_folder(tmp_path, [picture])
+    image = tmp_path / "a.jpg"
+    image.write_text("")
+    with pytest.raises(UsageError, match="holds images that are read"):
+        output_folder(tmp_path, [image])
     with pytest.raises(UsageError, match="a file; choose a folder"):
-        output_folder(picture, [])
-    assert output_folder(tmp_path / "new" / "deep", [picture]).is_dir()
+        output_folder(image, [])
+    assert output_folder(tmp_path / "new" / "deep", [image]).is_dir()
     inside = tmp_path / "new" / "masks" / "x" / "00-dog.png"
     assert output_folder(tmp_path / "new", [inside]).is_dir()
-    with pytest.raises(UsageError, match="holds pictures that are read"):
+    with pytest.raises(UsageError, match="holds images that are read"):
         output_folder(tmp_path / "new", [inside], ["masks"])
     with pytest.raises(ResourceError, match="cannot create the folder"):
-        output_folder(picture / "below a file", [])
+        output_folder(image / "below a file", [])
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
-def test_pictures_are_written_as_rgb(tmp_path, name):
-    picture = np.zeros((20, 30, 3), dtype=np.uint8)
-    picture[..., 0] = 200
-    write_picture(tmp_path / name, picture)
+def test_images_are_written_as_rgb(tmp_path, name):
+    image = np.zeros((20, 30, 3), dtype=np.uint8)
+    image[..., 0] = 200
+    write_image(tmp_path / name, image)
     read = np.asarray(Image.open(tmp_path / name).convert("RGB")).astype(int)
     assert read.shape == (20, 30, 3)
-    assert np.abs(read - picture).max() <= 4
+    assert np.abs(read - image).max() <= 4
     with pytest.raises(ResourceError, match="cannot save"):
-        write_picture(tmp_path / "missing" / name, picture)
+        write_image(tmp_path / "missing" / name, image)
 
 
 def test_tables_keep_the_bytes_of_file_names():

@@ -14,7 +14,7 @@ from dprd_cli.weights.load import LoadedModel
 from paths import TINY
 
 PRESETS = ("cascade-dprd-small", "cascade-mrcnn-small", "dprd-small", "mask-rcnn-small")
-PICTURE = np.random.default_rng(0).integers(0, 255, (70, 90, 3), dtype=np.uint8)
+IMAGE = np.random.default_rng(0).integers(0, 255, (70, 90, 3), dtype=np.uint8)
 
 
 def tiny_model(preset="cascade-dprd-small", with_masks=True, names=("cat", "dog")):
@@ -30,7 +30,7 @@ def tiny_model(preset="cascade-dprd-small", with_masks=True, names=("cat", "dog"
 def test_the_logits_give_the_scores_back_and_their_gradient_reaches_the_layers(preset):
     model = tiny_model(preset, with_masks=preset != "dprd-small")
     explainer = Explainer(model)
-    view = explainer.look(PICTURE)
+    view = explainer.look(IMAGE)
     assert len(view.found) > 0
     logits = model.detector.class_logits(view.image, view.found)
     probs = logits.softmax(dim=2).mean(dim=1).gather(1, view.found.labels[:, None])[:, 0]
@@ -47,11 +47,11 @@ def test_the_logits_give_the_scores_back_and_their_gradient_reaches_the_layers(p
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_maps_are_in_the_picture_s_frame_from_0_to_1(method):
+def test_maps_are_in_the_image_s_frame_from_0_to_1(method):
     explainer = Explainer(tiny_model(), method=method)
-    view = explainer.look(PICTURE)
+    view = explainer.look(IMAGE)
     values = explainer.explain(view, 0).values
-    assert values.shape == PICTURE.shape[:2]
+    assert values.shape == IMAGE.shape[:2]
     assert values.min() >= 0
     assert values.max() == pytest.approx(1) or not values.any()
     assert not any(module._forward_hooks for module in explainer.detector.modules())
@@ -60,7 +60,7 @@ def test_maps_are_in_the_picture_s_frame_from_0_to_1(method):
 def test_a_linear_score_gives_the_map_that_the_formula_gives(monkeypatch):
     """A score of sum(w_c A_c) has the weights w, so the map is relu(sum_c w_c A_c)."""
     explainer = Explainer(tiny_model(), layer="p3")
-    view = explainer.look(PICTURE)
+    view = explainer.look(IMAGE)
     kept, weights = {}, torch.linspace(-1, 1, 16)
     explainer.layers["p3"].register_forward_hook(lambda module, given, output: kept.update(p3=output))
 
@@ -73,7 +73,7 @@ def test_a_linear_score_gives_the_map_that_the_formula_gives(monkeypatch):
     monkeypatch.setattr(ClassScores, "forward", linear)
     values = explainer.explain(view, 0).values
     expected = (kept["p3"][0] * weights[:, None, None]).sum(dim=0).relu().detach().numpy()  # [8, 12]
-    # the network's picture is 64 x 82, padded to 64 x 96, so 82 / 8 = 10.25 of the 12 columns are seen
+    # the network's image is 64 x 82, padded to 64 x 96, so 82 / 8 = 10.25 of the 12 columns are seen
     peak = np.unravel_index(expected[:, :10].argmax(), (8, 10))
     y, x = (int((cell + 0.5) * 8 * 70 / 64) for cell in peak)
     assert values[y, x] > 0.8
@@ -92,14 +92,14 @@ def test_backbone_layers_are_found_even_where_frozen_and_wrong_ones_named():
     model = tiny_model("mask-rcnn-small")
     model.detector.backbone.requires_grad_(False)
     explainer = Explainer(model, layer="features.18")
-    assert explainer.explain(explainer.look(PICTURE), 0).values.any()
+    assert explainer.explain(explainer.look(IMAGE), 0).values.any()
     with pytest.raises(UserError, match=r"--layer p6: tiny\.pt has no such layer.*p2, p3, p4, p5"):
         Explainer(model, layer="p6")
 
 
 def test_a_level_that_the_object_is_not_pooled_from_gives_an_empty_map():
     explainer = Explainer(tiny_model("mask-rcnn-small"), layer="p5")
-    values = explainer.explain(explainer.look(PICTURE), 0).values
+    values = explainer.explain(explainer.look(IMAGE), 0).values
     assert not values.any()
 
 
@@ -120,25 +120,25 @@ def test_objects_match_by_class_name_and_overlap_once_each():
 
 def test_figures_of_pairs_of_single_models_and_of_nothing():
     first, second = (Explainer(tiny_model(preset)) for preset in PRESETS[:2])
-    both = compare(PICTURE, [first, second], 2, all_found=True)
+    both = compare(IMAGE, [first, second], 2, all_found=True)
     assert 2 <= len(both) <= 4
     assert all(len(found.evidence) == 2 and any(found.evidence) for found in both)
-    alone = compare(PICTURE, [first], 1)
+    alone = compare(IMAGE, [first], 1)
     assert len(alone) == 1
-    assert overlay(PICTURE, alone[0].evidence[0]).shape[2] == 3
+    assert overlay(IMAGE, alone[0].evidence[0]).shape[2] == 3
     first.min_score = 1.0
-    assert compare(PICTURE, [first, second], 2) == []
+    assert compare(IMAGE, [first, second], 2) == []
     for objects, titles in ((both, ["a", "b"]), (alone, ["a"]), ([], ["a", "b"])):
-        figure = draw_comparison([Exhibit("x", PICTURE, objects)], titles, method="gradcam", score_thresh=0)
-        bars = 1 if objects else 0  # the picture alone where nothing was found
+        figure = draw_comparison([Exhibit("x", IMAGE, objects)], titles, method="gradcam", score_thresh=0)
+        bars = 1 if objects else 0  # the image alone where nothing was found
         expected = len(objects) * (1 + len(titles)) + bars if objects else 1
         assert len(figure.axes) == expected
 
 
 def test_a_figure_of_many_objects_stays_readable_by_viewers():
-    (one,) = compare(PICTURE, [Explainer(tiny_model(PRESETS[0]))], 1)
+    (one,) = compare(IMAGE, [Explainer(tiny_model(PRESETS[0]))], 1)
     few, many = (
-        draw_comparison([Exhibit("x", PICTURE, [one] * count)], ["a"], method="gradcam", score_thresh=0)
+        draw_comparison([Exhibit("x", IMAGE, [one] * count)], ["a"], method="gradcam", score_thresh=0)
         for count in (3, 40)
     )
     assert few.dpi == 200

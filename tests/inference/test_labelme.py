@@ -15,10 +15,10 @@ from dprd_cli.structures.detections import Detections
 
 def drawn(polygons, shape):
     """Fill polygons as labelme does: inside and outline."""
-    picture = Image.new("1", shape[::-1])
+    image = Image.new("1", shape[::-1])
     for points in polygons:
-        ImageDraw.Draw(picture).polygon([tuple(point) for point in points], fill=1, outline=1)
-    return np.array(picture)
+        ImageDraw.Draw(image).polygon([tuple(point) for point in points], fill=1, outline=1)
+    return np.array(image)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -77,5 +77,5 @@ def test_boxes_where_there_are_no_masks():
         assert document["shapes"][0]["points"] == [[10, 20], [30, 60]]
 
 
-def test_a_picture_that_is_no_file_is_inside():
+def test_an_image_that_is_no_file_is_inside():
     assert base64.b64decode(to_labelme(prediction(True), "a.png", b"png")["imageData"]) == b"png"

@@ -19,7 +19,7 @@ def save(path, size=(100, 50)):
     return path
 
 
-def test_detections_come_back_in_the_frame_of_the_picture(left_half):
+def test_detections_come_back_in_the_frame_of_the_image(left_half):
     model = left_half()
     found = Predictor(model).predict(np.zeros((50, 100, 3), dtype=np.uint8))
     assert model.detector.seen == [(3, 64, 128)]  # short side 64, as the configuration says
@@ -45,7 +45,7 @@ def test_low_scores_are_left_out_and_part_offsets_are_passed_on(left_half):
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_files_are_predicted_in_order_and_unreadable_ones_reported(tmp_path, batch_size, workers, left_half):
     paths = [save(tmp_path / "a.png"), tmp_path / "b.png", save(tmp_path / "c.png", (30, 60))]
-    paths[1].write_bytes(b"not a picture")
+    paths[1].write_bytes(b"not an image")
     items = list(Predictor(left_half()).predict_files(paths, Reading(batch_size, workers)))
     assert [item.name for item in items] == [str(path) for path in paths]
     assert [type(item) for item in items] == [Prediction, Unreadable, Prediction]
@@ -53,7 +53,7 @@ def test_files_are_predicted_in_order_and_unreadable_ones_reported(tmp_path, bat
     assert items[2].detections.image_size == items[2].image.shape[:2] == (60, 30)
 
 
-def test_pictures_are_not_changed(left_half):
+def test_images_are_not_changed(left_half):
     image = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
     before = copy.deepcopy(image)
     Predictor(left_half()).predict(image)
@@ -74,7 +74,7 @@ def test_sources_of_every_kind_keep_their_order(tmp_path, monkeypatch, left_half
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "a.png")
     clip = video(tmp_path / "clip.mp4", range(0, 250, 50))
-    sources = [Source("picture", "a.png"), Source("video", "gone.mp4"), clip, Source("picture", "gone.png")]
+    sources = [Source("image", "a.png"), Source("video", "gone.mp4"), clip, Source("image", "gone.png")]
     reading = Reading(batch_size=2, workers=workers, frame_step=2, max_frames=2)
     found = list(Predictor(left_half()).predict_sources(sources, reading))
     assert [number for number, _ in found] == [0, 1, 2, 2, 3]

@@ -29,9 +29,9 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_inputs_are_files_folders_and_globs_each_picture_once(tmp_path):
+def test_inputs_are_files_folders_and_globs_each_image_once(tmp_path):
     b, a = save(tmp_path / "in" / "b.JPG"), save(tmp_path / "in" / "a.png")
-    odd = tmp_path / "in" / "picture.data"
+    odd = tmp_path / "in" / "image.data"
     a.with_suffix(".txt").write_text("")
     save(tmp_path / "in" / "deeper" / "c.png")
     odd.write_bytes(a.read_bytes())
@@ -65,8 +65,8 @@ def test_inputs_that_are_not_there(tmp_path, name, message):
 def test_everything_that_can_be_looked_at_once_and_in_order(folder):
     assert found("webcam:0", "in", "HTTPS://a.b/c.jpg?d=1", "in/clip.MP4", "in/a.jpg", "webcam:0") == [
         ("webcam", "webcam:0"),
-        ("picture", "in/a.jpg"),
-        ("picture", "in/b.png"),
+        ("image", "in/a.jpg"),
+        ("image", "in/b.png"),
         ("url", "HTTPS://a.b/c.jpg?d=1"),
         ("video", "in/clip.MP4"),
     ]
@@ -91,24 +91,24 @@ def test_recursion_leaves_out_where_results_go(folder):
 def test_lists_of_names_are_taken_as_they_are(folder):
     Path("names.txt").write_bytes(b"in/b.png\r\n\n gone [1].png\nhttp://a.b/c.png\nin/*.jpg\nin/b.png\n")
     expected = [
-        ("picture", "in/b.png"),
-        ("picture", " gone [1].png"),
+        ("image", "in/b.png"),
+        ("image", " gone [1].png"),
         ("url", "http://a.b/c.png"),
-        ("picture", "in/*.jpg"),
+        ("image", "in/*.jpg"),
     ]
     assert found("@names.txt") == found(lists=["names.txt"]) == expected
-    assert found("in/a.jpg", lists=["names.txt"])[0] == ("picture", "in/a.jpg")
+    assert found("in/a.jpg", lists=["names.txt"])[0] == ("image", "in/a.jpg")
     save(folder / "@names.txt.png")
-    assert found("@names.txt.png") == [("picture", "@names.txt.png")]  # there is such a picture
+    assert found("@names.txt.png") == [("image", "@names.txt.png")]  # there is such an image
 
 
 def test_names_on_standard_input_and_names_that_end_in_nul(folder, monkeypatch):
     odd = os.fsdecode(b"line\nbreak-\xff.png")
     content = os.fsencode(odd) + b"\0in/a.jpg\0"
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
-    assert found("-", null=True) == [("picture", odd), ("picture", "in/a.jpg")]
+    assert found("-", null=True) == [("image", odd), ("image", "in/a.jpg")]
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"in/a.jpg\n")))
-    assert found(lists=["-"]) == [("picture", "in/a.jpg")]
+    assert found(lists=["-"]) == [("image", "in/a.jpg")]
     Path("null.txt").write_bytes(content)
     with pytest.raises(UsageError, match=r"null.txt: names that end in NUL; pass --null"):
         found("@null.txt")
@@ -125,7 +125,7 @@ def test_lists_that_cannot_be_used(folder):
 @pytest.mark.parametrize(
     ("source", "name"),
     [
-        (Source("picture", "in/a.jpg"), "in/a.jpg"),
+        (Source("image", "in/a.jpg"), "in/a.jpg"),
         (Source("webcam", "webcam:2"), "webcam-2"),
         (Source("url", "https://a.b/c/d%20e.jpg?f=g"), "d-e.jpg"),
         (Source("url", "https://a.b/"), "a.b"),

@@ -39,7 +39,7 @@ def make(preset, *overrides, with_masks=True):
     return detector
 
 
-def picture(height=96, width=128, seed=0):
+def noise_image(height=96, width=128, seed=0):
     return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
 
 
@@ -67,7 +67,7 @@ def assert_equal(found, expected, fields=FIELDS):
 @pytest.mark.parametrize("with_masks", [True, False])
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_test_size_alone_gives_the_plain_result_exactly(preset, with_masks, size):
-    detector, image, config = make(preset, with_masks=with_masks), picture(*size), data((96,))
+    detector, image, config = make(preset, with_masks=with_masks), noise_image(*size), data((96,))
     plain = detector.detect([prepare(without_objects(image), config)[0]]).detections[0]
     found = detect_views(detector, image, config)
     assert len(found) > 5
@@ -79,15 +79,15 @@ def test_the_test_size_alone_gives_the_plain_result_exactly(preset, with_masks, 
 
 def test_masks_of_the_last_stage_only_and_other_part_offsets_keep_the_law():
     detector = make("cascade-dprd", "model.cascade.average_masks=false")
-    image, config = picture(), data((96,))
+    image, config = noise_image(), data((96,))
     for offsets in ("learned", "mean", "reference"):
         plain = detector.detect([prepare(without_objects(image), config)[0]], offsets).detections[0]
         assert_equal(detect_views(detector, image, config, offsets), plain)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_mirrored_picture_gives_the_mirrored_result(preset):
-    detector, image, config = make(preset), picture(), data((96,), flip=True)
+def test_a_mirrored_image_gives_the_mirrored_result(preset):
+    detector, image, config = make(preset), noise_image(), data((96,), flip=True)
     found = detect_views(detector, image, config)
     mirrored = detect_views(detector, np.ascontiguousarray(image[:, ::-1]), config)
     assert len(found) == len(mirrored) > 5
@@ -100,21 +100,21 @@ def test_a_mirrored_picture_gives_the_mirrored_result(preset):
 
 
 def test_masks_are_the_mean_over_the_views_and_parts_are_the_plain_views():
-    detector, image, config = make("cascade-dprd"), picture(), data((64, 96), flip=True)
+    detector, image, config = make("cascade-dprd"), noise_image(), data((64, 96), flip=True)
     found = detect_views(detector, image, config)
     masks, ious = [], []
     for view in make_views((96, 128), config):
-        seen = detector.describe(view.picture(image), view.place(found.boxes, (96, 128)), found.labels)
+        seen = detector.describe(view.render(image), view.place(found.boxes, (96, 128)), found.labels)
         masks.append(seen.masks.flip(-1) if view.flipped else seen.masks)
         ious.append(seen.mask_ious)
     torch.testing.assert_close(found.masks, torch.stack(masks).mean(dim=0))
     torch.testing.assert_close(found.mask_scores, found.scores * torch.stack(ious).mean(dim=0))
-    plain = detector.describe(View((96, 128), flipped=False).picture(image), found.boxes, found.labels)
+    plain = detector.describe(View((96, 128), flipped=False).render(image), found.boxes, found.labels)
     assert torch.equal(found.part_boxes, plain.part_boxes)
 
 
 def test_the_plain_size_need_not_be_among_the_views():
-    found = detect_views(make("dprd"), picture(), data((64, 128)))
+    found = detect_views(make("dprd"), noise_image(), data((64, 128)))
     assert found.image_size == (96, 128)
     assert found.part_boxes.shape == (len(found), 4, 4)
     assert (found.scores.diff() <= 0).all()
@@ -125,7 +125,9 @@ def test_the_plain_size_need_not_be_among_the_views():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_nothing_found(preset):
-    found = detect_views(make(preset, "model.test.score_thresh=1.0"), picture(), data((64, 96), flip=True))
+    found = detect_views(
+        make(preset, "model.test.score_thresh=1.0"), noise_image(), data((64, 96), flip=True)
+    )
     assert len(found) == 0
     assert found.masks.shape[0] == found.mask_scores.shape[0] == 0
     assert (found.part_boxes is None) is ("dprd" not in preset)
@@ -133,7 +135,7 @@ def test_nothing_found(preset):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_masks_off(preset):
-    detector, image, config = make(preset), picture(), data((64, 96), flip=True)
+    detector, image, config = make(preset), noise_image(), data((64, 96), flip=True)
     found = detect_views(detector, image, config, masks=False)
     assert found.masks is None
     assert found.mask_scores is None
@@ -146,7 +148,7 @@ def test_default_sizes_are_detectron2s_and_follow_the_test_size():
     assert len(make_views((480, 640), DataConfig())) == 18
 
 
-def test_views_of_a_long_picture_are_limited_and_none_is_taken_twice():
+def test_views_of_a_long_image_are_limited_and_none_is_taken_twice():
     config = DataConfig(tta_min_sizes=(10, 20, 40), tta_max_size=60, tta_flip=False)
     # 10 x 30; 20 x 60; 40 x 120 shrinks to 20 x 60
     assert make_views((100, 300), config) == [View((10, 30), False), View((20, 60), False)]
@@ -160,9 +162,9 @@ def test_views_map_there_and_back():
     assert torch.equal(view.lift(view.place(boxes, (100, 200)), (100, 200)), boxes)
 
 
-def test_a_flipped_view_shows_the_mirrored_picture():
-    image = picture(10, 20)
-    plain, flipped = (View((30, 60), flip).picture(image) for flip in (False, True))
+def test_a_flipped_view_shows_the_mirrored_image():
+    image = noise_image(10, 20)
+    plain, flipped = (View((30, 60), flip).render(image) for flip in (False, True))
     assert torch.equal(plain.flip(-1), flipped)
     assert plain.shape == (3, 30, 60)
 

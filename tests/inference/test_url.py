@@ -22,7 +22,7 @@ class Pages(BaseHTTPRequestHandler):
             return self.answer(200, body=b"x" * 4000)
         return self.answer(200 if self.path in ("/a.png", "/raw") else 404, raw=self.path == "/raw")
 
-    def answer(self, code, kind="image/png", body=b"picture", location="", raw=False):
+    def answer(self, code, kind="image/png", body=b"image", location="", raw=False):
         self.send_response(code)
         self.send_header("Content-Type", "application/octet-stream" if raw else kind)
         if location:
@@ -50,12 +50,12 @@ def _no_proxy(monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["/a.png", "/moved", "/raw"])
-def test_a_picture(server, path):
-    assert read_url(server + path) == b"picture"
+def test_an_image(server, path):
+    assert read_url(server + path) == b"image"
 
 
 def test_other_content(server):
-    with pytest.raises(DataError, match="/page: not a picture \\(its content type is text/html\\); pass"):
+    with pytest.raises(DataError, match="/page: not an image \\(its content type is text/html\\); pass"):
         read_url(f"{server}/page")
 
 

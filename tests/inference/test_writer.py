@@ -17,7 +17,7 @@ from dprd_cli.inference.writer import Writer
 
 @pytest.fixture
 def sources(tmp_path, monkeypatch):
-    """A picture and a video of three frames, 40 x 60."""
+    """An image and a video of three frames, 40 x 60."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
@@ -26,7 +26,7 @@ def sources(tmp_path, monkeypatch):
     for level in (0, 100, 200):
         video.add(np.full((40, 60, 3), level, np.uint8))
     video.close()
-    return [Source("picture", "in/a.jpg"), Source("video", "in/clip.mp4")]
+    return [Source("image", "in/a.jpg"), Source("video", "in/clip.mp4")]
 
 
 def write(left_half, sources, folder, kinds, style=None):
@@ -48,7 +48,7 @@ def test_every_kind_of_output(left_half, sources, tmp_path):
     writer = write(left_half, sources, out, KINDS)
     assert writer.done == 4
     assert ", ".join(writer.summary) == (
-        "1 annotated picture, 1 annotated video, 3 annotated frames, results.json, images.json, results.csv, "
+        "1 annotated image, 1 annotated video, 3 annotated frames, results.json, images.json, results.csv, "
         "4 labelme files, 4 masks, 4 crops"
     )
     assert writer.files == [
@@ -85,7 +85,7 @@ def test_every_kind_of_output(left_half, sources, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kinds", "picture", "frame"),
+    ("kinds", "image", "frame"),
     [
         (["frames", "video", "coco"], None, "frames/clip/000001.png"),
         (["video", "coco"], None, "clip.mp4"),
@@ -93,10 +93,10 @@ def test_every_kind_of_output(left_half, sources, tmp_path):
         (["coco"], None, None),
     ],
 )
-def test_where_to_look_from_the_folder_on(left_half, sources, tmp_path, kinds, picture, frame):
+def test_where_to_look_from_the_folder_on(left_half, sources, tmp_path, kinds, image, frame):
     write(left_half, sources, tmp_path / "out", kinds)
     images = json.loads((tmp_path / "out" / "images.json").read_text())
-    assert [row.get("picture") for row in images][:3:2] == [picture, frame]
+    assert [row.get("image") for row in images][:3:2] == [image, frame]
     assert [row["file_name"] for row in images] == ["in/a.jpg", *(f"in/clip.mp4#{n}" for n in range(3))]
     assert [(row.get("frame"), row.get("seconds")) for row in images] == [
         (None, None),
@@ -108,9 +108,9 @@ def test_where_to_look_from_the_folder_on(left_half, sources, tmp_path, kinds, p
 
 def test_rows_for_programs(left_half, sources, tmp_path):
     first, second, *_ = write(left_half, sources, tmp_path / "out", ["video"]).rows
-    assert first.keys() == {"file", "picture", "objects"}
-    assert first["picture"] is None
-    assert second["picture"] == str(tmp_path / "out" / "clip.mp4")
+    assert first.keys() == {"file", "image", "objects"}
+    assert first["drawing"] is None
+    assert second["drawing"] == str(tmp_path / "out" / "clip.mp4")
     assert (second["frame"], second["seconds"]) == (0, 0)
     (found,) = first["objects"]  # the other one's score is too low
     assert (found["class"], found["box"]) == ("cat", [0, 0, 30, 40])

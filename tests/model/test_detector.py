@@ -190,7 +190,7 @@ def test_detections_have_every_field_in_its_frame():
     assert (found.mask_scores <= found.scores).all()
 
 
-def test_a_picture_without_detections():
+def test_an_image_without_detections():
     detector = build_detector(
         small_config("cascade-dprd-small", "model.test.score_thresh=1.0"), num_classes=6
     )

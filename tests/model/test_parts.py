@@ -64,7 +64,7 @@ def test_fallback_below_sigma_and_where_empty():
     assert torch.equal(gone.boxes, reference)
 
 
-def test_parts_are_clipped_to_the_picture():
+def test_parts_are_clipped_to_the_image():
     reference = decompose(torch.tensor([[60.0, 60.0, 100.0, 100.0]]), 4)
     parts = deform(reference, torch.full_like(reference, 0.2), LIMITS, 0.0)
     assert parts.boxes.max() <= 100

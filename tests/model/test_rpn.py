@@ -61,7 +61,7 @@ def test_source_of_a_proposal_is_the_cell_and_anchor_it_came_from():
     out = rpn(features, [(128, 160), (128, 160)], None)
     anchors = torch.cat(
         [rpn.anchors.at(i, *f.shape[-2:]).view(-1, 3, 4).repeat(2, 1, 1) for i, f in enumerate(features)]
-    )  # in the table's order: level, picture, cell
+    )  # in the table's order: level, image, cell
     for image, proposals in enumerate(out.proposals):
         found = anchors[proposals.sources[:, 0], proposals.sources[:, 1]].clamp(min=0)
         found[:, 2::2].clamp_(max=160)
@@ -87,7 +87,7 @@ def test_boxes_at_the_border_and_beyond_are_located_inside():
     sources = anchors.locate(boxes, torch.zeros(3, dtype=torch.int64), table)
     assert (sources[:, 0] >= 0).all()
     assert (sources[:, 0] < len(table.rows)).all()
-    assert sources[1, 0].item() == 32 * 40 - 1  # the last cell of picture 0 on P2
+    assert sources[1, 0].item() == 32 * 40 - 1  # the last cell of image 0 on P2
 
 
 def test_losses_and_their_zeros():

@@ -51,7 +51,7 @@ def random_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module", params=["v1", "v2"])
 def pair(request):
-    """The same network of both, in float64, with two pictures and their objects."""
+    """The same network of both, in float64, with two images and their objects."""
     build = maskrcnn_resnet50_fpn if request.param == "v1" else maskrcnn_resnet50_fpn_v2
     theirs = build(
         weights=None,
@@ -76,7 +76,7 @@ def pair(request):
 
 
 def detect_with_theirs(theirs, images):
-    """Return torchvision's (proposals, results with 28 x 28 masks), without the pasting into pictures."""
+    """Return torchvision's (proposals, results with 28 x 28 masks), without the pasting into images."""
     seen = {}
     hooks = [
         theirs.rpn.register_forward_hook(lambda _, __, out: seen.update(proposals=out[0])),
@@ -111,7 +111,7 @@ def test_detections_are_torchvisions(pair):
 
 
 @pytest.mark.slow
-def test_a_picture_without_detections(pair):
+def test_an_image_without_detections(pair):
     theirs, ours, images = pair
     _, results = detect_with_theirs(theirs, images)
     best = sorted(result["scores"].max().item() for result in results)

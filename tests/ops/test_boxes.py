@@ -37,7 +37,7 @@ def test_paired_iou_by_hand():
     torch.testing.assert_close(paired_iou(a, b), torch.tensor([1 / 3, 0.0, 0.0]))
 
 
-def test_clip_keeps_boxes_inside_their_own_picture():
+def test_clip_keeps_boxes_inside_their_own_image():
     boxes = torch.tensor([[-5.0, -5, 50, 50], [5, 5, 50, 50]])
     clipped = clip_boxes(boxes, torch.tensor([[20.0, 30.0], [40.0, 60.0]]))  # (height, width)
     torch.testing.assert_close(clipped, torch.tensor([[0.0, 0, 30, 20], [5, 5, 50, 40]]))

@@ -7,7 +7,7 @@ from dprd_cli.ops.masks import encode_rle, mask_to_rle, paste_crop, paste_masks,
 
 
 def detectron2_values(mask, box, image_size):
-    """Detectron2's `_do_paste_mask` (layers/mask_ops.py, v0.6), over the whole picture."""
+    """Detectron2's `_do_paste_mask` (layers/mask_ops.py, v0.6), over the whole image."""
     height, width = image_size
     x0, y0, x1, y1 = box
     y = (torch.arange(height, dtype=torch.float32) + 0.5 - y0) / (y1 - y0) * 2 - 1
@@ -24,7 +24,7 @@ def random_objects(num=40, size=28, seed=0):
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.5, 0.9])
-def test_pasting_equals_detectron2_sampling_over_the_whole_picture(threshold):
+def test_pasting_equals_detectron2_sampling_over_the_whole_image(threshold):
     image_size = (75, 110)
     masks, boxes = random_objects()
     pasted = paste_masks(masks, boxes, image_size, threshold)

@@ -14,7 +14,7 @@ def make_case(num: int = 60, seed: int = 0):
         return torch.rand(*shape, generator=generator, dtype=torch.float64)
 
     features = [rand(2, 5, 20, 30) - 0.5, rand(2, 5, 10, 15) - 0.5]
-    center = rand(num, 2) * torch.tensor([140.0, 100.0]) - 10  # some centres lie outside the 120x80 picture
+    center = rand(num, 2) * torch.tensor([140.0, 100.0]) - 10  # some centres lie outside the 120x80 image
     size = rand(num, 2) ** 2 * 90
     boxes = torch.cat((center - size / 2, center + size / 2), dim=1)
     boxes[0, 2:] = boxes[0, :2]  # an empty box

@@ -101,7 +101,7 @@ def test_two_ranks_are_one_process_with_two_passes_to_the_bit(server, tmp_path):
     assert statistics < 1e-6
     assert metrics(tmp_path / "one") == metrics(tmp_path / "two")
     assert results(tmp_path / "one" / "results.json") == results(tmp_path / "two" / "results.json")
-    assert "2 processes share the 6 pictures of a step" in lines[0]
+    assert "2 processes share the 6 images of a step" in lines[0]
     assert lines[1] == []
 
 
@@ -190,10 +190,10 @@ def test_a_rank_without_objects_trains_with_the_others(server, tmp_path):
     assert row["num_fg"] == row["loss_mask_stage1"] == 0
 
 
-def test_fewer_pictures_than_passes_are_refused(server, tmp_path):
+def test_fewer_images_than_passes_are_refused(server, tmp_path):
     lines = run(server, 2, tmp_path / "run", "--set", "train.accumulate=4", codes=2)
     assert lines[0][-1] == (
-        "error: rank 0: train.batch_size=6: the pictures of a step over all processes; at least 8 for 2 "
+        "error: rank 0: train.batch_size=6: the images of a step over all processes; at least 8 for 2 "
         "processes with train.accumulate=4"
     )
     assert not (tmp_path / "run").exists()
@@ -223,27 +223,27 @@ def test_evaluation_does_not_depend_on_the_number_of_ranks(server, trained, tmp_
 
 
 def test_predictions_do_not_depend_on_the_number_of_ranks(server, trained, tmp_path):
-    pictures = tmp_path / "in"
-    pictures.mkdir()
+    images = tmp_path / "in"
+    images.mkdir()
     for number in range(7):
         shape = (60 + 4 * number, 80, 3)
         noise = np.random.default_rng(number).integers(0, 256, shape, dtype=np.uint8)
-        Image.fromarray(noise).save(pictures / f"{number}.png")
-    (pictures / "3.png").write_bytes(b"no picture")
-    argv = ["predict", str(pictures), "--weights", str(trained), "--batch-size", "2", "--device", "cpu"]
+        Image.fromarray(noise).save(images / f"{number}.png")
+    (images / "3.png").write_bytes(b"no image")
+    argv = ["predict", str(images), "--weights", str(trained), "--batch-size", "2", "--device", "cpu"]
     argv += ["--save", "images,coco,csv,crops", "--score-thresh", "0.01"]
     found = []
     for ranks in (1, 2, 3):
         codes, lines = server.live(ranks, *argv, "--out", str(tmp_path / f"out{ranks}"))
         assert codes == [3] + [0] * (ranks - 1), lines
-        assert "1 of 7 pictures could not be read" in lines[0][-1]
+        assert "1 of 7 images could not be read" in lines[0][-1]
         said = [line.replace(f"out{ranks}", "out") for line in lines[0]]
         files = sorted(path for path in (tmp_path / f"out{ranks}").rglob("*") if path.is_file())
         found.append((said[:-1], [(path.name, path.read_bytes()) for path in files]))
     assert found[0][1] == found[1][1] == found[2][1]
     for one in found[1:]:
         assert [line.removeprefix("error: rank 0: ") for line in one[0]] == found[0][0]
-    # --shard: the same pictures in other hands
+    # --shard: the same images in other hands
     shards = []
     for number in (1, 2):
         out = tmp_path / f"shard{number}"
@@ -265,4 +265,4 @@ def test_gpus_is_the_same_command_in_processes(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["step"] == 1
-    assert "2 processes share the 6 pictures of a step" in done.stderr
+    assert "2 processes share the 6 images of a step" in done.stderr

@@ -140,7 +140,7 @@ class TornFile:
 
 
 def without_objects(target):
-    """Return the target of the same picture, had it no objects."""
+    """Return the target of the same image, had it no objects."""
     return dataclasses.replace(
         target,
         boxes=target.boxes[:0],

@@ -11,7 +11,7 @@ from dprd_cli.training.learner import Learner, NotFiniteError, draw_seed
 
 
 class Line(nn.Module):
-    """Its loss is the mean over the pictures of (w x - n)^2, with x a picture's mean and n its objects."""
+    """Its loss is the mean over the images of (w x - n)^2, with x an image's mean and n its objects."""
 
     def __init__(self):
         super().__init__()
@@ -40,7 +40,7 @@ def learner(**settings):
 
 
 @pytest.mark.parametrize("passes", [1, 2, 3, 5, 9])
-def test_accumulation_is_the_mean_over_all_pictures(passes):
+def test_accumulation_is_the_mean_over_all_images(passes):
     one = learner(accumulate=passes)
     values = one.step(0, 0.01, *batch(1, 2, 3, 4, 5))
     # w = 2: loss = 4 (1 + 4 + 9 + 16 + 25) / 5 = 44, gradient = 2 * 2 * 55 / 5 = 44, w' = 2 - 0.44

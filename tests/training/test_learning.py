@@ -15,7 +15,7 @@ STEPS = 160
 
 @pytest.fixture(scope="module")
 def overfitted():
-    """Cascade D-PRD after some steps on four pictures; one thread, so that busy machines do not stall it."""
+    """Cascade D-PRD after some steps on four images; one thread, so that busy machines do not stall it."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield _overfit()
@@ -68,7 +68,7 @@ def test_the_loss_falls(overfitted):
 
 
 @pytest.mark.slow
-def test_four_pictures_are_learned(overfitted):
+def test_four_images_are_learned(overfitted):
     _, _, metrics = overfitted
     assert metrics["bbox_AP50"] > 60
     assert metrics["recall50"] > 0.8

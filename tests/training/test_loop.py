@@ -69,7 +69,7 @@ def test_a_run_leaves_everything(straight):
         "train_batch0.png", "train_batch1.png", "parts_step2.png", "parts_step4.png",
     }  # fmt: skip
     assert json.loads((folder / "results.json").read_text()) == results
-    assert results["images"] == 4  # the end takes the whole split, evaluation on the way two pictures
+    assert results["images"] == 4  # the end takes the whole split, evaluation on the way two images
     assert validate(read_toml(folder / "config.toml")) == tiny("train.eval_every=2", "train.eval_limit=2")
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["torch"] == torch.__version__

@@ -14,7 +14,7 @@ def test_advice_names_what_costs_least_first():
     config = resolve(overrides=["data.path=x", "train.batch_size=8", "train.amp=off"])
     text = advice(config)
     assert text.startswith(
-        "try --set train.accumulate=2 (the 8 pictures of a step in 2 passes), "
+        "try --set train.accumulate=2 (the 8 images of a step in 2 passes), "
         "or --set train.amp=auto (now off), or lower data.train_min_sizes (now up to 800), data.max_size "
     )
     assert text.endswith("; dprd train --probe-batch finds the batch that fits")
@@ -66,12 +66,12 @@ def test_the_largest_that_fits_is_found_in_few_tries(limit):
 
 
 def test_a_cpu_is_measured_and_extrapolated():
-    # 3 GiB with one picture, 5 GiB with three: 1 GiB each; 18 of 20 GiB may be used: (18 - 3) / 1 + 1
+    # 3 GiB with one image, 5 GiB with three: 1 GiB each; 18 of 20 GiB may be used: (18 - 3) / 1 + 1
     assert extrapolated(3 * GIB, 5 * GIB, 20 * GIB).batch_size == 16
     assert extrapolated(3 * GIB, 5 * GIB, 3 * GIB).batch_size == 0
 
 
-def test_the_worst_batch_has_the_largest_pictures():
+def test_the_worst_batch_has_the_largest_images():
     config = resolve(overrides=["data.path=x", "data.scale_jitter=[0.5, 1.5]"]).data
     images, targets = worst_batch(config, 2, 3, masks=True)
     assert [tuple(image.shape) for image in images] == [(3, 1200, 1333)] * 2

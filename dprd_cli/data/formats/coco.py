@@ -1,4 +1,4 @@
-"""Annotations in COCO's form as a data set: compact in memory, masks decoded when a picture is asked for."""
+"""Annotations in COCO's form as a data set: compact in memory, masks decoded when an image is asked for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Annotations(Protocol):
         """Return them as a COCO `instances` dict.
 
         Args:
-            problems: Gets the errors of single pictures, which are left out, and of single objects.
+            problems: Gets the errors of single images, which are left out, and of single objects.
 
         Raises:
             DataError: If they cannot be read at all.
@@ -49,11 +49,11 @@ class Annotations(Protocol):
         ...
 
     def check(self, tree: dict[str, Any], problems: Problems, *, missing_ok: bool) -> CheckReport:
-        """Check what `read` returned, and the picture files; see `check_coco`."""
+        """Check what `read` returned, and the image files; see `check_coco`."""
         ...
 
     def file_of(self, file_name: str) -> Path:
-        """Return the annotation file of a picture."""
+        """Return the annotation file of an image."""
         ...
 
 
@@ -80,7 +80,7 @@ class CocoFile:
         return read_coco_json(self.path)
 
     def check(self, tree: dict[str, Any], problems: Problems, *, missing_ok: bool) -> CheckReport:
-        """Check the format and the picture folder; see `check_coco`."""
+        """Check the format and the image folder; see `check_coco`."""
         problems.source = self.path
         return check_coco(tree, self.path, self.images_dir, problems, missing_ok=missing_ok)
 
@@ -93,7 +93,7 @@ class CocoDataset:
     """A split in COCO's form, checked when it is built.
 
     Category ids become class indices in the order of the ids. Crowds are no objects here, but stay in
-    `coco()`. Objects whose box has no area inside the picture are left out.
+    `coco()`. Objects whose box has no area inside the image are left out.
 
     Args:
         annotations: Where they are.
@@ -107,9 +107,9 @@ class CocoDataset:
 
     Attributes:
         report: What the check found; its warnings are lines to print.
-        file_names: File name of each picture.
-        image_ids: Id of each picture. [N]
-        labels: Class index of each object, picture after picture. [G]
+        file_names: File name of each image.
+        image_ids: Id of each image. [N]
+        labels: Class index of each object, image after image. [G]
         has_mask: Which objects have a mask. [G]
 
     Raises:
@@ -137,7 +137,7 @@ class CocoDataset:
         self.has_masks = bool(self.has_mask.any())
 
     def _collect(self, tree: dict[str, Any], skip_empty: bool) -> None:
-        """Fill the arrays: pictures in the file's order, objects picture after picture."""
+        """Fill the arrays: images in the file's order, objects image after image."""
         images = tree["images"][: self.config.limit or None]
         sizes = {image["id"]: (image["height"], image["width"]) for image in images}
         notes: dict[int, list[dict[str, Any]]] = {ident: [] for ident in sizes}
@@ -152,7 +152,7 @@ class CocoDataset:
         images = [image for image in images if notes[image["id"]] or not skip_empty]
         if not images:
             raise DataError(
-                f"{self.annotations.name}: no picture has an object; train without --set data.skip_empty=true"
+                f"{self.annotations.name}: no image has an object; train without --set data.skip_empty=true"
             )
         index = {ident: label for label, ident in enumerate(self.category_ids)}
         self.file_names: list[str] = [image["file_name"] for image in images]
@@ -168,18 +168,18 @@ class CocoDataset:
 
     @property
     def objects_per_image(self) -> NDArray[np.int64]:
-        """Number of objects of each picture. [N]."""
+        """Number of objects of each image. [N]."""
         return np.diff(self._first)
 
     def paths(self) -> set[Path]:
-        """Return the pictures' files."""
+        """Return the images' files."""
         return {self.images_dir / name for name in self.file_names}
 
     def __len__(self) -> int:
         return len(self.file_names)
 
     def __getitem__(self, index: int) -> Sample:
-        """Read one picture and decode its masks.
+        """Read one image and decode its masks.
 
         Raises:
             DataError: If the file cannot be read, or is not of the size that the annotations say.
@@ -206,7 +206,7 @@ class CocoDataset:
         )
 
     def coco(self) -> dict[str, Any]:
-        """Return the original annotations, restricted to the pictures in use, for evaluation.
+        """Return the original annotations, restricted to the images in use, for evaluation.
 
         They are read again each time, because they are large and rarely needed. A missing `area` or `iscrowd`
         is filled in, and an annotation id of 0, which COCO's evaluator takes for "unmatched", is replaced.

@@ -18,11 +18,11 @@ from dprd_cli.data.formats.segmentation import (
 )
 from dprd_cli.errors import DataError
 
-#: Objects with a thinner box, in pixels and after clipping to the picture, are left out.
+#: Objects with a thinner box, in pixels and after clipping to the image, are left out.
 MIN_BOX_SIDE = 0.01
 _MAX_ID = 2**53  # the evaluators keep ids in floats
 _MAX_PIXELS = 2**31 - 1  # of run lengths
-_SLACK = 1.0  # pixels by which a box may reach out of its picture without being counted
+_SLACK = 1.0  # pixels by which a box may reach out of its image without being counted
 
 Size = tuple[int, int]
 
@@ -33,11 +33,11 @@ class CheckReport:
 
     Attributes:
         problems: Everything odd, errors too.
-        num_images: Pictures listed.
+        num_images: Images listed.
         num_objects: Annotations that are not crowds, degenerate ones included.
         num_crowds: Annotations that are crowds (COCO) or difficult (VOC).
         degenerate: Annotation ids of objects whose box is thinner than `MIN_BOX_SIDE`.
-        pictures: The entries of `images` that are sound and whose file may be opened.
+        usable_images: The entries of `images` that are sound and whose file may be opened.
     """
 
     problems: Problems = field(default_factory=Problems)
@@ -45,7 +45,7 @@ class CheckReport:
     num_objects: int = 0
     num_crowds: int = 0
     degenerate: list[int] = field(default_factory=list)
-    pictures: list[dict[str, Any]] = field(default_factory=list)
+    usable_images: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def warnings(self) -> list[str]:
@@ -82,17 +82,17 @@ _KEYS_TEXT = "'images', 'annotations' and 'categories'"
 def check_coco(
     tree: dict[str, Any], json_path: Path, images_dir: Path, problems: Problems, *, missing_ok: bool = False
 ) -> CheckReport:
-    """Check a parsed annotation file against the format and against the picture folder.
+    """Check a parsed annotation file against the format and against the image folder.
 
     Args:
         tree: The parsed file.
         json_path: Where it came from, for messages.
         images_dir: Folder that `file_name` is relative to.
         problems: Gets everything that is found.
-        missing_ok: Only warn of missing pictures (they are skipped when they are read).
+        missing_ok: Only warn of missing images (they are skipped when they are read).
 
     Returns:
-        Counts, and the pictures that can be read.
+        Counts, and the images that can be read.
 
     Raises:
         DataError: If the file is not of this format at all, or the folder is missing.
@@ -113,7 +113,7 @@ def check_coco(
     checker.summarise()
     named = [image for image, _ in sizes if not name_fault(image.get("file_name"))[0]]
     bad = check_files([image["file_name"] for image in named], images_dir, problems, missing_ok=missing_ok)
-    report.pictures = [image for image in named if image["file_name"] not in bad]
+    report.usable_images = [image for image in named if image["file_name"] not in bad]
     return report
 
 
@@ -173,7 +173,7 @@ def _check_categories(categories: list[dict[str, Any]], problems: Problems) -> N
 
 
 def _check_images(images: list[dict[str, Any]], problems: Problems) -> list[tuple[dict[str, Any], Size]]:
-    """Check the pictures' entries; return those that annotations can refer to, with their (height, width)."""
+    """Check the images' entries; return those that annotations can refer to, with their (height, width)."""
     _check_ids(images, "image", problems)
     sound: list[tuple[dict[str, Any], Size]] = []
     seen: dict[str, Any] = {}
@@ -252,7 +252,7 @@ class _AnnotationChecker:
             self._check_shape(note, box, self.sizes[image], crowd)
 
     def _check_shape(self, note: dict[str, Any], box: list[float] | None, size: Size, crowd: bool) -> None:
-        """Check box and segmentation against the picture's size, and against each other."""
+        """Check box and segmentation against the image's size, and against each other."""
         ident, segmentation = note.get("id"), note.get("segmentation")
         fault = segmentation_fault(segmentation, size)
         if fault:
@@ -278,7 +278,7 @@ class ObjectCounts:
     Args:
         report: Gets the ids of degenerate objects, and the lines.
         title: What the names in the lines are.
-        slack: Pixels by which a box may reach out of its picture without being counted.
+        slack: Pixels by which a box may reach out of its image without being counted.
     """
 
     def __init__(self, report: CheckReport, title: str = "", slack: float = 0.0) -> None:
@@ -287,7 +287,7 @@ class ObjectCounts:
         self._seen: set[tuple[Any, ...]] = set()
 
     def add(self, note: dict[str, Any], size: Size, who: Any) -> None:
-        """Look at an annotation with a sound box and mask, in a picture of (height, width)."""
+        """Look at an annotation with a sound box and mask, in an image of (height, width)."""
         box = note["bbox"]
         if is_degenerate(box, size):
             self.report.degenerate.append(note["id"])
@@ -305,10 +305,10 @@ class ObjectCounts:
     def summarise(self) -> None:
         """Turn the counts into lines."""
         for kind, what, text in (
-            ("degenerate", "object", "left out: the box, clipped to the picture, has no area"),
-            ("cut", "box", "clipped to the picture"),
+            ("degenerate", "object", "left out: the box, clipped to the image, has no area"),
+            ("cut", "box", "clipped to the image"),
             ("far mask", "object", "whose box and polygons overlap by less than half"),
-            ("same object", "object", "annotated twice: same picture, category and box"),
+            ("same object", "object", "annotated twice: same image, category and box"),
         ):
             count_objects(self.report.problems, kind, what, text, self.kinds[kind], self.title)
 
@@ -322,14 +322,14 @@ def count_objects(
 
 
 def _reaches_out(box: list[float], size: Size, slack: float) -> bool:
-    """Whether [x, y, w, h] reaches out of a picture of (height, width), by more than `slack` pixels."""
+    """Whether [x, y, w, h] reaches out of an image of (height, width), by more than `slack` pixels."""
     x, y, w, h = box
     height, width = size
     return x < -slack or y < -slack or x + w > width + slack or y + h > height + slack
 
 
 def clip_box(box: list[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Turn COCO's [x, y, w, h] into xyxy inside a picture of `size` (height, width), in pixels."""
+    """Turn COCO's [x, y, w, h] into xyxy inside an image of `size` (height, width), in pixels."""
     x, y, w, h = box
     height, width = size
     return (
@@ -341,6 +341,6 @@ def clip_box(box: list[float], size: tuple[int, int]) -> tuple[float, float, flo
 
 
 def is_degenerate(box: list[float], size: tuple[int, int]) -> bool:
-    """Whether [x, y, w, h] in pixels is thinner than `MIN_BOX_SIDE` inside a picture of (height, width)."""
+    """Whether [x, y, w, h] in pixels is thinner than `MIN_BOX_SIDE` inside an image of (height, width)."""
     x1, y1, x2, y2 = clip_box(box, size)
     return x2 - x1 < MIN_BOX_SIDE or y2 - y1 < MIN_BOX_SIDE

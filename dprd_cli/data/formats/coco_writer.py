@@ -22,8 +22,8 @@ class CocoWriter:
 
     folder: Path
 
-    def picture(self, split: Split, file_name: str) -> Path:
-        """Return where a picture goes."""
+    def image_path(self, split: Split, file_name: str) -> Path:
+        """Return where an image goes."""
         return self.folder / "images" / split.names[file_name]
 
     def write(self, split: Split, progress: Progress) -> None:

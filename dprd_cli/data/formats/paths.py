@@ -1,4 +1,4 @@
-"""Whether the files that annotations name are there, and inside the picture folder."""
+"""Whether the files that annotations name are there, and inside the image folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dprd_cli.data.formats.problems import Problems, first_five, plural
 from dprd_cli.errors import DataError
 
 _ADVICE = (
-    "copy the pictures into the folder, or name another with --set data.train_images=DIR (val_images, "
+    "copy the images into the folder, or name another with --set data.train_images=DIR (val_images, "
     "test_images)"
 )
 
@@ -33,7 +33,7 @@ def name_fault(name: object) -> tuple[str, str]:
     if is_absolute(name):
         return "absolute", f"has the absolute file_name '{name}', expected a relative one"
     if leaves_folder(name):
-        return "outside", f"has file_name '{name}', which leaves the picture folder"
+        return "outside", f"has file_name '{name}', which leaves the image folder"
     return "", ""
 
 
@@ -74,7 +74,7 @@ def check_files(
     """
     if not images_dir.is_dir():
         raise DataError(
-            f"{images_dir}: no such picture folder (for {problems.source}); name it with "
+            f"{images_dir}: no such image folder (for {problems.source}); name it with "
             "--set data.train_images=DIR or data.val_images=DIR"
         )
     root = os.path.realpath(images_dir)
@@ -94,7 +94,7 @@ def check_files(
             problems.add("link", f"'{name}' is a link that leads out of {images_dir}", name, advice)
             refused[name] = None
         elif base in folder.folders:
-            problems.add("is a folder", f"'{name}' is a folder in {images_dir}, not a picture", name, advice)
+            problems.add("is a folder", f"'{name}' is a folder in {images_dir}, not an image", name, advice)
             refused[name] = None
         elif is_link is None or (is_link and not os.path.exists(path)):
             missing[name] = None
@@ -108,7 +108,7 @@ def _report_missing(
     names = list(missing)
     if not names:
         return
-    text = f"{len(names)} of {plural(total, 'picture')} missing in {images_dir}: {first_five(names)}"
+    text = f"{len(names)} of {plural(total, 'image')} missing in {images_dir}: {first_five(names)}"
     if missing_ok and len(names) < total:
         problems.count("missing", f"{text}; they are skipped", names)
     else:
@@ -130,7 +130,7 @@ class _Folder:
                     else:
                         self.files[entry.name] = entry.is_symlink()
         except (OSError, ValueError):
-            pass  # then its pictures are missing
+            pass  # then its images are missing
 
 
 def _inside(path: str, root: str) -> bool:

@@ -63,7 +63,7 @@ def one_ring(segmentation: Any, size: tuple[int, int]) -> tuple[Ring | None, int
 
     Args:
         segmentation: Polygons, an RLE, or nothing.
-        size: (height, width) of the picture.
+        size: (height, width) of the image.
 
     Returns:
         The corners (x, y) in pixels [n, 2], or None where there is no mask; of how many rings it was joined.

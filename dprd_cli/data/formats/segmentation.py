@@ -44,7 +44,7 @@ def is_far_from_box(segmentation: Any, box: list[float]) -> bool:
 
 
 def segmentation_fault(segmentation: Any, size: tuple[int, int]) -> str:
-    """Return what is wrong with a segmentation of a picture of `size` (height, width), or an empty string."""
+    """Return what is wrong with a segmentation of an image of `size` (height, width), or an empty string."""
     if segmentation is None:
         return ""
     if isinstance(segmentation, dict):
@@ -59,7 +59,7 @@ def segmentation_fault(segmentation: Any, size: tuple[int, int]) -> str:
         if not are_numbers(ring):
             return "a polygon holds something that is not a finite number"
         if ring and max(max(ring), -min(ring)) > _FARTHEST * max(size):
-            return f"a polygon reaches more than {_FARTHEST} times the picture's longest side away from it"
+            return f"a polygon reaches more than {_FARTHEST} times the image's longest side away from it"
     return ""
 
 
@@ -67,7 +67,7 @@ def _rle_fault(rle: dict[str, Any], size: tuple[int, int]) -> str:
     height, width = size
     counts = rle.get("counts")
     if rle.get("size") != [height, width]:
-        return f"RLE size {rle.get('size')!r} is not the picture's [height, width] = [{height}, {width}]"
+        return f"RLE size {rle.get('size')!r} is not the image's [height, width] = [{height}, {width}]"
     if isinstance(counts, list):
         if not set(map(type, counts)) <= {int} or min(counts, default=0) < 0:
             return "RLE counts must be non-negative integers"
@@ -79,7 +79,7 @@ def _rle_fault(rle: dict[str, Any], size: tuple[int, int]) -> str:
     if total < 0:
         return "RLE counts is malformed"
     if total != height * width:
-        return f"RLE counts cover {total} pixels, the picture has {height * width}"
+        return f"RLE counts cover {total} pixels, the image has {height * width}"
     return ""
 
 
@@ -131,7 +131,7 @@ class MaskStore:
     """The segmentations of all objects in a few arrays, because lists of lists take four times the memory.
 
     Args:
-        segmentations: Segmentation and picture size (height, width) of each object.
+        segmentations: Segmentation and image size (height, width) of each object.
 
     Attributes:
         kinds: `NO_MASK`, `POLYGONS` or `RLE`. [G]
@@ -146,7 +146,7 @@ class MaskStore:
         self.data = np.frombuffer(b"".join(pieces), dtype=np.uint8)
 
     def decode(self, objects: slice, size: tuple[int, int]) -> NDArray[np.bool_]:
-        """Return the masks of some objects of a picture of `size` (height, width). [G, H, W]."""
+        """Return the masks of some objects of an image of `size` (height, width). [G, H, W]."""
         masks = np.zeros((objects.stop - objects.start, *size), dtype=bool)
         for row, index in enumerate(range(objects.start, objects.stop)):
             if self.kinds[index] == NO_MASK:

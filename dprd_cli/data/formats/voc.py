@@ -11,7 +11,7 @@ from typing import Any
 from dprd_cli.data.formats.coco_checks import CheckReport, ObjectCounts, count_objects
 from dprd_cli.data.formats.paths import check_files, is_file
 from dprd_cli.data.formats.problems import Problems, first_five
-from dprd_cli.data.formats.voc_files import FileError, SizeError, VocPicture, add_masks, read_annotation
+from dprd_cli.data.formats.voc_files import FileError, SizeError, VocImage, add_masks, read_annotation
 from dprd_cli.data.formats.voc_lists import ImageList, read_names
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import read_size
@@ -27,7 +27,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")  # where 
 
 @dataclass(frozen=True, slots=True)
 class VocAnnotations:
-    """The annotations of the pictures that some lists name.
+    """The annotations of the images that some lists name.
 
     Difficult objects are crowds in COCO's form, which evaluation ignores.
 
@@ -54,24 +54,26 @@ class VocAnnotations:
         return self.root
 
     def file_of(self, file_name: str) -> Path:
-        """Return the xml of a picture."""
+        """Return the xml of an image."""
         path = self.root / file_name
         return path.parents[1] / "Annotations" / f"{path.stem}.xml"
 
     def read(self, problems: Problems) -> dict[str, Any]:
-        """Read all files but the pictures into COCO's form; see `Annotations`.
+        """Read all files but the images into COCO's form; see `Annotations`.
 
         Annotations also have `difficult`, and `where`: the file and number, for messages. Images have
         `strays`, the numbers of masks that are no object's.
         """
-        pictures = self._pictures(problems)
-        classes = self._classes(pictures, problems)
+        voc_images = self._voc_images(problems)
+        classes = self._classes(voc_images, problems)
         images: list[dict[str, Any]] = []
         notes: list[dict[str, Any]] = []
-        for ident, (file_name, picture) in zip(_image_ids(list(pictures)), pictures.items(), strict=True):
-            height, width = picture.size
+        for ident, (file_name, voc_image) in zip(
+            _image_ids(list(voc_images)), voc_images.items(), strict=True
+        ):
+            height, width = voc_image.size
             image = {"id": ident, "file_name": file_name, "width": width, "height": height}
-            images.append(image | {"strays": picture.strays})
+            images.append(image | {"strays": voc_image.strays})
             notes += [
                 {
                     "image_id": ident,
@@ -82,7 +84,7 @@ class VocAnnotations:
                     "segmentation": one.segmentation,
                     "where": f"{Path(file_name).stem}.xml object {number}",
                 }
-                for number, one in enumerate(picture.objects, start=1)
+                for number, one in enumerate(voc_image.objects, start=1)
                 if one.name in classes
             ]
         for ident, note in enumerate(notes, start=1):
@@ -91,16 +93,18 @@ class VocAnnotations:
         return {"images": images, "annotations": notes, "categories": categories}
 
     def check(self, tree: dict[str, Any], problems: Problems, *, missing_ok: bool) -> CheckReport:
-        """Check the picture files, and count what is odd but can be used."""
+        """Check the image files, and count what is odd but can be used."""
         images, notes = tree["images"], tree["annotations"]
         report = CheckReport(problems, len(images), len(notes), sum(note["difficult"] for note in notes))
         for folder in dict.fromkeys(one.folder for one in self.lists):
             place, found = folder / "JPEGImages", Problems(folder)
             here = [image for image in images if (self.root / image["file_name"]).parent == place]
             names = [Path(image["file_name"]).name for image in here]
-            advice = "copy the pictures into the folder, or take them off the image lists"
+            advice = "copy the images into the folder, or take them off the image lists"
             bad = check_files(names, place, found, missing_ok=missing_ok, advice=advice)
-            report.pictures += [image for image, name in zip(here, names, strict=True) if name not in bad]
+            report.usable_images += [
+                image for image, name in zip(here, names, strict=True) if name not in bad
+            ]
             problems.extend(found)
         sizes = {image["id"]: (image["height"], image["width"]) for image in images}
         counts = ObjectCounts(report)
@@ -112,32 +116,32 @@ class VocAnnotations:
         count_objects(problems, "stray mask", "mask", stray, strays)
         return report
 
-    def _pictures(self, problems: Problems) -> dict[str, VocPicture]:
-        """Return file name -> what the files say, of the pictures whose files are sound."""
+    def _voc_images(self, problems: Problems) -> dict[str, VocImage]:
+        """Return file name -> what the files say, of the images whose files are sound."""
         names = self._file_names(problems)
-        pictures: dict[str, VocPicture] = {}
+        images: dict[str, VocImage] = {}
         for file_name in names:
             path = self.file_of(file_name)
             masks = path.parents[1] / "SegmentationObject" / f"{path.stem}.png"
             try:
-                picture = read_annotation(path)
+                image = read_annotation(path)
                 if masks.is_file():
                     path = masks
-                    picture = self._with_masks(picture, masks, file_name)
-                pictures[file_name] = picture
+                    image = self._with_masks(image, masks, file_name)
+                images[file_name] = image
             except FileError as error:
                 path = error.path or path
                 problems.add(error.kind, f"{path}: {error}", path.name)
-        return pictures
+        return images
 
-    def _with_masks(self, picture: VocPicture, masks: Path, file_name: str) -> VocPicture:
-        """Add the masks; where they have the picture's size, but not the xml's, the xml is wrong.
+    def _with_masks(self, image: VocImage, masks: Path, file_name: str) -> VocImage:
+        """Add the masks; where they have the image's size, but not the xml's, the xml is wrong.
 
         Raises:
             FileError: If they cannot be used.
         """
         try:
-            return add_masks(picture, masks)
+            return add_masks(image, masks)
         except SizeError as error:
             try:
                 actual = read_size(self.root / file_name, sys.maxsize)
@@ -145,17 +149,17 @@ class VocAnnotations:
                 raise error from None
             if actual != error.found:
                 raise
-            text = "{1}x{0}, but the picture and its masks are {3}x{2} (width x height)"
-            text = f"<size> says {text.format(*picture.size, *actual)}"
+            text = "{1}x{0}, but the image and its masks are {3}x{2} (width x height)"
+            text = f"<size> says {text.format(*image.size, *actual)}"
             raise FileError("size", text, self.file_of(file_name)) from error
 
     def _file_names(self, problems: Problems) -> list[str]:
-        """Return the pictures of all lists; each has an xml."""
+        """Return the images of all lists; each has an xml."""
         advice = "correct the list, or restore what is missing"
         file_names: dict[str, None] = {}
         for one in self.lists:
             place = one.folder.relative_to(self.root) / "JPEGImages"
-            files = _list_pictures(self.root / place)
+            files = _list_images(self.root / place)
             for name in read_names(one):
                 if re.search(r"[\\/\0]", name):
                     text = f"{one.path}: '{name}': expected a name without folders"
@@ -172,14 +176,14 @@ class VocAnnotations:
                     file_names[file_name] = None
         return list(file_names)
 
-    def _classes(self, pictures: dict[str, VocPicture], problems: Problems) -> dict[str, int]:
+    def _classes(self, images: dict[str, VocImage], problems: Problems) -> dict[str, int]:
         """Return class name -> category id; an object of another class than the given ones is a problem."""
         if self.classes is None:
-            names = {found.name for picture in pictures.values() for found in picture.objects}
+            names = {found.name for image in images.values() for found in image.objects}
             ordered = CLASSES if names <= set(CLASSES) else sorted(names)
             return {name: ident for ident, name in enumerate(ordered, start=1)}
-        for file_name, picture in pictures.items():
-            for number, found in enumerate(picture.objects, start=1):
+        for file_name, image in images.items():
+            for number, found in enumerate(image.objects, start=1):
                 if found.name not in self.classes:
                     text = (
                         f"object {number} is a '{found.name}', which is not a class of the training data or "
@@ -190,19 +194,19 @@ class VocAnnotations:
         return self.classes
 
 
-def _list_pictures(folder: Path) -> dict[str, str]:
-    """Return name without suffix -> file name of the pictures in a folder."""
+def _list_images(folder: Path) -> dict[str, str]:
+    """Return name without suffix -> file name of the images in a folder."""
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such picture folder; copy the pictures there")
+        raise DataError(f"{folder}: no such image folder; copy the images there")
     files = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
     ranked = sorted(files, key=lambda path: SUFFIXES.index(path.suffix.lower()), reverse=True)
     return {path.stem: path.name for path in ranked}
 
 
 def _image_ids(file_names: list[str]) -> list[int]:
-    """Return an id for each picture: the name's digits if these all differ (`2007_000027` is 2007000027).
+    """Return an id for each image: the name's digits if these all differ (`2007_000027` is 2007000027).
 
-    Else pictures are numbered from 1, in the order of the lists.
+    Else images are numbered from 1, in the order of the lists.
     """
     stems = [Path(name).stem for name in file_names]
     if all(re.fullmatch(r"[0-9]{1,9}|[0-9]{4}_[0-9]{6}", stem) for stem in stems):

@@ -1,4 +1,4 @@
-"""One picture's files in Pascal VOC's format: its xml, and its instance masks."""
+"""One image's files in Pascal VOC's format: its xml, and its instance masks."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class VocObject:
 
     Args:
         name: Class name.
-        bbox: [x, y, w, h] in pixels, from the picture's corner: VOC's pixel columns `xmin` to `xmax`, counted
+        bbox: [x, y, w, h] in pixels, from the image's corner: VOC's pixel columns `xmin` to `xmax`, counted
             from 1 and both included, are the span from xmin - 1 to xmax.
         difficult: Whether it is marked as hard to recognise.
         segmentation: Its mask as COCO's compressed RLE, or None.
@@ -69,8 +69,8 @@ class VocObject:
 
 
 @dataclass(frozen=True, slots=True)
-class VocPicture:
-    """What the files say of a picture.
+class VocImage:
+    """What the files say of an image.
 
     Args:
         size: (height, width).
@@ -83,8 +83,8 @@ class VocPicture:
     strays: tuple[int, ...] = ()
 
 
-def read_annotation(path: Path) -> VocPicture:
-    """Read a picture's xml.
+def read_annotation(path: Path) -> VocImage:
+    """Read an image's xml.
 
     Raises:
         FileError: If it cannot be read or does not say what it should.
@@ -97,7 +97,7 @@ def read_annotation(path: Path) -> VocPicture:
         raise FileError("filename", f"<filename> is '{filename}', expected a name without folders")
     height, width = (_side(root, name) for name in ("height", "width"))
     objects = (_object(entry, number) for number, entry in enumerate(root.findall("object"), start=1))
-    return VocPicture((height, width), tuple(objects))
+    return VocImage((height, width), tuple(objects))
 
 
 def _parse(path: Path) -> Element:
@@ -154,47 +154,45 @@ def _object(entry: Element, number: int) -> VocObject:
     return VocObject(name, [xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1], difficult == "1")
 
 
-def add_masks(picture: VocPicture, path: Path) -> VocPicture:
-    """Read a picture's instance masks: pixels of value i belong to the i-th object, `VOID` to none.
+def add_masks(image: VocImage, path: Path) -> VocImage:
+    """Read an image's instance masks: pixels of value i belong to the i-th object, `VOID` to none.
 
     A mask is a stray where there is no object of its number, or most of it is outside that object's box.
 
     Args:
-        picture: The picture without masks.
-        path: Palette or 8-bit grey picture of the same size.
+        image: The image without masks.
+        path: Palette or 8-bit grey image of the same size.
 
     Raises:
-        FileError: If it cannot be read, or is not of the picture's size.
+        FileError: If it cannot be read, or is not of the image's size.
     """
-    values = _read_values(path, picture.size)
-    objects, strays = list(picture.objects), []
+    values = _read_values(path, image.size)
+    objects, strays = list(image.objects), []
     for number in np.flatnonzero(np.bincount(values.ravel(), minlength=VOID)[:VOID])[1:].tolist():
         mask = values == number
         if number > len(objects) or not _is_inside(mask, objects[number - 1].bbox):
             strays.append(number)
             continue
         rle = rle_masks.encode(np.asfortranarray(mask.view(np.uint8)))
-        rle = {"size": list(picture.size), "counts": rle["counts"].decode()}
+        rle = {"size": list(image.size), "counts": rle["counts"].decode()}
         objects[number - 1] = replace(objects[number - 1], segmentation=rle)
-    return VocPicture(picture.size, tuple(objects), tuple(strays))
+    return VocImage(image.size, tuple(objects), tuple(strays))
 
 
 def _read_values(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Return the palette indices, or grey values, of a picture. [H, W]."""
+    """Return the palette indices, or grey values, of an image. [H, W]."""
     try:
         with Image.open(path) as image:
             if (image.height, image.width) != size:
                 raise SizeError((image.height, image.width), size)
             if image.mode not in ("P", "L"):
-                raise FileError(
-                    "mask mode", f"a picture of mode {image.mode}, expected palette or 8-bit grey"
-                )
+                raise FileError("mask mode", f"an image of mode {image.mode}, expected palette or 8-bit grey")
             return np.asarray(image)
     except (FileError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise nearly anything on broken files
         reason = str(error).split("\n")[0] or type(error).__name__
-        raise FileError("mask file", f"truncated, corrupt or not a picture ({reason})") from error
+        raise FileError("mask file", f"truncated, corrupt or not an image ({reason})") from error
 
 
 def _is_inside(mask: NDArray[np.bool_], bbox: list[float]) -> bool:

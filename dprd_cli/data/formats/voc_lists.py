@@ -11,13 +11,13 @@ from dprd_cli.config.schema import DataConfig
 from dprd_cli.errors import DataError
 
 #: What an image list holds, for messages.
-LINES = "one picture's name, without suffix, a line"
+LINES = "one image's name, without suffix, a line"
 _LISTS = Path("ImageSets", "Main")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageList:
-    """A file that names pictures.
+    """A file that names images.
 
     Args:
         folder: The year's folder, with `JPEGImages`, `Annotations` and `ImageSets/Main`.
@@ -62,7 +62,7 @@ def choose_lists(
 
     Reading: with a `test` list of 2007 (the only year whose test annotations are public) or of no year, all
     `trainval` lists are for training and `test` for evaluation, as in Table 5. Without one it is `train` and
-    `val`, because `trainval` holds the pictures of `val`.
+    `val`, because `trainval` holds the images of `val`.
 
     Raises:
         DataError: If there is no list; the line says what to add.
@@ -119,13 +119,13 @@ def read_names(one: ImageList) -> list[str]:
         raise DataError(f"{path}: cannot read the image list ({error})") from error
     names = [line.strip() for line in lines if line.strip()]
     if not names:
-        raise DataError(f"{path}: lists no picture; write {LINES}")
+        raise DataError(f"{path}: lists no image; write {LINES}")
     if all(re.fullmatch(r"\S+\s+(-1|0|1)", name) for name in names):
         base = one.name.rpartition("_")[2]
         known = ImageList(one.folder, one.year, base)
         take = f"'{known.label}'" if known.path.is_file() else "the list without a class in its name"
         raise DataError(
-            f"{path}: says which pictures show one class (-1, 0 or 1 after each name), and all of these are "
+            f"{path}: says which images show one class (-1, 0 or 1 after each name), and all of these are "
             f"in {take}; take that"
         )
     return names

@@ -1,4 +1,4 @@
-"""Writing Pascal VOC's format: xml files, image lists, and instance masks as palette pictures."""
+"""Writing Pascal VOC's format: xml files, image lists, and instance masks as palette images."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class VocWriter:
 
     folder: Path
 
-    def picture(self, split: Split, file_name: str) -> Path:
-        """Return where a picture goes.
+    def image_path(self, split: Split, file_name: str) -> Path:
+        """Return where an image goes.
 
         Raises:
             DataError: If it has a suffix that VOC's readers do not look for.
         """
         name = split.names[file_name]
         if Path(name).suffix.lower() not in SUFFIXES:
-            raise DataError(f"{file_name}: VOC's pictures end in {', '.join(SUFFIXES)}; convert it first")
+            raise DataError(f"{file_name}: VOC's images end in {', '.join(SUFFIXES)}; convert it first")
         return self.folder / "JPEGImages" / name
 
     def write(self, split: Split, progress: Progress) -> None:
@@ -65,26 +65,24 @@ class VocWriter:
             ElementTree.indent(root)
             path = self.folder / "Annotations" / f"{stems[-1]}.xml"
             if path.exists():
-                split.changes[
-                    "pictures of both splits, whose annotations here replace those of training"
-                ] += 1
+                split.changes["images of both splits, whose annotations here replace those of training"] += 1
             path.write_text(ElementTree.tostring(root, encoding="unicode") + "\n", encoding="utf-8")
             progress(done, total)
         listed = self.folder / "ImageSets" / "Main" / f"{split.name}.txt"
         listed.write_text("".join(f"{stem}\n" for stem in stems), encoding="utf-8")
 
     def _save_masks(self, values: NDArray[np.uint8], stem: str) -> None:
-        picture = Image.fromarray(values, mode="P")
-        picture.putpalette(_palette())
+        palette_image = Image.fromarray(values, mode="P")
+        palette_image.putpalette(_palette())
         place = self.folder / "SegmentationObject" / f"{stem}.png"
         place.parent.mkdir(exist_ok=True)
-        picture.save(place)
+        palette_image.save(place)
 
 
 def _is_kept(note: dict[str, Any], size: tuple[int, int], split: Split) -> bool:
     """Whether an annotation becomes an object; what is left out or changed is counted."""
     if is_degenerate(note["bbox"], size):
-        split.changes["objects left out: the box, clipped to the picture, has no area"] += 1
+        split.changes["objects left out: the box, clipped to the image, has no area"] += 1
         return False
     if note.get("iscrowd", 0) and not note.get("difficult"):
         if split.name == "train":
@@ -95,7 +93,7 @@ def _is_kept(note: dict[str, Any], size: tuple[int, int], split: Split) -> bool:
 
 
 def _draw_masks(notes: list[dict[str, Any]], size: tuple[int, int], split: Split) -> NDArray[np.uint8] | None:
-    """Paint the masks of a picture, each in its object's number, small ones last; None if there are none."""
+    """Paint the masks of an image, each in its object's number, small ones last; None if there are none."""
     encoded = [encode(note.get("segmentation"), size) for note in notes]
     rles = {n: decode(*one, size) for n, one in enumerate(encoded, start=1) if one[0] != NO_MASK}
     if not rles:
@@ -104,7 +102,7 @@ def _draw_masks(notes: list[dict[str, Any]], size: tuple[int, int], split: Split
     sizes = {number: int(rle_masks.area(rle)) for number, rle in rles.items()}
     for number in sorted(rles, key=lambda n: -sizes[n]):
         if number >= VOID:
-            split.changes[f"masks left out: VOC has room for {VOID - 1} in a picture"] += 1
+            split.changes[f"masks left out: VOC has room for {VOID - 1} in an image"] += 1
             continue
         values[rle_masks.decode(rles[number]).astype(bool)] = number
     shown = np.bincount(values.ravel(), minlength=VOID + 1)

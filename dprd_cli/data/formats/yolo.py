@@ -1,4 +1,4 @@
-"""YOLO's annotations in COCO's form: a `data.yaml`, and a text file of boxes or polygons for each picture."""
+"""YOLO's annotations in COCO's form: a `data.yaml`, and a text file of boxes or polygons for each image."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import numpy as np
 from dprd_cli.data.formats.coco_checks import CheckReport, ObjectCounts
 from dprd_cli.data.formats.paths import check_files, is_file
 from dprd_cli.data.formats.problems import Problems, first_five, plural
-from dprd_cli.data.formats.yolo_files import Description, list_pictures
+from dprd_cli.data.formats.yolo_files import Description, list_images
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import read_size
 
-_MARGIN = 0.01  # coordinates this far outside 0..1 are clipped; farther ones are not shares of the picture
+_MARGIN = 0.01  # coordinates this far outside 0..1 are clipped; farther ones are not shares of the image
 
 
 class _LineError(Exception):
@@ -32,7 +32,7 @@ class YoloAnnotations:
         description: What `data.yaml` says.
         split: `train` or `val`.
         classes: Category id of each class name, of a training split or checkpoint; else the class numbers.
-        skip_bad: Leave out pictures that are missing or cannot be read.
+        skip_bad: Leave out images that are missing or cannot be read.
     """
 
     description: Description
@@ -53,7 +53,7 @@ class YoloAnnotations:
         return self.description.root
 
     def file_of(self, file_name: str) -> Path:
-        """Return the label file of a picture: `labels` in place of the last `images` of its path."""
+        """Return the label file of an image: `labels` in place of the last `images` of its path."""
         parts = [*Path(file_name).parts[:-1], f"{Path(file_name).stem}.txt"]
         places = [index for index, part in enumerate(parts[:-1]) if part == "images"]
         if places:
@@ -61,11 +61,11 @@ class YoloAnnotations:
         return self.images_dir.joinpath(*parts)
 
     def read(self, problems: Problems) -> dict[str, Any]:
-        """Read all label files, and the pictures' sizes, into COCO's form; see `Annotations`.
+        """Read all label files, and the images' sizes, into COCO's form; see `Annotations`.
 
         Annotations also have `where`, the file and line, for messages.
         """
-        names = list_pictures(self.description, self.split)
+        names = list_images(self.description, self.split)
         found = Problems(self.description.path)
         bad = check_files(names, self.images_dir, found, missing_ok=self.skip_bad)
         problems.extend(found)
@@ -90,7 +90,7 @@ class YoloAnnotations:
         return {number: (self.classes or {}).get(name, number) for number, name in self._names.items()}
 
     def _read_sizes(self, file_names: list[str], problems: Problems) -> list[tuple[str, tuple[int, int]]]:
-        """Return the pictures that can be opened, with their (height, width)."""
+        """Return the images that can be opened, with their (height, width)."""
         broken: list[str] = []
         for name in file_names:
             if name in self._sizes:
@@ -100,14 +100,14 @@ class YoloAnnotations:
             except DataError as error:
                 broken.append(name)
                 if not self.skip_bad or len(broken) == len(file_names):
-                    problems.add("picture", str(error), name, "or pass --set data.on_bad_image=skip")
+                    problems.add("image", str(error), name, "or pass --set data.on_bad_image=skip")
         if broken and self.skip_bad:
-            text = f"{plural(len(broken), 'picture')} skipped, which cannot be read ({first_five(broken)})"
+            text = f"{plural(len(broken), 'image')} skipped, which cannot be read ({first_five(broken)})"
             problems.count("skipped", text, broken)
         return [(name, self._sizes[name]) for name in file_names if name in self._sizes]
 
     def _read_labels(self, path: Path, size: tuple[int, int], problems: Problems) -> list[dict[str, Any]]:
-        """Return the annotations of one picture, without ids; none if there is no file."""
+        """Return the annotations of one image, without ids; none if there is no file."""
         if not is_file(path):
             return []
         try:
@@ -131,17 +131,17 @@ class YoloAnnotations:
     def _report_unlabelled(self, file_names: list[str], problems: Problems) -> None:
         missing = [name for name in file_names if not is_file(self.file_of(name))]
         if missing and len(missing) == len(file_names):
-            text = f"none of {plural(len(missing), 'picture')} has a label file"
+            text = f"none of {plural(len(missing), 'image')} has a label file"
             text = f"{self.name}: {text}; expected {self.file_of(missing[0])}"
             problems.count("no labels", text, missing, "error", "put the labels there")
         elif missing:
-            text = f"{plural(len(missing), 'picture')} without a label file, taken as without objects"
+            text = f"{plural(len(missing), 'image')} without a label file, taken as without objects"
             problems.count("unlabelled", f"{text} ({first_five(missing)})", missing, "note")
 
     def check(self, tree: dict[str, Any], problems: Problems, *, missing_ok: bool) -> CheckReport:
-        """Count what is odd but can be used; the picture files were looked at in reading."""
+        """Count what is odd but can be used; the image files were looked at in reading."""
         images, notes = tree["images"], tree["annotations"]
-        report = CheckReport(problems, len(images), len(notes), pictures=list(images))
+        report = CheckReport(problems, len(images), len(notes), usable_images=list(images))
         sizes = {image["id"]: (image["height"], image["width"]) for image in images}
         counts = ObjectCounts(report)
         for note in notes:
@@ -151,7 +151,7 @@ class YoloAnnotations:
 
 
 def _parse(line: str, size: tuple[int, int], ids: dict[int, int]) -> dict[str, Any]:
-    """Read a line: a class number, and a box (its centre and size) or a polygon, in shares of the picture.
+    """Read a line: a class number, and a box (its centre and size) or a polygon, in shares of the image.
 
     Raises:
         _LineError: If it is something else.
@@ -180,7 +180,7 @@ def _parse(line: str, size: tuple[int, int], ids: dict[int, int]) -> dict[str, A
     if low.min() < -_MARGIN or high.max() > 1 + _MARGIN:
         worst = low.min() if low.min() < -_MARGIN else high.max()
         raise _LineError(
-            f"reaches to {worst:.4g}, but coordinates are shares of the picture's width and height, 0 to 1"
+            f"reaches to {worst:.4g}, but coordinates are shares of the image's width and height, 0 to 1"
         )
     scale = np.array([width, height])
     (x1, y1), (x2, y2) = np.clip(low, 0, 1) * scale, np.clip(high, 0, 1) * scale

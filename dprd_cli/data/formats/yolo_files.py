@@ -1,4 +1,4 @@
-"""A YOLO folder's `data.yaml`, and the pictures of its splits."""
+"""A YOLO folder's `data.yaml`, and the images of its splits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Description:
         path: The file.
         root: Folder that everything is below.
         names: Class number -> name.
-        places: Split -> folders of pictures and lists of them, as written.
+        places: Split -> folders of images and lists of them, as written.
     """
 
     path: Path
@@ -109,25 +109,25 @@ def _places(path: Path, tree: dict[str, Any]) -> dict[str, tuple[str, ...]]:
             continue
         items = said if isinstance(said, list) else [said]
         if not all(isinstance(item, str) and item and "\0" not in item for item in items):
-            raise DataError(f"{path}: '{split}' must name a folder of pictures, a list of them, or several")
+            raise DataError(f"{path}: '{split}' must name a folder of images, a list of them, or several")
         places[split] = tuple(items)
     return places
 
 
-def list_pictures(description: Description, split: str) -> list[str]:
-    """Return the pictures of a split, relative to the root: sorted in folders, in a list's own order.
+def list_images(description: Description, split: str) -> list[str]:
+    """Return the images of a split, relative to the root: sorted in folders, in a list's own order.
 
     Raises:
-        DataError: If a folder or list is missing, lies outside the root, or there is no picture.
+        DataError: If a folder or list is missing, lies outside the root, or there is no image.
     """
     places = description.places.get(split) or (f"images/{split}",)
     names: dict[str, None] = {}
     for place in places:
         target = _below(description, place, split)
-        found = _listed(description, target) if target.is_file() else _pictures_in(description, target)
+        found = _listed(description, target) if target.is_file() else _images_in(description, target)
         names.update(dict.fromkeys(found))
     if not names:
-        raise DataError(f"{description.path}: no picture in {split}: {', '.join(places)}")
+        raise DataError(f"{description.path}: no image in {split}: {', '.join(places)}")
     return list(names)
 
 
@@ -151,18 +151,18 @@ def _below(description: Description, place: str, split: str) -> Path:
             "folder that holds it"
         )
     raise DataError(
-        f"{inside[0]}: no such folder or list of pictures, which {description.path} names for {split}; "
+        f"{inside[0]}: no such folder or list of images, which {description.path} names for {split}; "
         "correct the file"
     )
 
 
 def _is_inside(path: Path, root: Path) -> bool:
-    """Whether a path is below a folder, by its words; links are looked at with the pictures."""
+    """Whether a path is below a folder, by its words; links are looked at with the images."""
     whole, base = (os.path.abspath(place) for place in (path, root))
     return whole == base or whole.startswith(os.path.join(base, ""))
 
 
-def _pictures_in(description: Description, folder: Path) -> list[str]:
+def _images_in(description: Description, folder: Path) -> list[str]:
     found = []
     for place, _, files in os.walk(folder):
         for name in files:
@@ -172,17 +172,17 @@ def _pictures_in(description: Description, folder: Path) -> list[str]:
 
 
 def _listed(description: Description, path: Path) -> list[str]:
-    """Return the pictures that a text file lists, relative to the root or to the file's own folder."""
+    """Return the images that a text file lists, relative to the root or to the file's own folder."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read the list of pictures ({error})") from error
+        raise DataError(f"{path}: cannot read the list of images ({error})") from error
     found = []
     for line in filter(None, map(str.strip, lines)):
         tried = [description.root / line, path.parent / line]
         inside = [one for one in tried if "\0" not in line and _is_inside(one, description.root)]
         if not inside or (leaves_folder(line) and is_absolute(line)):
-            raise DataError(f"{path}: '{line}' is outside {description.root}; list pictures that are inside")
+            raise DataError(f"{path}: '{line}' is outside {description.root}; list images that are inside")
         found.append(_relative(description, next((one for one in inside if is_file(one)), inside[0])))
     return found
 

@@ -1,4 +1,4 @@
-"""Writing YOLO's format: `data.yaml`, pictures and label files of polygons, or of boxes without masks."""
+"""Writing YOLO's format: `data.yaml`, images and label files of polygons, or of boxes without masks."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class YoloWriter:
     folder: Path
     class_names: Sequence[str]
 
-    def picture(self, split: Split, file_name: str) -> Path:
-        """Return where a picture goes."""
+    def image_path(self, split: Split, file_name: str) -> Path:
+        """Return where an image goes."""
         return self.folder / "images" / split.name / split.names[file_name]
 
     def write(self, split: Split, progress: Progress) -> None:
@@ -47,7 +47,7 @@ class YoloWriter:
             lines = [line for note in notes if (line := _line(note, numbers, size, split))]
             if len({len(line.split()) == 5 for line in lines}) > 1:
                 split.changes[
-                    "pictures whose objects have masks and boxes, which Ultralytics does not read"
+                    "images whose objects have masks and boxes, which Ultralytics does not read"
                 ] += 1
             path = labels / f"{Path(split.names[image['file_name']]).stem}.txt"
             path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -67,7 +67,7 @@ def _line(note: dict[str, Any], numbers: dict[int, int], size: tuple[int, int], 
     if note.get("difficult"):
         split.changes["difficult objects no longer marked: YOLO has no mark"] += 1
     if is_degenerate(note["bbox"], size):
-        split.changes["objects left out: the box, clipped to the picture, has no area"] += 1
+        split.changes["objects left out: the box, clipped to the image, has no area"] += 1
         return ""
     height, width = size
     ring, pieces = one_ring(note.get("segmentation"), size)

@@ -1,6 +1,6 @@
 """The built-in data set: articulated objects on cluttered backgrounds, generated on the fly.
 
-Picture `index` is a pure function of (seed, split, index, size). It is laid out front to back on a canvas
+Image `index` is a pure function of (seed, split, index, size). It is laid out front to back on a canvas
 three times as fine, so that the visible area of an object is final once it is placed; it is painted back to
 front.
 """
@@ -34,11 +34,11 @@ from dprd_cli.structures.sample import Sample
 
 Split = Literal["train", "val"]
 
-FINE = 3  # canvas pixels a picture pixel, each way
+FINE = 3  # canvas pixels an image pixel, each way
 MIN_VISIBLE = 0.6  # share of an object that must be visible
-MIN_PIXELS = 12  # visible picture pixels
-LENGTHS = (0.15, 0.92)  # length of a stretched object over the picture's side
-MIN_LENGTH = 14.0  # pixels, however small the picture
+MIN_PIXELS = 12  # visible image pixels
+LENGTHS = (0.15, 0.92)  # length of a stretched object over the image's side
+MIN_LENGTH = 14.0  # pixels, however small the image
 MAX_TILT = np.deg2rad(35)  # objects stand upright, as they mostly do in photographs
 MAX_OBJECTS = 4
 TRIES = 8
@@ -48,7 +48,7 @@ TRIES = 8
 class _Placed:
     """An object: the rows and columns of the canvas it covers, and which of its own these show.
 
-    `visible` is its mask in the picture. [size, size]
+    `visible` is its mask in the image. [size, size]
     """
 
     label: int
@@ -62,10 +62,10 @@ class SyntheticDataset:
     """A split of the built-in data set.
 
     Args:
-        split: `train` or `val`; they share no picture.
-        length: Number of pictures.
-        size: Side of the square pictures in pixels.
-        seed: Another seed gives other pictures.
+        split: `train` or `val`; they share no image.
+        length: Number of images.
+        size: Side of the square images in pixels.
+        seed: Another seed gives other images.
 
     Attributes:
         name: What to call it in messages.
@@ -92,11 +92,11 @@ class SyntheticDataset:
         self._coco: dict[str, Any] | None = None
 
     def __len__(self) -> int:
-        """Return the number of pictures."""
+        """Return the number of images."""
         return self._length
 
     def __getitem__(self, index: int) -> Sample:
-        """Generate one picture.
+        """Generate one image.
 
         Raises:
             IndexError: If `index` is not in 0..length-1.
@@ -118,7 +118,7 @@ class SyntheticDataset:
         )
 
     def coco(self) -> dict[str, Any]:
-        """Return the ground truth as a COCO `instances` dict, made once from all pictures."""
+        """Return the ground truth as a COCO `instances` dict, made once from all images."""
         if self._coco is None:
             tree = self._empty_coco()
             for index in range(len(self)):

@@ -1,7 +1,7 @@
 """How the built-in data set is painted: objects, textures, colours and cluttered backgrounds.
 
 Pixels come from integer arithmetic and OpenCV's bit-exact 8-bit operations, so that the same seed gives the
-same picture on every machine. Colour and texture carry no information about the class.
+same image on every machine. Colour and texture carry no information about the class.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ def paint_background(rng: Rng, side: int, scale: int) -> Bytes:
 
     Args:
         rng: Random numbers.
-        side: Side of the picture in pixels.
-        scale: Canvas pixels a picture pixel.
+        side: Side of the image in pixels.
+        scale: Canvas pixels an image pixel.
 
     Returns:
         RGB. [side * scale, side * scale, 3]
@@ -142,7 +142,7 @@ def paint_background(rng: Rng, side: int, scale: int) -> Bytes:
 
 
 def finish(rng: Rng, canvas: Bytes, side: int) -> Bytes:
-    """Shrink the canvas to the picture and add sensor noise. [side, side, 3]."""
+    """Shrink the canvas to the image and add sensor noise. [side, side, 3]."""
     image: Bytes = cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA)
     noise = np.frombuffer(rng.bytes(image.size), np.uint8).reshape(image.shape) & 15
     return cv2.subtract(cv2.add(image, noise), np.full_like(image, 8))

@@ -15,7 +15,7 @@ from paths import DATA
 
 CONFIG = DataConfig(path="folder")
 HEIGHT, WIDTH = 10, 20
-# rows 2..4, columns 3..7 of a picture 10 high: 3 columns' worth of 10 pixels, then (2, then runs of 3 and 7)
+# rows 2..4, columns 3..7 of an image 10 high: 3 columns' worth of 10 pixels, then (2, then runs of 3 and 7)
 UNCOMPRESSED = [32, 3, 7, 3, 7, 3, 7, 3, 7, 3, 125]
 REAL = DATA
 
@@ -68,7 +68,7 @@ def build(tree, tmp_path):
     return make
 
 
-def test_classes_pictures_and_objects(build):
+def test_classes_images_and_objects(build):
     data = build()
     assert data.class_names == ("person", "dog", "brush")  # in the order of the ids 1, 18, 90
     assert data.category_ids == (1, 18, 90)
@@ -82,7 +82,7 @@ def test_classes_pictures_and_objects(build):
     assert data[1].labels.tolist() == [2]
 
 
-def test_a_picture_without_objects(build):
+def test_an_image_without_objects(build):
     sample = build()[2]
     assert sample.boxes.shape == (0, 4)
     assert sample.labels.shape == (0,)
@@ -144,7 +144,7 @@ def test_boxes_are_clipped_and_degenerate_ones_dropped(tree, build):
     assert data.report.degenerate == [2, 3]
 
 
-def test_limit_restricts_pictures_and_evaluation(build):
+def test_limit_restricts_images_and_evaluation(build):
     data = build(CONFIG.model_copy(update={"limit": 2}))
     assert data.image_ids.tolist() == [30, 10]
     truth = data.coco()
@@ -207,33 +207,33 @@ def test_no_object_at_all(tree, build, tmp_path):
     assert len(data) == 3
     assert not data.has_masks
     assert refused(lambda: build(CONFIG.model_copy(update={"skip_empty": True}))) == (
-        f"{tmp_path / 't.json'}: no picture has an object; train without --set data.skip_empty=true"
+        f"{tmp_path / 't.json'}: no image has an object; train without --set data.skip_empty=true"
     )
 
 
-def test_pictures_of_another_size(build, tmp_path):
+def test_images_of_another_size(build, tmp_path):
     data = build()
     Image.new("RGB", (7, 5)).save(tmp_path / "30.png")
     assert refused(lambda: data[0]) == (
-        f"{tmp_path / '30.png'}: the picture is 7x5, but {tmp_path / 't.json'} says 20x10 (width x height); "
-        "correct the file, or restore the picture that was annotated"
+        f"{tmp_path / '30.png'}: the image is 7x5, but {tmp_path / 't.json'} says 20x10 (width x height); "
+        "correct the file, or restore the image that was annotated"
     )
     turned = Image.new("RGB", (WIDTH, HEIGHT))
     exif = turned.getexif()
     exif[0x0112] = 6
     turned.save(tmp_path / "30.png", exif=exif)
     assert refused(lambda: data[0]) == (
-        f"{tmp_path / '30.png'}: the picture is 10x20, but {tmp_path / 't.json'} says 20x10: its width and "
-        "height match the unrotated picture, which EXIF orientation 6 turns; turn the pixels and "
+        f"{tmp_path / '30.png'}: the image is 10x20, but {tmp_path / 't.json'} says 20x10: its width and "
+        "height match the unrotated image, which EXIF orientation 6 turns; turn the pixels and "
         "drop the EXIF "
-        "tag, or annotate the upright picture"
+        "tag, or annotate the upright image"
     )
 
 
-def test_an_unreadable_picture_names_the_file(build, tmp_path):
+def test_an_unreadable_image_names_the_file(build, tmp_path):
     data = build()
     (tmp_path / "30.png").write_text("x")
-    assert refused(lambda: data[0]).startswith(f"{tmp_path / '30.png'}: not a picture that Pillow can read")
+    assert refused(lambda: data[0]).startswith(f"{tmp_path / '30.png'}: not an image that Pillow can read")
 
 
 @pytest.mark.parametrize("name", ["coco", "pennfudan"])

@@ -24,7 +24,7 @@ def note(ident, **changes):
 def tree(tmp_path):
     (tmp_path / "images").mkdir()
     for name in ("a.png", "b.png"):
-        (tmp_path / "images" / name).write_bytes(b"the check does not open pictures")
+        (tmp_path / "images" / name).write_bytes(b"the check does not open images")
     return {
         "images": [
             {"id": 1, "file_name": "a.png", "width": 20, "height": 10},
@@ -90,7 +90,7 @@ def test_missing_keys_and_wrong_types(tree, tmp_path):
         "not COCO: annotations[0] must be an object, got a int"
     )
     assert refused({**tree, "images": []}, tmp_path) == "'images' is empty: there is nothing to learn from"
-    assert check({**tree, "annotations": []}, tmp_path).num_objects == 0  # pictures without objects are fine
+    assert check({**tree, "annotations": []}, tmp_path).num_objects == 0  # images without objects are fine
 
 
 CASES = [
@@ -144,11 +144,11 @@ CASES = [
     ),
     (
         ("images", 0, "file_name", "../a.png"),
-        "image 1 has file_name '../a.png', which leaves the picture folder",
+        "image 1 has file_name '../a.png', which leaves the image folder",
     ),
     (
         ("images", 0, "file_name", "x\\..\\a.png"),
-        "image 1 has file_name 'x\\..\\a.png', which leaves the picture folder",
+        "image 1 has file_name 'x\\..\\a.png', which leaves the image folder",
     ),
     (("images", 0, "file_name", "a\0.png"), "image 1 has file_name 'a\\x00.png', expected a path"),
     (("images", 0, "file_name", "\ud800"), "image 1 has file_name '\\ud800', expected a path"),
@@ -185,18 +185,18 @@ SEGMENTATIONS = [
     ([[1, 1, 5, 1, 5, float("nan")]], "a polygon holds something that is not a finite number"),
     ([1, 1, 5, 1, 5, 5], "segmentation must be a list of polygons [[x1, y1, x2, y2, ...], ...]"),
     ("polygon", "segmentation is a str, expected a list of polygons or an RLE"),
-    ({**RLE, "size": [20, 10]}, "RLE size [20, 10] is not the picture's [height, width] = [10, 20]"),
-    ({"counts": [200]}, "RLE size None is not the picture's [height, width] = [10, 20]"),
-    ({**RLE, "counts": [0, 199]}, "RLE counts cover 199 pixels, the picture has 200"),
+    ({**RLE, "size": [20, 10]}, "RLE size [20, 10] is not the image's [height, width] = [10, 20]"),
+    ({"counts": [200]}, "RLE size None is not the image's [height, width] = [10, 20]"),
+    ({**RLE, "counts": [0, 199]}, "RLE counts cover 199 pixels, the image has 200"),
     ({**RLE, "counts": [300, -100]}, "RLE counts must be non-negative integers"),
     ({**RLE, "counts": [0.5, 199.5]}, "RLE counts must be non-negative integers"),
     ({**RLE, "counts": 200}, "RLE counts is a int, expected a list of integers or a string"),
-    ({**RLE, "counts": "04"}, "RLE counts cover 4 pixels, the picture has 200"),
+    ({**RLE, "counts": "04"}, "RLE counts cover 4 pixels, the image has 200"),
     ({**RLE, "counts": "é"}, "RLE counts is malformed"),
     ({**RLE, "counts": "\ud800"}, "RLE counts is malformed"),
     (
         [[1, 1, 5, 1, 5, 1e9]],
-        "a polygon reaches more than 10 times the picture's longest side away from it",
+        "a polygon reaches more than 10 times the image's longest side away from it",
     ),
     ({**RLE, "counts": "o"}, "RLE counts is malformed"),  # promises another digit
 ]
@@ -228,7 +228,7 @@ def test_compressed_rle_lengths_agree_with_pycocotools():
 def test_degenerate_boxes_and_thin_polygons_are_counted(tree, tmp_path):
     tree["annotations"] = [
         note(11, bbox=[1, 1, 0, 4]),
-        note(12, bbox=[25, 1, 5, 5]),  # right of the picture, which is 20 wide
+        note(12, bbox=[25, 1, 5, 5]),  # right of the image, which is 20 wide
         note(13, bbox=[5, 5, -3, 2]),
         note(14, bbox=[5, 5, 3, 2], segmentation=[[1, 1, 2, 2]]),
         note(15, bbox=[1, 1, 0, 0], iscrowd=1),
@@ -236,7 +236,7 @@ def test_degenerate_boxes_and_thin_polygons_are_counted(tree, tmp_path):
     report = check(tree, tmp_path)
     assert report.degenerate == [11, 12, 13]
     assert report.warnings == [
-        "3 objects left out: the box, clipped to the picture, has no area (annotation ids 11, 12, 13)",
+        "3 objects left out: the box, clipped to the image, has no area (annotation ids 11, 12, 13)",
         "1 object with polygons of fewer than three points, which are ignored (annotation ids 14)",
     ]
 
@@ -254,9 +254,9 @@ def test_what_can_be_used_is_counted(tree, tmp_path):
     report = check(tree, tmp_path)
     assert report.warnings == [
         "1 image with the file_name of another (image ids 2): each lacks the objects of the other",
-        "1 box clipped to the picture (annotation ids 11)",
+        "1 box clipped to the image (annotation ids 11)",
         "1 object whose box and polygons overlap by less than half (annotation ids 13)",
-        "1 object annotated twice: same picture, category and box (annotation ids 14)",
+        "1 object annotated twice: same image, category and box (annotation ids 14)",
     ]
     assert [problem.line() for problem in report.problems.of("note")] == [
         "category ids have gaps (3 to 7 for 2 categories): the classes are numbered anew, results keep the "
@@ -265,10 +265,10 @@ def test_what_can_be_used_is_counted(tree, tmp_path):
     ]
 
 
-def test_a_folder_in_place_of_a_picture(tree, tmp_path):
+def test_a_folder_in_place_of_an_image(tree, tmp_path):
     (tmp_path / "images" / "sub").mkdir()
     tree["images"][1]["file_name"] = "sub"
-    assert refused(tree, tmp_path).startswith(f"'sub' is a folder in {tmp_path / 'images'}, not a picture; ")
+    assert refused(tree, tmp_path).startswith(f"'sub' is a folder in {tmp_path / 'images'}, not an image; ")
     assert refused(tree, tmp_path, missing_ok=True).startswith("'sub' is a folder")
 
 
@@ -279,33 +279,33 @@ def test_all_faults_are_found_in_one_run(tree, tmp_path):
     problems = Problems(tmp_path / "train.json")
     report = check_coco(tree, tmp_path / "train.json", tmp_path / "images", problems)
     assert [problem.kind for problem in problems.of("error")] == ["same name", "category", "missing"]
-    assert [image["file_name"] for image in report.pictures] == ["a.png"]
+    assert [image["file_name"] for image in report.usable_images] == ["a.png"]
 
 
 def test_clip_box_by_hand():
-    # [x, y, w, h] = [-2, 3, 30, 4] in a picture 10 high and 20 wide: x from -2..28 to 0..20, y 3..7
+    # [x, y, w, h] = [-2, 3, 30, 4] in an image 10 high and 20 wide: x from -2..28 to 0..20, y 3..7
     assert clip_box([-2, 3, 30, 4], (10, 20)) == (0, 3, 20, 7)
 
 
-def test_missing_pictures(tree, tmp_path):
+def test_missing_images(tree, tmp_path):
     tree["images"] += [{"id": i, "file_name": f"{i}.png", "width": 2, "height": 2} for i in range(3, 10)]
-    missing = f"7 of 9 pictures missing in {tmp_path / 'images'}: 3.png, 4.png, 5.png, 6.png, 7.png, ..."
+    missing = f"7 of 9 images missing in {tmp_path / 'images'}: 3.png, 4.png, 5.png, 6.png, 7.png, ..."
     advice = (
-        "copy the pictures into the folder, or name another with --set data.train_images=DIR (val_images, "
+        "copy the images into the folder, or name another with --set data.train_images=DIR (val_images, "
         "test_images)"
     )
     assert refused(tree, tmp_path) == f"{missing}; {advice}"
     assert check(tree, tmp_path, missing_ok=True).warnings == [f"{missing}; they are skipped"]
     (tmp_path / "images" / "a.png").unlink()
     (tmp_path / "images" / "b.png").unlink()
-    assert refused(tree, tmp_path, missing_ok=True).startswith("9 of 9 pictures missing in")
+    assert refused(tree, tmp_path, missing_ok=True).startswith("9 of 9 images missing in")
 
 
-def test_no_picture_folder(tree, tmp_path):
+def test_no_image_folder(tree, tmp_path):
     with pytest.raises(DataError) as caught:
         check_coco(tree, tmp_path / "train.json", tmp_path / "nowhere", Problems(tmp_path / "train.json"))
     assert str(caught.value) == (
-        f"{tmp_path / 'nowhere'}: no such picture folder (for {tmp_path / 'train.json'}); name it with "
+        f"{tmp_path / 'nowhere'}: no such image folder (for {tmp_path / 'train.json'}); name it with "
         "--set data.train_images=DIR or data.val_images=DIR"
     )
 
@@ -317,23 +317,23 @@ def test_links_out_of_the_folder(tree, tmp_path):
     (images / "b.png").unlink()
     (images / "b.png").symlink_to(outside / "c.png")
     assert refused(tree, tmp_path).startswith(
-        f"'b.png' is a link that leads out of {images}; copy the pictures"
+        f"'b.png' is a link that leads out of {images}; copy the images"
     )
     (images / "b.png").unlink()
     (images / "b.png").symlink_to(images / "a.png")  # inside is fine
     check(tree, tmp_path)
     (images / "b.png").unlink()
     (images / "b.png").symlink_to(images / "gone.png")
-    assert refused(tree, tmp_path).startswith(f"1 of 2 pictures missing in {images}: b.png")
+    assert refused(tree, tmp_path).startswith(f"1 of 2 images missing in {images}: b.png")
     (images / "sub").symlink_to(outside)
     tree["images"][1]["file_name"] = "sub/c.png"
     assert refused(tree, tmp_path).startswith(f"'sub/c.png' lies behind a link that leads out of {images}")
 
 
-def test_a_linked_picture_folder_is_fine(tree, tmp_path):
+def test_a_linked_image_folder_is_fine(tree, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "images")
     report = check_coco(tree, tmp_path / "train.json", tmp_path / "link", Problems())
-    assert (len(report.pictures), report.problems.of("error"), report.warnings) == (2, [], [])
+    assert (len(report.usable_images), report.problems.of("error"), report.warnings) == (2, [], [])
 
 
 def test_checking_is_fast_enough_for_coco(tree, tmp_path):

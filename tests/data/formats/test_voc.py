@@ -32,15 +32,15 @@ def refused(call):
 
 @pytest.fixture
 def folder(tmp_path, voc_folder):
-    """One year's folder of two pictures, of no year."""
+    """One year's folder of two images, of no year."""
     made = voc_folder(tmp_path / "mine")
-    made.picture("a", ("dog", (5, 5, 34, 40)), ("cat", (40, 4, 63, 20), True)).picture(
+    made.image("a", ("dog", (5, 5, 34, 40)), ("cat", (40, 4, 63, 20), True)).image(
         "b", ("cat", (1, 1, 64, 48))
     )
     return made.lists(train="a b", val="b")
 
 
-# --- which pictures -----------------------------------------------------------------------------------
+# --- which images -----------------------------------------------------------------------------------
 
 
 def test_both_years_train_and_2007_tests(devkit):
@@ -66,7 +66,7 @@ def test_one_year(devkit):
         f"val ({devkit / 'VOC2007'} 2007_test)",
     )
     assert train.file_names[0] == "JPEGImages/000005.jpg"
-    # without a test list: train and val, which do not share pictures
+    # without a test list: train and val, which do not share images
     train, val = build_datasets(config(devkit / "VOC2012"))
     assert (train.image_ids.tolist(), val.image_ids.tolist()) == ([2007000027], [2008000002])
 
@@ -83,7 +83,7 @@ def test_named_lists(devkit):
     assert train.image_ids.tolist() == [5, 2008000002]
     assert val.image_ids.tolist() == [7, 9, 2008000002]  # of both years
     assert val.report.warnings == [
-        "1 picture shared with the training split (VOC2012/JPEGImages/2008_000002.jpg): "
+        "1 image shared with the training split (VOC2012/JPEGImages/2008_000002.jpg): "
         "the numbers will be too good"
     ]
     assert len(load(devkit / "VOC2007", voc_train="2007_val")) == 2
@@ -97,11 +97,11 @@ def test_lists_that_are_not_there(folder):
     (folder.path / "ImageSets/Main/val.txt").unlink()
     assert refused(lambda: load(folder.path, "val")) == (
         f"{folder.path / 'ImageSets/Main/val.txt'}: no such image list, nor test.txt; write one (one "
-        "picture's name, without suffix, a line), or choose others with --set data.voc_val=LIST"
+        "image's name, without suffix, a line), or choose others with --set data.voc_val=LIST"
     )
     folder.lists(train=" ")
     assert refused(lambda: load(folder.path)) == (
-        f"{folder.path / 'ImageSets/Main/train.txt'}: lists no picture; write one picture's name, without "
+        f"{folder.path / 'ImageSets/Main/train.txt'}: lists no image; write one image's name, without "
         "suffix, a line"
     )
     (folder.path / "ImageSets/Main/train.txt").write_bytes(b"\xff\xfe\x00")
@@ -120,7 +120,7 @@ def test_names_that_are_no_numbers_are_counted(folder):
 
 def test_ids_are_different_even_where_the_numbers_are_not(tmp_path, voc_folder):
     for year in ("2007", "2012"):
-        voc_folder(tmp_path / f"VOC{year}").picture("000001").lists(
+        voc_folder(tmp_path / f"VOC{year}").image("000001").lists(
             trainval="000001", train="000001", test="000001"
         )
     assert load(tmp_path).image_ids.tolist() == [1, 2]
@@ -140,7 +140,7 @@ def test_boxes_and_classes(folder):
 
 
 def test_other_classes_are_sorted(folder):
-    folder.picture("c", ("zebra", (1, 1, 9, 9))).lists(train="a b c")
+    folder.image("c", ("zebra", (1, 1, 9, 9))).lists(train="a b c")
     data = load(folder.path)
     assert (data.class_names, data.category_ids) == (("cat", "dog", "zebra"), (1, 2, 3))
     assert data.coco()["categories"] == [
@@ -200,7 +200,7 @@ def test_other_suffixes(folder):
 
 
 def test_masks_where_there_are_any(folder):
-    folder.picture("a", ("dog", (5, 5, 34, 40)), ("cat", (40, 4, 63, 20)), masks=True)
+    folder.image("a", ("dog", (5, 5, 34, 40)), ("cat", (40, 4, 63, 20)), masks=True)
     data = load(folder.path)
     assert data.has_masks
     assert describe(data)[0].endswith("3 objects (2 with masks, 1 without)")
@@ -235,20 +235,20 @@ def test_masks_that_cannot_be_used(folder):
     )
     Image.new("RGB", (WIDTH, HEIGHT)).save(png)
     assert refused(lambda: load(folder.path)) == (
-        f"{png}: a picture of mode RGB, expected palette or 8-bit grey; correct the file"
+        f"{png}: an image of mode RGB, expected palette or 8-bit grey; correct the file"
     )
     folder.masks("a", np.random.default_rng(0).integers(0, 3, (HEIGHT, WIDTH), dtype=np.uint8))
     png.write_bytes(png.read_bytes()[:900])
-    assert refused(lambda: load(folder.path)).startswith(f"{png}: truncated, corrupt or not a picture (")
+    assert refused(lambda: load(folder.path)).startswith(f"{png}: truncated, corrupt or not an image (")
     png.write_text("x")
-    assert refused(lambda: load(folder.path)).startswith(f"{png}: truncated, corrupt or not a picture (")
+    assert refused(lambda: load(folder.path)).startswith(f"{png}: truncated, corrupt or not an image (")
 
 
 def test_a_wrong_size_is_blamed_on_the_xml(folder):
-    folder.picture("a", ("dog", (5, 5, 34, 40)), masks=True)
+    folder.image("a", ("dog", (5, 5, 34, 40)), masks=True)
     folder.xml("a").write_text(folder.xml("a").read_text().replace("<width>64<", "<width>46<"))
     assert refused(lambda: load(folder.path)) == (
-        f"{folder.xml('a')}: <size> says 46x48, but the picture and its masks are 64x48 (width x height); "
+        f"{folder.xml('a')}: <size> says 46x48, but the image and its masks are 64x48 (width x height); "
         "correct the file"
     )
 
@@ -257,7 +257,7 @@ def test_lists_of_one_class_are_refused_with_the_list_to_take(folder):
     listed = folder.path / "ImageSets/Main/cat_train.txt"
     listed.write_text("a -1\nb  1\n")
     assert refused(lambda: load(folder.path, voc_train=["cat_train"])) == (
-        f"{listed}: says which pictures show one class (-1, 0 or 1 after each name), and all of these are in "
+        f"{listed}: says which images show one class (-1, 0 or 1 after each name), and all of these are in "
         "'train'; take that"
     )
 
@@ -326,7 +326,7 @@ def test_a_document_type_is_found_in_any_encoding(folder):
 def test_faults_of_one_kind_are_told_together(folder):
     for name in ("a", "b"):
         folder.xml(name).write_text("")
-    folder.picture("c").lists(train="a b c")
+    folder.image("c").lists(train="a b c")
     folder.xml("c").write_text("<html></html>")
     assert refused(lambda: load(folder.path)) == (
         f"{folder.xml('a')}: not XML (no element found: line 1, column 0) (2 such: a.xml, b.xml); "
@@ -354,37 +354,37 @@ def test_names_listed_twice_or_with_folders(folder):
         )
 
 
-def test_missing_pictures(folder):
+def test_missing_images(folder):
     place = folder.path / "JPEGImages"
     (place / "a.jpg").unlink()
-    missing = f"1 of 2 pictures missing in {place}: a.jpg"
+    missing = f"1 of 2 images missing in {place}: a.jpg"
     assert refused(lambda: load(folder.path)) == (
-        f"{folder.path}: {missing}; copy the pictures into the folder, or take them off the image lists"
+        f"{folder.path}: {missing}; copy the images into the folder, or take them off the image lists"
     )
     assert load(folder.path, on_bad_image="skip").report.warnings == [f"{missing}; they are skipped"]
     for path in (place / "b.jpg", place):
         path.unlink() if path.is_file() else path.rmdir()
-    assert refused(lambda: load(folder.path)) == f"{place}: no such picture folder; copy the pictures there"
+    assert refused(lambda: load(folder.path)) == f"{place}: no such image folder; copy the images there"
 
 
 def test_links(folder, tmp_path):
-    picture = folder.path / "JPEGImages/a.jpg"
-    picture.rename(tmp_path / "outside.jpg")
-    picture.symlink_to(tmp_path / "outside.jpg")
+    image = folder.path / "JPEGImages/a.jpg"
+    image.rename(tmp_path / "outside.jpg")
+    image.symlink_to(tmp_path / "outside.jpg")
     assert "is a link that leads out of" in refused(lambda: load(folder.path))
-    picture.unlink()
-    (tmp_path / "outside.jpg").rename(picture)
+    image.unlink()
+    (tmp_path / "outside.jpg").rename(image)
     (tmp_path / "kit").mkdir()
     (tmp_path / "kit/VOC2012").symlink_to(folder.path)  # a year may lie elsewhere
     assert len(load(tmp_path / "kit")) == 2
 
 
-def test_a_picture_of_another_size(folder):
+def test_an_image_of_another_size(folder):
     Image.new("RGB", (7, 5)).save(folder.path / "JPEGImages/a.jpg")
     data = load(folder.path)
     assert refused(lambda: data[0]) == (
-        f"{folder.path / 'JPEGImages/a.jpg'}: the picture is 7x5, but {folder.xml('a')} says 64x48 "
-        "(width x height); correct the file, or restore the picture that was annotated"
+        f"{folder.path / 'JPEGImages/a.jpg'}: the image is 7x5, but {folder.xml('a')} says 64x48 "
+        "(width x height); correct the file, or restore the image that was annotated"
     )
 
 
@@ -393,21 +393,21 @@ def test_boxes_outside_are_counted(folder):
     folder.xml("b").write_text(folder.xml("b").read_text().replace("<xmin>1<", "<xmin>0<"))
     data = load(folder.path)
     assert data.report.warnings == [
-        "1 object left out: the box, clipped to the picture, has no area (a.xml object 1)",
-        "1 box clipped to the picture (b.xml object 1)",
+        "1 object left out: the box, clipped to the image, has no area (a.xml object 1)",
+        "1 box clipped to the image (b.xml object 1)",
     ]
-    folder.picture("c", ("cat", (1, 1, 64, 48))).lists(train="b c")
+    folder.image("c", ("cat", (1, 1, 64, 48))).lists(train="b c")
     folder.xml("c").write_text(folder.xml("b").read_text())
     assert load(folder.path).report.warnings == [
-        "2 boxes clipped to the picture (b.xml object 1, c.xml object 1)"
+        "2 boxes clipped to the image (b.xml object 1, c.xml object 1)"
     ]
     assert (len(data[0].boxes), data[1].boxes.tolist()) == (1, [[0, 0, 64, 48]])
 
 
-def test_nothing_but_empty_pictures(folder):
-    folder.picture("a").picture("b")
+def test_nothing_but_empty_images(folder):
+    folder.image("a").image("b")
     data = load(folder.path)
     assert (len(data), len(data[0].boxes), data.class_names) == (2, 0, CLASSES)
     assert refused(lambda: load(folder.path, skip_empty=True)) == (
-        f"{folder.path} train: no picture has an object; train without --set data.skip_empty=true"
+        f"{folder.path} train: no image has an object; train without --set data.skip_empty=true"
     )

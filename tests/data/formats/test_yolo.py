@@ -13,18 +13,18 @@ HEIGHT, WIDTH = 20, 40
 
 
 class Yolo:
-    """A YOLO folder with one picture in each split."""
+    """A YOLO folder with one image in each split."""
 
     def __init__(self, root):
         self.root = root
         self.describe(train="images/train", val="images/val", names=["cat", "dog"])
         for split in ("train", "val"):
-            self.picture(f"images/{split}/a.png", "0 0.5 0.5 0.25 0.5\n1 0.1 0.1 0.6 0.1 0.6 0.7\n")
+            self.image(f"images/{split}/a.png", "0 0.5 0.5 0.25 0.5\n1 0.1 0.1 0.6 0.1 0.6 0.7\n")
 
     def describe(self, **tree):
         (self.root / "data.yaml").write_text(yaml.safe_dump(tree))
 
-    def picture(self, name, labels=None):
+    def image(self, name, labels=None):
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (WIDTH, HEIGHT)).save(path)
@@ -81,8 +81,8 @@ def test_the_description_itself_may_be_named(yolo):
         ("list.txt", "images/train/a.png"),
     ],
 )
-def test_places_of_pictures(yolo, place, name):
-    yolo.picture("train/images/b.png", "0 0.5 0.5 0.5 0.5\n")
+def test_places_of_images(yolo, place, name):
+    yolo.image("train/images/b.png", "0 0.5 0.5 0.5 0.5\n")
     (yolo.root / "list.txt").write_text("./images/train/a.png\n\n")
     yolo.describe(
         train=[place], valid="images/val", names={0: "cat", 1: "dog"}, nc=2, download="print('never')"
@@ -116,7 +116,7 @@ LINES = [
     ("2 0.5 0.5 0.1 0.1", "class 2 is not in the names of data.yaml (0, 1)"),
     ("0.5 0.5 0.5 0.1 0.1", "class 0.5 is not in the names of data.yaml (0, 1)"),
     ("0 0.5 0.5 -0.1 0.1", "a box of negative size"),
-    ("0 20 10 10 10", "reaches to 25, but coordinates are shares of the picture's width and height, 0 to 1"),
+    ("0 20 10 10 10", "reaches to 25, but coordinates are shares of the image's width and height, 0 to 1"),
 ]
 
 
@@ -137,7 +137,7 @@ DESCRIPTIONS = [
     ("names: {a: 0}\n", "'names' has the class number 'a', expected an integer from 0"),
     ("names: [[a]]\n", "class 0 has name ['a'], expected a word"),
     ("names: [a]\nnc: 2\n", "'nc' says 2 classes, but 'names' has 1; correct the file"),
-    ("names: [a]\ntrain: 5\n", "'train' must name a folder of pictures, a list of them, or several"),
+    ("names: [a]\ntrain: 5\n", "'train' must name a folder of images, a list of them, or several"),
     ("names: [a]\ntrain: ../../elsewhere\n", "train '../../elsewhere' is outside "),
     ("names: [a]\ntrain: /etc\n", "train '/etc' is outside "),
 ]
@@ -151,15 +151,13 @@ def test_faults_of_the_description(yolo, text, fault):
 
 def test_what_is_missing(yolo):
     yolo.describe(train="images/gone", val="images/val", names=["cat", "dog"])
-    assert yolo.refused().startswith(
-        f"{yolo.root / 'images/gone'}: no such folder or list of pictures, which "
-    )
+    assert yolo.refused().startswith(f"{yolo.root / 'images/gone'}: no such folder or list of images, which ")
     (yolo.root / "images/gone").mkdir()
-    assert yolo.refused() == f"{yolo.root / 'data.yaml'}: no picture in train: images/gone"
+    assert yolo.refused() == f"{yolo.root / 'data.yaml'}: no image in train: images/gone"
     yolo.describe(train="images/train", val="images/val", names=["cat", "dog"])
     yolo.labels("images/train/a.png").unlink()
-    assert "none of 1 picture has a label file; expected " in yolo.refused()
-    yolo.picture("images/train/b.png", "")
+    assert "none of 1 image has a label file; expected " in yolo.refused()
+    yolo.image("images/train/b.png", "")
     train, _ = yolo.load()
     assert [len(train[n].boxes) for n in range(2)] == [0, 0]  # no file: without objects
 
@@ -170,25 +168,23 @@ def test_lists_lead_nowhere_else(yolo):
         (yolo.root / "list.txt").write_text(f"{line}\n")
         assert yolo.refused().startswith(f"{yolo.root / 'list.txt'}: '{line}' is outside {yolo.root}; ")
     (yolo.root / "list.txt").write_text("images/train/gone.png\nimages/train/a.png\n")
-    assert "1 of 2 pictures missing in" in yolo.refused()
+    assert "1 of 2 images missing in" in yolo.refused()
     assert len(yolo.load(on_bad_image="skip")[0]) == 1
 
 
-def test_links_out_of_the_folder_and_broken_pictures(yolo, tmp_path_factory):
+def test_links_out_of_the_folder_and_broken_images(yolo, tmp_path_factory):
     outside = tmp_path_factory.mktemp("outside") / "b.png"
     Image.new("RGB", (9, 9)).save(outside)
     (yolo.root / "images/train/b.png").symlink_to(outside)
     assert "'images/train/b.png' is a link that leads out of" in yolo.refused()
     (yolo.root / "images/train/b.png").unlink()
     (yolo.root / "images/train/b.png").write_text("x")
-    assert yolo.refused().startswith(
-        f"{yolo.root / 'images/train/b.png'}: not a picture that Pillow can read"
-    )
+    assert yolo.refused().startswith(f"{yolo.root / 'images/train/b.png'}: not an image that Pillow can read")
     train, _ = yolo.load(on_bad_image="skip")
-    assert train.report.warnings == ["1 picture skipped, which cannot be read (images/train/b.png)"]
+    assert train.report.warnings == ["1 image skipped, which cannot be read (images/train/b.png)"]
 
 
-def test_a_turned_picture_has_its_upright_size(yolo):
+def test_a_turned_image_has_its_upright_size(yolo):
     image = Image.new("RGB", (WIDTH, HEIGHT))
     exif = image.getexif()
     exif[0x0112] = 6

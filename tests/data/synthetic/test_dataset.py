@@ -29,14 +29,14 @@ def assert_same(a, b):
     assert (a.image_id, a.file_name) == (b.image_id, b.file_name)
 
 
-def test_picture_depends_on_its_index_alone(many):
+def test_image_depends_on_its_index_alone(many):
     other = SyntheticDataset("train", 10_000)
     for index in (7, 3, 3):
         assert_same(other[index], many[index])
 
 
-def test_first_picture_stays_what_it_was(many):
-    # every number reported on this data is about these pictures; another OpenCV may move edges by a pixel
+def test_first_image_stays_what_it_was(many):
+    # every number reported on this data is about these images; another OpenCV may move edges by a pixel
     assert many[0].labels.tolist() == [1, 5, 2, 5]
     boxes = [[20, 47, 57, 75], [0, 14, 81, 65], [0, 74, 50, 123], [32, 98, 56, 112]]
     np.testing.assert_allclose(many[0].boxes, boxes, atol=1)
@@ -44,7 +44,7 @@ def test_first_picture_stays_what_it_was(many):
 
 
 @pytest.mark.parametrize("change", [{"split": "val"}, {"seed": 1}, {"size": 129}])
-def test_split_seed_and_size_change_the_pictures(many, change):
+def test_split_seed_and_size_change_the_images(many, change):
     other = SyntheticDataset(**{"split": "train", "length": 3, **change})
     for index in range(3):
         image = cv2.resize(other[index].image, (128, 128))

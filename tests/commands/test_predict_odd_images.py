@@ -1,4 +1,4 @@
-"""Pictures of every kind through `dprd predict`: the readable are predicted, the others told and counted."""
+"""Images of every kind through `dprd predict`: the readable are predicted, the others told and counted."""
 
 import io
 import json
@@ -83,7 +83,7 @@ BAD = {
         lambda path: Image.fromarray(SCENE[..., 0].astype(np.float32)).save(path),
         "floating-point",
     ),
-    "text.jpg": (lambda path: path.write_text("hello"), "not a picture that Pillow can read"),
+    "text.jpg": (lambda path: path.write_text("hello"), "not an image that Pillow can read"),
 }
 
 
@@ -118,7 +118,7 @@ def predict(capsys, *arguments):
 
 
 @pytest.mark.parametrize(("workers", "batch_size"), [(0, 1), (2, 3)])
-def test_every_kind_of_picture(capsys, weights, workers, batch_size):
+def test_every_kind_of_image(capsys, weights, workers, batch_size):
     Path("in").mkdir()
     for name, (write, _) in {**GOOD, **BAD}.items():
         write(Path("in") / name)
@@ -127,7 +127,7 @@ def test_every_kind_of_picture(capsys, weights, workers, batch_size):
         "--save", "images,coco,csv,labelme,masks,crops",
     )  # fmt: skip
     assert code == 3
-    assert lines[-1] == "error: 5 of 21 pictures could not be read; the others are in out/"
+    assert lines[-1] == "error: 5 of 21 images could not be read; the others are in out/"
     assert [row["file"] for row in document["images"]] == sorted(f"in/{name}" for name in GOOD)
     assert [row["file"] for row in document["errors"]] == sorted(f"in/{name}" for name in BAD)
     for row in document["errors"]:
@@ -147,13 +147,13 @@ def test_every_kind_of_picture(capsys, weights, workers, batch_size):
         ]
         assert all(0 <= x1 <= x2 <= width and 0 <= y1 <= y2 <= height for x1, y1, x2, y2 in boxes)
         drawn = Path("out") / Path(name).with_suffix(".jpg" if name.endswith(".jpg") else ".png")
-        with Image.open(drawn) as picture:  # in proportion, and not much larger than the picture
-            assert max(picture.size) <= max(width, height, 1000)
+        with Image.open(drawn) as image:  # in proportion, and not much larger than the image
+            assert max(image.size) <= max(width, height, 1000)
         assert (Path("out/labelme") / name).with_suffix(".json").is_file()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_turned_pictures_are_seen_upright(capsys, weights, orientation):
+def test_turned_images_are_seen_upright(capsys, weights, orientation):
     turned(Path("a.jpg"), orientation)
     assert predict(capsys, "a.jpg", "--weights", weights, "--save", "images", "--score-thresh", "1")[0] == 0
     upper_left, lower_right = (
@@ -163,7 +163,7 @@ def test_turned_pictures_are_seen_upright(capsys, weights, orientation):
     assert lower_right < 40
 
 
-def test_names_in_a_list_that_are_no_pictures(capsys, weights):
+def test_names_in_a_list_that_are_no_images(capsys, weights):
     """What a list names may be anything: each is told, and the next one is done."""
     Image.fromarray(SCENE).save("good.png")
     Path("folder.png").mkdir()
@@ -190,7 +190,7 @@ def test_names_in_a_list_that_are_no_pictures(capsys, weights):
     assert "name too long" in document["errors"][-1]["message"]
     assert [row["file"] for row in document["images"]] == ["good.png"]
     assert [row["file"] for row in document["errors"]] == [*names[:-1], "x" * 5000]
-    assert lines[-1] == "error: 7 of 8 pictures could not be read; the others are in out/"
+    assert lines[-1] == "error: 7 of 8 images could not be read; the others are in out/"
 
 
 def test_a_link_and_a_path_upwards_are_the_user_s_to_give(capsys, weights):
@@ -202,7 +202,7 @@ def test_a_link_and_a_path_upwards_are_the_user_s_to_give(capsys, weights):
         capsys, "in/../in/b.png", "--weights", weights, "--save", "images,labelme,masks"
     )
     assert code == 0
-    assert document["images"][0]["picture"] == "out/b.png"
+    assert document["images"][0]["drawing"] == "out/b.png"
     assert {path.name for path in Path().iterdir()} == {"a.png", "in", "out"}
     assert [path.name for path in Path("in").iterdir()] == ["b.png"]
 
