@@ -1,9 +1,11 @@
 # Everything runs from .venv, which `make setup` makes and keeps up to date.
 #   PYTHON=python3.12   the interpreter that .venv is made from
 #   ARGS="-k rpn"       more arguments for `make test` (pytest) or `make demo` (dprd train)
+#   JOBS=4              processes that `make test` runs in; 0 is none but its own
 
 VENV := .venv
 STAMP := $(VENV)/.stamp
+JOBS ?= 2
 
 .PHONY: help setup demo test lint docs check-wheel constraints clean
 
@@ -27,7 +29,7 @@ demo: setup
 	@DPRD=$(VENV)/bin/dprd sh scripts/demo.sh $(ARGS)
 
 test: setup
-	$(VENV)/bin/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) $(ARGS)
 
 lint: setup
 	$(VENV)/bin/ruff check
