@@ -27,7 +27,7 @@ class Timing(NamedTuple):
     """Seconds of one program.
 
     Args:
-        seconds: Of each repetition, in order.
+        seconds: Seconds of each repetition, in order.
         memory: Most bytes that the first call held beyond what was there before, or None where the system
             does not say.
     """

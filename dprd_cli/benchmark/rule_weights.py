@@ -34,7 +34,7 @@ def reference_tensor(name: str, shape: Sequence[int], seed: int = 0, input_scale
     Args:
         name: Detectron2's name.
         shape: Its shape.
-        seed: Of the whole checkpoint.
+        seed: The whole checkpoint's seed.
         input_scale: Standard deviation of the normalised input: 60 where pixels are divided by 1.
     """
     shape = tuple(shape)

@@ -250,8 +250,8 @@ class ModelConfig(Section):
     Attributes:
         conventions: Whose habits the details follow (anchor rounding, RoIAlign's frame, mask targets, ...):
             `model/conventions.py` lists them. Published weights set it.
-        pixel_mean: Of R, G, B, in 0..255.
-        pixel_std: Of R, G, B, in 0..255.
+        pixel_mean: Mean of R, G and B, in 0..255.
+        pixel_std: Standard deviation of R, G and B, in 0..255.
     """
 
     backbone: BackboneConfig = BackboneConfig()

@@ -31,7 +31,7 @@ class Examined:
     Args:
         size: (height, width), upright.
         traits: Which of `TRAITS` it has.
-        kind: Of the error, or empty.
+        kind: Kind of the error, or empty.
         error: One line that names the file, or empty.
     """
 

@@ -44,7 +44,7 @@ class TrainLoader:
         dataset: The training split.
         config: Augmentation, `workers` and `on_bad_image`.
         batch_size: Images a step.
-        seed: Of the order and the augmentation.
+        seed: Seed of the order and the augmentation.
         steps: Last step, exclusive.
         start_step: First step.
         world: Which of how many processes this one is; each gets its share of every step's images.

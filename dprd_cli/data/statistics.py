@@ -37,7 +37,7 @@ class Statistics:
         centres: Centre of each box, in shares of the image's width and height. [G, 2]
         has_mask: Which objects have a mask. [G]
         anchor_sizes: Square roots of the anchors' areas, pixels.
-        aspect_ratios: Of the anchors, height over width.
+        aspect_ratios: Height over width of the anchors.
     """
 
     split: str

@@ -64,7 +64,7 @@ def jitter_scale(sample: Sample, rng: np.random.Generator, side: int, factors: t
     Args:
         sample: An image with its objects.
         rng: Draws the factor, uniform, and the place of the window, uniform where there is room.
-        side: Of the square, pixels.
+        side: Side of the square, pixels.
         factors: (least, largest).
 
     Source: Ghiasi et al. 2021, "Simple Copy-Paste"; Detectron2's `ResizeScale` and `FixedSizeCrop`.

@@ -98,7 +98,7 @@ class Canvas:
             x: Left of the crop.
             y: Top of the crop.
             color: RGB.
-            opacity: Of the tint, 0..1.
+            opacity: How opaque the tint is, 0..1.
         """
         if not crop.any():
             return

@@ -120,7 +120,7 @@ def compare_parts(image: ImageArray, detections: Detections, reference_parts: Te
     Args:
         image: RGB; left unchanged. [H, W, 3]
         detections: With part boxes, in the frame of the image.
-        reference_parts: Of the same boxes. [D, P, 4]
+        reference_parts: Reference parts of the same boxes, xyxy. [D, P, 4]
 
     Returns:
         RGB. [H', W', 3]
@@ -144,7 +144,7 @@ def grid(
         images: RGB, of any sizes. Each [h, w, 3]
         columns: Images a row.
         titles: A line above each image, or nothing.
-        width: Of the sheet, pixels, about.
+        width: Width of the sheet, pixels, about.
         gap: Between images, pixels.
 
     Returns:

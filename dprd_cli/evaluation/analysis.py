@@ -44,8 +44,8 @@ def pr_curves(arrays: CocoArrays, columns: Iterable[int]) -> dict[str, Any]:
     Law: the points are those of `arrays.precision`, at up to 100 detections an image, all sizes.
 
     Args:
-        arrays: Of one kind.
-        columns: Of each class: its index along the arrays' class axis. [K]
+        arrays: COCO's arrays of boxes or of masks.
+        columns: Index of each class along the arrays' class axis. [K]
 
     Returns:
         `mean`, and `classes` [K]: dicts by the names in `CURVES` of 101 precisions in 0..1, or None where
@@ -119,7 +119,7 @@ class ErrorAnalysis:
     Args:
         ground_truth: A COCO `instances` dict; crowds (VOC: difficult objects) neither count nor are missed.
         category_ids: Original category id of each class index. [K]
-        iou: Of a match in the confusion matrix.
+        iou: Least IoU of a match in the confusion matrix.
         score: Detections below are left out.
 
     Attributes:
@@ -283,7 +283,7 @@ def analyse(evaluator: CocoEvaluator, errors: ErrorAnalysis | None = None) -> di
 
     Args:
         evaluator: With all its images.
-        errors: Of the same images; made here where there is none.
+        errors: Error analysis of the same images; made here where there is none.
 
     Returns:
         `images`, `iou_thresh`, `score_thresh`, `class_names`, `curves` and `ap` (by kind: `pr_curves` and

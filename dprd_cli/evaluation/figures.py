@@ -163,9 +163,9 @@ def bars(
     """Draw horizontal bars with their values written beside them.
 
     Args:
-        labels: Of the groups, from top to bottom.
+        labels: Name of each group, from top to bottom.
         series: Label -> values (None: nothing to measure) and colour.
-        title: Of the axis.
+        title: What the axis says.
         top: Its end.
     """
     height = 0.7 + len(labels) * (0.17 * len(series) + 0.14)

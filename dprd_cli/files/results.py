@@ -43,7 +43,7 @@ def image_names(paths: Sequence[Path], suffix: str = "", reserved: Sequence[str]
 
     Args:
         paths: The images; equal names from different folders get `-2`, `-3`, ...
-        suffix: Of all names; by default `.jpg` for JPEGs and `.png` for the rest.
+        suffix: Ending of all names; by default `.jpg` for JPEGs and `.png` for the rest.
         reserved: Names (without suffix) that other files of the folder have.
     """
     taken = {name.lower() for name in reserved}

@@ -31,7 +31,7 @@ class Exhibit:
     """One image and the objects compared in it.
 
     Args:
-        name: Of the image.
+        name: The image's name.
         image: RGB. [H, W, 3]
         objects: May be empty.
     """
@@ -48,7 +48,7 @@ def draw_comparison(
 
     Args:
         exhibits: At least one.
-        titles: Of the networks.
+        titles: What each network is called.
         method: Name of the method, for the colour bar.
         score_thresh: What detections had to reach.
     """

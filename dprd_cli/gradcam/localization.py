@@ -74,7 +74,7 @@ class Localization:
 
         Args:
             known: `image`, `object` and `class`.
-            maps: Of each model: its map [H, W], and `score` and `layer`.
+            maps: Each model's map [H, W], with `score` and `layer`.
             box: The object's box, xyxy in pixels. [4]
             mask: The object's mask, where there is one. [H, W]
         """

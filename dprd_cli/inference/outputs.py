@@ -360,7 +360,7 @@ def make_outputs(
 
     Args:
         folder: Exists.
-        kinds: Of `KINDS`.
+        kinds: Some of `KINDS`.
         style: What is shown.
         frames: Whether there are videos among the inputs.
     """

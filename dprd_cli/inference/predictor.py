@@ -51,9 +51,9 @@ class Ready:
     Args:
         image: RGB. [H, W, 3]
         tensor: What the network sees, uint8 RGB; None for multi-scale testing. [3, h, w]
-        name: See `Prediction`, as for `moment`.
+        name: What to call it; see `Prediction`.
         source: Number of the source that it comes from.
-        moment: Of a frame.
+        moment: Where the frame of a video is in it; None for an image.
     """
 
     image: Image

@@ -18,7 +18,7 @@ def own_batches(numbers: Sequence[int], batch_size: int, index: int, count: int)
     Args:
         numbers: All there is.
         batch_size: Things in a batch.
-        index: Of the share.
+        index: Which share, from 0.
         count: How many shares there are.
     """
     starts = range(index * batch_size, len(numbers), count * batch_size)

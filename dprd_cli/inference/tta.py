@@ -127,8 +127,8 @@ def merge(found: list[Detections], nms_iou: float, limit: int) -> Detections:
     Law: of one view, or of views that find nothing in common, all are kept; the best score comes first.
 
     Args:
-        found: Of each view, all in one frame, each after its own NMS.
-        nms_iou: Of two views' detections of one class that overlap more, the lower score goes.
+        found: Detections of each view, all in one frame, each after its own NMS.
+        nms_iou: IoU above which, of two views' detections of a class, that of lower score goes.
         limit: Most detections that are kept.
 
     Reading: Detectron2 runs NMS over all detections again. Those of one view have been through it, so here

@@ -22,7 +22,7 @@ class Made:
 
     Args:
         line: What was found, in words.
-        contents: Of the files that hold many images, by kind.
+        contents: What goes into the files that hold many images, by kind.
         counts: Files that were written, by kind.
         row: For `--json`, where rows are kept.
         video: That it is in.
@@ -41,7 +41,7 @@ class Writer:
     Args:
         sources: What is looked at.
         folder: Where outputs go.
-        kinds: Of outputs.
+        kinds: Kinds of outputs.
         style: What is shown.
         keep: Keep rows for `--json`.
         main: Whether this process writes the files that hold many images; the others `make` only.
@@ -110,7 +110,7 @@ class Writer:
         """Write the files of one image or frame of a source alone.
 
         Args:
-            number: Of the source.
+            number: Number of the source.
             prediction: All that was found.
 
         Raises:

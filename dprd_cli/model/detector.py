@@ -53,8 +53,8 @@ class Detector(nn.Module):
         neck: C2..C5 -> P2..P6.
         rpn: Proposals.
         roi_heads: RoIs -> losses or detections; owns DPR-Net.
-        pixel_mean: Of R, G, B, in 0..255.
-        pixel_std: Of R, G, B, in 0..255.
+        pixel_mean: Mean of R, G and B, in 0..255. [3]
+        pixel_std: Standard deviation of R, G and B, in 0..255. [3]
 
     Source: Figs. 1 and 3.
     """

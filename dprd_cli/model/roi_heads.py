@@ -129,7 +129,7 @@ class RoIHeads(nn.Module):
         """Return the losses of all stages, and diagnostics.
 
         Args:
-            proposals: Of each image.
+            proposals: Proposals of each image.
             scene: The features of the batch.
             targets: Objects of each image.
 
@@ -244,7 +244,7 @@ class RoIHeads(nn.Module):
         of the final boxes are averaged over the stages that have mask heads (Reading: docs/reading.md).
 
         Args:
-            proposals: Of each image.
+            proposals: Proposals of each image.
             scene: The features of the batch.
             image_sizes: (height, width) of each image.
             part_offsets: `learned`, `mean` or `reference`.

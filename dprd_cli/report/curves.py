@@ -56,7 +56,7 @@ def run_panels(rows: Sequence[dict[str, Any]]) -> list[Panel]:
     """Return the panels of one run that have something to show.
 
     Args:
-        rows: Of `metrics.jsonl`.
+        rows: Rows of `metrics.jsonl`.
     """
     train = [row for row in rows if row["kind"] == "train"]
     tests = [row for row in rows if row["kind"] == "eval"]

@@ -177,7 +177,7 @@ def inline(figure: Figure, alt: str, number: int) -> Html:
     Args:
         figure: Drawn with the palette of `drawing/curves.py`.
         alt: What it shows, for those who cannot see it.
-        number: Of the figure in the page, because ids must differ.
+        number: Number of the figure in the page, because ids must differ.
     """
     buffer = io.StringIO()
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dprd"}):

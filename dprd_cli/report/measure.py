@@ -52,7 +52,7 @@ class Measured:
         total: Images of the split.
         results: COCO's metrics, as `dprd eval` writes them.
         metrics: The same flat, with proposal recall and part IoU.
-        seconds_per_image: Of detection and measuring.
+        seconds_per_image: Time of detection and measuring.
         analysis: From `Analyst.result`.
         best: The best images.
         worst: The worst ones.

@@ -44,7 +44,7 @@ class Run:
         checkpoint: Its best weights, or None.
         config: The tree of `config.toml`; empty where there is none.
         metrics: Rows of `metrics.jsonl`.
-        environment: Of `environment.json`.
+        environment: Content of `environment.json`.
         recorded: Evaluations of whole splits, the newest first.
         analysis: The newest `analysis.json` of `dprd eval`, or None.
         drawn: Its best and worst images, by `best` and `worst`.
@@ -81,9 +81,9 @@ class Study:
     """What the files of an ablation say besides its runs.
 
     Args:
-        name: Of its folder.
+        name: Name of its folder.
         about: `study.json`'s texts and numbers.
-        content: Of `table.md`, paragraphs and tables in their order; else the table of `table.csv`. A table
+        content: Paragraphs and tables of `table.md` in their order; else the table of `table.csv`. A table
             is its rows, the titles first.
         plot: `plot.png`, or None.
         runs: Folders of its runs.

@@ -55,7 +55,7 @@ class Report:
     """What sections share: the numbering of figures, and what each run has.
 
     Args:
-        runs: Of the page.
+        runs: The page's runs.
         measured: By run name: what was measured for the page.
         left_out: By run name: why nothing was.
     """

@@ -77,7 +77,8 @@ class Environment:
     Args:
         dprd: Version of this project.
         installed: `checkout`, `editable checkout` or `package`.
-        commit: Of the checkout, or of the repository that pip installed from; None where there is none.
+        commit: Commit of the checkout, or of the repository that pip installed from; None where there is
+            none.
         changed: Whether files of the checkout differ from the commit; None where that cannot be told.
         python: Version and implementation.
         system: Operating system and processor family.

@@ -32,7 +32,7 @@ class Forecast:
         done: Seeds with results.
         left: Seed -> steps still to train.
         parameters: In millions.
-        macs: Of one image's inference, in billions.
+        macs: Multiply-accumulates of one image's inference, in billions.
         pace: Seconds of a training step: the median of the variant's own runs, or of another's, scaled by
             MACs; None before any run.
         measured: Whether the pace is its own.

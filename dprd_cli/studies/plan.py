@@ -170,7 +170,7 @@ def plan(study: Study, settings: Settings, seeds: Sequence[int], out: Path) -> l
     Args:
         study: With its backbones.
         settings: What its variants share.
-        seeds: Of each variant.
+        seeds: Seeds that each variant is trained with.
         out: Folder of the study.
 
     Raises:

@@ -17,7 +17,7 @@ class TextTable:
     """Cells of text.
 
     Attributes:
-        headings: Of each column; the first column is text, the others numbers.
+        headings: Heading of each column; the first column is text, the others numbers.
         rows: One cell a column.
     """
 

@@ -79,7 +79,7 @@ class RunningStatistics:
 
     Args:
         detector: Its BatchNorms in training mode and its parts' mean offsets are looked after.
-        passes: Of each rank in a step.
+        passes: Passes of each rank in a step.
         world: The ranks.
     """
 

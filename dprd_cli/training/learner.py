@@ -60,7 +60,7 @@ class Learner:
         same as one with W times the passes, but for the order in which more than two gradients are added.
 
         Args:
-            number: Of the step; with the config's seed it decides all randomness.
+            number: Number of the step; with the config's seed it decides all randomness.
             rate: Learning rate.
             images: uint8 RGB, this rank's. N x [3, h, w]
             targets: Objects of each image.
@@ -152,7 +152,7 @@ def draw_seed(seed: int, step: int, part: int) -> int:
     A CPU's generator takes the low 32 bits only; the factors spread seeds and passes over them.
 
     Args:
-        seed: Of the run.
+        seed: The run's seed.
         step: From 0.
         part: Which of the step's passes; with several processes, counted over all of them.
     """

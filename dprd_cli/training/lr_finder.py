@@ -40,7 +40,7 @@ class Point(NamedTuple):
     Args:
         step: From 0.
         lr: Learning rate.
-        loss: Of the step's batch.
+        loss: Loss of the step's batch.
         smoothed: Moving average of the losses so far, without bias to its start.
     """
 

@@ -15,7 +15,7 @@ def memory_advice(config: Config, run_dir: Path) -> Iterator[None]:
     """Turn an error that says that memory is short into one that names the keys to lower.
 
     Args:
-        config: Of the run, whose values are named.
+        config: The run's, whose values are named.
         run_dir: What can be resumed, if something was saved.
     """
     try:

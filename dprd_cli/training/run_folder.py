@@ -29,7 +29,7 @@ def new_run_folder(
         config: Names the run: `runs/<preset>-<backbone>-<data>-<n>`.
         out: The folder to take instead.
         runs: Where runs lie.
-        prefix: Of the name.
+        prefix: What the name starts with.
 
     Raises:
         UsageError: If `out` is not empty.

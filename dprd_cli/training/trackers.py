@@ -72,7 +72,7 @@ def start_trackers(config: Config, folder: Path, start_step: int) -> list[Tracke
     """Start what `train.loggers` names.
 
     Args:
-        config: Of the run.
+        config: The run's.
         folder: The run folder; TensorBoard's events go into `tensorboard/` in it.
         start_step: Step that the run resumes from.
     """

@@ -77,7 +77,7 @@ class Problems:
             kind: A word for programs.
             message: The line.
             who: Annotation ids or files.
-            severity: Of all of them.
+            severity: How severe each of them is.
             advice: What to do about it.
         """
         names = [str(one) for one in who]
