@@ -59,7 +59,7 @@ def read_foreign(path: Path) -> dict[str, Tensor]:
     if isinstance(content, dict) and isinstance(content.get("blobs"), dict):
         content = content["blobs"]
     arrays = {
-        str(key): torch.from_numpy(np.array(value))  # a copy: the array may not be writable
+        str(key): torch.from_numpy(value)
         for key, value in (content.items() if isinstance(content, dict) else ())
         if isinstance(value, np.ndarray) and value.dtype.kind in "fiu" and value.dtype.itemsize <= 8
     }
