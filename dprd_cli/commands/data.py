@@ -118,17 +118,16 @@ def show(
 ) -> None:
     """Draw images as annotated, and as training sees them after augmentation."""
     from dprd_cli.config.presets import pick
+    from dprd_cli.data.build import build_dataset
     from dprd_cli.data.figures import show_annotated, show_augmented
-    from dprd_cli.data.loading import build_datasets
+    from dprd_cli.structures.sample import SPLITS
 
-    pick("split", split, ("train", "val"))
+    which = pick("split", split, SPLITS)
     config = _resolve(path, overrides, schedule).data
-    train = split == "train"
-    datasets = build_datasets(config, train=train, val=not train)
-    dataset = next(one for one in datasets if one is not None)
+    dataset = build_dataset(config, which)
     _make_folder(out)
     files = [*show_annotated(dataset, config, out, split, limit, seed)]
-    if train:
+    if which == "train":
         files += show_augmented(dataset, config, out, limit, seed)
     _tell(files, as_json)
 
@@ -146,13 +145,15 @@ def stats(
 ) -> None:
     """Count classes, sizes and shapes, and how well the anchors fit; with --out, plots too."""
     from dprd_cli.commands._data_report import print_statistics
-    from dprd_cli.data.loading import build_datasets
+    from dprd_cli.data.build import build_dataset
     from dprd_cli.data.statistics import measure
 
     config = _resolve(path, overrides, schedule, preset)
-    datasets = zip(("train", "val"), build_datasets(config.data), strict=True)
+    train = build_dataset(config.data, "train")
+    val = build_dataset(config.data, "val", training=train)
     measured = [
-        measure(one, name, config.data, config.model.rpn) for name, one in datasets if one is not None
+        measure(train, "train", config.data, config.model.rpn),
+        measure(val, "val", config.data, config.model.rpn),
     ]
     files: list[Path] = []
     if out is not None:

@@ -173,18 +173,19 @@ def _measure_file(
     plots: Path | None,
 ) -> dict[str, Any]:
     """Measure a COCO results file on a split."""
-    from dprd_cli.config.presets import resolve
-    from dprd_cli.data.loading import build_datasets
+    from dprd_cli.config.presets import pick, resolve
+    from dprd_cli.data.build import build_dataset
     from dprd_cli.errors import UsageError
     from dprd_cli.evaluation.analysis import analyse
     from dprd_cli.evaluation.results_file import collect_results, read_results
     from dprd_cli.files.results import output_folder
+    from dprd_cli.structures.sample import SPLITS
 
     if data is None:
         raise UsageError("--results: pass the data that the detections belong to with --data")
     flags = {"data.path": data, "data.on_bad_image": on_bad_image}
     config = resolve(flags=flags, overrides=overrides or [])
-    dataset = next(filter(None, build_datasets(config.data, train=split == "train", val=split == "val")))
+    dataset = build_dataset(config.data, pick("split", split, SPLITS))
     truth = dataset.coco()
     rows = read_results(path, truth)
     evaluator = collect_results(rows, truth, dataset.category_ids, dataset.class_names)
@@ -206,19 +207,18 @@ def _measure(
     save_results: Path | None,
     plots: Path | None,
 ) -> dict[str, Any]:
-    from dprd_cli.data.loading import build_datasets, describe
+    from dprd_cli.config.presets import pick
+    from dprd_cli.data.build import build_dataset, describe
     from dprd_cli.evaluation.analysis import Analyst, analyse
     from dprd_cli.evaluation.evaluate import evaluate as run_evaluation
+    from dprd_cli.structures.sample import SPLITS
 
-    train_set, val_set = build_datasets(
+    dataset = build_dataset(
         config.data,
-        train=split == "train",
-        val=split == "val",
+        pick("split", split, SPLITS),
         class_names=model.class_names,
         category_ids=model.category_ids,
     )
-    dataset = train_set or val_set
-    assert dataset is not None  # one was asked for
     for line in describe(dataset):
         say(line)
     alone = plots is not None and world.size == 1

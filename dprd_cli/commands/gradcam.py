@@ -213,14 +213,16 @@ def _statistics(
     quiet: bool,
 ) -> dict[str, Any]:
     """Measure, write `stats.csv` and `stats.png`, and print a table."""
-    from dprd_cli.data.loading import build_datasets, describe
+    from dprd_cli.config.presets import pick
+    from dprd_cli.data.build import build_dataset, describe
     from dprd_cli.drawing.style import save_figure
     from dprd_cli.files.atomic import write_rows
     from dprd_cli.gradcam.explainer import measure
     from dprd_cli.gradcam.localization import COLUMNS
+    from dprd_cli.structures.sample import SPLITS
 
     config = with_data(model.config, None, data_flags(model.config, data, None))
-    dataset = next(filter(None, build_datasets(config.data, train=split == "train", val=split == "val")))
+    dataset = build_dataset(config.data, pick("split", split, SPLITS))
     for line in describe(dataset):
         say(line)
     names = [title.replace("\n", ", ") for title in titles]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dprd_cli.config.schema import Config, TrainConfig
 from dprd_cli.config.tree import merge, nest, parse_overrides, read_toml, settle, validate
 from dprd_cli.errors import UsageError, did_you_mean
+
+Name = TypeVar("Name", bound=str)
 
 _ONE_STAGE: dict[str, Any] = {
     "ious": [0.5],
@@ -148,16 +150,17 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 }
 
 
-def pick(kind: str, name: str, known: Iterable[str]) -> str:
+def pick(kind: str, name: str, known: Iterable[Name]) -> Name:
     """Return `name` if it is known.
 
     Raises:
         UsageError: With a suggestion, if it is not.
     """
     known = list(known)
-    if name not in known:
-        raise UsageError(f"unknown {kind} '{name}'{did_you_mean(name, known)}; there are: {', '.join(known)}")
-    return name
+    for one in known:
+        if name == one:
+            return one
+    raise UsageError(f"unknown {kind} '{name}'{did_you_mean(name, known)}; there are: {', '.join(known)}")
 
 
 def resolve(

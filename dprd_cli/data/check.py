@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.formats.coco import CocoDataset, match_classes
@@ -13,8 +13,7 @@ from dprd_cli.data.image_checks import ImageCounts, check_images
 from dprd_cli.data.splits import locate, warn_of_overlap
 from dprd_cli.errors import DataError
 from dprd_cli.runtime.progress import Progress
-
-SPLITS: tuple[Literal["train", "val"], ...] = ("train", "val")
+from dprd_cli.structures.sample import SPLITS
 
 
 @dataclass(slots=True)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.check import SPLITS
 from dprd_cli.data.formats.coco_writer import CocoWriter
 from dprd_cli.data.formats.conversion_split import Split
 from dprd_cli.data.formats.problems import plural
@@ -20,6 +19,7 @@ from dprd_cli.data.splits import locate
 from dprd_cli.errors import UsageError
 from dprd_cli.files.atomic import writing
 from dprd_cli.runtime.progress import Progress
+from dprd_cli.structures.sample import SPLITS
 
 Format = Literal["coco", "voc", "yolo"]
 ImageTransfer = Literal["copy", "link", "none"]

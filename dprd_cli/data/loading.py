@@ -21,14 +21,11 @@ from torch.utils.data import DataLoader
 
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.reading import OR_SKIP, Item, Packed, Reader, pack, unpack
-from dprd_cli.data.splits import build_datasets, describe
 from dprd_cli.data.transforms import prepare
 from dprd_cli.errors import DataError, DprdWarning
 from dprd_cli.runtime.ranks import local_size, rank_slice
 from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Dataset, Sample
-
-__all__ = ["TrainLoader", "build_datasets", "choose_workers", "describe", "iterate_eval"]
 
 _MIN_SHARED_MEMORY = 512 << 20  # below this, images in flight between processes can end in a bus error
 

@@ -1,16 +1,13 @@
-"""Finding the annotations and images of a run's splits, and building the data sets."""
+"""Finding the annotations and images of a split, in whatever format they are."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.formats.coco import Annotations, CocoDataset, CocoFile
+from dprd_cli.data.formats.coco import Annotations, CocoFile
 from dprd_cli.data.formats.coco_checks import read_coco_json
 from dprd_cli.data.formats.paths import is_file, name_fault
 from dprd_cli.data.formats.problems import Problems, first_five, plural
@@ -19,12 +16,12 @@ from dprd_cli.data.formats.voc_lists import choose_lists, find_years
 from dprd_cli.data.formats.yolo import YoloAnnotations
 from dprd_cli.data.formats.yolo_files import find_yaml, read_description
 from dprd_cli.errors import DataError
-from dprd_cli.structures.sample import Dataset
+from dprd_cli.structures.sample import Split
 
-Split = Literal["train", "val", "test"]
+SplitOrTest = Literal["train", "val", "test"]
 
 #: Names tried in a data folder, in this order (COCO's own, common variants, Roboflow's export).
-JSON_NAMES: dict[Split, tuple[str, ...]] = {
+JSON_NAMES: dict[SplitOrTest, tuple[str, ...]] = {
     "train": (
         "train.json",
         "annotations/train.json",
@@ -45,8 +42,8 @@ JSON_NAMES: dict[Split, tuple[str, ...]] = {
     ),
     "test": ("annotations/image_info_test-dev2017.json", "image_info_test-dev2017.json"),
 }
-#: ImageArray folders tried, below the data folder; after them the json's own folder and the data folder.
-IMAGE_NAMES: dict[Split, tuple[str, ...]] = {
+#: Image folders tried, below the data folder; after them the json's own folder and the data folder.
+IMAGE_NAMES: dict[SplitOrTest, tuple[str, ...]] = {
     "train": (
         "images",
         "train2017",
@@ -70,7 +67,7 @@ class Found:
     tree: dict[str, Any]
 
 
-def find_split(config: DataConfig, split: Split) -> Found:
+def find_split(config: DataConfig, split: SplitOrTest) -> Found:
     """Find a split's annotation file and image folder: named in the config, or below `config.path`.
 
     Raises:
@@ -92,7 +89,7 @@ def _below(root: Path | None, name: str) -> Path:
     return root / name if root and not path.exists() and (root / name).exists() else path
 
 
-def _find_json(config: DataConfig, split: Split) -> Path:
+def _find_json(config: DataConfig, split: SplitOrTest) -> Path:
     root = _root(config)
     named: str = getattr(config, f"{split}_json")
     if named:
@@ -114,7 +111,7 @@ def _find_json(config: DataConfig, split: Split) -> Path:
     for name in JSON_NAMES[split]:
         if (root / name).is_file():
             return root / name
-    other: Split = "val" if split == "train" else "train"
+    other: SplitOrTest = "val" if split == "train" else "train"
     beside = next((name for name in JSON_NAMES[other] if (root / name).is_file()), None)
     start = f"{root}: there is {beside}, but no annotation file" if beside else f"{root}: no annotation file"
     raise DataError(
@@ -123,7 +120,7 @@ def _find_json(config: DataConfig, split: Split) -> Path:
     )
 
 
-def _find_images(config: DataConfig, split: Split, json_path: Path, tree: dict[str, Any]) -> Path:
+def _find_images(config: DataConfig, split: SplitOrTest, json_path: Path, tree: dict[str, Any]) -> Path:
     root = _root(config)
     named: str = getattr(config, f"{split}_images")
     if named:
@@ -146,74 +143,6 @@ def _find_images(config: DataConfig, split: Split, json_path: Path, tree: dict[s
     return folders[held.index(max(held))]
 
 
-def build_datasets(
-    config: DataConfig,
-    *,
-    train: bool = True,
-    val: bool = True,
-    class_names: tuple[str, ...] | None = None,
-    category_ids: tuple[int, ...] | None = None,
-) -> tuple[Dataset | None, Dataset | None]:
-    """Build the splits that are asked for: built-in, or found and checked in a folder (see `folders`).
-
-    Args:
-        config: What to build.
-        train: Whether the training split is wanted.
-        val: Whether the evaluation split is wanted.
-        class_names: Classes of a checkpoint, which the data must agree with.
-        category_ids: Category id of each of them.
-
-    Returns:
-        (train, val), None for a split that was not asked for.
-
-    Raises:
-        DataError: If a split is missing or broken, or the two have different classes.
-    """
-    if config.path == "synthetic" and not (config.train_json or config.val_json):
-        built = _synthetic(config, "train") if train else None, _synthetic(config, "val") if val else None
-        for split in built:
-            if split is not None and class_names not in (None, split.class_names):
-                raise DataError(
-                    f"the built-in data has the classes {first_five(split.class_names)}, which are not those "
-                    "of the checkpoint; pass the data that it was trained for with --data FOLDER"
-                )
-        return built
-    first = _build(config, "train", class_names, category_ids) if train else None
-    if first is not None:
-        class_names, category_ids = first.class_names, first.category_ids
-    second = _build(config, "val", class_names, category_ids) if val else None
-    if first is not None and second is not None:
-        warn_of_overlap(first.paths(), second.images_dir, second.file_names, second.report.problems)
-    return first, second
-
-
-def _synthetic(config: DataConfig, split: Literal["train", "val"]) -> Dataset:
-    from dprd_cli.data.synthetic.dataset import SyntheticDataset
-
-    length = config.synthetic_train if split == "train" else config.synthetic_val
-    length = min(length, config.limit or length)
-    return SyntheticDataset(split, length=length, size=config.synthetic_size, seed=config.synthetic_seed)
-
-
-def _build(
-    config: DataConfig,
-    split: Literal["train", "val"],
-    class_names: tuple[str, ...] | None,
-    category_ids: tuple[int, ...] | None,
-) -> CocoDataset:
-    classes = None
-    if class_names is not None:
-        classes = dict(zip(class_names, category_ids or range(1, len(class_names) + 1), strict=True))
-    found = locate(config, split, classes)
-    train = split == "train"
-    if found.annotations.is_voc and train and not config.skip_difficult:
-        for note in found.tree["annotations"]:
-            note["iscrowd"] = 0  # a target like any other; evaluation reads the files anew, and ignores it
-    return CocoDataset(
-        found.annotations, config, train, class_names, category_ids, tree=found.tree, problems=found.problems
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Located:
     """A split's annotations, what they say, and what was found in reading them."""
@@ -225,7 +154,7 @@ class Located:
 
 def locate(
     config: DataConfig,
-    split: Literal["train", "val"],
+    split: Split,
     classes: dict[str, int] | None = None,
     problems: Problems | None = None,
 ) -> Located:
@@ -287,31 +216,3 @@ def warn_of_overlap(train: set[Path], images_dir: Path, names: list[str], proble
     if both:
         text = f"{plural(len(both), 'image')} shared with the training split ({first_five(both)})"
         problems.count("overlap", f"{text}: the numbers will be too good", both)
-
-
-def describe(dataset: Dataset) -> list[str]:
-    """Return lines that say what a split holds: sizes, masks, classes, and what the check found."""
-    start, classes = (
-        f"{dataset.name}: {plural(len(dataset), 'image')}",
-        plural(len(dataset.class_names), "class"),
-    )
-    if not isinstance(dataset, CocoDataset):
-        return [f"{start}, {classes}: {', '.join(dataset.class_names)}"]
-    total, masks = len(dataset.labels), int(dataset.has_mask.sum())
-    kind = f"{masks} with masks, {total - masks} without"
-    if masks in (0, total):
-        kind = "all with masks" if masks else "boxes only, no masks"
-    empty = len(dataset) - int(np.count_nonzero(dataset.objects_per_image))
-    counts = Counter(dataset.labels.tolist())
-    shown = [f"{dataset.class_names[label]} {number}" for label, number in counts.most_common(12)]
-    more = f", and {len(counts) - len(shown)} rarer" if len(counts) > len(shown) else ""
-    lines = [
-        f"{start} ({empty} without objects), {plural(total, 'object')} ({kind})",
-        f"  {classes}: {', '.join(shown)}{more}",
-    ]
-    if dataset.is_voc and dataset.report.num_crowds:
-        lines.append(f"  {plural(dataset.report.num_crowds, 'difficult object')}, ignored in evaluation")
-    absent = [name for label, name in enumerate(dataset.class_names) if label not in counts]
-    if absent:
-        lines.append(f"  no object of {plural(len(absent), 'class')}: {', '.join(absent)}")
-    return lines + [f"  warning: {line}" for line in dataset.report.warnings]

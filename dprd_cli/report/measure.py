@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dprd_cli.config.schema import Config
-from dprd_cli.data.loading import build_datasets
+from dprd_cli.data.build import build_dataset
 from dprd_cli.evaluation.analysis import MATCH_SCORE, Analyst, Ranked
 from dprd_cli.evaluation.evaluate import evaluate
 from dprd_cli.evaluation.figures import draw_found, draw_truth
@@ -98,14 +98,9 @@ def measure(
     """
     model = load_model(str(checkpoint), device)
     config = configure(model.config)
-    _, dataset = build_datasets(
-        config.data,
-        train=False,
-        val=True,
-        class_names=model.class_names,
-        category_ids=model.category_ids,
+    dataset = build_dataset(
+        config.data, "val", class_names=model.class_names, category_ids=model.category_ids
     )
-    assert dataset is not None  # it was asked for
     analyst = Analyst(dataset.coco(), dataset.category_ids, dataset.class_names, keep=keep)
     found = evaluate(
         model.detector,

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: RGB. [H, W, 3]
+ImageArray: TypeAlias = NDArray[np.uint8]
+Split: TypeAlias = Literal["train", "val"]
+SPLITS: tuple[Split, Split] = ("train", "val")
+#: A COCO `instances` file as parsed: `images`, `annotations`, `categories`.
+CocoTree: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +30,7 @@ class Sample:
         file_name: Path relative to the image folder (or a made-up name), for messages and outputs.
     """
 
-    image: NDArray[np.uint8]
+    image: ImageArray
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     masks: NDArray[np.bool_] | None
@@ -32,7 +39,7 @@ class Sample:
     file_name: str
 
 
-def without_objects(image: NDArray[np.uint8]) -> Sample:
+def without_objects(image: ImageArray) -> Sample:
     """Return an image [H, W, 3], of which nothing else is known, as a sample."""
     return Sample(
         image=image,
@@ -70,9 +77,6 @@ class Dataset(Protocol):
         """Return one image with its objects."""
         ...
 
-    def coco(self) -> dict[str, Any]:
+    def coco(self) -> CocoTree:
         """Return the ground truth as a COCO `instances` dict, crowds (VOC: difficult objects) included."""
         ...
-
-
-ImageArray = NDArray[np.uint8]

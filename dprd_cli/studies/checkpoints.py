@@ -11,7 +11,7 @@ import torch
 
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import merge, nest, validate
-from dprd_cli.data.loading import build_datasets, describe
+from dprd_cli.data.build import build_dataset, describe
 from dprd_cli.errors import UsageError
 from dprd_cli.evaluation.evaluate import evaluate
 from dprd_cli.files.atomic import read_json, write_json
@@ -145,10 +145,9 @@ def _check_parts(study: Study, checkpoint: Checkpoint, model: LoadedModel) -> No
 
 
 def _dataset(model: LoadedModel, config: Config) -> Dataset:
-    _, dataset = build_datasets(
-        config.data, train=False, class_names=model.class_names, category_ids=model.category_ids
+    dataset = build_dataset(
+        config.data, "val", class_names=model.class_names, category_ids=model.category_ids
     )
-    assert dataset is not None  # it was asked for
     for line in describe(dataset):
         say(line)
     return dataset

@@ -12,7 +12,7 @@ import torch
 
 from dprd_cli.benchmark.costs import count_costs, measure_inference
 from dprd_cli.config.schema import Config
-from dprd_cli.data.loading import build_datasets
+from dprd_cli.data.build import build_dataset
 from dprd_cli.files.atomic import read_json, write_json
 from dprd_cli.runtime.device import pick_device
 from dprd_cli.studies.paper import COSTS
@@ -64,9 +64,7 @@ def classes_of(config: Config) -> int:
     Raises:
         DataError: If the data cannot be used.
     """
-    _, dataset = build_datasets(config.data, train=False)
-    assert dataset is not None  # it was asked for
-    return len(dataset.class_names)
+    return len(build_dataset(config.data, "val").class_names)
 
 
 def forecast(jobs: Sequence[Job], runs: Path, num_classes: int) -> list[Forecast]:

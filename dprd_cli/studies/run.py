@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.data.loading import build_datasets
+from dprd_cli.data.build import build_dataset
 from dprd_cli.errors import DivergedError, InterruptedRun
 from dprd_cli.evaluation.evaluate import evaluate
 from dprd_cli.files.atomic import read_json, write_json
@@ -118,10 +118,9 @@ def _measure_offsets(study: Study, job: Job) -> None:
         return
     with RunLock(job.folder):
         model = load_model(str(job.folder / "last.pt"), job.config.train.device)
-        _, dataset = build_datasets(
-            job.config.data, train=False, class_names=model.class_names, category_ids=model.category_ids
+        dataset = build_dataset(
+            job.config.data, "val", class_names=model.class_names, category_ids=model.category_ids
         )
-        assert dataset is not None  # it was asked for
         for kind in wanted:
             say(f"  {job.folder}: measuring with {kind} part offsets")
             found = evaluate(

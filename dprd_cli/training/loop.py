@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import torch
 
 from dprd_cli.config.schema import Config
+from dprd_cli.data.build import build_dataset, describe
 from dprd_cli.data.check import check_before_training
 from dprd_cli.data.formats.coco import CocoDataset
-from dprd_cli.data.loading import build_datasets, describe
 from dprd_cli.errors import DataError, UsageError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
@@ -155,10 +155,8 @@ def _datasets(config: Config, saved: Mapping[str, Any] | None) -> tuple[Dataset,
     """Return the training and the evaluation split, which must have the classes of a resumed run."""
     names = tuple(saved["class_names"]) if saved else None
     category_ids = tuple(saved["category_ids"]) if saved else None
-    train_set, val_set = build_datasets(config.data, class_names=names, category_ids=category_ids)
-    assert train_set is not None
-    assert val_set is not None
-    return train_set, val_set
+    train_set = build_dataset(config.data, "train", class_names=names, category_ids=category_ids)
+    return train_set, build_dataset(config.data, "val", training=train_set)
 
 
 def _detector(

@@ -10,10 +10,10 @@ import yaml
 from PIL import Image
 from pycocotools import mask as rle_masks
 
+from data_folders import both_splits
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.convert import convert
 from dprd_cli.data.formats.polygons import join, one_ring, outlines
-from dprd_cli.data.splits import build_datasets
 from dprd_cli.errors import DataError, UsageError
 
 HEIGHT, WIDTH = 48, 64
@@ -102,7 +102,7 @@ def source(tmp_path):
 
 
 def load(folder):
-    return build_datasets(DataConfig(path=str(folder), workers=0))
+    return both_splits(DataConfig(path=str(folder), workers=0))
 
 
 def turn(source, target, to, **options):

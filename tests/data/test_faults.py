@@ -9,8 +9,8 @@ from PIL import Image
 
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data import image_checks
+from dprd_cli.data.build import build_dataset
 from dprd_cli.data.check import check_data
-from dprd_cli.data.splits import build_datasets
 from dprd_cli.errors import DataError
 from dprd_cli.files import images
 
@@ -129,7 +129,7 @@ def test_what_cannot_be_used_is_refused_by_name(build, name, monkeypatch):
 
 
 def read_all(config):
-    data, _ = build_datasets(config)
+    data = build_dataset(config, "train")
     return [data[n] for n in range(len(data))]
 
 

@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from data_folders import both_splits
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.check import check_data
-from dprd_cli.data.splits import build_datasets
 from dprd_cli.errors import DataError
 
 RING = [1, 1, 9, 1, 9, 7, 1, 7]
@@ -88,7 +88,7 @@ def folder(tmp_path_factory):
 
 def use(folder):
     """Load the splits and read all that training and evaluation would."""
-    for data in build_datasets(DataConfig(path=str(folder), workers=0)):
+    for data in both_splits(DataConfig(path=str(folder), workers=0)):
         for index in range(len(data)):
             assert data[index].boxes.shape[1] == 4
         assert data.coco()["images"]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from dprd_cli.config.model_schema import RPNConfig
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.splits import build_datasets
+from dprd_cli.data.build import build_dataset
 from dprd_cli.data.statistics import measure
 
 
@@ -25,7 +25,7 @@ def statistics(tmp_path, notes, ratios=(1.0,)):
         json.dumps({"images": images, "annotations": notes, "categories": categories})
     )
     config = DataConfig(path=str(tmp_path), test_min_size=200, max_size=1000)
-    _, val = build_datasets(config, train=False)
+    val = build_dataset(config, "val")
     return measure(val, "val", config, RPNConfig(anchor_sizes=(32, 64, 64, 64, 64), aspect_ratios=ratios))
 
 

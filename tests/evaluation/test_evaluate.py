@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dprd_cli.config.presets import resolve
-from dprd_cli.data.splits import build_datasets
+from dprd_cli.data.build import build_dataset
 from dprd_cli.evaluation.evaluate import evaluate
 from dprd_cli.structures.detections import Detections
 
@@ -45,7 +45,7 @@ DOG, CAT = 11, 7  # in VOC's order, from 0
 def test_voc_and_coco_metrics_of_an_oracle(devkit, second, eleven, area):
     overrides = [f"data.path={devkit}", "data.test_min_size=48", "train.batch_size=1", "data.workers=0"]
     config = resolve(schedule="voc", overrides=overrides)
-    _, val = build_datasets(config.data, train=False)
+    val = build_dataset(config.data, "val")
     # a detection of the difficult cat of the first image, twice: neither right nor wrong
     hard = [(CAT, 0.95, [39, 3, 63, 20]), (CAT, 0.94, [39, 3, 63, 20])]
     first = [*hard, (DOG, 0.9, [4, 4, 34, 40])]
@@ -63,7 +63,7 @@ def test_voc_and_coco_metrics_of_an_oracle(devkit, second, eleven, area):
 
 def test_other_data_has_no_voc_metrics():
     config = resolve(overrides=["data.synthetic_val=1", "data.synthetic_size=64", "data.workers=0"])
-    _, val = build_datasets(config.data, train=False)
+    val = build_dataset(config.data, "val")
     measured = evaluate(Oracle([[]]), val, config, device=torch.device("cpu"))
     assert "voc" not in measured["results"]
     assert not any(key.startswith("voc") for key in measured["metrics"])

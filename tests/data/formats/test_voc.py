@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_folders import both_splits, refused
 from dprd_cli.config.schema import DataConfig
+from dprd_cli.data.build import build_dataset, describe
 from dprd_cli.data.formats.voc import CLASSES
-from dprd_cli.data.loading import build_datasets, describe
-from dprd_cli.errors import DataError
 
 WIDTH, HEIGHT = 64, 48
 
@@ -19,15 +19,7 @@ def config(path, **changes):
 def load(path, split="train", **changes):
     """Return one split."""
     names = {key: changes.pop(key) for key in ("class_names", "category_ids") if key in changes}
-    train, val = build_datasets(config(path, **changes), train=split == "train", val=split == "val", **names)
-    return train or val
-
-
-def refused(call):
-    with pytest.raises(DataError) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    return build_dataset(config(path, **changes), split, **names)
 
 
 @pytest.fixture
@@ -44,7 +36,7 @@ def folder(tmp_path, voc_folder):
 
 
 def test_both_years_train_and_2007_tests(devkit):
-    train, val = build_datasets(config(devkit))
+    train, val = both_splits(config(devkit))
     assert train.name == f"train ({devkit} 2007_trainval+2012_trainval)"
     assert val.name == f"val ({devkit} 2007_test)"
     assert train.file_names == [
@@ -60,14 +52,14 @@ def test_both_years_train_and_2007_tests(devkit):
 
 
 def test_one_year(devkit):
-    train, val = build_datasets(config(devkit / "VOC2007"))
+    train, val = both_splits(config(devkit / "VOC2007"))
     assert (train.name, val.name) == (
         f"train ({devkit / 'VOC2007'} 2007_trainval)",
         f"val ({devkit / 'VOC2007'} 2007_test)",
     )
     assert train.file_names[0] == "JPEGImages/000005.jpg"
     # without a test list: train and val, which do not share images
-    train, val = build_datasets(config(devkit / "VOC2012"))
+    train, val = both_splits(config(devkit / "VOC2012"))
     assert (train.image_ids.tolist(), val.image_ids.tolist()) == ([2007000027], [2008000002])
 
 
@@ -79,7 +71,7 @@ def test_the_test_list_of_2012_has_no_annotations_and_is_not_taken(devkit):
 
 def test_named_lists(devkit):
     names = {"voc_train": ["2007_train", "2012_val"], "voc_val": "val"}
-    train, val = build_datasets(config(devkit, **names))
+    train, val = both_splits(config(devkit, **names))
     assert train.image_ids.tolist() == [5, 2008000002]
     assert val.image_ids.tolist() == [7, 9, 2008000002]  # of both years
     assert val.report.warnings == [
@@ -160,7 +152,7 @@ def test_classes_of_a_checkpoint(folder):
 
 
 def test_difficult_objects(folder):
-    train, val = build_datasets(config(folder.path, voc_val="train"))
+    train, val = both_splits(config(folder.path, voc_val="train"))
     assert train[0].labels.tolist() == [CLASSES.index("dog"), CLASSES.index("cat")]  # as in Detectron2
     assert load(folder.path, skip_difficult=True)[0].labels.tolist() == [CLASSES.index("dog")]
     assert val[0].labels.tolist() == [CLASSES.index("dog")]

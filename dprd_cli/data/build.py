@@ -1,0 +1,105 @@
+"""Building the data set of a split: built-in, or found and checked in a folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+
+from dprd_cli.config.schema import DataConfig
+from dprd_cli.data.formats.coco import CocoDataset
+from dprd_cli.data.formats.problems import first_five, plural
+from dprd_cli.data.splits import locate, warn_of_overlap
+from dprd_cli.data.synthetic.dataset import SyntheticDataset
+from dprd_cli.errors import DataError
+from dprd_cli.structures.sample import Dataset, Split
+
+
+def build_dataset(
+    config: DataConfig,
+    split: Split,
+    *,
+    class_names: tuple[str, ...] | None = None,
+    category_ids: tuple[int, ...] | None = None,
+    training: Dataset | None = None,
+) -> Dataset:
+    """Build a split: built-in, or found and checked in a folder (see `splits`).
+
+    Args:
+        config: Where the data is, and which of it is used.
+        split: Which one.
+        class_names: Classes of a checkpoint, which the data must agree with.
+        category_ids: Category id of each of them.
+        training: The training split, where this is the evaluation split beside it: it has the same classes,
+            and images of both are warned of.
+
+    Raises:
+        DataError: If the split is missing or broken, or has other classes.
+    """
+    if training is not None:
+        class_names, category_ids = training.class_names, training.category_ids
+    if config.path == "synthetic" and not (config.train_json or config.val_json):
+        return _synthetic(config, split, class_names)
+    dataset = _from_files(config, split, class_names, category_ids)
+    if isinstance(training, CocoDataset):
+        problems = dataset.report.problems
+        warn_of_overlap(training.paths(), dataset.images_dir, dataset.file_names, problems)
+    return dataset
+
+
+def _synthetic(config: DataConfig, split: Split, class_names: tuple[str, ...] | None) -> SyntheticDataset:
+    if class_names not in (None, SyntheticDataset.class_names):
+        raise DataError(
+            f"the built-in data has the classes {first_five(SyntheticDataset.class_names)}, which are not "
+            "those of the checkpoint; pass the data that it was trained for with --data FOLDER"
+        )
+    length = config.synthetic_train if split == "train" else config.synthetic_val
+    length = min(length, config.limit or length)
+    return SyntheticDataset(split, length=length, size=config.synthetic_size, seed=config.synthetic_seed)
+
+
+def _from_files(
+    config: DataConfig,
+    split: Split,
+    class_names: tuple[str, ...] | None,
+    category_ids: tuple[int, ...] | None,
+) -> CocoDataset:
+    classes = None
+    if class_names is not None:
+        classes = dict(zip(class_names, category_ids or range(1, len(class_names) + 1), strict=True))
+    found = locate(config, split, classes)
+    train = split == "train"
+    if found.annotations.is_voc and train and not config.skip_difficult:
+        for note in found.tree["annotations"]:
+            note["iscrowd"] = 0  # a target like any other; evaluation reads the files anew, and ignores it
+    return CocoDataset(
+        found.annotations, config, train, class_names, category_ids, tree=found.tree, problems=found.problems
+    )
+
+
+def describe(dataset: Dataset) -> list[str]:
+    """Return lines that say what a split holds: sizes, masks, classes, and what the check found."""
+    start, classes = (
+        f"{dataset.name}: {plural(len(dataset), 'image')}",
+        plural(len(dataset.class_names), "class"),
+    )
+    if not isinstance(dataset, CocoDataset):
+        return [f"{start}, {classes}: {', '.join(dataset.class_names)}"]
+    total, masks = len(dataset.labels), int(dataset.has_mask.sum())
+    kind = f"{masks} with masks, {total - masks} without"
+    if masks in (0, total):
+        kind = "all with masks" if masks else "boxes only, no masks"
+    empty = len(dataset) - int(np.count_nonzero(dataset.objects_per_image))
+    counts = Counter(dataset.labels.tolist())
+    shown = [f"{dataset.class_names[label]} {number}" for label, number in counts.most_common(12)]
+    more = f", and {len(counts) - len(shown)} rarer" if len(counts) > len(shown) else ""
+    lines = [
+        f"{start} ({empty} without objects), {plural(total, 'object')} ({kind})",
+        f"  {classes}: {', '.join(shown)}{more}",
+    ]
+    if dataset.is_voc and dataset.report.num_crowds:
+        lines.append(f"  {plural(dataset.report.num_crowds, 'difficult object')}, ignored in evaluation")
+    absent = [name for label, name in enumerate(dataset.class_names) if label not in counts]
+    if absent:
+        lines.append(f"  no object of {plural(len(absent), 'class')}: {', '.join(absent)}")
+    return lines + [f"  warning: {line}" for line in dataset.report.warnings]
