@@ -22,7 +22,7 @@ from dprd_cli.cli import main
 from dprd_cli.evaluation import evaluate
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.parts import Parts, decompose
-from dprd_cli.model.regions import RoIs, Scene
+from dprd_cli.model.regions import RoIFeatures, RoIs
 from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.ops.boxes import clip_boxes, paired_iou
 from dprd_cli.structures.detections import Target
@@ -48,9 +48,9 @@ def tighten(part: Tensor, mask: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def oracle_parts(boxes: Tensor, image_index: Tensor, limits: Tensor, count: int, sigma: float) -> Parts:
+def oracle_parts(boxes: Tensor, image_index: Tensor, image_sizes: Tensor, count: int, sigma: float) -> Parts:
     """Return the parts of RoIs [R, 4] that follow the objects of the present images."""
-    reference = clip_boxes(decompose(boxes, count), limits[:, None])
+    reference = clip_boxes(decompose(boxes, count), image_sizes[:, None])
     moved = reference.clone()
     for number, target in enumerate(_objects):
         chosen = (image_index == number).nonzero()[:, 0]
@@ -67,12 +67,12 @@ def oracle_parts(boxes: Tensor, image_index: Tensor, limits: Tensor, count: int,
     return Parts(parts, torch.where(fallback, torch.ones_like(iou), iou), fallback)
 
 
-def _parts_of(heads: RoIHeads, rois: RoIs, scene: Scene, mode: str) -> Parts:
+def _parts_of(heads: RoIHeads, rois: RoIs, features: RoIFeatures, mode: str) -> Parts:
     assert heads.parts is not None
-    limits, sigma = scene.limits[rois.image_index], getattr(heads.parts, "sigma", 0.5)
+    image_sizes, sigma = features.image_sizes[rois.image_index], getattr(heads.parts, "sigma", 0.5)
     if mode != "learned":
-        return heads.parts(rois.boxes, rois.sources, scene.hidden.rows, limits, "reference")
-    return oracle_parts(rois.boxes, rois.image_index, limits, heads.parts.count, sigma)
+        return heads.parts(rois.boxes, rois.anchor_index, features.hidden.rows, image_sizes, "reference")
+    return oracle_parts(rois.boxes, rois.image_index, image_sizes, heads.parts.count, sigma)
 
 
 def install() -> None:

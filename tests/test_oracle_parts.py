@@ -24,8 +24,8 @@ def oracle():
 
 def parts_of(oracle, box, sigma, image=0):
     boxes = torch.tensor([box])
-    limits = torch.tensor([[100.0, 100.0]])
-    parts = oracle.oracle_parts(boxes, torch.tensor([image]), limits, 4, sigma)
+    image_sizes = torch.tensor([[100.0, 100.0]])
+    parts = oracle.oracle_parts(boxes, torch.tensor([image]), image_sizes, 4, sigma)
     return parts.boxes[0].tolist(), parts.iou[0], parts.fallback[0].tolist()
 
 

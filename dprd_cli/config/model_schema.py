@@ -248,7 +248,7 @@ class ModelConfig(Section):
     """The whole network. `model/build.py` is the only file that reads it.
 
     Attributes:
-        conventions: Whose habits the details follow (anchor rounding, RoIAlign's frame, mask targets, ...):
+        conventions: Whose details to follow (anchor rounding, RoIAlign's frame, mask targets, ...):
             `model/conventions.py` lists them. Published weights set it.
         pixel_mean: Mean of R, G and B, in 0..255.
         pixel_std: Standard deviation of R, G and B, in 0..255.

@@ -143,7 +143,9 @@ def _difference(
     found, rows = found[kept], {name: value[index[kept]] for name, value in rows.items()}
     if model.config.model.parts.refeed == "lookup":
         # Part offsets are looked up in the cell of a box: in the last digit, a box can be in the next cell
-        details = model.detector.describe(images[0], rows["boxes"], rows["labels"], beside=images[1:])
+        details = model.detector.forward_with_given_boxes(
+            images[0], rows["boxes"], rows["labels"], beside=images[1:]
+        )
         scores = details.mask_scores(rows["scores"])
         found = replace(found, masks=details.masks, part_boxes=details.part_boxes, mask_scores=scores)
     gaps = {name: (getattr(found, name) - value).abs() for name, value in rows.items() if name != "labels"}

@@ -18,8 +18,8 @@ from torchvision import ops
 
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.layers import FoldedConv2d, FoldedNorm
-from dprd_cli.model.regions import RegionPooler, RoIs, Scene
-from dprd_cli.model.roi_heads import Ran
+from dprd_cli.model.regions import RegionPooler, RoIFeatures, RoIs
+from dprd_cli.model.roi_heads import StageOutputs
 from dprd_cli.ops.boxes import apply_deltas, clip_boxes
 from dprd_cli.ops.roi_align import FeatureTable
 
@@ -69,7 +69,7 @@ class ExportPooler(RegionPooler):
 
     def _pool(
         self,
-        scene: Scene,
+        features: RoIFeatures,
         boxes: Tensor,
         image_index: Tensor,
         levels: Tensor,
@@ -78,7 +78,7 @@ class ExportPooler(RegionPooler):
     ) -> Tensor:
         if shifts is not None:
             raise ValueError("ExportPooler: bins that shift have no counterpart in ONNX")
-        maps = cast(Pyramid, scene.table).maps
+        maps = cast(Pyramid, features.pyramid).maps
         regions = torch.cat((image_index[:, None].to(boxes.dtype), boxes), dim=1)
         pooled = boxes.new_zeros((boxes.shape[0], maps[0].shape[1], size, size))
         for level, (feature, stride) in enumerate(zip(maps, self.strides, strict=True)):
@@ -147,20 +147,20 @@ class ExportDetector(nn.Module):
             from row `count` on.
         """
         detector = self.detector
-        limits = image_sizes.to(torch.float32)
-        features = detector.neck(detector.backbone(self._normalise(images, image_sizes)))
-        hidden, logits, deltas = detector.rpn.predict(features)
+        sizes = image_sizes.to(torch.float32)
+        maps = detector.neck(detector.backbone(self._normalise(images, image_sizes)))
+        hidden, logits, deltas = detector.rpn.predict(maps)
         table = Pyramid.of(hidden, detector.rpn.anchors.strides)
-        boxes, sources, real = self._propose(logits, deltas, hidden, table, limits)
+        boxes, anchor_index, real = self._propose(logits, deltas, hidden, table, sizes)
         strides = detector.roi_heads.pooler.strides
-        pyramid = Pyramid.of(features[: len(strides)], strides)
-        scene = Scene(pyramid, table, limits, detector.rpn.anchors.locate)
+        pyramid = Pyramid.of(maps[: len(strides)], strides)
+        features = RoIFeatures(pyramid, table, sizes, detector.rpn.anchors.locate)
         image = (
             torch.arange(boxes.shape[0], device=boxes.device)[:, None].expand(-1, boxes.shape[1]).reshape(-1)
         )
-        rois = RoIs(boxes.flatten(0, 1), image, sources.flatten(0, 1), image, image)
-        ran = detector.roi_heads.run_stages(rois, scene, "learned")
-        return self._finish(ran, real.flatten(), scene)
+        rois = RoIs(boxes.flatten(0, 1), image, anchor_index.flatten(0, 1), image, image)
+        ran = detector.roi_heads.run_stages(rois, features, "learned")
+        return self._finish(ran, real.flatten(), features)
 
     def _normalise(self, images: Tensor, image_sizes: Tensor) -> Tensor:
         """Return what `Detector` makes of images: normalised, zero outside. [N, 3, H, W]."""
@@ -171,16 +171,21 @@ class ExportDetector(nn.Module):
         return normal * inside
 
     def _propose(
-        self, logits: list[Tensor], deltas: list[Tensor], hidden: list[Tensor], table: Pyramid, limits: Tensor
+        self,
+        logits: list[Tensor],
+        deltas: list[Tensor],
+        hidden: list[Tensor],
+        table: Pyramid,
+        image_sizes: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return as many proposals of each image: boxes, sources, and which are real (see `RPN.propose`).
+        """Return as many proposals of each image: boxes, anchors, and which are real (see `RPN.propose`).
 
         [N, R, 4], [N, R, 2] and bool [N, R].
         """
         rpn = self.detector.rpn
         num_anchors, wanted = rpn.anchors.base.shape[1], rpn.pre_nms[1]
-        image = torch.arange(logits[0].shape[0], device=limits.device)[:, None]
-        found_boxes, found_logits, found_sources, groups = [], [], [], []
+        image = torch.arange(logits[0].shape[0], device=image_sizes.device)[:, None]
+        found_boxes, found_logits, found_anchor_index, groups = [], [], [], []
         for level, (logit, delta, anchor) in enumerate(
             zip(logits, deltas, rpn.anchors.on(hidden), strict=True)
         ):
@@ -193,27 +198,27 @@ class ExportDetector(nn.Module):
             found_boxes.append(apply_deltas(chosen, anchor[index]))
             found_logits.append(top)
             row = table.starts[level] + image * (total // num_anchors) + index // num_anchors
-            found_sources.append(torch.stack((row, index % num_anchors), dim=-1))
+            found_anchor_index.append(torch.stack((row, index % num_anchors), dim=-1))
             groups.append((image * len(logits) + level).expand_as(index))
-        boxes = clip_boxes(torch.cat(found_boxes, dim=1), limits[:, None])
-        scores, sources = torch.cat(found_logits, dim=1), torch.cat(found_sources, dim=1)
+        boxes = clip_boxes(torch.cat(found_boxes, dim=1), image_sizes[:, None])
+        scores, anchor_index = torch.cat(found_logits, dim=1), torch.cat(found_anchor_index, dim=1)
         size = boxes[..., 2:] - boxes[..., :2]
         valid = ((size > 0) & (size >= rpn.min_size) & boxes[..., 2:].isfinite()).all(dim=-1)
         boxes = torch.where(valid[..., None], boxes, torch.zeros_like(boxes))  # empty: suppresses nothing
         scores = torch.where(valid, scores, torch.full_like(scores, _NEVER))
         flat = scores.flatten()
         keep = nms_by_group(
-            boxes.flatten(0, 1), flat, torch.cat(groups, dim=1).flatten(), limits.max(), rpn.nms_iou
+            boxes.flatten(0, 1), flat, torch.cat(groups, dim=1).flatten(), image_sizes.max(), rpn.nms_iou
         )
         kept = _only(flat, keep).view_as(scores)
         best, order = kept.topk(min(rpn.post_nms[1], wanted * len(logits)), dim=1)
         boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
-        return boxes, sources.gather(1, order[..., None].expand(-1, -1, 2)), best > _NEVER
+        return boxes, anchor_index.gather(1, order[..., None].expand(-1, -1, 2)), best > _NEVER
 
-    def _finish(self, ran: Ran, real: Tensor, scene: Scene) -> tuple[Tensor, ...]:
+    def _finish(self, ran: StageOutputs, real: Tensor, features: RoIFeatures) -> tuple[Tensor, ...]:
         """Select detections (see `RoIHeads._select`) and describe them."""
         heads = self.detector.roi_heads
-        num_images, num_classes = scene.limits.shape[0], heads.num_classes
+        num_images, num_classes = features.image_sizes.shape[0], heads.num_classes
         probs = ran.probs[:, :num_classes]  # [N*R, K]
         valid = ran.boxes.isfinite().flatten(1).all(dim=1) & ran.probs.isfinite().all(dim=1) & real
         hit = (probs > heads.score_thresh) & valid[:, None]
@@ -222,7 +227,7 @@ class ExportDetector(nn.Module):
         row, label = torch.nonzero(hit).unbind(dim=1)
         boxes = ran.boxes[row, label if ran.boxes.shape[1] > 1 else torch.zeros_like(label)]
         group = ran.rois.image_index[row] * num_classes + label
-        keep = nms_by_group(boxes, probs[row, label], group, scene.limits.max(), heads.nms_iou)
+        keep = nms_by_group(boxes, probs[row, label], group, features.image_sizes.max(), heads.nms_iou)
         kept = _only(probs.flatten(), (row * num_classes + label)[keep]).view(num_images, -1)
         scores, order = kept.topk(min(self.limit, kept.shape[1]), dim=1)  # [N, D]
         found = scores > _NEVER
@@ -230,8 +235,8 @@ class ExportDetector(nn.Module):
         image = torch.arange(num_images, device=order.device)[:, None].expand_as(order)
         row, label = (image * per_image + order // num_classes).flatten(), (order % num_classes).flatten()
         boxes = ran.boxes[row, label if ran.boxes.shape[1] > 1 else torch.zeros_like(label)]
-        rois = RoIs(boxes, image.flatten(), ran.rois.sources[row], label, row)
-        details = heads.details(heads.feed_again(rois, scene), scene, "learned", masks=True)
+        rois = RoIs(boxes, image.flatten(), ran.rois.anchor_index[row], label, row)
+        details = heads.details(heads.feed_again(rois, features), features, "learned", masks=True)
         scores = torch.where(found, scores, torch.zeros_like(scores))
         described = {
             "boxes": boxes,

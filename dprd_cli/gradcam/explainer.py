@@ -49,7 +49,7 @@ class ClassScores(nn.Module):
 
     Args:
         detector: In eval mode.
-        found: What it found in the image, with `stage_boxes` and `stage_sources`. [D]
+        found: What it found in the image, with `stage_boxes` and `stage_anchor_index`. [D]
 
     Reading: a score is the detection's class logit, averaged over the stages as the probabilities of its
     score are. The boxes are constants.

@@ -167,7 +167,9 @@ def _describe(
 
     def look(view: View) -> BoxDetails:
         boxes = view.place(merged.boxes, plain.size)
-        return detector.describe(view.render(image), boxes, merged.labels, part_offsets, masks=masks)
+        return detector.forward_with_given_boxes(
+            view.render(image), boxes, merged.labels, part_offsets, masks=masks
+        )
 
     first = look(plain)
     if first.masks is None or not len(merged):

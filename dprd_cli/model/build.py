@@ -68,13 +68,13 @@ def _build_neck(config: ModelConfig, in_channels: tuple[int, ...]) -> FPN | BiFP
 
 
 def _build_rpn(config: ModelConfig) -> RPN:
-    settings, habits = config.rpn, CONVENTIONS[config.conventions]
+    settings, conventions = config.rpn, CONVENTIONS[config.conventions]
     anchors = Anchors(
         settings.anchor_sizes,
         settings.aspect_ratios,
         FPN.strides,
-        rounded=habits.rounded_anchors,
-        fitted=habits.fitted_strides,
+        rounded=conventions.rounded_anchors,
+        fitted=conventions.fitted_strides,
     )
     return RPN(
         config.neck.channels,
@@ -88,8 +88,8 @@ def _build_rpn(config: ModelConfig) -> RPN:
         nms_iou=settings.nms_iou,
         smooth_l1_beta=settings.smooth_l1_beta,
         num_convs=settings.convs,
-        min_size=habits.min_proposal,
-        loss_by_sampled=habits.rpn_loss_by_sampled,
+        min_size=conventions.min_proposal,
+        loss_by_sampled=conventions.rpn_loss_by_sampled,
     )
 
 
@@ -123,14 +123,14 @@ def _build_fusion(config: ModelConfig, *, uses_parts: bool) -> nn.Module:
 
 
 def _build_pooler(config: ModelConfig) -> RegionPooler:
-    heads, habits = config.heads, CONVENTIONS[config.conventions]
+    heads, conventions = config.heads, CONVENTIONS[config.conventions]
     return RegionPooler(
         FPN.strides[:4],
         heads.sampling_ratio,
         config.parts.level,
         heads.canonical_size,
-        aligned=habits.aligned,
-        level_eps=habits.level_eps,
+        aligned=conventions.aligned,
+        level_eps=conventions.level_eps,
     )
 
 
@@ -181,7 +181,7 @@ def _build_stage(
 
 
 def _build_roi_heads(config: ModelConfig, num_classes: int, with_masks: bool) -> RoIHeads:
-    heads, cascade, habits = config.heads, config.cascade, CONVENTIONS[config.conventions]
+    heads, cascade, conventions = config.heads, config.cascade, CONVENTIONS[config.conventions]
     num_stages = len(cascade.ious)
     if num_stages > 1 and not cascade.class_agnostic_box:
         raise UsageError("model.cascade.class_agnostic_box=false needs a single stage")
@@ -196,8 +196,8 @@ def _build_roi_heads(config: ModelConfig, num_classes: int, with_masks: bool) ->
             positive_fraction=config.sampling.positive_fraction,
             bg_iou_low=config.sampling.bg_iou_low,
             mask_rois_per_image=config.sampling.mask_rois_per_image,
-            aligned=habits.aligned,
-            soft_masks=habits.soft_mask_targets,
+            aligned=conventions.aligned,
+            soft_masks=conventions.soft_mask_targets,
         ),
         num_classes=num_classes,
         box_pool=heads.box_pool,
@@ -209,5 +209,5 @@ def _build_roi_heads(config: ModelConfig, num_classes: int, with_masks: bool) ->
         score_thresh=config.test.score_thresh,
         nms_iou=config.test.nms_iou,
         detections_per_image=config.test.detections_per_image,
-        min_size=habits.min_detection,
+        min_size=conventions.min_detection,
     )

@@ -1,6 +1,6 @@
 """The details in which the field's two frameworks differ, as data.
 
-Both are Mask R-CNN; published weights expect the habits of the framework that they were trained in.
+Both are Mask R-CNN; published weights expect the conventions of the framework that they were trained in.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Conventions(NamedTuple):
-    """Habits of a framework.
+    """The choices of one framework.
 
     Args:
         rounded_anchors: Anchor corners around the origin are rounded to whole pixels.
@@ -34,7 +34,7 @@ class Conventions(NamedTuple):
     soft_mask_targets: bool
 
 
-#: Name in the configuration -> habits.
+#: Name in the configuration -> conventions.
 CONVENTIONS = {
     "detectron2": Conventions(
         rounded_anchors=False,

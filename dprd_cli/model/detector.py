@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dprd_cli.model.backbone import Backbone
 from dprd_cli.model.neck import FPN, BiFPN
 from dprd_cli.model.parts import DeformableParts
-from dprd_cli.model.regions import Scene
+from dprd_cli.model.regions import RoIFeatures
 from dprd_cli.model.roi_heads import BoxDetails, RoIHeads
 from dprd_cli.model.rpn import RPN, RPNOutput
 from dprd_cli.ops.roi_align import FeatureTable
@@ -103,8 +103,8 @@ class Detector(nn.Module):
         """
         if targets is None:
             return self.detect(images).detections
-        rpn, scene, _ = self._propose(images, targets)
-        losses, diagnostics = self.roi_heads.losses(rpn.proposals, scene, targets)
+        rpn, features, _ = self._propose(images, targets)
+        losses, diagnostics = self.roi_heads.losses(rpn.proposals, features, targets)
         return LossOutput(rpn.losses | losses, diagnostics)
 
     @torch.no_grad()
@@ -118,12 +118,12 @@ class Detector(nn.Module):
             part_offsets: `learned`, `mean` (one mean offset for all RoIs) or `reference` (parts do not move).
             masks: Predict masks, where there are mask heads.
         """
-        rpn, scene, sizes = self._propose(images, None)
-        detections = self.roi_heads.detect(rpn.proposals, scene, sizes, part_offsets, masks=masks)
+        rpn, features, sizes = self._propose(images, None)
+        detections = self.roi_heads.detect(rpn.proposals, features, sizes, part_offsets, masks=masks)
         return InferenceOutput(detections, [p.boxes for p in rpn.proposals])
 
     @torch.no_grad()
-    def describe(
+    def forward_with_given_boxes(
         self,
         image: Tensor,
         boxes: Tensor,
@@ -146,8 +146,8 @@ class Detector(nn.Module):
             masks: Predict masks, where there are mask heads.
             beside: Other images of the batch, whose sizes the padding depends on.
         """
-        _, scene, _ = self._propose([image, *beside], None)
-        return self.roi_heads.describe(boxes, labels, scene, part_offsets, masks=masks)
+        _, features, _ = self._propose([image, *beside], None)
+        return self.roi_heads.forward_with_given_boxes(boxes, labels, features, part_offsets, masks=masks)
 
     def class_logits(self, image: Tensor, found: Detections) -> Tensor:
         """Return the class logits that each stage gives detections, with gradient down to the image.
@@ -162,19 +162,19 @@ class Detector(nn.Module):
             [D, n, K+1]
         """
         assert found.stage_boxes is not None
-        assert found.stage_sources is not None
-        _, scene, _ = self._propose([image], None)
-        return self.roi_heads.class_logits(found.stage_boxes, found.stage_sources, scene)
+        assert found.stage_anchor_index is not None
+        _, features, _ = self._propose([image], None)
+        return self.roi_heads.class_logits(found.stage_boxes, found.stage_anchor_index, features)
 
     def _propose(
         self, images: list[Tensor], targets: list[Target] | None
-    ) -> tuple[RPNOutput, Scene, list[tuple[int, int]]]:
-        batch, limits, sizes = self._batch(images)
-        features = self.neck(self.backbone(batch))
-        rpn = self.rpn(features, sizes, targets)
+    ) -> tuple[RPNOutput, RoIFeatures, list[tuple[int, int]]]:
+        batch, image_sizes, sizes = self._batch(images)
+        pyramid = self.neck(self.backbone(batch))
+        rpn = self.rpn(pyramid, sizes, targets)
         strides = self.roi_heads.pooler.strides
-        table = FeatureTable.build(features[: len(strides)], strides)
-        return rpn, Scene(table, rpn.hidden, limits, self.rpn.anchors.locate), sizes
+        table = FeatureTable.build(pyramid[: len(strides)], strides)
+        return rpn, RoIFeatures(table, rpn.hidden, image_sizes, self.rpn.anchors.locate), sizes
 
     def _batch(self, images: list[Tensor]) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
         """Normalise and pad to a common multiple of 32 with zeros (the mean colour), channels-last."""
@@ -187,5 +187,5 @@ class Detector(nn.Module):
             normal = (image.to(device, non_blocking=True).float() - self.pixel_mean) / self.pixel_std
             padded.append(F.pad(normal, (0, width - w, 0, height - h)))
         batch = torch.stack(padded).contiguous(memory_format=torch.channels_last)
-        limits = torch.tensor(sizes, dtype=torch.float32).to(device)
-        return batch, limits, sizes
+        image_sizes = torch.tensor(sizes, dtype=torch.float32).to(device)
+        return batch, image_sizes, sizes

@@ -16,12 +16,12 @@ def class_loss(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels, reduction="sum") / max(len(labels), 1)
 
 
-def box_loss(deltas: Tensor, goals: Tensor, labels: Tensor, num_classes: int, beta: float) -> Tensor:
+def box_loss(deltas: Tensor, targets: Tensor, labels: Tensor, num_classes: int, beta: float) -> Tensor:
     """Smooth L1 over the foreground RoIs, divided by the number of all RoIs, L_reg.
 
     Args:
         deltas: [R, 4], or [R, 4K] of which the ground-truth class's are taken.
-        goals: Regression targets. [R, 4]
+        targets: Regression targets. [R, 4]
         labels: 0..K, K being the background. [R]
         num_classes: K.
         beta: Transition to L1; 0 is plain L1.
@@ -30,18 +30,18 @@ def box_loss(deltas: Tensor, goals: Tensor, labels: Tensor, num_classes: int, be
     chosen = deltas.view(len(deltas), deltas.shape[1] // 4, 4)[foreground]
     kind = labels[foreground] if chosen.shape[1] > 1 else torch.zeros_like(foreground)
     chosen = chosen[torch.arange(len(chosen), device=chosen.device), kind]
-    return F.smooth_l1_loss(chosen, goals[foreground], beta=beta, reduction="sum") / max(len(labels), 1)
+    return F.smooth_l1_loss(chosen, targets[foreground], beta=beta, reduction="sum") / max(len(labels), 1)
 
 
-def mask_loss(logits: Tensor, goals: Tensor) -> Tensor:
+def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """Average binary cross entropy, L_mask and L_mask^prt. [F, M, M] and 0..1 or bool [F, M, M] -> scalar."""
-    loss = F.binary_cross_entropy_with_logits(logits, goals.to(logits.dtype), reduction="sum")
-    return loss / max(goals.numel(), 1)
+    loss = F.binary_cross_entropy_with_logits(logits, targets.to(logits.dtype), reduction="sum")
+    return loss / max(targets.numel(), 1)
 
 
-def mask_iou_loss(predicted: Tensor, goals: Tensor) -> Tensor:
+def mask_iou_loss(predicted: Tensor, targets: Tensor) -> Tensor:
     """Mean squared error, L_miou and L_miou^prt. [F], [F] -> scalar."""
-    return F.mse_loss(predicted, goals, reduction="sum") / max(len(goals), 1)
+    return F.mse_loss(predicted, targets, reduction="sum") / max(len(targets), 1)
 
 
 def crop_masks(
@@ -69,12 +69,12 @@ def crop_masks(
     return covered[:, 0] if soft else covered[:, 0] >= 0.5
 
 
-def mask_iou_goals(logits: Tensor, goals: Tensor, gt_areas: Tensor, boxes: Tensor) -> Tensor:
+def mask_iou_targets(logits: Tensor, targets: Tensor, gt_areas: Tensor, boxes: Tensor) -> Tensor:
     """Return the IoU of predicted masks, binarised at 0.5, with the objects' whole masks.
 
     Args:
         logits: Predicted masks. [F, M, M]
-        goals: True masks inside the RoIs, bool or 0..1. [F, M, M]
+        targets: True masks inside the RoIs, bool or 0..1. [F, M, M]
         gt_areas: Area of each object's whole mask, square pixels (what lies outside the RoI counts). [F]
         boxes: RoIs. [F, 4]
 
@@ -83,11 +83,11 @@ def mask_iou_goals(logits: Tensor, goals: Tensor, gt_areas: Tensor, boxes: Tenso
 
     Source: Mask Scoring R-CNN, section 3.2.
     """
-    predicted, goals = logits.detach() > 0, goals >= 0.5
-    intersection = (predicted & goals).flatten(1).sum(1)
-    cells = goals[0].numel() if len(goals) else 1
+    predicted, targets = logits.detach() > 0, targets >= 0.5
+    intersection = (predicted & targets).flatten(1).sum(1)
+    cells = targets[0].numel() if len(targets) else 1
     roi_area = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clamp(min=1e-6)
-    inside = goals.flatten(1).sum(1)
+    inside = targets.flatten(1).sum(1)
     whole = torch.maximum(gt_areas * cells / roi_area, inside.to(boxes.dtype))
     union = predicted.flatten(1).sum(1) + whole - intersection
     return intersection / union.clamp(min=1e-6)

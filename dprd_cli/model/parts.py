@@ -81,21 +81,21 @@ def move_parts(reference: Tensor, offsets: Tensor) -> Tensor:
 
 
 def deform(
-    reference: Tensor, offsets: Tensor, limits: Tensor, sigma: float, *, straight_through: bool = False
+    reference: Tensor, offsets: Tensor, image_sizes: Tensor, sigma: float, *, straight_through: bool = False
 ) -> Parts:
     """Move reference parts by their offsets, clip them, and undo what went too far.
 
     Args:
         reference: Reference parts. [R, P, 4]
         offsets: (dx, dy, dw, dh) in units of the part's own size. [R, P, 4]
-        limits: (height, width) of each RoI's image. [R, 2]
+        image_sizes: (height, width) of each RoI's image. [R, 2]
         sigma: A part whose IoU with its reference is below this, or that is empty, becomes the reference.
         straight_through: Pass the moved part's gradient where the reference is used.
 
     Source: Eq. 2 and the paragraph after it; Fig. 4. Reading: the paper's fallback has no gradient, so a
     part beyond sigma is stuck until its proposal changes; `straight_through` is the other choice.
     """
-    moved = clip_boxes(move_parts(reference, offsets), limits[:, None])
+    moved = clip_boxes(move_parts(reference, offsets), image_sizes[:, None])
     iou = paired_iou(moved.detach(), reference)
     size = (moved[..., 2:] - moved[..., :2]).detach()
     fallback = (iou < sigma) | (size <= 0).any(dim=-1)
@@ -109,7 +109,9 @@ class PartBoxes(Protocol):
 
     count: int
 
-    def __call__(self, boxes: Tensor, sources: Tensor, rows: Tensor, limits: Tensor, mode: str) -> Parts:
+    def __call__(
+        self, boxes: Tensor, anchor_index: Tensor, rows: Tensor, image_sizes: Tensor, mode: str
+    ) -> Parts:
         """Return the parts of boxes [R, 4]; see `DeformableParts.forward`."""
         ...
 
@@ -125,10 +127,12 @@ class FixedParts(nn.Module):
         super().__init__()
         self.count = count
 
-    def forward(self, boxes: Tensor, sources: Tensor, rows: Tensor, limits: Tensor, mode: str) -> Parts:
+    def forward(
+        self, boxes: Tensor, anchor_index: Tensor, rows: Tensor, image_sizes: Tensor, mode: str
+    ) -> Parts:
         """Return the reference parts; everything but the boxes is ignored."""
-        del sources, rows, mode
-        reference = clip_boxes(decompose(boxes, self.count), limits[:, None])
+        del anchor_index, rows, mode
+        reference = clip_boxes(decompose(boxes, self.count), image_sizes[:, None])
         ones = reference.new_ones(reference.shape[:2])
         return Parts(reference, ones, torch.zeros_like(ones, dtype=torch.bool))
 
@@ -175,38 +179,40 @@ class DeformableParts(nn.Module):
         #: Running mean of the offsets of foreground RoIs, for `--part-offsets mean`. [P, 4]
         self.register_buffer("mean_offsets", torch.zeros(count, 4))
 
-    def offsets(self, sources: Tensor, rows: Tensor) -> Tensor:
+    def offsets(self, anchor_index: Tensor, rows: Tensor) -> Tensor:
         """Return the raw offsets (dx, dy, dw, dh) of RoIs. [R, P, 4]; see `forward`."""
-        cells = scale_gradient(rows[sources[:, 0]], self.feature_grad_scale)
+        cells = scale_gradient(rows[anchor_index[:, 0]], self.feature_grad_scale)
         out = nn.functional.linear(cells, self.layer.weight.flatten(1), self.layer.bias)
         out = full_precision(out).view(-1, self.num_anchors, self.count, 4)
-        return out[torch.arange(out.shape[0], device=out.device), sources[:, 1]]
+        return out[torch.arange(out.shape[0], device=out.device), anchor_index[:, 1]]
 
-    def forward(self, boxes: Tensor, sources: Tensor, rows: Tensor, limits: Tensor, mode: str) -> Parts:
+    def forward(
+        self, boxes: Tensor, anchor_index: Tensor, rows: Tensor, image_sizes: Tensor, mode: str
+    ) -> Parts:
         """Return the part boxes of RoIs.
 
         Args:
             boxes: [R, 4]
-            sources: (row, anchor) in the RPN's hidden feature that each RoI takes its offsets from,
+            anchor_index: (row, anchor) in the RPN's hidden feature that each RoI takes its offsets from,
                 int64. [R, 2]
             rows: The RPN's hidden feature, a row a cell. [cells, C]
-            limits: (height, width) of each RoI's image. [R, 2]
+            image_sizes: (height, width) of each RoI's image. [R, 2]
             mode: `learned`, `mean` (the same mean offsets for every RoI) or `reference` (no offsets).
         """
-        reference = clip_boxes(decompose(boxes, self.count), limits[:, None])
+        reference = clip_boxes(decompose(boxes, self.count), image_sizes[:, None])
         if mode == "learned":
-            offsets = self.offsets(sources, rows)
+            offsets = self.offsets(anchor_index, rows)
         else:
             offsets = (
                 self.mean_offsets if mode == "mean" else torch.zeros_like(self.mean_offsets)
             ).expand_as(reference)
-        return deform(reference, offsets, limits, self.sigma, straight_through=self.straight_through)
+        return deform(reference, offsets, image_sizes, self.sigma, straight_through=self.straight_through)
 
     @torch.no_grad()
-    def track_mean(self, sources: Tensor, rows: Tensor, momentum: float = MEAN_MOMENTUM) -> None:
+    def track_mean(self, anchor_index: Tensor, rows: Tensor, momentum: float = MEAN_MOMENTUM) -> None:
         """Move `mean_offsets` toward the mean offsets of the given (foreground) RoIs."""
-        if len(sources):
-            self.mean_offsets.lerp_(self.offsets(sources, rows).mean(dim=0), momentum)
+        if len(anchor_index):
+            self.mean_offsets.lerp_(self.offsets(anchor_index, rows).mean(dim=0), momentum)
 
 
 __all__ = [

@@ -16,15 +16,15 @@ class RoIs(NamedTuple):
 
     Args:
         boxes: No gradient. [R, 4]
-        image_index: ImageArray of each RoI, int64. [R]
-        sources: Where the part offsets come from, see `DeformableParts.forward`. [R, 2]
+        image_index: Image of each RoI, int64. [R]
+        anchor_index: Where the part offsets come from, see `DeformableParts.forward`. [R, 2]
         labels: Class of the matched object, K for background (training only). [R]
         gt_index: The matched object, counted through all images of the batch (training only). [R]
     """
 
     boxes: Tensor
     image_index: Tensor
-    sources: Tensor
+    anchor_index: Tensor
     labels: Tensor
     gt_index: Tensor
 
@@ -37,23 +37,23 @@ class Locate(Protocol):
     """Signature of `Anchors.locate`."""
 
     def __call__(self, boxes: Tensor, image_index: Tensor, table: FeatureTable) -> Tensor:
-        """Map boxes [R, 4] and their images [R] to sources [R, 2]."""
+        """Map boxes [R, 4] and their images [R] to `RoIs.anchor_index` [R, 2]."""
         ...
 
 
-class Scene(NamedTuple):
-    """What all stages look at.
+class RoIFeatures(NamedTuple):
+    """What the stages pool from RoIs, and what part offsets are predicted from.
 
     Args:
-        table: P2..P5 of the batch.
+        pyramid: P2..P5 of the batch.
         hidden: The RPN's hidden features.
-        limits: (height, width) of each image. [N, 2]
-        locate: Finds the source of boxes that came from no anchor.
+        image_sizes: (height, width) of each image. [N, 2]
+        locate: Finds the anchor of boxes that came from no anchor.
     """
 
-    table: FeatureTable
+    pyramid: FeatureTable
     hidden: FeatureTable
-    limits: Tensor
+    image_sizes: Tensor
     locate: Locate
 
 
@@ -85,11 +85,11 @@ class RegionPooler(nn.Module):
         self.strides, self.sampling_ratio, self.part_level = strides, sampling_ratio, part_level
 
     def forward(
-        self, rois: RoIs, part_boxes: Tensor | None, scene: Scene, size: int
+        self, rois: RoIs, part_boxes: Tensor | None, features: RoIFeatures, size: int
     ) -> tuple[Tensor, Tensor | None]:
         """Pool whole and part features in one call. Returns [R, C, S, S] and [R, P, C, S, S] (or None)."""
         if part_boxes is None:
-            return self.pool_whole(rois, scene, size), None
+            return self.pool_whole(rois, features, size), None
         boxes, image_index = rois.boxes, rois.image_index
         levels = self.levels(boxes)
         count = part_boxes.shape[1]
@@ -97,7 +97,7 @@ class RegionPooler(nn.Module):
         own = self.part_level == "own"
         part_levels = self.levels(by_part.detach()) if own else levels.expand(count, -1)
         pooled = self._pool(
-            scene,
+            features,
             torch.cat((boxes, by_part.reshape(-1, 4))),
             image_index.repeat(count + 1),
             torch.cat((levels, part_levels.reshape(-1))),
@@ -107,13 +107,15 @@ class RegionPooler(nn.Module):
         whole, parts = torch.split(pooled, [num, count * num])
         return whole, parts.view(count, num, *parts.shape[1:]).transpose(0, 1)
 
-    def pool_whole(self, rois: RoIs, scene: Scene, size: int, shifts: Tensor | None = None) -> Tensor:
+    def pool_whole(
+        self, rois: RoIs, features: RoIFeatures, size: int, shifts: Tensor | None = None
+    ) -> Tensor:
         """Pool whole features, each bin moved by `shifts` [R, S, S, 2], see `roi_align`. [R, C, S, S]."""
-        return self._pool(scene, rois.boxes, rois.image_index, self.levels(rois.boxes), size, shifts)
+        return self._pool(features, rois.boxes, rois.image_index, self.levels(rois.boxes), size, shifts)
 
     def _pool(
         self,
-        scene: Scene,
+        features: RoIFeatures,
         boxes: Tensor,
         image_index: Tensor,
         levels: Tensor,
@@ -121,7 +123,7 @@ class RegionPooler(nn.Module):
         shifts: Tensor | None = None,
     ) -> Tensor:
         ratio, aligned = self.sampling_ratio, self.aligned
-        return roi_align(scene.table, boxes, image_index, levels, size, ratio, aligned, shifts)
+        return roi_align(features.pyramid, boxes, image_index, levels, size, ratio, aligned, shifts)
 
     def levels(self, boxes: Tensor) -> Tensor:
         """Return the level that each box [..., 4] is pooled from, 0 for P2. [...]."""
@@ -153,12 +155,12 @@ class DeformablePooler(nn.Module):
         nn.init.zeros_(self.layer.bias)
 
     def forward(
-        self, rois: RoIs, part_boxes: Tensor | None, scene: Scene, size: int
+        self, rois: RoIs, part_boxes: Tensor | None, features: RoIFeatures, size: int
     ) -> tuple[Tensor, Tensor | None]:
         """Pool whole features; there are no parts. Returns [R, C, S, S] and None."""
         del part_boxes
-        shifts = self.shifts(self.pooler.pool_whole(rois, scene, size))
-        return self.pooler.pool_whole(rois, scene, size, shifts), None
+        shifts = self.shifts(self.pooler.pool_whole(rois, features, size))
+        return self.pooler.pool_whole(rois, features, size, shifts), None
 
     def shifts(self, plain: Tensor) -> Tensor:
         """Return (dx, dy) of each bin, in units of the box's size, from [R, C, S, S]. [R, S, S, 2]."""

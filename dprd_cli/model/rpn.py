@@ -28,12 +28,12 @@ class Proposals(NamedTuple):
     Args:
         boxes: Clipped to the image. [R, 4]
         logits: Objectness. [R]
-        sources: (row of the hidden-feature table, anchor) that each proposal came from, int64. [R, 2]
+        anchor_index: (row of the hidden-feature table, anchor) that each proposal came from, int64. [R, 2]
     """
 
     boxes: Tensor
     logits: Tensor
-    sources: Tensor
+    anchor_index: Tensor
 
 
 class RPNOutput(NamedTuple):
@@ -113,11 +113,11 @@ class Anchors(nn.Module):
 
         Args:
             boxes: [R, 4]
-            image_index: ImageArray of each box. [R]
+            image_index: Image of each box. [R]
             table: Hidden-feature table of the same batch.
 
         Returns:
-            Sources (row, anchor), int64. [R, 2]
+            (row of the table, anchor) of each, int64. [R, 2]
 
         Reading: level by the anchor size nearest to sqrt(area) in log2, the cell that holds the centre, the
         anchor of highest IoU with the box there.
@@ -234,8 +234,8 @@ class RPN(nn.Module):
             rows.append(table.starts[level] + image * cells + index // num_anchors)
             kinds.append(index % num_anchors)
             levels.append(torch.full_like(index, level))
-        sources = torch.stack((torch.cat(rows, 1), torch.cat(kinds, 1)), dim=-1)
-        merged = (torch.cat(boxes, 1), torch.cat(scores, 1), sources, torch.cat(levels, 1))
+        anchor_index = torch.stack((torch.cat(rows, 1), torch.cat(kinds, 1)), dim=-1)
+        merged = (torch.cat(boxes, 1), torch.cat(scores, 1), anchor_index, torch.cat(levels, 1))
         return [
             self._suppress(b, s, src, lvl, size, post_nms)
             for b, s, src, lvl, size in zip(*merged, image_sizes, strict=True)
@@ -245,7 +245,7 @@ class RPN(nn.Module):
         self,
         boxes: Tensor,
         logits: Tensor,
-        sources: Tensor,
+        anchor_index: Tensor,
         levels: Tensor,
         image_size: tuple[int, int],
         limit: int,
@@ -254,7 +254,7 @@ class RPN(nn.Module):
         size = boxes[:, 2:] - boxes[:, :2]
         valid = ((size > 0) & (size >= self.min_size) & boxes[:, 2:].isfinite()).all(dim=1).nonzero()[:, 0]
         keep = valid[batched_nms(boxes[valid], logits[valid], levels[valid], self.nms_iou)[:limit]]
-        return Proposals(boxes[keep], logits[keep], sources[keep])
+        return Proposals(boxes[keep], logits[keep], anchor_index[keep])
 
     def losses(
         self, logits: list[Tensor], deltas: list[Tensor], anchors: list[Tensor], targets: list[Target]
@@ -276,9 +276,9 @@ class RPN(nn.Module):
                 logit[sampled], (labels[sampled] == 1).to(logit.dtype), reduction="sum"
             )
             if len(positive):
-                goal = encode_deltas(all_anchors[positive], target.boxes[index[positive]], _UNIT)
+                target_deltas = encode_deltas(all_anchors[positive], target.boxes[index[positive]], _UNIT)
                 loss_reg = loss_reg + F.smooth_l1_loss(
-                    delta[positive], goal, beta=self.smooth_l1_beta, reduction="sum"
+                    delta[positive], target_deltas, beta=self.smooth_l1_beta, reduction="sum"
                 )
         scale = 1.0 / max(drawn if self.loss_by_sampled else self.anchors_per_image * len(targets), 1)
         return {"loss_rpn_cls": loss_cls * scale, "loss_rpn_reg": loss_reg * scale}

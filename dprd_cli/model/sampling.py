@@ -7,9 +7,9 @@ from torch import Tensor
 
 from dprd_cli.model.losses import crop_masks
 from dprd_cli.model.matching import match_boxes, sample_labels
-from dprd_cli.model.regions import RoIs, Scene
+from dprd_cli.model.regions import RoIFeatures, RoIs
 from dprd_cli.model.rpn import Proposals
-from dprd_cli.model.stage import MaskGoals
+from dprd_cli.model.stage import MaskTargets
 from dprd_cli.structures.detections import Target
 
 
@@ -49,7 +49,7 @@ class RoISampler:
         proposals: list[Proposals],
         targets: list[Target],
         thresh: float,
-        scene: Scene,
+        features: RoIFeatures,
     ) -> RoIs:
         """Append the objects to the proposals, match, and draw the RoIs of the first stage."""
         drawn = []
@@ -58,7 +58,9 @@ class RoISampler:
             image = torch.full((len(target),), index, dtype=torch.int64, device=proposal.boxes.device)
             gt_boxes = target.boxes.to(proposal.boxes.dtype)
             boxes = torch.cat((proposal.boxes, gt_boxes))
-            sources = torch.cat((proposal.sources, scene.locate(gt_boxes, image, scene.hidden)))
+            anchor_index = torch.cat(
+                (proposal.anchor_index, features.locate(gt_boxes, image, features.hidden))
+            )
             iou, gt = match_boxes(boxes, gt_boxes)
             kind = torch.full_like(gt, -1)
             kind[(iou >= self.bg_iou_low) & (iou < thresh)] = 0
@@ -69,7 +71,7 @@ class RoISampler:
             if len(target):
                 labels[: len(positive)] = target.labels[gt[positive]]
             drawn.append(
-                RoIs(boxes[keep], torch.full_like(keep, index), sources[keep], labels, gt[keep] + first)
+                RoIs(boxes[keep], torch.full_like(keep, index), anchor_index[keep], labels, gt[keep] + first)
             )
             first += len(target)
         return RoIs(*(torch.cat(values) for values in zip(*drawn, strict=True)))
@@ -93,7 +95,7 @@ class RoISampler:
             first += len(target)
         return rois._replace(labels=labels, gt_index=gt_index)
 
-    def goal_boxes(self, rois: RoIs, gt_boxes: Tensor) -> Tensor:
+    def target_boxes(self, rois: RoIs, gt_boxes: Tensor) -> Tensor:
         """Return the object of each foreground RoI, and background RoIs as they are. [R, 4]."""
         if len(gt_boxes) == 0:
             return rois.boxes
@@ -114,7 +116,7 @@ class RoISampler:
         return index
 
     @torch.no_grad()
-    def mask_goals(self, rois: RoIs, targets: list[Target], size: int) -> MaskGoals:
+    def mask_targets(self, rois: RoIs, targets: list[Target], size: int) -> MaskTargets:
         """Return what the mask branch should say of foreground RoIs.
 
         Args:
@@ -135,4 +137,4 @@ class RoISampler:
                 )
                 areas[mine] = target.masks.flatten(1).sum(1).to(areas.dtype)[gt]
             first += len(target)
-        return MaskGoals(rois.labels, masks, areas, rois.boxes)
+        return MaskTargets(rois.labels, masks, areas, rois.boxes)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from dprd_cli.model.fusion import Fused
 from dprd_cli.model.heads import BoxHead, BoxPrediction, MaskHead, MaskIoUHead
-from dprd_cli.model.losses import class_loss, mask_iou_goals, mask_iou_loss, mask_loss
+from dprd_cli.model.losses import class_loss, mask_iou_loss, mask_iou_targets, mask_loss
 from dprd_cli.model.regions import DeformablePooler, RegionPooler
 
 
-class MaskGoals(NamedTuple):
+class MaskTargets(NamedTuple):
     """What the mask branch should say of foreground RoIs.
 
     Args:
@@ -79,27 +79,27 @@ class Stage(nn.Module):
             return {}
         return {"loss_part_cls": class_loss(self.box_head.classify(fused.parts), labels)}
 
-    def mask_losses(self, whole: Tensor, parts: Tensor | None, goals: MaskGoals) -> dict[str, Tensor]:
+    def mask_losses(self, whole: Tensor, parts: Tensor | None, targets: MaskTargets) -> dict[str, Tensor]:
         """Return the mask and MaskIoU losses of foreground RoIs, part losses included.
 
         Args:
             whole: RoI features of the mask branch. [F, C, S, S]
             parts: Part features. [F, P, C, S, S]
-            goals: What they should say.
+            targets: What they should say.
         """
         fused: Fused = self.fusion(whole, parts)
-        losses = self._mask_losses(fused.whole, goals, "")
+        losses = self._mask_losses(fused.whole, targets, "")
         if self.part_losses and fused.parts is not None:
-            losses |= self._mask_losses(fused.parts, goals, "part_")
+            losses |= self._mask_losses(fused.parts, targets, "part_")
         return losses
 
-    def _mask_losses(self, feature: Tensor, goals: MaskGoals, prefix: str) -> dict[str, Tensor]:
+    def _mask_losses(self, feature: Tensor, targets: MaskTargets, prefix: str) -> dict[str, Tensor]:
         assert self.mask_head is not None
-        logits = self.mask_head(feature, goals.labels)
-        losses = {f"loss_{prefix}mask": mask_loss(logits, goals.masks)}
+        logits = self.mask_head(feature, targets.labels)
+        losses = {f"loss_{prefix}mask": mask_loss(logits, targets.masks)}
         if self.mask_iou_head is not None:
-            predicted = self.mask_iou_head(feature, logits, goals.labels)
-            target = mask_iou_goals(logits, goals.masks, goals.areas, goals.boxes)
+            predicted = self.mask_iou_head(feature, logits, targets.labels)
+            target = mask_iou_targets(logits, targets.masks, targets.areas, targets.boxes)
             losses[f"loss_{prefix}miou"] = mask_iou_loss(predicted, target)
         return losses
 

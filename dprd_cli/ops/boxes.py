@@ -37,17 +37,17 @@ def paired_iou(a: Tensor, b: Tensor) -> Tensor:
     return intersection / union.clamp(min=torch.finfo(a.dtype).tiny)
 
 
-def clip_boxes(boxes: Tensor, limits: Tensor) -> Tensor:
+def clip_boxes(boxes: Tensor, image_sizes: Tensor) -> Tensor:
     """Clip boxes to images.
 
     Args:
         boxes: [..., 4]
-        limits: (height, width) of the image of each box, broadcast against the boxes. [..., 2]
+        image_sizes: (height, width) of the image of each box, broadcast against the boxes. [..., 2]
 
     Returns:
         Boxes with 0 <= x <= width and 0 <= y <= height; the gradient passes where nothing was clipped.
     """
-    height, width = limits[..., 0], limits[..., 1]
+    height, width = image_sizes[..., 0], image_sizes[..., 1]
     bounds = torch.stack((width, height, width, height), dim=-1)
     return torch.minimum(boxes.clamp(min=0), bounds)
 

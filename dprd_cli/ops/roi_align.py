@@ -144,7 +144,7 @@ def roi_align(
     Args:
         table: The pyramid.
         boxes: [R, 4]
-        image_index: ImageArray of each box, int64. [R]
+        image_index: Image of each box, int64. [R]
         levels: Level of each box, int64. [R]
         output_size: S.
         sampling_ratio: Samples per bin and axis; 0 takes ceil(size / S) of them, by the box.

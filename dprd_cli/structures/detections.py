@@ -82,7 +82,7 @@ class Detections:
         stage_boxes: The box that went into each cascade stage, xyxy, or None. [D, n, 4]
         stage_part_boxes: The parts that each stage pooled (empty for stages without parts: equal to the
             reference parts there), xyxy, or None. [D, n, P, 4]
-        stage_sources: Where each stage's part offsets came from (see `RoIs`), int64, or None. [D, n, 2]
+        stage_anchor_index: Where each stage's part offsets came from (see `RoIs`), int64, or None. [D, n, 2]
 
     Raises:
         ValueError: If the shapes do not agree.
@@ -97,7 +97,7 @@ class Detections:
     part_boxes: Tensor | None = None
     stage_boxes: Tensor | None = None
     stage_part_boxes: Tensor | None = None
-    stage_sources: Tensor | None = None
+    stage_anchor_index: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check("boxes", self.boxes, (None, 4))
@@ -110,7 +110,7 @@ class Detections:
             ("part_boxes", (num, None, 4)),
             ("stage_boxes", (num, None, 4)),
             ("stage_part_boxes", (num, None, None, 4)),
-            ("stage_sources", (num, None, 2)),
+            ("stage_anchor_index", (num, None, 2)),
         )
         for name, shape in optional:
             value = getattr(self, name)
@@ -148,7 +148,7 @@ class Detections:
             "part_boxes",
             "stage_boxes",
             "stage_part_boxes",
-            "stage_sources",
+            "stage_anchor_index",
         )
         changed = {name: function(value) for name in names if (value := getattr(self, name)) is not None}
         return replace(self, **changed)  # type: ignore[arg-type]

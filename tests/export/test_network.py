@@ -6,7 +6,7 @@ import torch
 from dprd_cli.config.presets import resolve
 from dprd_cli.export.network import ExportDetector, ExportPooler, Pyramid, nms_by_group
 from dprd_cli.model.build import build_detector
-from dprd_cli.model.regions import RegionPooler, RoIs, Scene
+from dprd_cli.model.regions import RegionPooler, RoIFeatures, RoIs
 from dprd_cli.ops.roi_align import FeatureTable
 
 SMALL = (
@@ -134,11 +134,11 @@ def test_the_pooler_has_the_values_of_the_differentiable_one(aligned, ratio):
     pooler = RegionPooler(strides, ratio, "own", 28.0, aligned=aligned)
     assert set(pooler.levels(boxes).tolist()) == {0, 1, 2, 3}
 
-    def scene(table):
-        return Scene(table, table, torch.tensor([[64.0, 96.0]] * 2), None)
+    def features(table):
+        return RoIFeatures(table, table, torch.tensor([[64.0, 96.0]] * 2), None)
 
-    expected = pooler(rois, parts, scene(FeatureTable.build(maps, strides)), 7)
-    found = ExportPooler.like(pooler)(rois, parts, scene(Pyramid.of(maps, strides)), 7)
+    expected = pooler(rois, parts, features(FeatureTable.build(maps, strides)), 7)
+    found = ExportPooler.like(pooler)(rois, parts, features(Pyramid.of(maps, strides)), 7)
     for a, b in zip(expected, found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
 

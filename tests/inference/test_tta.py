@@ -104,12 +104,16 @@ def test_masks_are_the_mean_over_the_views_and_parts_are_the_plain_views():
     found = detect_views(detector, image, config)
     masks, ious = [], []
     for view in make_views((96, 128), config):
-        seen = detector.describe(view.render(image), view.place(found.boxes, (96, 128)), found.labels)
+        seen = detector.forward_with_given_boxes(
+            view.render(image), view.place(found.boxes, (96, 128)), found.labels
+        )
         masks.append(seen.masks.flip(-1) if view.flipped else seen.masks)
         ious.append(seen.mask_ious)
     torch.testing.assert_close(found.masks, torch.stack(masks).mean(dim=0))
     torch.testing.assert_close(found.mask_scores, found.scores * torch.stack(ious).mean(dim=0))
-    plain = detector.describe(View((96, 128), flipped=False).render(image), found.boxes, found.labels)
+    plain = detector.forward_with_given_boxes(
+        View((96, 128), flipped=False).render(image), found.boxes, found.labels
+    )
     assert torch.equal(found.part_boxes, plain.part_boxes)
 
 

@@ -259,7 +259,7 @@ def test_described_boxes_are_what_detecting_says_of_them(preset: str):
     image = make_batch()[0][0]
     found = detections_of(detector, [image])[0]
     assert len(found) > 0
-    seen = detector.describe(image, found.boxes, found.labels)
+    seen = detector.forward_with_given_boxes(image, found.boxes, found.labels)
     assert torch.equal(seen.masks, found.masks)
     assert torch.equal(seen.mask_scores(found.scores), found.mask_scores)
     assert (seen.part_boxes is None) is (found.part_boxes is None)
@@ -277,7 +277,7 @@ def test_masks_can_be_left_out():
     assert found.mask_scores is None
     assert torch.equal(found.boxes, plain.boxes)
     assert torch.equal(found.part_boxes, plain.part_boxes)
-    seen = detector.describe(images[0], found.boxes, found.labels, masks=False)
+    seen = detector.forward_with_given_boxes(images[0], found.boxes, found.labels, masks=False)
     assert (seen.masks, seen.mask_ious, seen.mask_scores(found.scores)) == (None, None, None)
 
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from dprd_cli.model.losses import box_loss, class_loss, crop_masks, mask_iou_goals, mask_iou_loss, mask_loss
+from dprd_cli.model.losses import box_loss, class_loss, crop_masks, mask_iou_loss, mask_iou_targets, mask_loss
 
 
 def test_class_loss_by_hand():
@@ -13,8 +13,8 @@ def test_class_loss_by_hand():
 
 def test_box_loss_by_hand():
     # L1 over the foreground RoI |1-0|*4 = 4, divided by both RoIs: 2
-    deltas, goals = torch.ones(2, 4), torch.zeros(2, 4)
-    assert box_loss(deltas, goals, torch.tensor([0, 5]), 5, 0.0).item() == 2.0
+    deltas, targets = torch.ones(2, 4), torch.zeros(2, 4)
+    assert box_loss(deltas, targets, torch.tensor([0, 5]), 5, 0.0).item() == 2.0
 
 
 def test_box_loss_takes_the_deltas_of_the_true_class():
@@ -54,10 +54,10 @@ def test_crop_masks_by_hand():
     assert crop[0].tolist() == [[False, False, True, True]] * 4
 
 
-def test_mask_iou_goal_counts_what_lies_outside_the_roi():
+def test_mask_iou_target_counts_what_lies_outside_the_roi():
     # RoI = left half (8x8) of a 16x8 object, all predicted: intersection 64 px, union 128 px -> 0.5
     logits, inside = torch.ones(1, 4, 4), torch.ones((1, 4, 4), dtype=torch.bool)
-    goal = mask_iou_goals(logits, inside, torch.tensor([128.0]), torch.tensor([[0.0, 0.0, 8.0, 8.0]]))
-    assert goal.item() == pytest.approx(0.5)
-    exact = mask_iou_goals(logits, inside, torch.tensor([64.0]), torch.tensor([[0.0, 0.0, 8.0, 8.0]]))
+    found = mask_iou_targets(logits, inside, torch.tensor([128.0]), torch.tensor([[0.0, 0.0, 8.0, 8.0]]))
+    assert found.item() == pytest.approx(0.5)
+    exact = mask_iou_targets(logits, inside, torch.tensor([64.0]), torch.tensor([[0.0, 0.0, 8.0, 8.0]]))
     assert exact.item() == pytest.approx(1.0)

@@ -86,8 +86,8 @@ def test_gradient_scale_into_the_rpn_feature():
         parts = DeformableParts(4, 8, 3, feature_grad_scale=scale)
         torch.nn.init.normal_(parts.layer.weight, std=0.1)
         rows = torch.randn(5, 8, generator=torch.Generator().manual_seed(1), requires_grad=True)
-        sources = torch.tensor([[0, 0], [3, 2]])
-        parts.offsets(sources, rows).sum().backward()
+        anchor_index = torch.tensor([[0, 0], [3, 2]])
+        parts.offsets(anchor_index, rows).sum().backward()
         assert parts.layer.weight.grad is not None
         total = 0.0 if rows.grad is None else rows.grad.abs().sum().item()
         if scale == 0:
@@ -147,16 +147,16 @@ def test_parts_move_toward_the_informative_region():
     parts = DeformableParts(4, 4, 1, sigma=0.0)
     optimizer = torch.optim.Adam(parts.parameters(), lr=0.001)
     table = FeatureTable.build([feature], (4,))
-    sources, rows = torch.zeros((1, 2), dtype=torch.int64), torch.ones(1, 4)
+    anchor_index, rows = torch.zeros((1, 2), dtype=torch.int64), torch.ones(1, 4)
     index = torch.zeros(4, dtype=torch.int64)
-    start = parts(box, sources, rows, torch.tensor([[128.0, 128.0]]), "learned").boxes.detach()
+    start = parts(box, anchor_index, rows, torch.tensor([[128.0, 128.0]]), "learned").boxes.detach()
     for _ in range(60):
         optimizer.zero_grad()
-        boxes = parts(box, sources, rows, torch.tensor([[128.0, 128.0]]), "learned").boxes[0]
+        boxes = parts(box, anchor_index, rows, torch.tensor([[128.0, 128.0]]), "learned").boxes[0]
         loss = -roi_align(table, boxes, index, index, 7).mean()
         loss.backward()
         optimizer.step()
-    end = parts(box, sources, rows, torch.tensor([[128.0, 128.0]]), "learned").boxes.detach()
+    end = parts(box, anchor_index, rows, torch.tensor([[128.0, 128.0]]), "learned").boxes.detach()
     centers = [(b[0, :, 0] + b[0, :, 2]) / 2 for b in (start, end)]
     assert (centers[1][1] - centers[0][1]) > 3  # the right part moved right by pixels
     assert (centers[1] >= centers[0] - 1e-3).all()

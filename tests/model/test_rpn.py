@@ -63,31 +63,31 @@ def test_source_of_a_proposal_is_the_cell_and_anchor_it_came_from():
         [rpn.anchors.at(i, *f.shape[-2:]).view(-1, 3, 4).repeat(2, 1, 1) for i, f in enumerate(features)]
     )  # in the table's order: level, image, cell
     for image, proposals in enumerate(out.proposals):
-        found = anchors[proposals.sources[:, 0], proposals.sources[:, 1]].clamp(min=0)
+        found = anchors[proposals.anchor_index[:, 0], proposals.anchor_index[:, 1]].clamp(min=0)
         found[:, 2::2].clamp_(max=160)
         found[:, 3::2].clamp_(max=128)
         torch.testing.assert_close(found, proposals.boxes)
-        level0 = proposals.sources[:, 0] < 2 * 32 * 40
-        assert ((proposals.sources[level0, 0] >= 32 * 40) == bool(image)).all()
+        level0 = proposals.anchor_index[:, 0] < 2 * 32 * 40
+        assert ((proposals.anchor_index[level0, 0] >= 32 * 40) == bool(image)).all()
 
 
 def test_an_anchor_is_located_at_itself():
     anchors = Anchors(SIZES, (0.5, 1.0, 2.0), FPN.strides)
     table = FeatureTable.build(make_features(), FPN.strides)
     boxes = anchors.at(1, 16, 20).view(16, 20, 3, 4)[5, 7]  # row 5, column 7 of P3
-    sources = anchors.locate(boxes, torch.tensor([1, 1, 1]), table)
+    anchor_index = anchors.locate(boxes, torch.tensor([1, 1, 1]), table)
     row = 2 * 32 * 40 + (1 * 16 + 5) * 20 + 7
-    assert sources.tolist() == [[row, 0], [row, 1], [row, 2]]
+    assert anchor_index.tolist() == [[row, 0], [row, 1], [row, 2]]
 
 
 def test_boxes_at_the_border_and_beyond_are_located_inside():
     anchors = Anchors(SIZES, (0.5, 1.0, 2.0), FPN.strides)
     table = FeatureTable.build(make_features(), FPN.strides)
     boxes = torch.tensor([[0.0, 0, 1e-4, 1e-4], [159, 127, 160, 128], [0, 0, 5000, 5000]])
-    sources = anchors.locate(boxes, torch.zeros(3, dtype=torch.int64), table)
-    assert (sources[:, 0] >= 0).all()
-    assert (sources[:, 0] < len(table.rows)).all()
-    assert sources[1, 0].item() == 32 * 40 - 1  # the last cell of image 0 on P2
+    anchor_index = anchors.locate(boxes, torch.zeros(3, dtype=torch.int64), table)
+    assert (anchor_index[:, 0] >= 0).all()
+    assert (anchor_index[:, 0] < len(table.rows)).all()
+    assert anchor_index[1, 0].item() == 32 * 40 - 1  # the last cell of image 0 on P2
 
 
 def test_losses_and_their_zeros():
