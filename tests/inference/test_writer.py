@@ -96,7 +96,7 @@ def test_every_kind_of_output(left_half, sources, tmp_path):
 def test_where_to_look_from_the_folder_on(left_half, sources, tmp_path, kinds, image, frame):
     write(left_half, sources, tmp_path / "out", kinds)
     images = json.loads((tmp_path / "out" / "images.json").read_text())
-    assert [row.get("image") for row in images][:3:2] == [image, frame]
+    assert [row.get("drawing") for row in images][:3:2] == [image, frame]
     assert [row["file_name"] for row in images] == ["in/a.jpg", *(f"in/clip.mp4#{n}" for n in range(3))]
     assert [(row.get("frame"), row.get("seconds")) for row in images] == [
         (None, None),
@@ -108,7 +108,7 @@ def test_where_to_look_from_the_folder_on(left_half, sources, tmp_path, kinds, i
 
 def test_rows_for_programs(left_half, sources, tmp_path):
     first, second, *_ = write(left_half, sources, tmp_path / "out", ["video"]).rows
-    assert first.keys() == {"file", "image", "objects"}
+    assert first.keys() == {"file", "drawing", "objects"}
     assert first["drawing"] is None
     assert second["drawing"] == str(tmp_path / "out" / "clip.mp4")
     assert (second["frame"], second["seconds"]) == (0, 0)
