@@ -26,7 +26,7 @@ def submit(
 ) -> dict[str, Any]:
     """Detect in test-dev and write the server's files; return what to print, on the main rank."""
     from dprd_cli.data.unlabeled import build_test_dev
-    from dprd_cli.evaluation.evaluate import detect_split
+    from dprd_cli.evaluation.evaluate import EvaluationOptions, detect_split
     from dprd_cli.evaluation.submission import MOST, Submission
     from dprd_cli.files.results import output_folder
 
@@ -46,12 +46,8 @@ def submit(
             model.detector,
             dataset,
             config,
-            limit=limit,
-            part_offsets=part_offsets,
-            tta=tta,
-            device=next(model.detector.parameters()).device,
-            progress=update,
-            world=world,
+            EvaluationOptions(limit=limit, part_offsets=part_offsets, tta=tta, progress=update),
+            world,
         )
         rows = [(one.number, submission.rows(one.sample.image_id, one.detections)) for one in found]
     parts = world.gather(rows)

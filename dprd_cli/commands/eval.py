@@ -192,7 +192,7 @@ def _measure_file(
     measured = evaluator.summarize()
     if plots is not None:
         _draw(output_folder(plots, []), analyse(evaluator))
-    return {"results": str(path), "data": data, "split": split, "detections": len(rows)} | measured.to_dict()
+    return {"results": str(path), "data": data, "split": split, "detections": len(rows)} | measured.to_json()
 
 
 def _measure(
@@ -210,7 +210,7 @@ def _measure(
     from dprd_cli.config.presets import pick
     from dprd_cli.data.build import build_dataset, describe
     from dprd_cli.evaluation.analysis import Analyst, analyse
-    from dprd_cli.evaluation.evaluate import evaluate as run_evaluation
+    from dprd_cli.evaluation.evaluate import EvaluationOptions, evaluate_in_group
     from dprd_cli.structures.sample import SPLITS
 
     dataset = build_dataset(
@@ -224,28 +224,23 @@ def _measure(
     alone = plots is not None and world.size == 1
     analyst = Analyst(dataset.coco(), dataset.category_ids, dataset.class_names) if alone else None
     with progress("evaluate") as update:
-        measured = run_evaluation(
-            model.detector,
-            dataset,
-            config,
+        options = EvaluationOptions(
             limit=limit,
             part_offsets=part_offsets,
             tta=tta,
+            masks=model.with_masks,
             save_results=save_results,
-            device=next(model.detector.parameters()).device,
-            with_masks=model.with_masks and dataset.has_masks,
             progress=update,
             watch=analyst.watch if analyst else None,
-            world=world,
         )
-    if not world.is_main:
+        measured = evaluate_in_group(model.detector, dataset, config, options, world)
+    if measured is None:
         return {}
     if plots and analyst:
-        _draw(plots, analyst.result(measured["evaluator"]), analyst.best, analyst.worst)
+        _draw(plots, analyst.result(measured.evaluator), analyst.best, analyst.worst)
     elif plots:
         say("plots: without best and worst images and part deformation, which one process alone can show")
-        _draw(plots, analyse(measured["evaluator"]))
-    extra = {key: value for key, value in measured["metrics"].items() if key.startswith(("recall", "part"))}
+        _draw(plots, analyse(measured.evaluator))
     return {
         "checkpoint": str(model.source),
         "step": model.step,
@@ -253,9 +248,7 @@ def _measure(
         "split": split,
         "part_offsets": part_offsets,
         "tta": tta,
-        "seconds_per_image": measured["seconds_per_image"],
-        **extra,
-        **measured["results"],
+        **measured.to_json(),
     }
 
 

@@ -176,7 +176,7 @@ def _found(results: list[dict[str, Any]], kind: Kind) -> list[dict[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class ClassResult:
+class ClassMetrics:
     """AP and AP50 of one class, in percent; None where the class has no ground truth (or no masks).
 
     Args:
@@ -199,7 +199,7 @@ class ClassResult:
 
 
 @dataclass(frozen=True, slots=True)
-class EvalResult:
+class CocoMetrics:
     """COCO's metrics in percent (0..100, as papers print them); None where there is no ground truth.
 
     Args:
@@ -211,7 +211,7 @@ class EvalResult:
 
     bbox: dict[str, float | None]
     segm: dict[str, float | None] | None
-    classes: tuple[ClassResult, ...]
+    classes: tuple[ClassMetrics, ...]
     images: int
 
     def metrics(self) -> dict[str, float | None]:
@@ -219,9 +219,9 @@ class EvalResult:
         kinds = {"bbox": self.bbox, "segm": self.segm or {}}
         return {f"{kind}_{name}": value for kind, values in kinds.items() for name, value in values.items()}
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as plain JSON-serialisable containers; None stays None (null)."""
-        classes = [{name: getattr(row, name) for name in ClassResult.__slots__} for row in self.classes]
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain containers; None stays None (null)."""
+        classes = [{name: getattr(row, name) for name in ClassMetrics.__slots__} for row in self.classes]
         return {
             "images": self.images,
             "unit": "percent",
@@ -297,16 +297,16 @@ class CocoEvaluator:
             )
         return self._arrays[kind, backend]
 
-    def summarize(self) -> EvalResult:
+    def summarize(self) -> CocoMetrics:
         """Return the metrics of what was added so far."""
         arrays = {kind: self.arrays(kind) for kind in self.kinds}
         totals: dict[Kind, dict[str, float | None]] = {
             kind: dict(zip(METRICS, map(_percent, values.stats), strict=True))
             for kind, values in arrays.items()
         }
-        return EvalResult(totals["bbox"], totals.get("segm"), self._classes(arrays), len(self.image_ids))
+        return CocoMetrics(totals["bbox"], totals.get("segm"), self._classes(arrays), len(self.image_ids))
 
-    def _classes(self, arrays: dict[Kind, CocoArrays]) -> tuple[ClassResult, ...]:
+    def _classes(self, arrays: dict[Kind, CocoArrays]) -> tuple[ClassMetrics, ...]:
         images = set(self.image_ids)
         counted = [
             annotation["category_id"]
@@ -321,7 +321,7 @@ class CocoEvaluator:
                 precision = accumulated.precision[:, :, column[category_id], 0, -1]  # [T, R]
                 values[f"{kind}_ap"] = _mean_percent(precision)
                 values[f"{kind}_ap50"] = _mean_percent(precision[0])
-            rows.append(ClassResult(name, category_id, counted.count(category_id), **values))
+            rows.append(ClassMetrics(name, category_id, counted.count(category_id), **values))
         return tuple(rows)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -15,7 +16,7 @@ from torch import Tensor
 from dprd_cli.config.schema import Config
 from dprd_cli.data.coco_results import Kind
 from dprd_cli.data.loading import iterate_eval
-from dprd_cli.evaluation.coco import CocoEvaluator
+from dprd_cli.evaluation.coco import CocoEvaluator, CocoMetrics
 from dprd_cli.evaluation.parts import PartDrift
 from dprd_cli.evaluation.recall import ProposalRecall
 from dprd_cli.evaluation.voc import POINTS, voc_metrics
@@ -33,11 +34,36 @@ if TYPE_CHECKING:
 ProgressCallback = Callable[[int, int], None]
 
 
-class Detected(NamedTuple):
-    """What was found in one image of a split.
+@dataclass(frozen=True, slots=True)
+class EvaluationOptions:
+    """How a split is evaluated.
 
     Args:
-        number: Orders the images as the split does, over all ranks.
+        limit: Number of images, the split's first ones; 0 takes all.
+        part_offsets: `learned`, `mean` (one template per part) or `reference` (no offsets).
+        tta: Detect at several scales and mirrored.
+        masks: Evaluate masks, where the split has any.
+        batch_size: Images that go through the network at once; 0 takes the config's.
+        save_results: Folder for the detections, in COCO's results format.
+        progress: Called after each batch, equally often in all processes.
+        watch: Called with each image and its detections, in the process that detected them.
+    """
+
+    limit: int = 0
+    part_offsets: str = "learned"
+    tta: bool = False
+    masks: bool = True
+    batch_size: int = 0
+    save_results: Path | None = None
+    progress: ProgressCallback | None = None
+    watch: Callable[[Sample, Detections], None] | None = None
+
+
+class DetectionRecord(NamedTuple):
+    """An image of a split with its detections.
+
+    Args:
+        number: Orders the images as the split does, over all processes.
         sample: The image.
         target: Its objects in the frame of the test image.
         detections: On the CPU, in the frame of `sample`.
@@ -51,138 +77,188 @@ class Detected(NamedTuple):
     proposals: Tensor | None
 
 
-def detect_split(
-    detector: Detector,
-    dataset: Dataset,
-    config: Config,
-    *,
-    limit: int = 0,
-    part_offsets: str = "learned",
-    tta: bool = False,
-    masks: bool = True,
-    device: torch.device,
-    progress: ProgressCallback | None = None,
-    batch_size: int = 0,
-    world: Ranks = ALONE,
-) -> Iterator[Detected]:
-    """Yield what a detector, in eval mode, finds in every image of a split; see `evaluate`.
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What an evaluation measured.
 
-    With several ranks, each finds what is in its share of the batches. All call `progress` equally often.
+    Args:
+        coco: COCO's metrics of boxes and masks, over all classes and for each.
+        voc: VOC's, on its data: see `voc_metrics`.
+        diagnostics: `recall50` and `recall70` of 100 proposals as fractions, None with multi-scale testing;
+            `part_iou` of detected parts with their reference parts, where the detector has parts.
+        seconds_per_image: Time of detection and measuring.
+        evaluator: All detections, for analysis.
     """
-    total = min(limit, len(dataset)) if limit else len(dataset)
-    size = batch_size or config.train.pass_size
-    batches = iterate_eval(dataset, config.data, size, limit, (world.rank, world.size))
-    for start in range(0, total, size * world.size):
-        images, targets, samples = next(batches, ([], [], []))
-        found: list[Detections] = []
-        proposals: list[Tensor | None] = [None] * len(samples)
-        with autocast(device, config.train.amp):
-            if tta:
-                found = [
-                    detect_views(detector, sample.image, config.data, part_offsets, masks=masks)
-                    for sample in samples
-                ]
-            elif images:
-                moved = [image.to(device) for image in images]
-                output = detector.detect(moved, part_offsets, masks=masks)
-                found, proposals = output.detections, [boxes.float().cpu() for boxes in output.proposals]
-        number = start + world.rank * size
-        for sample, target, one, boxes in zip(samples, targets, found, proposals, strict=True):
-            frame = (sample.image.shape[0], sample.image.shape[1])
-            yield Detected(number, sample, target, one.to("cpu").resize(frame), boxes)
-            number += 1
-        if progress is not None:
-            progress(min(start + size * world.size, total), total)
+
+    coco: CocoMetrics
+    voc: dict[str, Any] | None
+    diagnostics: dict[str, float | None]
+    seconds_per_image: float
+    evaluator: CocoEvaluator = field(repr=False, compare=False)
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """All totals, flat, as a row of a run's metrics file: `bbox_AP`, `recall50`, `voc_11_point_AP50`."""
+        flat = {**self.coco.metrics(), **self.diagnostics, "images": self.coco.images}
+        if self.voc is not None:
+            flat |= {f"voc_{kind}_{name}": value for kind in POINTS for name, value in self.voc[kind].items()}
+        return flat
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what results files hold: COCO's and VOC's tables, the diagnostics and the time."""
+        voc = {} if self.voc is None else {"voc": self.voc}
+        return {
+            "seconds_per_image": self.seconds_per_image,
+            **self.diagnostics,
+            **self.coco.to_json(),
+            **voc,
+        }
 
 
-@torch.no_grad()  # not inference mode: what the network caches here, training uses
 def evaluate(
-    detector: Detector,
-    dataset: Dataset,
-    config: Config,
-    *,
-    limit: int = 0,
-    part_offsets: str = "learned",
-    tta: bool = False,
-    save_results: Path | None = None,
-    device: torch.device,
-    with_masks: bool | None = None,
-    progress: ProgressCallback | None = None,
-    watch: Callable[[Sample, Detections], None] | None = None,
-    batch_size: int = 0,
-    world: Ranks = ALONE,
-) -> dict[str, Any]:
+    detector: Detector, dataset: Dataset, config: Config, options: EvaluationOptions | None = None
+) -> Evaluation:
     """Detect in every image of a split and measure.
 
     Args:
-        detector: On `device`; its training mode is restored afterwards.
+        detector: On its device; its training mode is restored afterwards.
         dataset: The split.
-        config: ImageArray sizes, batch size, mixed precision.
-        limit: Evaluate the first so many images; 0 takes all.
-        part_offsets: `learned`, `mean` (one template per part) or `reference` (no offsets).
-        tta: Detect at several scales and mirrored.
-        save_results: Folder for the detections, in COCO's results format.
-        device: Where the images go.
-        with_masks: Evaluate masks; where the split has any, by default.
-        progress: Called after each batch.
-        watch: Called with each image and what was found in it, of this rank.
-        batch_size: Images that go through the network at once; by default the config's.
-        world: The ranks that share the images. Law: their number does not change a number.
+        config: Image sizes, batch size, mixed precision.
+        options: Number of images, part offsets, what is called on the way; by default all of the split.
+    """
+    evaluation = evaluate_in_group(detector, dataset, config, options or EvaluationOptions(), ALONE)
+    assert evaluation is not None  # a process alone is the main one
+    return evaluation
+
+
+@torch.no_grad()  # not inference mode: what the network caches here, training uses
+def evaluate_in_group(
+    detector: Detector, dataset: Dataset, config: Config, options: EvaluationOptions, group: Ranks
+) -> Evaluation | None:
+    """Do what `evaluate` does, with the images shared among the processes of a job.
+
+    Law: the number of processes does not change a number.
+
+    Args:
+        detector: The same in all processes.
+        dataset: The split, whole in all processes.
+        config: Image sizes, batch size, mixed precision.
+        options: The same in all processes, but for what is called.
+        group: The processes.
 
     Returns:
-        On the main rank; nothing on the others:
-        `metrics` (flat: `bbox_AP` and so on in percent, `recall50` and `recall70` of 100 proposals as
-        fractions, None with `tta`, `part_iou` of detected parts with their reference parts, `images`; on VOC
-        data also `voc_11_point_AP50` and so on), `results` (COCO's, per class too, and `voc`),
-        `seconds_per_image`, and the `evaluator`, for analysis.
+        The evaluation on the main process, None on the others.
     """
-    masks = dataset.has_masks if with_masks is None else with_masks
-    coco = CocoEvaluator(dataset.coco(), dataset.category_ids, dataset.class_names, masks)
+    options = replace(options, masks=options.masks and dataset.has_masks)
+    coco = CocoEvaluator(dataset.coco(), dataset.category_ids, dataset.class_names, options.masks)
     recall, drift = ProposalRecall(), PartDrift()
     was_training, started = detector.training, time.perf_counter()
     detector.eval()
     try:
-        measured = []
-        for found in detect_split(
-            detector,
-            dataset,
-            config,
-            limit=limit,
-            part_offsets=part_offsets,
-            tta=tta,
-            masks=masks,
-            device=device,
-            progress=progress,
-            batch_size=batch_size,
-            world=world,
-        ):
-            rows = coco.rows(found.sample.image_id, found.detections)
-            best = None if found.proposals is None else recall.best(found.proposals, found.target.boxes)
-            drifted = drift.of(found.detections)
-            measured.append(_Measured(found.number, found.sample.image_id, rows, best, drifted))
-            if watch is not None:
-                watch(found.sample, found.detections)
+        own = []
+        for record in detect_split(detector, dataset, config, options, group):
+            own.append(_contribution(record, coco, recall))
+            if options.watch is not None:
+                options.watch(record.sample, record.detections)
     finally:
         detector.train(was_training)
-    parts = world.gather(measured)
-    if not world.is_main:
-        return {}
-    for one in sorted((one for part in parts for one in part), key=lambda one: one.number):
+    shares = group.gather(own)
+    if not group.is_main:
+        return None
+    for one in sorted((one for share in shares for one in share), key=lambda one: one.number):
         coco.add_rows(one.image_id, one.rows)
         recall.add_best(one.best)
         drift.add(one.drift)
     seconds = (time.perf_counter() - started) / max(len(coco.image_ids), 1)
-    if save_results is not None:
-        save_results.mkdir(parents=True, exist_ok=True)
-        for kind, found_rows in coco.results.items():
-            write_atomically(save_results / f"{kind}.json", partial(_write_json, json.dumps(found_rows)))
-    result = coco.summarize()
-    metrics = {**result.metrics(), **recall.result(), **drift.result(), "images": result.images}
-    results = result.to_dict()
-    if dataset.is_voc:
-        voc = results["voc"] = _voc(coco)
-        metrics |= {f"voc_{kind}_{name}": value for kind in POINTS for name, value in voc[kind].items()}
-    return {"metrics": metrics, "results": results, "seconds_per_image": seconds, "evaluator": coco}
+    if options.save_results is not None:
+        _save_results(coco, options.save_results)
+    return Evaluation(
+        coco=coco.summarize(),
+        voc=_voc(coco) if dataset.is_voc else None,
+        diagnostics={**recall.result(), **drift.result()},
+        seconds_per_image=seconds,
+        evaluator=coco,
+    )
+
+
+def detect_split(
+    detector: Detector,
+    dataset: Dataset,
+    config: Config,
+    options: EvaluationOptions,
+    group: Ranks = ALONE,
+) -> Iterator[DetectionRecord]:
+    """Yield this process's share of a split's images, each with its detections.
+
+    Args:
+        detector: On its device, in eval mode.
+        dataset: The split, whole in all processes.
+        config: Image sizes, batch size, mixed precision.
+        options: As for `evaluate`; `masks` are predicted whether the split has any or not.
+        group: The processes that share the batches.
+    """
+    total = min(options.limit, len(dataset)) if options.limit else len(dataset)
+    size = options.batch_size or config.train.pass_size
+    batches = iterate_eval(dataset, config.data, size, options.limit, (group.rank, group.size))
+    for start in range(0, total, size * group.size):
+        images, targets, samples = next(batches, ([], [], []))
+        with autocast(detector.device, config.train.amp):
+            detections, proposals = _detect_batch(detector, config, options, images, samples)
+        number = start + group.rank * size
+        for sample, target, one, boxes in zip(samples, targets, detections, proposals, strict=True):
+            frame = (sample.image.shape[0], sample.image.shape[1])
+            yield DetectionRecord(number, sample, target, one.to("cpu").resize(frame), boxes)
+            number += 1
+        if options.progress is not None:
+            options.progress(min(start + size * group.size, total), total)
+
+
+def _detect_batch(
+    detector: Detector,
+    config: Config,
+    options: EvaluationOptions,
+    images: list[Tensor],
+    samples: list[Sample],
+) -> tuple[list[Detections], list[Tensor] | list[None]]:
+    """Return the detections in each image of a batch, and its proposals, which are None with `tta`."""
+    if options.tta:
+        found = [
+            detect_views(detector, sample.image, config.data, options.part_offsets, masks=options.masks)
+            for sample in samples
+        ]
+        return found, [None] * len(samples)
+    if not images:
+        return [], []
+    moved = [image.to(detector.device) for image in images]
+    output = detector.detect(moved, options.part_offsets, masks=options.masks)
+    return output.detections, [boxes.float().cpu() for boxes in output.proposals]
+
+
+class _ImageContribution(NamedTuple):
+    """What one image adds to the metrics; small enough to be sent to another process."""
+
+    number: int
+    image_id: int
+    rows: dict[Kind, list[dict[str, Any]]]
+    best: Tensor | None
+    drift: tuple[float, int]
+
+
+def _contribution(record: DetectionRecord, coco: CocoEvaluator, recall: ProposalRecall) -> _ImageContribution:
+    image_id = record.sample.image_id
+    return _ImageContribution(
+        record.number,
+        image_id,
+        coco.rows(image_id, record.detections),
+        None if record.proposals is None else recall.best(record.proposals, record.target.boxes),
+        PartDrift.of(record.detections),
+    )
+
+
+def _save_results(coco: CocoEvaluator, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for kind, rows in coco.results.items():
+        write_atomically(folder / f"{kind}.json", partial(_write_json, json.dumps(rows)))
 
 
 def _write_json(text: str, file: BinaryIO) -> None:
@@ -198,13 +274,3 @@ def _voc(coco: CocoEvaluator) -> dict[str, Any]:
         category_ids=coco.category_ids,
         class_names=coco.class_names,
     )
-
-
-class _Measured(NamedTuple):
-    """What one image adds to the metrics; small enough to be sent to another process."""
-
-    number: int
-    image_id: int
-    rows: dict[Kind, list[dict[str, Any]]]
-    best: Tensor | None
-    drift: tuple[float, int]

@@ -9,7 +9,7 @@ from typing import Any
 from pycocotools import mask as coco_mask
 
 from dprd_cli.errors import DataError
-from dprd_cli.evaluation.coco import CocoEvaluator, EvalResult
+from dprd_cli.evaluation.coco import CocoEvaluator, CocoMetrics
 from dprd_cli.files.atomic import read_json
 
 Row = dict[str, Any]
@@ -77,7 +77,7 @@ def measure_results(
     ground_truth: dict[str, Any],
     category_ids: tuple[int, ...],
     class_names: tuple[str, ...],
-) -> EvalResult:
+) -> CocoMetrics:
     """Return COCO's metrics of results, over all images of the ground truth; see `collect_results`.
 
     Law: `bbox` and `segm` are pycocotools' `stats` of `loadRes` of the same rows, to the last digit.

@@ -78,6 +78,11 @@ class Detector(nn.Module):
         self.register_buffer("pixel_std", torch.tensor(pixel_std)[:, None, None], persistent=False)
 
     @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.pixel_mean.device
+
+    @property
     def part_layer(self) -> nn.Module | None:
         """The part box transformation layer, or None where parts do not move."""
         parts = self.roi_heads.parts
@@ -181,11 +186,10 @@ class Detector(nn.Module):
         sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
         height = -(-max(h for h, _ in sizes) // _STRIDE) * _STRIDE
         width = -(-max(w for _, w in sizes) // _STRIDE) * _STRIDE
-        device = self.pixel_mean.device
         padded = []
         for image, (h, w) in zip(images, sizes, strict=True):
-            normal = (image.to(device, non_blocking=True).float() - self.pixel_mean) / self.pixel_std
+            normal = (image.to(self.device, non_blocking=True).float() - self.pixel_mean) / self.pixel_std
             padded.append(F.pad(normal, (0, width - w, 0, height - h)))
         batch = torch.stack(padded).contiguous(memory_format=torch.channels_last)
-        image_sizes = torch.tensor(sizes, dtype=torch.float32).to(device)
+        image_sizes = torch.tensor(sizes, dtype=torch.float32).to(self.device)
         return batch, image_sizes, sizes

@@ -10,7 +10,7 @@ from typing import Any
 from dprd_cli.config.schema import Config
 from dprd_cli.data.build import build_dataset
 from dprd_cli.evaluation.analysis import MATCH_SCORE, Analyst, Ranked
-from dprd_cli.evaluation.evaluate import evaluate
+from dprd_cli.evaluation.evaluate import EvaluationOptions, evaluate
 from dprd_cli.evaluation.figures import draw_found, draw_truth
 from dprd_cli.gradcam.explainer import Evidence, Explainer, compare
 from dprd_cli.gradcam.figures import overlay, share_in_box
@@ -106,23 +106,19 @@ def measure(
         model.detector,
         dataset,
         config,
-        limit=limit,
-        device=next(model.detector.parameters()).device,
-        with_masks=model.with_masks and dataset.has_masks,
-        progress=progress,
-        watch=analyst.watch,
+        EvaluationOptions(limit=limit, masks=model.with_masks, progress=progress, watch=analyst.watch),
     )
     return Measured(
         checkpoint=checkpoint,
         step=model.step,
         config=config.model_dump(mode="json"),
         data=dataset.name,
-        images=found["results"]["images"],
+        images=found.coco.images,
         total=len(dataset),
-        results=found["results"],
-        metrics=found["metrics"],
-        seconds_per_image=found["seconds_per_image"],
-        analysis=analyst.result(found["evaluator"]),
+        results=found.to_json(),
+        metrics=found.metrics,
+        seconds_per_image=found.seconds_per_image,
+        analysis=analyst.result(found.evaluator),
         best=[_pair(one, model) for one in analyst.best],
         worst=[_pair(one, model) for one in analyst.worst],
         maps=_maps(model, [*analyst.best, *analyst.worst], keep),

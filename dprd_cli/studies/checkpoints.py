@@ -13,7 +13,7 @@ from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import merge, nest, validate
 from dprd_cli.data.build import build_dataset, describe
 from dprd_cli.errors import UsageError
-from dprd_cli.evaluation.evaluate import evaluate
+from dprd_cli.evaluation.evaluate import EvaluationOptions, evaluate
 from dprd_cli.files.atomic import read_json, write_json
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
@@ -194,20 +194,18 @@ def _measure(
             _with_settings(model, changed, device),
             dataset,
             config,
-            limit=how.limit,
-            part_offsets=variant.part_offsets,
-            tta=how.tta,
-            device=device,
-            with_masks=model.with_masks and dataset.has_masks,
-            progress=update,
+            EvaluationOptions(
+                limit=how.limit,
+                part_offsets=variant.part_offsets,
+                tta=how.tta,
+                masks=model.with_masks,
+                progress=update,
+            ),
         )
-    extra = {key: value for key, value in found["metrics"].items() if key.startswith(("recall", "part"))}
     return {
         "measured": _identity(variant, model, config, how),
         "step": model.step,
-        "seconds_per_image": found["seconds_per_image"],
-        **extra,
-        **found["results"],
+        **found.to_json(),
     }
 
 

@@ -14,9 +14,8 @@ from typing import Any
 
 from dprd_cli.data.build import build_dataset
 from dprd_cli.errors import DivergedError, InterruptedRun
-from dprd_cli.evaluation.evaluate import evaluate
+from dprd_cli.evaluation.evaluate import EvaluationOptions, evaluate
 from dprd_cli.files.atomic import read_json, write_json
-from dprd_cli.runtime.device import pick_device
 from dprd_cli.studies.paper import Study
 from dprd_cli.studies.plan import Job, finished_like, is_finished, state_of
 from dprd_cli.studies.summary import OTHER_OFFSETS, offsets_file
@@ -127,12 +126,8 @@ def _measure_offsets(study: Study, job: Job) -> None:
                 model.detector,
                 dataset,
                 job.config,
-                part_offsets=kind,
-                device=pick_device(job.config.train.device),
-                with_masks=model.with_masks and dataset.has_masks,
+                EvaluationOptions(part_offsets=kind, masks=model.with_masks),
             )
-            metrics: dict[str, Any] = found["metrics"]
-            extra = {key: value for key, value in metrics.items() if key.startswith(("recall", "part"))}
             content = {
                 "checkpoint": str(model.source),
                 "step": model.step,
@@ -140,9 +135,7 @@ def _measure_offsets(study: Study, job: Job) -> None:
                 "split": "val",
                 "part_offsets": kind,
                 "tta": False,
-                "seconds_per_image": found["seconds_per_image"],
-                **extra,
-                **found["results"],
+                **found.to_json(),
             }
             write_json(job.folder / offsets_file(kind), content)
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import TrainLoader
 from dprd_cli.errors import DivergedError, InterruptedRun, UserError
-from dprd_cli.evaluation.evaluate import evaluate
+from dprd_cli.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_in_group
 from dprd_cli.files.atomic import write_json
 from dprd_cli.model.detector import Detector
 from dprd_cli.runtime.distributed import ALONE, Ranks
@@ -141,23 +141,24 @@ class Trainer:
         if self.average:
             self.average.update(self.step)
 
-    def evaluate(self) -> dict[str, Any]:
-        """Evaluate, keep the checkpoint if it is the best so far, and draw the parts."""
+    def evaluate(self) -> Evaluation | None:
+        """Evaluate, keep the checkpoint if it is the best so far, and draw the parts; None on other ranks."""
         result = self._measure(self.config.train.eval_limit)
-        if self.world.is_main:
+        if result is not None:
             self._keep(result)
         self._look_for_progress()
         return result
 
-    def _keep(self, result: dict[str, Any]) -> None:
-        score = result["metrics"].get(self.config.train.best_metric)
+    def _keep(self, result: Evaluation) -> None:
+        metrics = result.metrics
+        score = metrics.get(self.config.train.best_metric)
         if score is not None and (self.best is None or score > self.best):
             self.best = score
             save_checkpoint(self.run_dir / "best.pt", self._payload())
         path = self.run_dir / f"parts_step{self.step}.png"
         draw_parts(self.model, self.val_set, self.config, self.learner.device, path)
         # the row comes last: a run stopped before it evaluates again
-        self.log.add({"kind": "eval", "step": self.step, **result["metrics"]})
+        self.log.add({"kind": "eval", "step": self.step, **metrics})
 
     def _is_evaluated(self) -> bool:
         return any(row["step"] == self.step for row in self.log.evaluations())
@@ -179,20 +180,18 @@ class Trainer:
             return True
         return False
 
-    def finish(self, result: dict[str, Any] | None) -> dict[str, Any]:
+    def finish(self, result: Evaluation | None) -> dict[str, Any]:
         """Evaluate on the whole split, write `results.json` and the curves; see `loop.train`."""
         limit = self.config.train.eval_limit
-        if result is None or (limit and limit < len(self.val_set)):
+        if self.world.from_main(lambda: result is None) or (limit and limit < len(self.val_set)):
             result = self._measure(0)
-        if not self.world.is_main:
+        if result is None:
             return {}
         final = {
             "checkpoint": "last.pt",
             "step": self.step,
             "data": self.val_set.name,
-            **{key: value for key, value in result["metrics"].items() if key.startswith(("recall", "part"))},
-            "seconds_per_image": result["seconds_per_image"],
-            **result["results"],
+            **result.to_json(),
         }
         write_json(self.run_dir / "results.json", final)
         draw_curves(self.log.rows, self.run_dir)
@@ -253,23 +252,19 @@ class Trainer:
             self.step == self.config.train.steps or bool(every and self.step % every == 0)
         )
 
-    def _measure(self, limit: int) -> dict[str, Any]:
+    def _measure(self, limit: int) -> Evaluation | None:
         def progress(done: int, total: int) -> None:
             self.log.progress("evaluate", done, total)
             self._agree_on_stop()
             self._stop_if_asked()
 
-        return evaluate(
-            self.model,
-            self.val_set,
-            self.config,
+        options = EvaluationOptions(
             limit=limit,
-            device=self.learner.device,
-            with_masks=self.with_masks and self.val_set.has_masks,
-            progress=progress,
+            masks=self.with_masks,
             batch_size=-(-self.config.train.pass_size // self.world.size),
-            world=self.world,
+            progress=progress,
         )
+        return evaluate_in_group(self.model, self.val_set, self.config, options, self.world)
 
     def _agree_on_stop(self) -> None:
         self.stop.exit_code = self.world.largest(self.stop.exit_code)

@@ -143,7 +143,7 @@ def test_curves_and_aps_are_coco_evals_arrays():
             expected = 100 * values[values > -1].mean() if (values > -1).any() else None
             assert analysis["ap"]["bbox"][index][name] == (expected and pytest.approx(expected))
     mean = analysis["curves"]["bbox"]["mean"]["50"]
-    assert 100 * np.mean(mean) == pytest.approx(made.summarize().to_dict()["bbox"]["AP50"])
+    assert 100 * np.mean(mean) == pytest.approx(made.summarize().to_json()["bbox"]["AP50"])
 
 
 def test_the_diagonal_counts_coco_evals_true_positives():

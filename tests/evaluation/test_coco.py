@@ -9,7 +9,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from dprd_cli.data.coco_results import to_coco_results
-from dprd_cli.evaluation.coco import METRICS, CocoEvaluator, EvalResult, accumulate, show
+from dprd_cli.evaluation.coco import METRICS, CocoEvaluator, CocoMetrics, accumulate, show
 from dprd_cli.structures.detections import Detections
 from paths import DATA
 
@@ -100,7 +100,7 @@ def test_no_detections_at_all_is_ap_0():
     measured.add(10, detections([], [], []))
     result = measured.summarize()
     assert result.bbox["AP"] == result.segm["AP"] == result.classes[0].segm_ap == 0
-    json.dumps(result.to_dict(), allow_nan=False)
+    json.dumps(result.to_json(), allow_nan=False)
 
 
 def test_no_ground_truth_at_all_is_nothing_to_measure():
@@ -142,10 +142,10 @@ def test_unknown_and_repeated_images_are_refused():
         measured.add(10, detections([], [], []))
 
 
-def test_metrics_are_flat_and_to_dict_is_json():
-    result = EvalResult({"AP": 50.0}, {"AP": None}, (), 3)
+def test_metrics_are_flat_and_to_json_is_json():
+    result = CocoMetrics({"AP": 50.0}, {"AP": None}, (), 3)
     assert result.metrics() == {"bbox_AP": 50.0, "segm_AP": None}
-    assert json.loads(json.dumps(result.to_dict()))["segm"] == {"AP": None}
+    assert json.loads(json.dumps(result.to_json()))["segm"] == {"AP": None}
 
 
 def generated(ground_truth, category_ids, seed=0):

@@ -15,6 +15,8 @@ from dprd_cli.structures.detections import Detections
 class Oracle(torch.nn.Module):
     """Gives, for image after image, the boxes it was told."""
 
+    device = torch.device("cpu")
+
     def __init__(self, answers):
         super().__init__()
         self.answers = list(answers)
@@ -49,8 +51,8 @@ def test_voc_and_coco_metrics_of_an_oracle(devkit, second, eleven, area):
     # a detection of the difficult cat of the first image, twice: neither right nor wrong
     hard = [(CAT, 0.95, [39, 3, 63, 20]), (CAT, 0.94, [39, 3, 63, 20])]
     first = [*hard, (DOG, 0.9, [4, 4, 34, 40])]
-    measured = evaluate(Oracle([first, second]), val, config, device=torch.device("cpu"))
-    voc, metrics = measured["results"]["voc"], measured["metrics"]
+    measured = evaluate(Oracle([first, second]), val, config)
+    voc, metrics = measured.to_json()["voc"], measured.metrics
     assert voc["11_point"]["AP50"] == metrics["voc_11_point_AP50"] == pytest.approx(eleven)
     assert voc["all_point"]["AP50"] == metrics["voc_all_point_AP50"] == pytest.approx(area)
     # COCO's: 101 recalls, of which 51 are at most 1/2
@@ -58,12 +60,12 @@ def test_voc_and_coco_metrics_of_an_oracle(devkit, second, eleven, area):
     assert metrics["bbox_AP"] == pytest.approx(metrics["bbox_AP50"])
     counts = {row["name"]: row["objects"] for row in voc["classes"] if row["objects"]}
     assert counts == {"cat": 1, "dog": 2}
-    json.dumps(measured["results"], allow_nan=False)
+    json.dumps(measured.to_json(), allow_nan=False)
 
 
 def test_other_data_has_no_voc_metrics():
     config = resolve(overrides=["data.synthetic_val=1", "data.synthetic_size=64", "data.workers=0"])
     val = build_dataset(config.data, "val")
-    measured = evaluate(Oracle([[]]), val, config, device=torch.device("cpu"))
-    assert "voc" not in measured["results"]
-    assert not any(key.startswith("voc") for key in measured["metrics"])
+    measured = evaluate(Oracle([[]]), val, config)
+    assert "voc" not in measured.to_json()
+    assert not any(key.startswith("voc") for key in measured.metrics)

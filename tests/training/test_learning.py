@@ -57,8 +57,8 @@ def _overfit():
     with torch.no_grad():
         for _ in range(20):
             detector.backbone(detector._batch(list(images))[0])
-    result = evaluate(detector, dataset, config, device=torch.device("cpu"))
-    return losses, diagnostics, result["metrics"]
+    result = evaluate(detector, dataset, config)
+    return losses, diagnostics, result.metrics
 
 
 @pytest.mark.slow
