@@ -30,7 +30,7 @@ from dprd_cli.commands._options import (
 
 if TYPE_CHECKING:
     from dprd_cli.config.schema import Config
-    from dprd_cli.evaluation.analysis import Ranked
+    from dprd_cli.evaluation.analysis import Analysis, ImageExample
     from dprd_cli.runtime.distributed import Ranks
     from dprd_cli.weights.load import LoadedModel
 
@@ -253,13 +253,13 @@ def _measure(
 
 
 def _draw(
-    folder: Path, analysis: dict[str, Any], best: Sequence[Ranked] = (), worst: Sequence[Ranked] = ()
+    folder: Path, analysis: Analysis, best: Sequence[ImageExample] = (), worst: Sequence[ImageExample] = ()
 ) -> None:
     from dprd_cli.evaluation.figures import write_analysis
 
     written = write_analysis(folder, analysis, best, worst)
-    if "skipped" in analysis["tide"]:
-        say(f"error types (TIDE): {analysis['tide']['skipped']}")
+    if analysis.tide.skipped:
+        say(f"error types (TIDE): {analysis.tide.skipped}")
     say(f"plots: {len(written)} figures and analysis.json in {folder}/")
 
 

@@ -11,7 +11,7 @@ import typer
 from dprd_cli.commands._options import PART_OFFSETS, Device, Json, PartOffsets, Weights, print_json, say
 
 if TYPE_CHECKING:
-    from dprd_cli.evaluation.parts import PartStatistics
+    from dprd_cli.evaluation.parts import PartDeformation
     from dprd_cli.structures.sample import ImageArray
     from dprd_cli.weights.load import LoadedModel
 
@@ -90,11 +90,11 @@ def visualize_parts(
     if cells:
         written.append(_save_grid(cells, columns, len(paths) - errors, out))
     how = {"checkpoint": str(model.source), "part_offsets": part_offsets, "score_thresh": score_thresh}
-    written += _save_statistics(statistics, how, out)
     result = statistics.result()
+    written += _save_statistics(result, how, out)
     if json:
-        print_json({**how, "files": [str(path) for path in written], **result})
-    elif result["all"]:
+        print_json({**how, "files": [str(path) for path in written], **result.to_json()})
+    elif result.total is not None:
         _print_statistics(result)
     else:
         say(f"no object reached the score {score_thresh:g}; lower --score-thresh to see more")
@@ -126,17 +126,17 @@ def _save_grid(cells: Sequence[ImageArray], columns: int, total: int, out: Path)
     return out / "grid.png"
 
 
-def _save_statistics(statistics: PartStatistics, how: dict[str, Any], out: Path) -> list[Path]:
+def _save_statistics(statistics: PartDeformation, how: dict[str, Any], out: Path) -> list[Path]:
     from dprd_cli.evaluation.parts import COLUMNS
     from dprd_cli.files.atomic import write_json, write_rows
 
-    write_json(out / "parts.json", {**how, **statistics.result()})
+    write_json(out / "parts.json", {**how, **statistics.to_json()})
     write_rows(out / "parts.csv", COLUMNS, statistics.rows())
     return [out / "parts.json", out / "parts.csv"]
 
 
-def _print_statistics(result: dict[str, Any]) -> None:
-    """Print how parts deform, per class; see `PartStatistics.result` for the columns."""
+def _print_statistics(result: PartDeformation) -> None:
+    """Print how parts deform, per class; see `GroupDeformation` for the columns."""
     from math import exp
 
     from dprd_cli.commands._tables import print_rows
@@ -144,16 +144,16 @@ def _print_statistics(result: dict[str, Any]) -> None:
     columns = ("objects", "IoU", "|dx|", "|dy|", "size", "motion", "adapts")
     rows: list[tuple[str, ...]] = [
         (
-            row["name"],
-            str(row["objects"]),
-            f"{row['iou']:.3f}",
-            f"{row['abs_dx']:.3f}",
-            f"{row['abs_dy']:.3f}",
-            f"{exp(row['log_w']):.2f}x{exp(row['log_h']):.2f}",
-            f"{row['motion']:.3f}",
-            f"{row['spread_class']:.3f}",
+            group.name,
+            str(group.objects),
+            f"{group.iou:.3f}",
+            f"{group.abs_dx:.3f}",
+            f"{group.abs_dy:.3f}",
+            f"{exp(group.log_w):.2f}x{exp(group.log_h):.2f}",
+            f"{group.motion:.3f}",
+            f"{group.spread_class:.3f}",
         )
-        for row in (*result["classes"], result["all"])
+        for group in (*result.classes, *filter(None, [result.total]))
     ]
     print_rows("class", columns, rows)
     say("IoU: with the reference parts; |dx|, |dy|: shift in part sizes; size: width x height against them;")

@@ -251,6 +251,7 @@ class CocoEvaluator:
         ground_truth: dict[str, Any],
         category_ids: tuple[int, ...],
         class_names: tuple[str, ...],
+        *,
         with_masks: bool,
     ) -> None:
         self.ground_truth = ground_truth

@@ -19,7 +19,7 @@ from dprd_cli.data.loading import iterate_eval
 from dprd_cli.evaluation.coco import CocoEvaluator, CocoMetrics
 from dprd_cli.evaluation.parts import PartDrift
 from dprd_cli.evaluation.recall import ProposalRecall
-from dprd_cli.evaluation.voc import POINTS, voc_metrics
+from dprd_cli.evaluation.voc import VocMetrics, voc_metrics
 from dprd_cli.files.atomic import write_atomically
 from dprd_cli.inference.tta import detect_views
 from dprd_cli.runtime.device import autocast
@@ -83,7 +83,7 @@ class Evaluation:
 
     Args:
         coco: COCO's metrics of boxes and masks, over all classes and for each.
-        voc: VOC's, on its data: see `voc_metrics`.
+        voc: VOC's, on its data.
         diagnostics: `recall50` and `recall70` of 100 proposals as fractions, None with multi-scale testing;
             `part_iou` of detected parts with their reference parts, where the detector has parts.
         seconds_per_image: Time of detection and measuring.
@@ -91,7 +91,7 @@ class Evaluation:
     """
 
     coco: CocoMetrics
-    voc: dict[str, Any] | None
+    voc: VocMetrics | None
     diagnostics: dict[str, float | None]
     seconds_per_image: float
     evaluator: CocoEvaluator = field(repr=False, compare=False)
@@ -99,14 +99,12 @@ class Evaluation:
     @property
     def metrics(self) -> dict[str, float | None]:
         """All totals, flat, as a row of a run's metrics file: `bbox_AP`, `recall50`, `voc_11_point_AP50`."""
-        flat = {**self.coco.metrics(), **self.diagnostics, "images": self.coco.images}
-        if self.voc is not None:
-            flat |= {f"voc_{kind}_{name}": value for kind in POINTS for name, value in self.voc[kind].items()}
-        return flat
+        voc = {} if self.voc is None else self.voc.metrics()
+        return {**self.coco.metrics(), **self.diagnostics, "images": self.coco.images, **voc}
 
     def to_json(self) -> dict[str, Any]:
         """Return what results files hold: COCO's and VOC's tables, the diagnostics and the time."""
-        voc = {} if self.voc is None else {"voc": self.voc}
+        voc = {} if self.voc is None else {"voc": self.voc.to_json()}
         return {
             "seconds_per_image": self.seconds_per_image,
             **self.diagnostics,
@@ -150,7 +148,7 @@ def evaluate_in_group(
         The evaluation on the main process, None on the others.
     """
     options = replace(options, masks=options.masks and dataset.has_masks)
-    coco = CocoEvaluator(dataset.coco(), dataset.category_ids, dataset.class_names, options.masks)
+    coco = CocoEvaluator(dataset.coco(), dataset.category_ids, dataset.class_names, with_masks=options.masks)
     recall, drift = ProposalRecall(), PartDrift()
     was_training, started = detector.training, time.perf_counter()
     detector.eval()
@@ -265,7 +263,7 @@ def _write_json(text: str, file: BinaryIO) -> None:
     file.write(text.encode())
 
 
-def _voc(coco: CocoEvaluator) -> dict[str, Any]:
+def _voc(coco: CocoEvaluator) -> VocMetrics:
     """Return VOC's metrics of the boxes that were collected for COCO's."""
     return voc_metrics(
         coco.ground_truth,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from dprd_cli.drawing.detections import draw_detections, draw_targets, grid
 from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY, save_figure
-from dprd_cli.evaluation.analysis import Ranked
+from dprd_cli.evaluation.analysis import Analysis, ImageExample
 from dprd_cli.evaluation.tide import ERRORS
 from dprd_cli.files.atomic import write_atomically
 from dprd_cli.files.images import write_image
@@ -39,7 +39,7 @@ def analysis_figures(analysis: Mapping[str, Any]) -> dict[str, Figure]:
     """Return the figures that an analysis has something for, by the stem of their file names.
 
     Args:
-        analysis: From `Analyst.result` or `analyse`.
+        analysis: An `Analysis` as JSON.
     """
     figures = {f"pr_{kind}": pr_figure(analysis, kind) for kind in analysis["curves"]}
     figures["confusion"] = confusion_figure(analysis)
@@ -56,7 +56,7 @@ def pr_figure(analysis: Mapping[str, Any], kind: str, names: Sequence[str] = tup
     """Draw precision over recall: each class, and their mean in black.
 
     Args:
-        analysis: From `analyse`.
+        analysis: An `Analysis` as JSON.
         kind: `bbox` or `segm`.
         names: Which curves, a panel each.
     """
@@ -194,7 +194,7 @@ def parts_figure(statistics: Mapping[str, Any], most: int = 12) -> Figure:
     """Draw each class's mean parts in the unit box of its objects, over the reference parts (dashed).
 
     Args:
-        statistics: From `PartStatistics.result`, with objects.
+        statistics: A `PartDeformation` as JSON, with objects.
         most: Draw the classes with the most objects.
     """
     groups = [statistics["all"], *statistics["classes"][:most]]
@@ -270,13 +270,15 @@ def draw_truth(sample: Sample, class_names: Sequence[str]) -> ImageArray:
     return draw_targets(sample.image, target, class_names)
 
 
-def draw_found(ranked: Ranked, class_names: Sequence[str], score_thresh: float) -> ImageArray:
+def draw_found(example: ImageExample, class_names: Sequence[str], score_thresh: float) -> ImageArray:
     """Draw what was found in an image: masks, boxes, class names, scores, and parts in orange."""
-    image, found = ranked.sample.image, ranked.detections
+    image, found = example.sample.image, example.detections
     return draw_detections(image, found, class_names, score_thresh=score_thresh, parts=True)
 
 
-def draw_ranked(images: Sequence[Ranked], class_names: Sequence[str], score_thresh: float) -> ImageArray:
+def draw_examples(
+    images: Sequence[ImageExample], class_names: Sequence[str], score_thresh: float
+) -> ImageArray:
     """Draw images in pairs, annotations at the left and detections at the right, two pairs a row."""
     cells, titles = [], []
     for one in images:
@@ -286,13 +288,13 @@ def draw_ranked(images: Sequence[Ranked], class_names: Sequence[str], score_thre
 
 
 def write_analysis(
-    folder: Path, analysis: Mapping[str, Any], best: Sequence[Ranked] = (), worst: Sequence[Ranked] = ()
+    folder: Path, analysis: Analysis, best: Sequence[ImageExample] = (), worst: Sequence[ImageExample] = ()
 ) -> list[Path]:
     """Write an analysis as `analysis.json` and figures, and its best and worst images, into a folder.
 
     Args:
         folder: Exists; files of an earlier analysis in it are replaced.
-        analysis: From `Analyst.result` or `analyse`.
+        analysis: What is written and drawn.
         best: The images for `best.jpg`.
         worst: The images for `worst.jpg`.
 
@@ -302,15 +304,16 @@ def write_analysis(
     Raises:
         ResourceError: If a file cannot be written.
     """
-    text = json.dumps(analysis)
+    content = analysis.to_json()
+    text = json.dumps(content)
     write_atomically(folder / "analysis.json", lambda file: file.write(text.encode()))
     written = []
-    for name, figure in analysis_figures(analysis).items():
+    for name, figure in analysis_figures(content).items():
         save_figure(figure, folder / f"{name}.png")
         written.append(folder / f"{name}.png")
     for name, images in (("best", best), ("worst", worst)):
         if images:
-            drawn = draw_ranked(images, analysis["class_names"], analysis["score_thresh"])
+            drawn = draw_examples(images, analysis.class_names, analysis.score_thresh)
             write_image(folder / f"{name}.jpg", drawn)
             written.append(folder / f"{name}.jpg")
     return written

@@ -7,6 +7,7 @@ spread around the mean would be zero however far the parts moved.
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ PART_NAMES: dict[int, tuple[str, ...]] = {
     16: _HALVES + _QUADRANTS + _STRIPS,
 }
 
-#: Columns of `PartStatistics.rows`.
+#: Columns of `PartDeformation.rows`.
 COLUMNS = (
     *("class", "objects", "part", "iou", "dx", "dy", "abs_dx", "abs_dy", "log_w", "log_h"),
     *("motion", "spread_class", "spread_global"),
@@ -59,6 +60,104 @@ def part_offsets(part_boxes: Tensor, boxes: Tensor) -> Tensor:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class PartMeans:
+    """Means over the objects of a group, of one part.
+
+    Args:
+        part: Name of the part.
+        iou: IoU with the reference part.
+        dx: Shift to the right, in widths of the reference part.
+        dy: Shift down, in its heights.
+        abs_dx: Absolute shift to the side.
+        abs_dy: Absolute shift up or down.
+        log_w: Logarithm of the width's ratio to the reference part's.
+        log_h: The same of the height.
+    """
+
+    part: str
+    iou: float
+    dx: float
+    dy: float
+    abs_dx: float
+    abs_dy: float
+    log_w: float
+    log_h: float
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDeformation:
+    """How the parts of one class, or of all classes, deform.
+
+    Args:
+        name: The class, or `all`.
+        objects: Number of detections.
+        iou: Mean IoU with the reference parts.
+        moved: Share of parts whose IoU is below 0.999.
+        abs_dx: Mean absolute shift to the side, in part widths.
+        abs_dy: Mean absolute shift up or down, in part heights.
+        log_w: Mean logarithm of the width's ratio to the reference part's.
+        log_h: The same of the height.
+        motion: Root mean square of all offsets.
+        spread_class: The same after subtracting the class's mean offsets: what adapts to the instance (a
+            single object has no spread).
+        spread_global: The same after subtracting the mean offsets of all classes.
+        per_part: The means of each part. [P]
+    """
+
+    name: str
+    objects: int
+    iou: float
+    moved: float
+    abs_dx: float
+    abs_dy: float
+    log_w: float
+    log_h: float
+    motion: float
+    spread_class: float
+    spread_global: float
+    per_part: tuple[PartMeans, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PartDeformation:
+    """How the parts of many detections deform.
+
+    Args:
+        parts: Names of the parts, none where no detection has any. [P]
+        total: Over all classes; None where no detection has parts.
+        classes: Of each class with objects, most objects first.
+    """
+
+    parts: tuple[str, ...]
+    total: GroupDeformation | None
+    classes: tuple[GroupDeformation, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `parts`, `all` and `classes` as plain containers."""
+        return {
+            "parts": list(self.parts),
+            "all": None if self.total is None else asdict(self.total),
+            "classes": [asdict(group) for group in self.classes],
+        }
+
+    def rows(self) -> list[dict[str, str | float]]:
+        """Return rows by `COLUMNS` for a CSV: one per class and part, `all` first."""
+        groups = [] if self.total is None else [self.total, *self.classes]
+        return [
+            {
+                "class": group.name,
+                "objects": group.objects,
+                **asdict(part),
+                "motion": group.motion,
+                "spread_class": group.spread_class,
+                "spread_global": group.spread_global,
+            }
+            for group in groups
+            for part in group.per_part
+        ]
+
+
 class PartStatistics:
     """Collects the parts of detections and tells, per class and over all, how they deform.
 
@@ -84,79 +183,50 @@ class PartStatistics:
         self._ious.append(paired_iou(parts, decompose(boxes, parts.shape[1])))
         self._labels.append(detections.labels.cpu()[whole])
 
-    def result(self) -> dict[str, Any]:
-        """Return the statistics as plain containers.
-
-        Returns:
-            `parts` (names), `all` and `classes` (those with objects, most objects first), each with
-            `name`, `objects`, `iou` (mean with the reference parts), `moved` (share of parts with IoU below
-            0.999), `abs_dx`, `abs_dy` (means, in part sizes), `log_w`, `log_h` (means), `motion` (root
-            mean square of all offsets), `spread_class` and `spread_global` (the same after subtracting the
-            class's or the global mean offsets: what adapts to the instance; a single object has no spread),
-            and `per_part`: each part's `part` name, `iou`, `dx`, `dy`, `abs_dx`, `abs_dy`, `log_w`, `log_h`.
-        """
+    def result(self) -> PartDeformation:
+        """Return the statistics of what was added so far."""
         if not self._labels or not sum(map(len, self._labels)):
-            return {"parts": [], "all": None, "classes": []}
+            return PartDeformation((), None, ())
         offsets, ious, labels = torch.cat(self._offsets), torch.cat(self._ious), torch.cat(self._labels)
         names = PART_NAMES[offsets.shape[1]]
         template = offsets.mean(dim=0)
         classes = []
         for label in sorted(set(labels.tolist())):
             own = labels == label
-            classes.append(_describe(self.class_names[label], names, offsets[own], ious[own], template))
-        classes.sort(key=lambda row: (-row["objects"], row["name"]))
-        total = _describe("all", names, offsets, ious, template)
+            classes.append(_group(self.class_names[label], names, offsets[own], ious[own], template))
+        classes.sort(key=lambda group: (-group.objects, group.name))
+        total = _group("all", names, offsets, ious, template)
         # over all classes, what is left of the motion once each class has its own template
-        weights = [row["objects"] * row["spread_class"] ** 2 for row in classes]
-        total["spread_class"] = (sum(weights) / len(labels)) ** 0.5
-        return {"parts": list(names), "all": total, "classes": classes}
-
-    def rows(self) -> list[dict[str, Any]]:
-        """Return the statistics as flat rows for a CSV: one per class and part, `all` first."""
-        result = self.result()
-        groups = [result["all"], *result["classes"]] if result["all"] else []
-        shared = ("motion", "spread_class", "spread_global")
-        return [
-            {"class": group["name"], "objects": group["objects"]} | part | {key: group[key] for key in shared}
-            for group in groups
-            for part in group["per_part"]
-        ]
+        squares = sum(group.objects * group.spread_class**2 for group in classes)
+        total = replace(total, spread_class=(squares / len(labels)) ** 0.5)
+        return PartDeformation(names, total, tuple(classes))
 
 
-def _describe(
+def _group(
     name: str, parts: tuple[str, ...], offsets: Tensor, ious: Tensor, template: Tensor
-) -> dict[str, Any]:
+) -> GroupDeformation:
     """Describe one group. Offsets [D, P, 4], IoUs [D, P], global mean offsets [P, 4]."""
     mean, size = offsets.mean(dim=0), offsets.abs().mean(dim=0)  # [P, 4] each
-    per_part = [
-        {
-            "part": part,
-            "iou": iou,
-            "dx": dx,
-            "dy": dy,
-            "abs_dx": abs_dx,
-            "abs_dy": abs_dy,
-            "log_w": log_w,
-            "log_h": log_h,
-        }
+    per_part = tuple(
+        PartMeans(part, iou, dx, dy, abs_dx, abs_dy, log_w, log_h)
         for part, iou, (dx, dy, log_w, log_h), (abs_dx, abs_dy, _, _) in zip(
             parts, ious.mean(dim=0).tolist(), mean.tolist(), size.tolist(), strict=True
         )
-    ]
-    return {
-        "name": name,
-        "objects": len(offsets),
-        "iou": ious.mean().item(),
-        "moved": (ious < 0.999).double().mean().item(),
-        "abs_dx": size[:, 0].mean().item(),
-        "abs_dy": size[:, 1].mean().item(),
-        "log_w": mean[:, 2].mean().item(),
-        "log_h": mean[:, 3].mean().item(),
-        "motion": _rms(offsets),
-        "spread_class": _rms(offsets - mean),
-        "spread_global": _rms(offsets - template),
-        "per_part": per_part,
-    }
+    )
+    return GroupDeformation(
+        name=name,
+        objects=len(offsets),
+        iou=ious.mean().item(),
+        moved=(ious < 0.999).double().mean().item(),
+        abs_dx=size[:, 0].mean().item(),
+        abs_dy=size[:, 1].mean().item(),
+        log_w=mean[:, 2].mean().item(),
+        log_h=mean[:, 3].mean().item(),
+        motion=_rms(offsets),
+        spread_class=_rms(offsets - mean),
+        spread_global=_rms(offsets - template),
+        per_part=per_part,
+    )
 
 
 def _rms(values: Tensor) -> float:

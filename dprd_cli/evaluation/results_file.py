@@ -9,7 +9,7 @@ from typing import Any
 from pycocotools import mask as coco_mask
 
 from dprd_cli.errors import DataError
-from dprd_cli.evaluation.coco import CocoEvaluator, CocoMetrics
+from dprd_cli.evaluation.coco import CocoEvaluator
 from dprd_cli.files.atomic import read_json
 
 Row = dict[str, Any]
@@ -72,25 +72,6 @@ def _mask_problem(mask: Any, size: list[int]) -> str:
     return ""
 
 
-def measure_results(
-    rows: list[Row],
-    ground_truth: dict[str, Any],
-    category_ids: tuple[int, ...],
-    class_names: tuple[str, ...],
-) -> CocoMetrics:
-    """Return COCO's metrics of results, over all images of the ground truth; see `collect_results`.
-
-    Law: `bbox` and `segm` are pycocotools' `stats` of `loadRes` of the same rows, to the last digit.
-
-    Args:
-        rows: From `read_results`.
-        ground_truth: A COCO `instances` dict.
-        category_ids: Original category id of each class. [K]
-        class_names: Name of each class. [K]
-    """
-    return collect_results(rows, ground_truth, category_ids, class_names).summarize()
-
-
 def collect_results(
     rows: list[Row],
     ground_truth: dict[str, Any],
@@ -99,6 +80,9 @@ def collect_results(
 ) -> CocoEvaluator:
     """Return an evaluator that holds results, over all images of the ground truth.
 
+    Law: its `bbox` and `segm` metrics are pycocotools' `stats` of `loadRes` of the same rows, to the last
+    digit.
+
     Args:
         rows: From `read_results`.
         ground_truth: A COCO `instances` dict.
@@ -106,7 +90,7 @@ def collect_results(
         class_names: Name of each class. [K]
     """
     masks = bool(rows) and "segmentation" in rows[0]
-    evaluator = CocoEvaluator(ground_truth, category_ids, class_names, masks)
+    evaluator = CocoEvaluator(ground_truth, category_ids, class_names, with_masks=masks)
     evaluator.image_ids = [image["id"] for image in ground_truth["images"]]
     if masks:
         evaluator.results["segm"] = rows

@@ -5,6 +5,7 @@ Source: Bolya et al., "TIDE: A General Toolbox for Identifying Object Detection 
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dprd_cli.evaluation.coco import CocoEvaluator
@@ -21,20 +22,53 @@ ERRORS = {
 MISSING = "not measured: the package hotcoco is not installed (pip install hotcoco)"
 
 
-def tide_errors(evaluator: CocoEvaluator) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class TideError:
+    """One type of error.
+
+    Args:
+        delta_ap: AP50 in percent that would be gained without it.
+        count: How many there are.
+    """
+
+    delta_ap: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class TideReport:
+    """The box errors of an evaluation by type.
+
+    Args:
+        ap50: AP at IoU 0.5 in percent; None where nothing was measured.
+        errors: Of each type in `ERRORS`; none where nothing was measured.
+        skipped: Why nothing was measured, or empty.
+    """
+
+    ap50: float | None = None
+    errors: dict[str, TideError] = field(default_factory=dict)
+    skipped: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return `ap50` and `errors` as plain containers, or `skipped`."""
+        if self.skipped:
+            return {"skipped": self.skipped}
+        return {"ap50": self.ap50, "errors": {name: asdict(error) for name, error in self.errors.items()}}
+
+
+def tide_errors(evaluator: CocoEvaluator) -> TideReport:
     """Decompose the box errors of an evaluation.
 
-    Returns:
-        `errors`: for each type of `ERRORS` its `delta_ap` (AP50 points that would be gained without it) and
-        `count`; `ap50` in percent. Or `skipped`: why there are none.
+    Args:
+        evaluator: Holds the detections of all its images.
     """
     try:
         from hotcoco import COCO, COCOeval
     except ImportError:
-        return {"skipped": MISSING}
+        return TideReport(skipped=MISSING)
     kept = set(evaluator.image_ids)
     truth = {
-        **{key: evaluator.ground_truth[key] for key in ("categories",)},
+        "categories": evaluator.ground_truth["categories"],
         "images": [image for image in evaluator.ground_truth["images"] if image["id"] in kept],
         "annotations": [
             {**row, "id": number, "iscrowd": int(row.get("iscrowd") or 0)}
@@ -47,10 +81,5 @@ def tide_errors(evaluator: CocoEvaluator) -> dict[str, Any]:
     measured = COCOeval(ground, ground.load_res(evaluator.results["bbox"]), "bbox")
     measured.evaluate()
     found = measured.tide_errors()
-    return {
-        "ap50": 100 * found["ap_base"],
-        "errors": {
-            name: {"delta_ap": 100 * found["delta_ap"][name], "count": found["counts"][name]}
-            for name in ERRORS
-        },
-    }
+    errors = {name: TideError(100 * found["delta_ap"][name], found["counts"][name]) for name in ERRORS}
+    return TideReport(100 * found["ap_base"], errors)

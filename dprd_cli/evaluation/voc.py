@@ -11,6 +11,7 @@ Source: `VOCevaldet.m` of the development kits of 2007 (11 points) and of 2010 a
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,46 @@ THRESHOLDS = tuple(percent / 100 for percent in range(50, 100, 5))
 Rows = list[dict[str, Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class VocClassMetrics:
+    """VOC's metrics of one class.
+
+    Args:
+        name: Class name.
+        objects: Objects in the evaluated images, difficult ones left out.
+        ap50: AP at IoU 0.5 in percent, by each rule; None without objects.
+    """
+
+    name: str
+    objects: int
+    ap50: dict[Points, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class VocMetrics:
+    """VOC's AP in percent; None where no object counts.
+
+    Args:
+        means: By each rule the means over the classes: `AP50` (VOC's mAP), `AP75`, and `AP` (the mean over
+            `THRESHOLDS`).
+        classes: Per class, in the order of the class indices.
+    """
+
+    means: dict[Points, dict[str, float | None]]
+    classes: tuple[VocClassMetrics, ...]
+
+    def metrics(self) -> dict[str, float | None]:
+        """Return the means flat, as a row of the training's metrics file: `voc_11_point_AP50`, ..."""
+        return {
+            f"voc_{points}_{name}": value for points in POINTS for name, value in self.means[points].items()
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the means under the rules' names, and `classes`, as plain containers."""
+        classes = [{"name": row.name, "objects": row.objects, **row.ap50} for row in self.classes]
+        return {"11_point": self.means["11_point"], "all_point": self.means["all_point"], "classes": classes}
+
+
 def voc_metrics(
     ground_truth: dict[str, Any],
     results: Rows,
@@ -31,8 +72,8 @@ def voc_metrics(
     image_ids: list[int],
     category_ids: tuple[int, ...],
     class_names: tuple[str, ...],
-) -> dict[str, Any]:
-    """Return VOC's AP in percent, over all classes and for each; None where no object counts.
+) -> VocMetrics:
+    """Return VOC's AP over all classes and for each.
 
     Args:
         ground_truth: A COCO `instances` dict, in which difficult objects are crowds.
@@ -40,17 +81,12 @@ def voc_metrics(
         image_ids: Images that count.
         category_ids: Original category id of each class index. [K]
         class_names: Name of each class index. [K]
-
-    Returns:
-        Under `11_point` and `all_point` the means over the classes: `AP50` (VOC's mAP), `AP75`, and `AP` (the
-        mean over `THRESHOLDS`). Under `classes` the `name`, `objects` (difficult ones left out), and AP50 by
-        `11_point` and `all_point` of each.
     """
     images = set(image_ids)
     objects = _by_category(row for row in ground_truth["annotations"] if row["image_id"] in images)
     found = _by_category(results)
     table = np.full((len(category_ids), len(POINTS), len(THRESHOLDS)), np.nan)
-    classes: list[dict[str, Any]] = []
+    classes: list[VocClassMetrics] = []
     for row, (category_id, name) in enumerate(zip(category_ids, class_names, strict=True)):
         overlaps = best_overlaps(objects[category_id], found[category_id])
         num_objects = sum(not one["iscrowd"] for one in objects[category_id])
@@ -58,14 +94,14 @@ def voc_metrics(
             right = judge(*overlaps, threshold)
             table[row, :, column] = [100 * average_precision(right, num_objects, points) for points in POINTS]
         values = {points: _number(value) for points, value in zip(POINTS, table[row, :, 0], strict=True)}
-        classes.append({"name": name, "objects": num_objects} | values)
+        classes.append(VocClassMetrics(name, num_objects, values))
     known = table[~np.isnan(table[:, 0, 0])]
     means = known.mean(axis=0) if len(known) else np.full(table.shape[1:], np.nan)  # [2 kinds, T]
-    totals: dict[str, Any] = {
+    totals: dict[Points, dict[str, float | None]] = {
         points: {"AP": _number(row.mean()), "AP50": _number(row[0]), "AP75": _number(row[5])}
         for points, row in zip(POINTS, means, strict=True)
     }
-    return {**totals, "classes": classes}
+    return VocMetrics(totals, tuple(classes))
 
 
 def best_overlaps(

@@ -9,7 +9,8 @@ from typing import Any
 
 from dprd_cli.config.schema import Config
 from dprd_cli.data.build import build_dataset
-from dprd_cli.evaluation.analysis import MATCH_SCORE, Analyst, Ranked
+from dprd_cli.evaluation.analysis import Analyst, ImageExample
+from dprd_cli.evaluation.confusion import MATCH_SCORE
 from dprd_cli.evaluation.evaluate import EvaluationOptions, evaluate
 from dprd_cli.evaluation.figures import draw_found, draw_truth
 from dprd_cli.gradcam.explainer import Evidence, Explainer, compare
@@ -53,7 +54,7 @@ class Measured:
         results: COCO's metrics, as `dprd eval` writes them.
         metrics: The same flat, with proposal recall and part IoU.
         seconds_per_image: Time of detection and measuring.
-        analysis: From `Analyst.result`.
+        analysis: An `Analysis` as JSON.
         best: The best images.
         worst: The worst ones.
         maps: Grad-CAM of single objects.
@@ -118,14 +119,14 @@ def measure(
         results=found.to_json(),
         metrics=found.metrics,
         seconds_per_image=found.seconds_per_image,
-        analysis=analyst.result(found.evaluator),
+        analysis=analyst.result(found.evaluator).to_json(),
         best=[_pair(one, model) for one in analyst.best],
         worst=[_pair(one, model) for one in analyst.worst],
         maps=_maps(model, [*analyst.best, *analyst.worst], keep),
     )
 
 
-def _pair(one: Ranked, model: LoadedModel) -> Pair:
+def _pair(one: ImageExample, model: LoadedModel) -> Pair:
     return Pair(
         Path(one.sample.file_name).name,
         one.f1,
@@ -134,7 +135,7 @@ def _pair(one: Ranked, model: LoadedModel) -> Pair:
     )
 
 
-def _maps(model: LoadedModel, images: list[Ranked], most: int) -> list[Map]:
+def _maps(model: LoadedModel, images: list[ImageExample], most: int) -> list[Map]:
     """Explain the surest object of each image, the best images first."""
     explainer = Explainer(model, min_score=MATCH_SCORE)
     maps: list[Map] = []

@@ -50,7 +50,7 @@ def detections(boxes, scores, labels, masks=True, mask_scores=None):
 
 
 def evaluator(ground_truth, with_masks=True):
-    return CocoEvaluator(ground_truth, (3, 7), ("cat", "dog"), with_masks)
+    return CocoEvaluator(ground_truth, (3, 7), ("cat", "dog"), with_masks=with_masks)
 
 
 def test_results_have_original_ids_xywh_and_each_kind_its_own_score():

@@ -1,4 +1,4 @@
-"""Evaluation on Pascal VOC data: what a detector that sees the annotations gets."""
+"""Evaluation: what a detector that sees the annotations gets, and what is called on the way."""
 
 import json
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ import torch
 
 from dprd_cli.config.presets import resolve
 from dprd_cli.data.build import build_dataset
-from dprd_cli.evaluation.evaluate import evaluate
+from dprd_cli.evaluation.evaluate import EvaluationOptions, evaluate
 from dprd_cli.structures.detections import Detections
 
 
@@ -69,3 +69,56 @@ def test_other_data_has_no_voc_metrics():
     measured = evaluate(Oracle([[]]), val, config)
     assert "voc" not in measured.to_json()
     assert not any(key.startswith("voc") for key in measured.metrics)
+
+
+def three_images():
+    config = resolve(
+        overrides=["data.synthetic_val=3", "data.synthetic_size=64", "data.workers=0", "train.batch_size=2"]
+    )
+    return build_dataset(config.data, "val"), config
+
+
+def test_progress_and_watch_see_every_image_that_is_asked_for():
+    val, config = three_images()
+    told, watched = [], []
+    options = EvaluationOptions(
+        limit=2,
+        batch_size=1,
+        progress=lambda done, total: told.append((done, total)),
+        watch=lambda sample, detections: watched.append((sample.image_id, len(detections))),
+    )
+    evaluation = evaluate(Oracle([[], [(0, 0.9, [0, 0, 9, 9])]]), val, config, options)
+    assert told == [(1, 2), (2, 2)]
+    assert watched == [(val[0].image_id, 0), (val[1].image_id, 1)]
+    assert evaluation.metrics["images"] == evaluation.to_json()["images"] == 2
+
+
+def test_the_training_mode_is_restored_also_after_an_error():
+    val, config = three_images()
+    detector = Oracle([[]]).train()
+
+    def stop(done, total):
+        assert not detector.training
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(detector, val, config, EvaluationOptions(batch_size=1, progress=stop))
+    assert detector.training
+
+
+def test_saved_results_are_what_was_measured(tmp_path):
+    val, config = three_images()
+    options = EvaluationOptions(limit=1, masks=False, save_results=tmp_path / "new" / "folder")
+    evaluation = evaluate(Oracle([[(0, 0.9, [0, 0, 9, 9])]]), val, config, options)
+    (path,) = options.save_results.iterdir()  # no segm.json: masks were not wanted
+    assert path.name == "bbox.json"
+    assert json.loads(path.read_text()) == evaluation.evaluator.results["bbox"]
+    assert evaluation.coco.segm is None
+
+
+def test_diagnostics_are_in_the_metrics_and_in_the_json_under_the_same_names():
+    val, config = three_images()
+    evaluation = evaluate(Oracle([[]] * 3), val, config)
+    assert evaluation.diagnostics == {"recall50": 0.0, "recall70": 0.0}  # and no parts
+    assert evaluation.diagnostics.items() <= evaluation.metrics.items()
+    assert evaluation.diagnostics.items() <= evaluation.to_json().items()

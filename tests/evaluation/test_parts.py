@@ -22,7 +22,8 @@ def result(*found, names=("cat", "dog")):
     statistics = PartStatistics(names)
     for one in found:
         statistics.add(one)
-    return statistics.result(), statistics.rows()
+    found = statistics.result()
+    return found.to_json(), found.rows()
 
 
 @pytest.mark.parametrize("count", [2, 4, 8, 16])
@@ -88,5 +89,5 @@ def test_nothing_to_measure():
     one = {"scores": torch.ones(1), "labels": torch.zeros(1, dtype=torch.int64), "image_size": (9, 9)}
     statistics.add(Detections(boxes, **one))
     statistics.add(Detections(boxes, **one, part_boxes=torch.zeros(1, 4, 4)))
-    assert statistics.result() == {"parts": [], "all": None, "classes": []}
-    assert statistics.rows() == []
+    assert statistics.result().to_json() == {"parts": [], "all": None, "classes": []}
+    assert statistics.result().rows() == []

@@ -17,7 +17,7 @@ from dprd_cli.data.formats.coco import CocoFile
 from dprd_cli.data.formats.problems import Problems
 from dprd_cli.errors import DataError
 from dprd_cli.evaluation.coco import METRICS
-from dprd_cli.evaluation.results_file import measure_results, read_results
+from dprd_cli.evaluation.results_file import collect_results, read_results
 
 DATA = (
     Path(os.environ.get("DPRD_DATA_DIR", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
@@ -102,7 +102,7 @@ ROW = {"image_id": 7, "category_id": 3, "score": 0.5, "bbox": [1, 1, 4, 4]}
 def test_a_perfect_detection(tmp_path, truth):
     path = tmp_path / "results.json"
     path.write_text(json.dumps([ROW]))
-    result = measure_results(read_results(path, truth), truth, (3,), ("cat",))
+    result = collect_results(read_results(path, truth), truth, (3,), ("cat",)).summarize()
     assert result.bbox["AP50"] == pytest.approx(100)
     assert result.segm is None
 
@@ -110,7 +110,7 @@ def test_a_perfect_detection(tmp_path, truth):
 def test_no_detection_at_all(tmp_path, truth):
     path = tmp_path / "results.json"
     path.write_text("[]")
-    assert measure_results(read_results(path, truth), truth, (3,), ("cat",)).bbox["AP"] == 0
+    assert collect_results(read_results(path, truth), truth, (3,), ("cat",)).summarize().bbox["AP"] == 0
 
 
 @pytest.mark.parametrize(

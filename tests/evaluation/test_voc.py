@@ -134,7 +134,8 @@ def test_limits_of_average_precision(points):
 def measure(objects, results, images=(1, 2)):
     truth = {"images": [], "categories": [], "annotations": objects}
     names, ids = ("cat", "dog", "cow"), (1, 2, 3)
-    return voc_metrics(truth, results, image_ids=list(images), category_ids=ids, class_names=names)
+    metrics = voc_metrics(truth, results, image_ids=list(images), category_ids=ids, class_names=names)
+    return metrics.to_json()
 
 
 def test_metrics_of_classes_and_their_mean():
