@@ -35,6 +35,7 @@ from dprd_cli.errors import (
     UsageError,
     UserError,
     is_out_of_memory,
+    one_line,
 )
 from dprd_cli.runtime.ranks import rank, world_size
 from dprd_cli.version import __version__
@@ -121,7 +122,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
             if os.environ.get("DPRD_DEBUG"):
                 traceback.print_exception(error)
             message, code = _explain(error)
-            print(f"error: {_who()}{message}", file=sys.stderr)
+            print(f"error: {_who()}{one_line(message)}", file=sys.stderr)
             return code
     return 0
 
@@ -147,7 +148,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
 def _show_warning(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
     """Print this project's warnings as a line; other libraries' concern developers."""
     if issubclass(category, DprdWarning) or os.environ.get("DPRD_DEBUG"):
-        print(f"warning: {_who()}{message}", file=sys.stderr)
+        print(f"warning: {_who()}{one_line(message)}", file=sys.stderr)
 
 
 def _who() -> str:

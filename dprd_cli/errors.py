@@ -65,6 +65,25 @@ class InterruptedRun(UserError):  # noqa: N818 (an outcome, not an error)
         self.exit_code = exit_code
 
 
+def one_line(text: object, longest: int = 1500) -> str:
+    r"""Return text as a terminal can show it on one line, whatever file it comes from.
+
+    What is not printable (control characters and escape sequences, line ends, signs that turn the reading
+    direction, halves of surrogate pairs) is written as Python would (`\x1b`, `\n`, `\u202e`). Of what is too
+    long the middle is left out.
+
+    Args:
+        text: Anything.
+        longest: Characters kept.
+    """
+    line = str(text)
+    if len(line) > longest:
+        line = f"{line[: longest * 2 // 3]} ... {line[-longest // 3 :]}"
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory is short: Python's, CUDA's, or torch's RuntimeError on a CPU."""
     # by name, because torch may not be imported

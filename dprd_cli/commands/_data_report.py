@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.text import Text
 
-from dprd_cli.commands._tables import print_rows
+from dprd_cli.commands._tables import LiteralConsole, print_rows
+from dprd_cli.errors import one_line
 
 if TYPE_CHECKING:
     from dprd_cli.data.check import SplitCheck
@@ -36,9 +36,9 @@ def print_checks(checks: Sequence[SplitCheck]) -> None:
     from dprd_cli.data.check import sorted_problems
     from dprd_cli.data.formats.problems import plural
 
-    console = Console(highlight=False, soft_wrap=True)
+    console = LiteralConsole(soft_wrap=True)
     for one in checks:
-        console.print(Text(f"{one.split}  {one.source}", style="bold"))
+        console.print(Text(one_line(f"{one.split}  {one.source}"), style="bold"))
         if one.counts:
             counts = one.counts
             parts = [
@@ -47,15 +47,15 @@ def print_checks(checks: Sequence[SplitCheck]) -> None:
                 f"({counts['with_masks']} with masks)",
             ]
             parts += [plural(counts[key], word) for key, word in _EXTRAS.items() if counts[key]]
-            console.print(f"  {', '.join(parts)}", markup=False)
+            console.print(f"  {', '.join(parts)}")
         if one.decoded:
-            console.print(f"  {one.decoded.line()}", markup=False)
+            console.print(f"  {one.decoded.line()}")
         for problem in sorted_problems(one.problems):
             start = f"{problem.source}: " if problem.source and problem.severity == "error" else ""
             end = f"; {problem.advice}" if problem.advice else ""
             line = Text("  ")
             line.append(f"{problem.severity:8}", style=_STYLES[problem.severity])
-            line.append(f"{start}{problem.line()}{end}")
+            line.append(one_line(f"{start}{problem.line()}{end}"))
             console.print(line)
         console.print()
 

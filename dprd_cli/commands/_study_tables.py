@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from dprd_cli.commands._tables import print_rows
+from dprd_cli.commands._tables import LiteralConsole, print_rows
 from dprd_cli.studies.summary import Summary
 from dprd_cli.studies.tables import (
     LEGEND,
@@ -24,29 +22,29 @@ if TYPE_CHECKING:
 
 def print_study(summary: Summary) -> None:
     """Print a study's table, what learned offsets are worth, and the comparisons in words."""
-    console = Console(highlight=False)
-    console.print(f"{summary.study.name}: {caption(summary)}", markup=False, soft_wrap=True)
+    console = LiteralConsole(soft_wrap=True)
+    console.print(f"{summary.study.name}: {caption(summary)}")
     _print(results_table(summary))
     if table := differences_table(summary):
         _print(table)
-        console.print(LEGEND + "\n", markup=False, soft_wrap=True)
+        console.print(LEGEND + "\n")
     if table := offsets_table(summary):
         _print(table)
     if summary.study.note:
-        console.print(summary.study.note, markup=False, soft_wrap=True)
+        console.print(summary.study.note)
 
 
 def print_costs(summary: Summary) -> None:
     """Print what a study's variants cost."""
-    console = Console(highlight=False)
-    console.print(f"{summary.study.name}: {costs_caption(summary)}", markup=False, soft_wrap=True)
+    console = LiteralConsole(soft_wrap=True)
+    console.print(f"{summary.study.name}: {costs_caption(summary)}")
     _print(results_table(summary))
 
 
 def print_forecast(title: str, found: Sequence[Forecast], size: tuple[int, int]) -> None:
     """Print what is left of a study."""
-    console = Console(highlight=False)
-    console.print(title, markup=False, soft_wrap=True)
+    console = LiteralConsole(soft_wrap=True)
+    console.print(title)
     rows: list[tuple[str, ...]] = [
         (
             f"{number} {one.label}",
@@ -65,14 +63,12 @@ def print_forecast(title: str, found: Sequence[Forecast], size: tuple[int, int])
     rows.append(("all", "", steps, "", "", "", duration(seconds)))
     headings = ("done", "steps left", "params (M)", "MACs (G)", "s/step", "time left")
     print_rows("", headings, rows)
-    console.print(f"MACs: inference of one image of {size[0]}x{size[1]}.", markup=False, soft_wrap=True)
+    console.print(f"MACs: inference of one image of {size[0]}x{size[1]}.")
     if any(one.pace is None for one in found):
-        console.print("Time: known once a run here has made its first steps.", markup=False, soft_wrap=True)
+        console.print("Time: known once a run here has made its first steps.")
     elif not all(one.measured for one in found):
         console.print(
             "~: the pace of a measured variant, scaled by MACs. Without evaluations.",
-            markup=False,
-            soft_wrap=True,
         )
 
 

@@ -8,8 +8,26 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from dprd_cli.errors import one_line
 
 _COLUMNS = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100")
+
+
+class LiteralConsole(Console):
+    """Stdout, where a text is shown as it is: neither markup, emoji codes nor escape sequences act.
+
+    Args:
+        soft_wrap: Leave long lines whole.
+    """
+
+    def __init__(self, *, soft_wrap: bool = False) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return text for a cell or line; line ends stay, for headings of two lines."""
+        return super().render_str("\n".join(map(one_line, text.split("\n"))), **options)
 
 
 def print_results(results: Mapping[str, Any]) -> None:
@@ -33,7 +51,7 @@ def print_results(results: Mapping[str, Any]) -> None:
     classes = _table("class", "objects", *columns.values())
     for row in rows:
         classes.add_row(row["name"], str(row["objects"]), *(_percent(row[key]) for key in columns))
-    console = Console(highlight=False)
+    console = LiteralConsole()
     console.print(totals)
     if "voc" in results:
         console.print(_voc_table(results["voc"]))
@@ -56,7 +74,7 @@ def print_rows(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]
     table = _table(title, *columns)
     for row in rows:
         table.add_row(*row)
-    console = Console(highlight=False)
+    console = LiteralConsole()
     if not console.is_terminal:
         console.width = 240  # nothing to fit into: no line is broken in a file or pipe
     console.print(table)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dprd_cli.commands._options import Json, check_backbone, print_json, say
+from dprd_cli.errors import one_line
 
 if TYPE_CHECKING:
     from dprd_cli.weights.zoo import Published
@@ -40,15 +40,19 @@ def list_weights(json: Json = False) -> None:
     if json:
         print_json({"folder": str(folder), "weights": rows})
         return
-    from rich.console import Console
     from rich.table import Column, Table
+
+    from dprd_cli.commands._tables import LiteralConsole
 
     table = Table(Column("name", no_wrap=True, overflow="fold"), "network", "for", "here", box=None)
     for row in rows:
         network = f"{row['preset']} {row['backbone']}".strip()
         option = "--weights" if row["preset"] else "--backbone-weights"
         table.add_row(row["name"], network, option, "yes" if row["fetched"] else "")
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    console = LiteralConsole()
+    if not console.is_terminal:
+        console.width = 140
+    console.print(table)
     say(f"downloads are kept in {folder}; 'imagenet' (torchvision's backbones) and 'demo' are names too")
 
 
@@ -82,11 +86,12 @@ def show_weights(
         return
     for key, value in found.items():
         if key not in {"origin", "classes"}:
-            typer.echo(f"{key}: {', '.join(value) or 'none' if isinstance(value, list) else value}")
-    typer.echo(f"classes: {len(found['classes'])} ({', '.join(found['classes'][:5])}, ...)")
+            text = ", ".join(value) or "none" if isinstance(value, list) else value
+            typer.echo(one_line(f"{key}: {text}"))
+    typer.echo(one_line(f"classes: {len(found['classes'])} ({', '.join(found['classes'][:5])}, ...)"))
     if keys:
         for ours, theirs in found["origin"].items():
-            typer.echo(f"  {ours} <- {theirs}")
+            typer.echo(one_line(f"  {ours} <- {theirs}"))
 
 
 def _find(name: str, backbone: str) -> Published:

@@ -69,7 +69,7 @@ def pr_figure(analysis: Mapping[str, Any], kind: str, names: Sequence[str] = tup
         for number, (label, row) in enumerate(zip(analysis["class_names"], curves["classes"], strict=True)):
             if row[name] is not None:
                 colour, style = COLOURS[number % len(COLOURS)], _STYLES[number // len(COLOURS) % 2]
-                look = {"color": GREY, "alpha": 0.35} if many else {"color": colour, "label": escape(label)}
+                look = {"color": GREY, "alpha": 0.35} if many else {"color": colour, "label": label}
                 axes.plot(_RECALLS, row[name], linewidth=0.8 if many else 1.2, linestyle=style, **look)
         if curves["mean"][name] is not None:
             axes.plot(_RECALLS, curves["mean"][name], color=BLACK, linewidth=2.2, label="mean of classes")
@@ -88,7 +88,7 @@ def pr_figure(analysis: Mapping[str, Any], kind: str, names: Sequence[str] = tup
 def confusion_figure(analysis: Mapping[str, Any]) -> Figure:
     """Draw the confusion matrix: shades are shares of the row's objects, numbers are counts."""
     matrix = np.asarray(analysis["confusion"])
-    names = [*map(escape, analysis["class_names"]), "background"]
+    names = [*analysis["class_names"], "background"]
     size = len(names)
     side = min(max(3.6, 1.4 + 0.5 * size), 14.0) if size <= _WRITTEN else min(4 + 0.13 * size, 16.0)
     figure = Figure(figsize=(side + 0.6, side), dpi=150, layout="constrained")
@@ -116,7 +116,7 @@ def row_shares(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
 
 def class_figure(analysis: Mapping[str, Any]) -> Figure:
     """Draw each class's AP as bars, for boxes and masks; the classes by their box AP where there are many."""
-    names, aps = [escape(name) for name in analysis["class_names"]], analysis["ap"]
+    names, aps = analysis["class_names"], analysis["ap"]
     order = list(range(len(names)))
     if len(order) > _NAMED:
         order.sort(key=lambda index: -(aps["bbox"][index]["AP"] or -1))
@@ -216,7 +216,7 @@ def parts_figure(statistics: Mapping[str, Any], most: int = 12) -> Figure:
             axes.plot(*zip(start, end, strict=True), color=colour, linewidth=1.0)
             axes.plot(*end, marker="o", markersize=2.5, color=colour)
         name = group["name"] if group is not groups[0] else "all classes"
-        axes.set_title(f"{escape(_short(name))}\n{group['objects']} objects", fontsize=7.5)
+        axes.set_title(f"{_short(name)}\n{group['objects']} objects", fontsize=7.5)
         axes.set(xlim=(-0.22, 1.22), ylim=(1.22, -0.22), aspect="equal")
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure
@@ -238,11 +238,6 @@ def _center(box: Sequence[float]) -> tuple[float, float]:
 def _rectangle(axes: Axes, box: Sequence[float], colour: str, **look: Any) -> None:
     x1, y1, x2, y2 = box
     axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, **look))
-
-
-def escape(text: str) -> str:
-    """Keep matplotlib from reading a name's dollar signs as mathematics."""
-    return text.replace("$", r"\$")
 
 
 def _short(text: str, most: int = 16) -> str:

@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 
 from dprd_cli.errors import DataError, ResourceError
 
+_FORMULA = ("=", "+", "-", "@", "\t")
+
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], Any], *, previous: Path | None = None) -> None:
     """Write a file so that at every moment either the old or the new one is there, whole.
@@ -87,12 +89,25 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> bytes:
-    """Return rows as CSV; numbers get at most six significant digits, file names keep their bytes."""
+    """Return rows as CSV; numbers get at most six significant digits, file names keep their bytes.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front.
+    """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     for row in rows:
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+        writer.writerow({key: csv_cell(value) for key, value in row.items()})
     return text.getvalue().encode(errors="surrogateescape")
+
+
+def csv_cell(value: Any) -> Any:
+    """Return a value for a CSV, see `csv_text`."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, str):
+        value = value.replace("\r", "\\r")  # which Python does not quote, and readers take for the row's end
+        return f"'{value}" if value.startswith(_FORMULA) else value
+    return value
 
 
 class GrowingFile:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -27,7 +28,13 @@ TRAITS = {
     "turned": "turned upright, as the EXIF orientation says",
     "animated": "animated, of which the first frame is taken",
 }
+#: Formats that are read, by what is in a file, whatever its name; Pillow knows more, of which some start
+#: other programs (EPS) or load plugins.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 _OPENING = threading.Lock()  # Pillow's pixel limit is a global
+_DECODING = threading.Lock()  # one large image at a time, because Pillow's copy of it comes on top
+_LARGE = 2**24  # pixels
+_STRIP = 2**22  # pixels that are converted at once
 _DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _warned_deep = False
 
@@ -65,8 +72,10 @@ def read_image(path: Path | str, max_pixels: int) -> NDArray[np.uint8]:
     path = Path(path)
     try:
         with _open(path, max_pixels) as image:
-            image.load()
-            return _to_rgb(_upright(image), path)
+            large = image.width * image.height > _LARGE
+            with _DECODING if large else contextlib.nullcontext():
+                image.load()
+                return _to_rgb(_upright(image), path)
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise nearly anything on broken files
@@ -107,7 +116,7 @@ def examine(path: Path | str, max_pixels: int) -> tuple[tuple[int, int], tuple[s
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         height, width = read_image(path, max_pixels).shape[:2]
-        with Image.open(path) as image:
+        with open_image(path) as image:
             bands = image.getbands()
             found = {
                 "16-bit": image.mode in _DEEP_GREY,
@@ -135,10 +144,27 @@ def size_fault(path: Path, found: tuple[int, ...], said_in: Path, said: tuple[in
 def exif_orientation(path: Path | str) -> int:
     """Return the EXIF orientation of an image, 1..8; 1 (upright) where there is none."""
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return int(image.getexif().get(EXIF_ORIENTATION, 1))
     except Exception:  # a message is being written: never replace it by another error
         return 1
+
+
+def open_image(path: Path | str) -> Image.Image:
+    """Open an image of one of `FORMATS` without decoding it; every other module opens images through here.
+
+    Pillow's own limit of pixels, which is a global, does not count.
+
+    Raises:
+        UnidentifiedImageError: If it is of another format.
+        Exception: Whatever Pillow raises on broken files.
+    """
+    with _OPENING:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path, formats=FORMATS)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
 def _open(path: Path, max_pixels: int) -> Image.Image:
@@ -151,18 +177,13 @@ def _open(path: Path, max_pixels: int) -> Image.Image:
             raise ImageError("file", f"{path}: a device or pipe, where an image was expected")
         if found.st_size == 0:
             raise ImageError("empty", f"{path}: the file is empty; replace or remove it")
-        with _OPENING:  # this limit is the caller's, not the one Pillow has for everybody
-            limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            try:
-                image = Image.open(path)
-            finally:
-                Image.MAX_IMAGE_PIXELS = limit
+        image = open_image(path)
     except FileNotFoundError as error:
         raise ImageError("missing", f"{path}: no such file; check the path") from error
     except UnidentifiedImageError as error:
         raise ImageError(
             "not an image",
-            f"{path}: not an image that Pillow can read; remove it or convert it to PNG or JPEG",
+            f"{path}: not an image that is read here; remove it or convert it to PNG or JPEG",
         ) from error
     except OSError as error:
         if not error.strerror:  # a decoder's, not the system's
@@ -191,18 +212,29 @@ def _upright(image: Image.Image) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
-    """Convert any mode to 8-bit RGB. [H, W, 3]."""
-    if image.mode in _DEEP_GREY:
-        return _scale_deep_grey(np.asarray(image).astype(np.int64), path)
+    """Convert any mode to 8-bit RGB, in strips, which take no memory. [H, W, 3]."""
     if image.mode == "F":
         raise ImageError("numbers", f"{path}: an image of floating-point numbers; convert it to 8 or 16 bits")
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    height = max(1, _STRIP // image.width)
+    for top in range(0, image.height, height):
+        box = (0, top, image.width, min(top + height, image.height))
+        strip = image if height >= image.height else image.crop(box)
+        pixels[top : top + height] = _strip_to_rgb(strip, path)
+    return pixels
+
+
+def _strip_to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+    """Convert a few lines. [H, W, 3] or, of grey, [H, W, 1]."""
+    if image.mode in _DEEP_GREY:
+        return _scale_deep_grey(np.asarray(image).astype(np.int64), path)
     if image.mode in ("RGBa", "La"):  # premultiplied alpha has no direct way to RGB
         image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _scale_deep_grey(grey: NDArray[np.int64], path: Path) -> NDArray[np.uint8]:
-    """Map 0..65535 to 0..255 as RGB, where `convert("RGB")` would turn most of it white. [H, W, 3]."""
+    """Map 0..65535 to 0..255, where `convert("RGB")` would turn most of it white. [H, W, 1]."""
     global _warned_deep
     if grey.min(initial=0) < 0 or grey.max(initial=0) > 0xFFFF:
         raise ImageError(
@@ -215,7 +247,7 @@ def _scale_deep_grey(grey: NDArray[np.int64], path: Path) -> NDArray[np.uint8]:
             DprdWarning,
             stacklevel=4,
         )
-    return np.repeat(((grey + 128) // 257).astype(np.uint8)[:, :, None], 3, axis=2)
+    return ((grey + 128) // 257).astype(np.uint8)[:, :, None]
 
 
 _JPEG = frozenset({".jpg", ".jpeg"})

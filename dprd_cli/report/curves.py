@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
 from dprd_cli.drawing.curves import AP_LINES, LOSSES, RECALL_LINES, Curve, curve, group_losses, smooth
 from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, RED
-from dprd_cli.evaluation.figures import COLOURS, GREY, GRID, escape
+from dprd_cli.evaluation.figures import COLOURS, GREY, GRID
 
 _POINTS = 300  # a line has no more
 _STYLES = ("-", "--", ":", "-.")
@@ -186,7 +186,7 @@ def _draw(axes: Axes, line: Line, *, alone: bool) -> None:
     marker = "o" if len(steps) == 1 or (not line.noisy and len(steps) <= 30) else ""
     x, y = _thin(steps, values)
     width = 2.0 if line.colour == BLACK else 1.5
-    (drawn,) = axes.plot(x, y, linewidth=width, marker=marker, markersize=3.5, label=escape(line.label))
+    (drawn,) = axes.plot(x, y, linewidth=width, marker=marker, markersize=3.5, label=line.label)
     drawn.set(color=line.colour, linestyle=line.style)
 
 

@@ -13,7 +13,7 @@ import cv2
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY
+from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY, show_names_as_they_are
 from dprd_cli.evaluation.figures import GREY, GRID
 from dprd_cli.structures.sample import ImageArray
 
@@ -180,6 +180,7 @@ def inline(figure: Figure, alt: str, number: int) -> Html:
         number: Number of the figure in the page, because ids must differ.
     """
     buffer = io.StringIO()
+    show_names_as_they_are(figure)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "dprd"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from dprd_cli.errors import one_line
 from dprd_cli.runtime.ranks import rank
 
 #: Called with (done, total).
@@ -15,7 +16,7 @@ Progress = Callable[[int, int], None]
 def say(line: str) -> None:
     """Print a line on stderr."""
     if rank() == 0:
-        print(line, file=sys.stderr, flush=True)
+        print(one_line(line), file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.files.atomic import read_json
+from dprd_cli.files.atomic import csv_cell, read_json
 from dprd_cli.studies.paper import COSTS, Study
 from dprd_cli.studies.plan import Job
 
@@ -219,5 +219,5 @@ def runs_csv(study: Study, runs: Sequence[Run]) -> str:
     writer.writerow(["study", "variant", "seed", "folder", *columns])
     for run in runs:
         values = [run.metrics.get(key, "") for key in columns]
-        writer.writerow([study.name, run.variant, run.seed, run.folder, *values])
+        writer.writerow([*map(csv_cell, (study.name, run.variant, run.seed, str(run.folder))), *values])
     return text.getvalue()

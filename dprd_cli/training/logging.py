@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
-from dprd_cli.errors import ResourceError
+from dprd_cli.errors import ResourceError, one_line
 from dprd_cli.files.atomic import write_atomically
 from dprd_cli.runtime.progress import say as say
 from dprd_cli.training.trackers import Tracker
@@ -81,7 +81,7 @@ class RunLog:
     def say(self, line: str) -> None:
         """Print a line on stderr, above the progress bar where there is one."""
         if self._progress is not None:
-            self._console.print(line, markup=False, soft_wrap=True)
+            self._console.print(one_line(line), markup=False, soft_wrap=True)
         else:
             say(line)
 

@@ -81,7 +81,7 @@ def test_check_finds_everything_and_exits_with_3(data, capsys):
         "correct the file" in out.splitlines()
     )
     assert "set/train.json: annotation 2 has bbox [1, 2], expected four finite numbers" in out
-    assert "set/images/val_000001.png: not an image that Pillow can read" in out
+    assert "set/images/val_000001.png: not an image that is read here" in out
     assert err.startswith("error: set cannot be used as it is: 3 kinds of error")
     assert cli.run(["data", "check", "set", "--json"]) == 3
     tree = json.loads(capsys.readouterr().out)
@@ -101,7 +101,7 @@ def test_training_does_the_same_check(data, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert any(re.fullmatch(r"  3 images decoded \(\d+\.\d s\)", line) for line in lines)
     assert lines[-1] == (
-        "error: set/images/val_000001.png: not an image that Pillow can read; remove it or convert it to "
+        "error: set/images/val_000001.png: not an image that is read here; remove it or convert it to "
         "PNG or JPEG; or pass --set data.on_bad_image=skip"
     )
     assert not list(Path("runs").iterdir())

@@ -83,7 +83,7 @@ BAD = {
         lambda path: Image.fromarray(SCENE[..., 0].astype(np.float32)).save(path),
         "floating-point",
     ),
-    "text.jpg": (lambda path: path.write_text("hello"), "not an image that Pillow can read"),
+    "text.jpg": (lambda path: path.write_text("hello"), "not an image that is read here"),
 }
 
 

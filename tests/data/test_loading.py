@@ -102,7 +102,7 @@ def test_a_bad_image_stops_the_run_with_one_line(folder, workers):
     (folder / "images" / "p3.png").write_text("x")
     text = refused(lambda: batches(train, small_config(folder, workers=workers), steps=4))
     assert text == (
-        f"{folder / 'images' / 'p3.png'}: not an image that Pillow can read; remove it or convert "
+        f"{folder / 'images' / 'p3.png'}: not an image that is read here; remove it or convert "
         f"it to PNG or "
         "JPEG (or pass --set data.on_bad_image=skip)"
     )

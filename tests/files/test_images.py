@@ -1,6 +1,8 @@
 """Reading images: every mode, every orientation, and one line for whatever cannot be read."""
 
+import os
 import re
+import subprocess
 import warnings
 
 import numpy as np
@@ -122,7 +124,7 @@ def test_what_is_no_image(tmp_path):
     assert message(tmp_path / "empty.jpg") == "the file is empty; replace or remove it"
     (tmp_path / "text.jpg").write_text("hello")
     assert message(tmp_path / "text.jpg") == (
-        "not an image that Pillow can read; remove it or convert it to PNG or JPEG"
+        "not an image that is read here; remove it or convert it to PNG or JPEG"
     )
 
 
@@ -134,7 +136,7 @@ def test_a_truncated_image_is_refused(tmp_path, suffix, share):
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
     pattern = (
         r"the image is truncated or corrupt \(.+\); replace or remove it|"
-        r"not an image that Pillow can read; .*"
+        r"not an image that is read here; .*"
     )
     assert re.fullmatch(pattern, message(path))
 
@@ -152,3 +154,40 @@ def test_pillows_own_limit_is_left_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)  # raising max_pixels is enough
     assert read_image(tmp_path / "big.png", 600).shape == (20, 30, 3)
     assert Image.MAX_IMAGE_PIXELS == 10
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "1", "CMYK", "I;16"])
+def test_strips_give_what_the_whole_image_gives(tmp_path, monkeypatch, mode):
+    grey = Image.fromarray(np.random.default_rng(1).integers(0, 2**16, (23, 16), dtype=np.uint16))
+    image = grey if mode == "I;16" else Image.fromarray(noise(23, 16)).convert("RGBA").convert(mode)
+    image.save(tmp_path / "a.tif")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        whole = read_image(tmp_path / "a.tif", LIMIT)
+        monkeypatch.setattr(images, "_STRIP", 5 * 16)  # strips of 5 lines, the last of 3
+        monkeypatch.setattr(images, "_LARGE", 1)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif", LIMIT), whole)
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 16 16\n%%EndComments\nshowpage\n%%EOF\n"
+OTHERS = {
+    "EPS, which starts Ghostscript": EPS,
+    "FITS": b"SIMPLE  =                    T / ok".ljust(2880),
+    "PDF": b"%PDF-1.4\n1 0 obj\n",
+    "GRIB": b"GRIB" + bytes(20),
+    "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(20),
+    "WMF": b"\xd7\xcd\xc6\x9a\x00\x00" + bytes(60),
+    "XPM": b"/* XPM */\nstatic char *a[] = {\n",
+    "PSD": b"8BPS\x00\x01" + bytes(40),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_formats_never_reach_their_decoder(tmp_path, monkeypatch, kind):
+    for module in (subprocess, os):
+        for name in ("Popen", "call", "check_call", "system", "posix_spawn"):
+            monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("started"), raising=False)
+    path = tmp_path / "a.jpg"
+    path.write_bytes(OTHERS[kind])
+    assert message(path) == "not an image that is read here; remove it or convert it to PNG or JPEG"
+    assert exif_orientation(path) == 1

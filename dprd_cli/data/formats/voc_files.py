@@ -12,10 +12,10 @@ from xml.parsers import expat
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from pycocotools import mask as rle_masks
 
 from dprd_cli.data.formats.paths import is_absolute, leaves_folder
+from dprd_cli.files.images import open_image
 
 #: Value of the pixels around objects that belong to none.
 VOID = 255
@@ -182,7 +182,7 @@ def add_masks(image: VocImage, path: Path) -> VocImage:
 def _read_values(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return the palette indices, or grey values, of an image. [H, W]."""
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             if (image.height, image.width) != size:
                 raise SizeError((image.height, image.width), size)
             if image.mode not in ("P", "L"):
