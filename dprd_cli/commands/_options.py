@@ -244,8 +244,13 @@ def existing(path: Path | None) -> Path | None:
     return path
 
 
-def parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str, *, multiple: int = 1, otherwise: str = "") -> tuple[int, int]:
     """Return (height, width) of `HxW`.
+
+    Args:
+        text: What was passed.
+        multiple: What both must be multiples of.
+        otherwise: What else may be passed, for the message.
 
     Raises:
         UsageError: If it is not of that form, or too small for a pyramid.
@@ -253,6 +258,10 @@ def parse_size(text: str) -> tuple[int, int]:
     from dprd_cli.errors import UsageError
 
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    if not match or min(int(n) for n in match.groups()) < 64:
-        raise UsageError(f"--image-size {text}: expected HEIGHTxWIDTH of at least 64x64, such as 800x1216")
+    if not match or any(int(side) < 64 or int(side) % multiple for side in match.groups()):
+        sides = "of at least 64x64" if multiple == 1 else f"in multiples of {multiple} from 64 on"
+        raise UsageError(
+            f"--image-size {text}: expected HEIGHTxWIDTH {sides}, such as 800x1216"
+            + (f", or {otherwise}" if otherwise else "")
+        )
     return int(match[1]), int(match[2])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dprd_cli.commands._options import DataOverrides, Json, print_json, say, with_data
+from dprd_cli.commands._options import DataOverrides, Json, parse_size, print_json, say, with_data
 
 if TYPE_CHECKING:
     from dprd_cli.export.check import Difference
@@ -54,7 +54,9 @@ def export(
     from dprd_cli.weights.load import load_model
 
     pick("format", kind, FORMATS)
-    size, number = _parse_size(image_size), _parse_batch(batch)
+    fixed = image_size != "dynamic"
+    size = parse_size(image_size, multiple=32, otherwise="dynamic") if fixed else None
+    number = _parse_batch(batch)
     paths = find_images(check or [])
     model = load_model(source, "cpu")
     model = replace(model, config=with_data(model.config, overrides))
@@ -83,26 +85,6 @@ def export(
 def _row(item: Difference) -> dict[str, object]:
     counts = {"found": item.found, "exported": item.exported, "matched": item.matched}
     return {"file": str(item.path), **counts, "largest": item.largest, "agrees": item.agrees}
-
-
-def _parse_size(text: str) -> tuple[int, int] | None:
-    """Return (height, width) of `HxW`, or None for `dynamic`.
-
-    Raises:
-        UsageError: If it is neither, or not of multiples of 32.
-    """
-    from dprd_cli.errors import UsageError
-
-    if text == "dynamic":
-        return None
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    size = (int(match[1]), int(match[2])) if match else (0, 0)
-    if min(size) < 64 or any(side % 32 for side in size):
-        raise UsageError(
-            f"--image-size {text}: expected HEIGHTxWIDTH in multiples of 32 from 64 on, such as 800x1344, "
-            "or dynamic"
-        )
-    return size
 
 
 def _parse_batch(text: str) -> int | None:

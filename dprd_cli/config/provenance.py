@@ -14,10 +14,8 @@ from dprd_cli.config.model_schema import Section
 from dprd_cli.config.presets import PRESETS, SCHEDULES, resolve
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import (
-    MISSING,
     flatten,
     known_keys,
-    look_up,
     merge,
     nest,
     parse_overrides,
@@ -124,9 +122,8 @@ def explain(
             now = flatten(build())
         except UsageError:
             continue  # it fits only together with a later source
-        for key in now:
-            if now[key] != before[key]:
-                origins[key] = title if look_up(tree, key) is not MISSING else "auto"
+        named_keys = flatten(tree)
+        origins |= {key: title if key in named_keys else "auto" for key in now if now[key] != before[key]}
         before = now
     return Explained(final, origins)
 

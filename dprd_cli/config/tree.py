@@ -132,25 +132,28 @@ def to_toml(config: Config) -> str:
     return "\n".join(lines) + "\n"
 
 
-MISSING = object()
+def flatten(config: Config | Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted key -> value, JSON-serialisable.
+
+    Args:
+        config: A configuration, or a nested dict of values, whose keys need not be known to this version.
+    """
+    tree = config.model_dump(mode="json") if isinstance(config, Config) else config
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        inner = flatten(value) if isinstance(value, Mapping) else None
+        flat |= {name: value} if inner is None else {f"{name}.{key}": one for key, one in inner.items()}
+    return flat
 
 
-def flatten(config: Config) -> dict[str, Any]:
-    """Return dotted key -> value, JSON-serialisable."""
-    tree = config.model_dump(mode="json")
-    return {key: look_up(tree, key) for key in known_keys()}
+def differences(
+    first: Config | Mapping[str, Any], second: Config | Mapping[str, Any]
+) -> dict[str, tuple[Any, Any]]:
+    """Return dotted key -> both values, for the keys of the first whose values differ.
 
-
-def differences(first: Config, second: Config) -> dict[str, tuple[Any, Any]]:
-    """Return dotted key -> both values, where they differ."""
+    A key that the second does not have differs, and its second value is None.
+    """
     left, right = flatten(first), flatten(second)
-    return {key: (left[key], right[key]) for key in left if left[key] != right[key]}
-
-
-def look_up(tree: Any, key: str) -> Any:
-    """Return the value of a dotted key in a nested dict, or `MISSING`."""
-    for name in key.split("."):
-        if not isinstance(tree, Mapping) or name not in tree:
-            return MISSING
-        tree = tree[name]
-    return tree
+    return {
+        key: (value, right.get(key)) for key, value in left.items() if key not in right or value != right[key]
+    }

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,7 +17,7 @@ from dprd_cli.data.statistics import SIZES, Floats, Statistics
 from dprd_cli.data.transforms import to_tensors
 from dprd_cli.drawing.detections import draw_targets, grid
 from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, save_figure
-from dprd_cli.files.atomic import write_atomically
+from dprd_cli.files.images import write_image
 from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Dataset, ImageArray
 
@@ -74,14 +73,9 @@ def _caption(target: Target) -> str:
 def _sheets(images: list[ImageArray], titles: list[str], start: Path) -> Iterator[Path]:
     for number, first in enumerate(range(0, len(images), _A_SHEET)):
         some = slice(first, first + _A_SHEET)
-        sheet = cv2.cvtColor(grid(images[some], _COLUMNS, titles[some], width=2000), cv2.COLOR_RGB2BGR)
         path = start.with_name(f"{start.name}{number}.png")
-        _write(path, cv2.imencode(".png", sheet)[1].tobytes())
+        write_image(path, grid(images[some], _COLUMNS, titles[some], width=2000))
         yield path
-
-
-def _write(path: Path, content: bytes) -> None:
-    write_atomically(path, lambda file: file.write(content))
 
 
 def plot_statistics(splits: Sequence[Statistics], folder: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from typing import Any
 from dprd_cli.data.formats.problems import Problems, first_five, plural
 from dprd_cli.errors import ResourceError
 from dprd_cli.files.images import TRAITS, ImageError, examine, size_fault
+from dprd_cli.runtime.cores import available_cores
 from dprd_cli.runtime.progress import Progress
 
 _CHUNK = 16  # images a process is given at once
@@ -128,8 +129,7 @@ def _examine_all(
     names: list[str], images_dir: Path, max_pixels: int, workers: int
 ) -> Iterator[tuple[str, Examined]]:
     """Yield every image's name and what decoding it showed, in any order."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(workers if workers >= 0 else cores, len(names) // _CHUNK)
+    workers = min(workers if workers >= 0 else available_cores(), len(names) // _CHUNK)
     chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
     if workers <= 1:
         for name in names:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import threading
@@ -23,6 +22,7 @@ from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.reading import OR_SKIP, Item, Packed, Reader, pack, unpack
 from dprd_cli.data.transforms import prepare
 from dprd_cli.errors import DataError, DprdWarning
+from dprd_cli.runtime.cores import available_cores
 from dprd_cli.runtime.ranks import local_size, rank_slice
 from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Dataset, Sample
@@ -148,8 +148,7 @@ def choose_workers(config: DataConfig) -> int:
     """Return the number of loader processes: as configured; for -1, by this process's share of cores."""
     if config.workers >= 0:
         return config.workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    cores //= local_size()
+    cores = available_cores() // local_size()
     try:
         if shutil.disk_usage("/dev/shm").free < _MIN_SHARED_MEMORY:
             return 0

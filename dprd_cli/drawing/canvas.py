@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from dprd_cli.ops.outlines import border_paths
 from dprd_cli.structures.sample import ImageArray
 
 Color = tuple[int, int, int]
@@ -105,11 +106,8 @@ class Canvas:
         window = self.pixels[y : y + crop.shape[0], x : x + crop.shape[1]]
         tinted = (1 - opacity) * window[crop] + opacity * np.asarray(color, dtype=np.float32)
         window[crop] = tinted.astype(np.uint8)
-        outlines, _ = cv2.findContours(
-            crop.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(x, y)
-        )
-        width = max(1, round(self.line * 0.6))
-        cv2.drawContours(self.pixels, outlines, -1, color, width, cv2.LINE_AA)
+        paths = [(path + np.array((x, y))).astype(np.int32) for path in border_paths(crop)]
+        cv2.drawContours(self.pixels, paths, -1, color, max(1, round(self.line * 0.6)), cv2.LINE_AA)
 
     def full_mask(self, mask: NDArray[np.bool_], color: Color) -> None:
         """Tint an object given as a mask of the whole original image. [H, W]."""

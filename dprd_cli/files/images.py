@@ -52,7 +52,7 @@ class ImageError(DataError):
         self.kind = kind
 
 
-def read_image(path: Path | str, max_pixels: int) -> NDArray[np.uint8]:
+def read_image(path: Path | str, max_pixels: int) -> ImageArray:
     """Read an image as it should be seen.
 
     The first frame is decoded to its last byte, turned upright as its EXIF data says, and converted to
@@ -211,7 +211,7 @@ def _upright(image: Image.Image) -> Image.Image:
         return image
 
 
-def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+def _to_rgb(image: Image.Image, path: Path) -> ImageArray:
     """Convert any mode to 8-bit RGB, in strips, which take no memory. [H, W, 3]."""
     if image.mode == "F":
         raise ImageError("numbers", f"{path}: an image of floating-point numbers; convert it to 8 or 16 bits")
@@ -224,7 +224,7 @@ def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     return pixels
 
 
-def _strip_to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+def _strip_to_rgb(image: Image.Image, path: Path) -> ImageArray:
     """Convert a few lines. [H, W, 3] or, of grey, [H, W, 1]."""
     if image.mode in _DEEP_GREY:
         return _scale_deep_grey(np.asarray(image).astype(np.int64), path)
@@ -233,7 +233,7 @@ def _strip_to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _scale_deep_grey(grey: NDArray[np.int64], path: Path) -> NDArray[np.uint8]:
+def _scale_deep_grey(grey: NDArray[np.int64], path: Path) -> ImageArray:
     """Map 0..65535 to 0..255, where `convert("RGB")` would turn most of it white. [H, W, 1]."""
     global _warned_deep
     if grey.min(initial=0) < 0 or grey.max(initial=0) > 0xFFFF:
@@ -251,6 +251,10 @@ def _scale_deep_grey(grey: NDArray[np.int64], path: Path) -> NDArray[np.uint8]:
 
 
 _JPEG = frozenset({".jpg", ".jpeg"})
+#: Suffixes of the images that are looked for, the most usual first; a file named on its own may have any.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
+#: Those that an image in full colour can be written with.
+WRITABLE_SUFFIXES = IMAGE_SUFFIXES[:7]
 
 
 def image_suffix(path: Path) -> str:
@@ -259,11 +263,31 @@ def image_suffix(path: Path) -> str:
 
 
 def write_image(path: Path, image: ImageArray) -> None:
-    """Write an RGB image as its suffix says.
+    """Write an RGB image [H, W, 3] as its suffix says, one of `WRITABLE_SUFFIXES`.
 
     Raises:
         ResourceError: If it cannot be written.
     """
-    options = [cv2.IMWRITE_JPEG_QUALITY, 93] if path.suffix.lower() in _JPEG else []
-    encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+    suffix = path.suffix.lower()
+    encoded = encode_jpeg(image) if suffix in _JPEG else _encode(image, suffix)
     write_atomically(path, lambda file: file.write(encoded))
+
+
+def encode_png(image: ImageArray) -> bytes:
+    """Return an RGB [H, W, 3] or grey [H, W] image as the bytes of a PNG file."""
+    return _encode(image, ".png")
+
+
+def encode_jpeg(image: ImageArray, quality: int = 93) -> bytes:
+    """Return an RGB [H, W, 3] or grey [H, W] image as the bytes of a JPEG file.
+
+    Args:
+        image: 8-bit.
+        quality: 0..100.
+    """
+    return _encode(image, ".jpg", (cv2.IMWRITE_JPEG_QUALITY, quality))
+
+
+def _encode(image: ImageArray, suffix: str, options: tuple[int, ...] = ()) -> bytes:
+    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    return cv2.imencode(suffix, pixels, options)[1].tobytes()

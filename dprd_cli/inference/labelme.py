@@ -6,12 +6,12 @@ import base64
 from collections.abc import Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.ops.masks import paste_crop
+from dprd_cli.ops.outlines import border_paths, corners
 
 _VERSION = "5.5.0"  # of the format
 
@@ -49,12 +49,12 @@ def _shapes(prediction: Prediction, *, masks: bool) -> Iterator[dict[str, Any]]:
             yield {**shape, "shape_type": "rectangle", "points": [[x1, y1], [x2, y2]]}
             continue
         crop, x, y = paste_crop(found.masks[number], box, found.image_size)
-        for points in outlines(crop, x, y):
+        for points in polygons(crop, x, y):
             yield {**shape, "shape_type": "polygon", "points": points}
 
 
-def outlines(crop: NDArray[np.bool_], x: int, y: int) -> list[list[list[int]]]:
-    """Return the outer outlines of a mask: [x, y] corners through the middles of its outermost pixels.
+def polygons(crop: NDArray[np.bool_], x: int, y: int) -> list[list[list[int]]]:
+    """Return the outer outlines of a mask: [x, y] corners, through the centres of its outermost pixels.
 
     Law: filled and outlined, as labelme does it, they give the mask back, with its holes filled.
 
@@ -63,10 +63,5 @@ def outlines(crop: NDArray[np.bool_], x: int, y: int) -> list[list[list[int]]]:
         x: Left of the crop in the image.
         y: Top of the crop in the image.
     """
-    if not crop.any():
-        return []
-    found, _ = cv2.findContours(
-        crop.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=(x, y)
-    )
-    corners = [[[int(px), int(py)] for px, py in outline.reshape(-1, 2)] for outline in found]
-    return [(points * 3)[:3] if len(points) < 3 else points for points in corners]  # labelme wants three
+    found = [(corners(path) + np.array((x, y))).tolist() for path in border_paths(crop, holes=False)]
+    return [(points * 3)[:3] if len(points) < 3 else points for points in found]  # labelme wants three

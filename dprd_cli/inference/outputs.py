@@ -15,12 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 
 from dprd_cli.errors import ResourceError
 from dprd_cli.files.atomic import GrowingFile, csv_text, write_atomically
-from dprd_cli.files.images import image_suffix, write_image
+from dprd_cli.files.images import encode_png, image_suffix, write_image
 from dprd_cli.inference.labelme import to_labelme
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.inference.video import VideoFile
@@ -289,7 +288,7 @@ class Labelme:
     def add(self, entry: Entry) -> None:
         """Write one file. An image that is no file of its own (a frame, a download) goes into it."""
         path = _with_folder(self.folder / f"{entry.place}.json")
-        image = None if entry.is_file else _png(entry.prediction.image)
+        image = None if entry.is_file else encode_png(entry.prediction.image)
         name = _relative(entry.path, path.parent) if entry.is_file else f"{path.stem}.png"
         content = to_labelme(entry.shown, name, image, masks=entry.style.masks)
         text = json.dumps(content, indent=2) + "\n"
@@ -317,7 +316,7 @@ class Masks:
             crop, x, y = paste_crop(mask, box, found.image_size)
             image[y : y + crop.shape[0], x : x + crop.shape[1]] = crop * np.uint8(255)
             path = _with_folder(self.folder / entry.place / f"{name}.png")
-            data = _png(image)
+            data = encode_png(image)
             write_atomically(path, lambda file, data=data: file.write(data))  # type: ignore[misc]
             self.count += 1
 
@@ -386,12 +385,6 @@ def _object_names(entry: Entry) -> list[str]:
     """Return `00-dog`, `01-traffic-light`, ...: numbers by score, as in the COCO results."""
     names = (re.sub(r"[^\w.-]+", "-", name)[:80] for name in entry.shown.class_names)
     return [f"{number:02d}-{name}" for number, name in enumerate(names)]
-
-
-def _png(image: ImageArray) -> bytes:
-    """Return a PNG of an RGB [H, W, 3] or grey [H, W] image."""
-    pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
-    return cv2.imencode(".png", pixels)[1].tobytes()
 
 
 def _with_folder(path: Path) -> Path:

@@ -17,15 +17,13 @@ from dprd_cli.data.coco_results import to_coco_results
 from dprd_cli.drawing.detections import draw_detections
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.files.atomic import write_atomically
-from dprd_cli.files.images import write_image
+from dprd_cli.files.images import WRITABLE_SUFFIXES, write_image
 from dprd_cli.inference.video import Moment
 from dprd_cli.ops.masks import paste_masks
 from dprd_cli.structures.detections import Detections
 
 if TYPE_CHECKING:
     import supervision
-
-_IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,10 +170,11 @@ class Prediction:
         if path.suffix.lower() == ".json":
             text = json.dumps(self.to_coco(parts=parts)) + "\n"
             write_atomically(path, lambda file: file.write(text.encode()))
-        elif path.suffix.lower() in _IMAGES:
+        elif path.suffix.lower() in WRITABLE_SUFFIXES:
             write_image(path, self.plot(parts=parts))
         else:
-            raise UsageError(f"{path}: cannot save as '{path.suffix}'; use .json, {', '.join(_IMAGES)}")
+            endings = ", ".join((".json", *WRITABLE_SUFFIXES))
+            raise UsageError(f"{path}: cannot save as '{path.suffix}'; use {endings}")
         return path
 
 

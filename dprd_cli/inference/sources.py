@@ -13,13 +13,12 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from dprd_cli.errors import DataError, UsageError
+from dprd_cli.files.images import IMAGE_SUFFIXES
 
 Kind = Literal["image", "url", "video", "webcam"]
 
-#: Suffixes of the images that are taken from a folder or a glob; a file named on its own may have any.
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"})
 #: Suffixes of files that are read as videos, named on their own or by a glob.
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"})
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def find_images(inputs: Iterable[str]) -> list[Path]:
     """
     found: dict[str, Path] = {}
     for text in inputs:
-        for path in _files(text, SUFFIXES):
+        for path in _files(text, IMAGE_SUFFIXES):
             found.setdefault(os.path.realpath(path), path)
     return list(found.values())
 
@@ -102,7 +101,7 @@ def find_sources(
             sources = [_named(name) for name in _read_list(text, null)]
         elif _named(text).is_file:
             walk = recursive and os.path.isdir(text)
-            files = _walk(Path(text), leave_out) if walk else _files(text, SUFFIXES | VIDEO_SUFFIXES)
+            files = _walk(Path(text), leave_out) if walk else _files(text, IMAGE_SUFFIXES + VIDEO_SUFFIXES)
             sources = [_named(str(path)) for path in files]
         else:
             sources = [_named(text)]
@@ -137,12 +136,12 @@ def _read_list(text: str, null: bool) -> Iterator[str]:
     yield from (os.fsdecode(entry) for entry in names)
 
 
-def _files(text: str, suffixes: frozenset[str]) -> list[Path]:
+def _files(text: str, suffixes: tuple[str, ...]) -> list[Path]:
     """Return the files that a path or a glob stands for."""
     path = Path(text)
     if os.path.isdir(path):  # which, unlike Path's, takes any name
         try:
-            inside = _of(path.iterdir(), SUFFIXES)
+            inside = _of(path.iterdir(), IMAGE_SUFFIXES)
         except OSError as error:
             raise DataError(f"{path}: cannot read the folder ({error.strerror})") from error
         return inside or _no_images(path)
@@ -166,13 +165,13 @@ def _walk(folder: Path, leave_out: Path | None) -> list[Path]:
     inside: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=fail):
         folders[:] = [name for name in folders if (Path(place) / name).resolve() != skipped]
-        inside += _of((Path(place) / name for name in names), SUFFIXES)
+        inside += _of((Path(place) / name for name in names), IMAGE_SUFFIXES)
     return sorted(inside) or _no_images(folder)
 
 
 def _no_images(folder: Path) -> list[Path]:
-    raise DataError(f"{folder}: no images in this folder (looked for {', '.join(sorted(SUFFIXES))})")
+    raise DataError(f"{folder}: no images in this folder (looked for {', '.join(sorted(IMAGE_SUFFIXES))})")
 
 
-def _of(paths: Iterable[Path], suffixes: frozenset[str]) -> list[Path]:
+def _of(paths: Iterable[Path], suffixes: tuple[str, ...]) -> list[Path]:
     return sorted(path for path in paths if path.suffix.lower() in suffixes and path.is_file())

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY, show_names_as_they_are
 from dprd_cli.evaluation.figures import GREY, GRID
+from dprd_cli.files.images import encode_jpeg
 from dprd_cli.structures.sample import ImageArray
 
 _IMAGE_SIDE = 560  # pixels of an image's long side, at most
@@ -127,8 +128,7 @@ def embed_image(image: ImageArray, alt: str) -> Html:
     if scale < 1:
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    encoded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 82])[1]
-    return embedded(encoded.tobytes(), "image/jpeg", alt, (image.shape[1], image.shape[0]))
+    return embedded(encode_jpeg(image, 82), "image/jpeg", alt, (image.shape[1], image.shape[0]))
 
 
 def embedded(data: bytes, kind: str, alt: str, size: tuple[int, int] | None = None) -> Html:

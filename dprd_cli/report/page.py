@@ -12,6 +12,7 @@ from string import Template
 from typing import Any
 
 from dprd_cli.config.schema import Config
+from dprd_cli.config.tree import flatten
 from dprd_cli.errors import UserError
 from dprd_cli.evaluation.figures import KINDS
 from dprd_cli.files.atomic import write_atomically
@@ -32,7 +33,7 @@ from dprd_cli.report.html import (
     text,
 )
 from dprd_cli.report.measure import Measured, measure
-from dprd_cli.report.runs import Run, Study, collect, flatten
+from dprd_cli.report.runs import Run, Study, collect
 from dprd_cli.report.sections import Report, run_sections
 from dprd_cli.version import __version__
 

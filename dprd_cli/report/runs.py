@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dprd_cli.config.presets import resolve
-from dprd_cli.config.tree import read_toml
+from dprd_cli.config.tree import differences, flatten, read_toml
 from dprd_cli.errors import UserError
 from dprd_cli.training.logging import read_metrics
 from dprd_cli.weights.load import find_checkpoint
@@ -250,15 +250,7 @@ def _blocks(text: str) -> tuple[str | list[list[str]], ...]:
     return tuple(blocks)
 
 
-def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested dict as dotted key -> value."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
-
-
-def differences(config: dict[str, Any]) -> dict[str, tuple[Any, Any]] | None:
+def changed_settings(config: dict[str, Any]) -> dict[str, tuple[Any, Any]] | None:
     """Return the settings that differ from the defaults of the run's preset and schedule.
 
     Args:
@@ -275,9 +267,4 @@ def differences(config: dict[str, Any]) -> dict[str, tuple[Any, Any]] | None:
         )
     except UserError:
         return None
-    defaults = flatten(usual.model_dump(mode="json"))
-    return {
-        key: (value, defaults.get(key))
-        for key, value in flatten(config).items()
-        if value != defaults.get(key, object())
-    }
+    return differences(config, usual)

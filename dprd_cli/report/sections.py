@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from dprd_cli.config.tree import to_toml, validate
+from dprd_cli.config.tree import flatten, to_toml, validate
 from dprd_cli.errors import UserError
 from dprd_cli.evaluation.analysis import APS
 from dprd_cli.evaluation.figures import (
@@ -43,7 +43,7 @@ from dprd_cli.report.html import (
     text,
 )
 from dprd_cli.report.measure import Map, Measured, Pair
-from dprd_cli.report.runs import Run, differences, flatten
+from dprd_cli.report.runs import Run, changed_settings
 
 _PLURALS = {"bbox": "boxes", "segm": "masks"}
 _METRICS = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100")
@@ -357,7 +357,7 @@ def settings(page: Report, run: Run) -> Html:
     if not config:
         return note("Settings unknown: there is no config.toml.")
     name = f"preset {config.get('preset', '?')}, schedule {config.get('schedule', '?')}"
-    changed = differences(config)
+    changed = changed_settings(config)
     if changed is None:
         shown = note(f"{name}: not known to this version, so there are no defaults to compare with.")
     elif not changed:

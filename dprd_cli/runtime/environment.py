@@ -18,6 +18,7 @@ import torch
 import torchvision
 
 import dprd_cli
+from dprd_cli.runtime.cores import available_cores
 from dprd_cli.version import __version__
 
 #: Packages whose versions are told: what the project depends on, then what it uses where it is installed.
@@ -128,7 +129,7 @@ def describe_environment() -> Environment:
         changed=changed,
         python=f"{platform.python_version()} ({platform.python_implementation()})",
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
-        cpus=_cpus(),
+        cpus=available_cores(),
         memory_gib=_memory_gib(),
         **_torch(problems),
         packages=packages,
@@ -233,12 +234,6 @@ def _version(package: str) -> str | None:
         return distribution(package).version
     except PackageNotFoundError:
         return None
-
-
-def _cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _memory_gib() -> float | None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from dprd_cli.config.presets import resolve
 from dprd_cli.config.schema import Config
-from dprd_cli.config.tree import known_keys, parse_overrides, read_toml, validate
+from dprd_cli.config.tree import differences, parse_overrides, read_toml, validate
 from dprd_cli.errors import UsageError, UserError, did_you_mean
 from dprd_cli.files.atomic import read_json
 from dprd_cli.studies.paper import GROUPS, STUDIES, Study, Variant
@@ -196,23 +196,9 @@ def trained_as(study: Study, variant: Variant) -> Variant:
     return variant if variant.part_offsets == "learned" else study.variant(variant.base)
 
 
-def flat(config: Config) -> dict[str, Any]:
-    """Return a configuration as dotted key -> value."""
-    tree = config.model_dump(mode="json")
-
-    def value(key: str) -> Any:
-        node: Any = tree
-        for name in key.split("."):
-            node = node[name]
-        return node
-
-    return {key: value(key) for key in known_keys()}
-
-
 def differing(one: Config, other: Config, ignored: Sequence[str] = FREE_KEYS) -> dict[str, tuple[Any, Any]]:
     """Return the keys in which two configurations differ, with both values."""
-    mine, theirs = flat(one), flat(other)
-    return {key: (mine[key], theirs[key]) for key in mine if mine[key] != theirs[key] and key not in ignored}
+    return {key: pair for key, pair in differences(one, other).items() if key not in ignored}
 
 
 def unvaried(study: Study, settings: Settings) -> list[str]:

@@ -84,11 +84,7 @@ def _to_array(image: Tensor) -> NDArray[np.uint8]:
 
 
 def _save(images: list[NDArray[np.uint8]], columns: int, path: Path) -> None:
-    import cv2
-
     from dprd_cli.drawing.detections import grid
-    from dprd_cli.files.atomic import write_atomically
+    from dprd_cli.files.images import write_image
 
-    sheet = cv2.cvtColor(grid(images, columns, width=1280), cv2.COLOR_RGB2BGR)
-    encoded = cv2.imencode(".png", sheet)[1]
-    write_atomically(path, lambda file: file.write(encoded.tobytes()))
+    write_image(path, grid(images, columns, width=1280))

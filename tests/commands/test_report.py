@@ -13,7 +13,7 @@ from dprd_cli import cli
 from dprd_cli.config.presets import resolve
 from dprd_cli.model.build import build_detector
 from dprd_cli.report.html import element, number, table, text
-from dprd_cli.report.runs import differences, read_run
+from dprd_cli.report.runs import changed_settings, read_run
 from dprd_cli.weights.checkpoint import save_checkpoint
 from paths import TINY
 
@@ -311,11 +311,11 @@ def test_numbers(value, shown):
 
 def test_only_changed_settings_are_differences():
     config = resolve(preset="dprd-small", schedule="small", flags={"data.path": "synthetic"})
-    assert differences(config.model_dump(mode="json")) == {}
+    assert changed_settings(config.model_dump(mode="json")) == {}
     tree = config.model_dump(mode="json")
     tree["train"]["steps"] += 1
-    assert differences(tree) == {"train.steps": (config.train.steps + 1, config.train.steps)}
-    assert differences({"preset": "unheard-of"}) is None
+    assert changed_settings(tree) == {"train.steps": (config.train.steps + 1, config.train.steps)}
+    assert changed_settings({"preset": "unheard-of"}) is None
 
 
 def test_a_checkpoint_in_a_run_belongs_to_it(checkpoints):

@@ -1,4 +1,4 @@
-"""Conversions: outlines by hand and by law, round trips between all formats, and what is counted."""
+"""Conversions: round trips between all formats, and what is counted."""
 
 import itertools
 import json
@@ -13,50 +13,9 @@ from pycocotools import mask as rle_masks
 from data_folders import both_splits
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.convert import convert
-from dprd_cli.data.formats.polygons import join, one_ring, outlines
 from dprd_cli.errors import DataError, UsageError
 
 HEIGHT, WIDTH = 48, 64
-
-
-def filled(ring, shape):
-    """Fill a ring as COCO's own tools do."""
-    return rle_masks.decode(rle_masks.frPyObjects([ring.ravel().tolist()], *shape))[:, :, 0].astype(bool)
-
-
-def test_outlines_by_hand():
-    mask = np.zeros((5, 6), dtype=bool)
-    mask[1:4, 2:5] = True
-    (ring,) = outlines(mask)
-    assert sorted(map(tuple, ring.tolist())) == [(2, 1), (2, 4), (5, 1), (5, 4)]  # edges of pixels
-    mask[2, 3] = False
-    assert sorted(len(ring) for ring in outlines(mask)) == [4, 4]  # the hole has an outline too
-    assert outlines(np.zeros((5, 6), dtype=bool)) == []
-
-
-def test_a_mask_comes_back_from_its_one_ring():
-    rng = np.random.default_rng(0)
-    for number in range(120):
-        height, width = rng.integers(1, 30, size=2)
-        mask = rng.random((height, width)) < rng.random()  # pieces, holes, corners that touch
-        if number % 2:
-            mask = mask.repeat(3, axis=0).repeat(2, axis=1)
-        if mask.any():
-            np.testing.assert_array_equal(filled(join(outlines(mask)), mask.shape), mask)
-
-
-def test_polygons_keep_their_corners_unless_they_overlap():
-    one, two, over = [1, 1, 9, 1, 9, 9], [20, 1, 29, 1, 29, 9], [5, 1, 14, 1, 14, 9]
-    assert one_ring([one], (48, 64))[0].ravel().tolist() == one
-    ring, pieces = one_ring([one, two], (48, 64))
-    assert (len(ring), pieces) == (3 + 3 + 2, 2)  # both, and the bridge's ends again
-    ring, pieces = one_ring([one, over], (48, 64))
-    both = rle_masks.decode(rle_masks.merge(rle_masks.frPyObjects([one, over], 48, 64))).astype(bool)
-    np.testing.assert_array_equal(filled(ring, (48, 64)), both)  # even-odd would leave out what both cover
-    assert one_ring(None, (48, 64)) == (None, 0)
-
-
-# --- round trips --------------------------------------------------------------------------------------
 
 
 def rle(mask):

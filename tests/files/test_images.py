@@ -1,5 +1,6 @@
 """Reading images: every mode, every orientation, and one line for whatever cannot be read."""
 
+import io
 import os
 import re
 import subprocess
@@ -11,7 +12,15 @@ from PIL import Image
 
 from dprd_cli.errors import DataError, DprdWarning
 from dprd_cli.files import images
-from dprd_cli.files.images import exif_orientation, read_image
+from dprd_cli.files.images import (
+    IMAGE_SUFFIXES,
+    WRITABLE_SUFFIXES,
+    encode_jpeg,
+    encode_png,
+    exif_orientation,
+    read_image,
+    write_image,
+)
 
 LIMIT = 1_000_000
 
@@ -191,3 +200,37 @@ def test_other_formats_never_reach_their_decoder(tmp_path, monkeypatch, kind):
     path.write_bytes(OTHERS[kind])
     assert message(path) == "not an image that is read here; remove it or convert it to PNG or JPEG"
     assert exif_orientation(path) == 1
+
+
+def test_png_gives_colour_and_grey_back():
+    for channels in (3, 1):
+        decoded = Image.open(io.BytesIO(encode_png(noise(channels=channels))))
+        assert decoded.format == "PNG"
+        np.testing.assert_array_equal(np.asarray(decoded), noise(channels=channels))
+
+
+def test_jpeg_is_close_and_its_quality_costs_bytes():
+    smooth = np.broadcast_to(np.arange(64, dtype=np.uint8)[:, None, None] * 3, (64, 48, 3)).copy()
+    smooth[..., 2] = 200  # blue, so that swapped channels show
+    decoded = Image.open(io.BytesIO(encode_jpeg(smooth)))
+    assert decoded.format == "JPEG"
+    assert np.abs(np.asarray(decoded).astype(int) - smooth).max() < 12
+    assert len(encode_jpeg(noise(64, 64), 40)) < len(encode_jpeg(noise(64, 64), 95))
+
+
+@pytest.mark.parametrize("suffix", WRITABLE_SUFFIXES)
+def test_an_image_is_written_as_its_suffix_says(tmp_path, suffix):
+    flat = np.full((9, 12, 3), (250, 120, 10), dtype=np.uint8)
+    for path in (tmp_path / f"a{suffix}", tmp_path / f"b{suffix.upper()}"):
+        write_image(path, flat)
+        read = read_image(path, LIMIT).astype(int)
+        assert read.shape == flat.shape
+        assert np.abs(read - flat).max() <= (6 if suffix in (".jpg", ".jpeg", ".webp") else 0)
+
+
+def test_every_suffix_that_is_looked_for_can_be_read(tmp_path):
+    known = Image.registered_extensions()
+    assert set(IMAGE_SUFFIXES) <= set(known)
+    for suffix in IMAGE_SUFFIXES:
+        Image.new("L", (4, 3), 128).save(tmp_path / f"a{suffix}")
+        assert read_image(tmp_path / f"a{suffix}", LIMIT).shape == (3, 4, 3)

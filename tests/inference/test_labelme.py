@@ -7,7 +7,7 @@ import torch
 from PIL import Image, ImageDraw
 from scipy.ndimage import binary_fill_holes
 
-from dprd_cli.inference.labelme import outlines, to_labelme
+from dprd_cli.inference.labelme import polygons, to_labelme
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.ops.masks import paste_masks
 from dprd_cli.structures.detections import Detections
@@ -26,9 +26,9 @@ def test_outlines_give_the_mask_back(seed):
     noise = np.random.default_rng(seed).random((12, 15))
     mask = np.kron(noise > 0.55, np.ones((3, 3))).astype(bool)
     mask[0, 0] = mask[1, 1] = True
-    polygons = outlines(mask, 0, 0)
-    assert all(len(points) >= 3 for points in polygons)
-    again = drawn(polygons, mask.shape)
+    found = polygons(mask, 0, 0)
+    assert all(len(points) >= 3 for points in found)
+    again = drawn(found, mask.shape)
     # outlines connect diagonally: what they enclose are the holes of a region whose background does not
     assert np.array_equal(again, binary_fill_holes(mask))
 
@@ -38,10 +38,10 @@ def test_specks_are_polygons_too(pixels):
     mask = np.zeros((6, 6), dtype=bool)
     for x, y in pixels:
         mask[y, x] = True
-    (points,) = outlines(mask, 0, 0)
+    (points,) = polygons(mask, 0, 0)
     assert len(points) == 3
     assert np.array_equal(drawn([points], mask.shape), mask)
-    assert outlines(np.zeros((3, 3), dtype=bool), 0, 0) == []
+    assert polygons(np.zeros((3, 3), dtype=bool), 0, 0) == []
 
 
 def prediction(masks):

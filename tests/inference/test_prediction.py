@@ -91,5 +91,5 @@ def test_drawings_and_files(tmp_path):
     assert item.plot(score_thresh=1).sum() == item.image.sum() == 0
     assert Image.open(item.save(tmp_path / "a.JPG")).size == (750, 600)
     assert json.loads(item.save(str(tmp_path / "a.json")).read_text()) == item.to_coco(parts=False)
-    with pytest.raises(UsageError, match=r"a.txt: cannot save as '.txt'; use .json, .png"):
+    with pytest.raises(UsageError, match=r"a.txt: cannot save as '.txt'; use .json, .jpg"):
         item.save(tmp_path / "a.txt")

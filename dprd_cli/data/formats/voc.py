@@ -14,7 +14,7 @@ from dprd_cli.data.formats.problems import Problems, first_five
 from dprd_cli.data.formats.voc_files import FileError, SizeError, VocImage, add_masks, read_annotation
 from dprd_cli.data.formats.voc_lists import ImageList, read_names
 from dprd_cli.errors import DataError
-from dprd_cli.files.images import read_size
+from dprd_cli.files.images import IMAGE_SUFFIXES, read_size
 
 #: VOC's classes, in the order of all published results.
 CLASSES = (
@@ -22,7 +22,6 @@ CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
     "tvmonitor",
 )
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")  # where two fit, the first is taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +194,11 @@ class VocAnnotations:
 
 
 def _list_images(folder: Path) -> dict[str, str]:
-    """Return name without suffix -> file name of the images in a folder."""
+    """Return name without suffix -> file name of the images in a folder; of two, the usual suffix's."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such image folder; copy the images there")
-    files = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    ranked = sorted(files, key=lambda path: SUFFIXES.index(path.suffix.lower()), reverse=True)
+    files = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    ranked = sorted(files, key=lambda path: IMAGE_SUFFIXES.index(path.suffix.lower()), reverse=True)
     return {path.stem: path.name for path in ranked}
 
 

@@ -15,9 +15,9 @@ from pycocotools import mask as rle_masks
 from dprd_cli.data.formats.coco_checks import is_degenerate
 from dprd_cli.data.formats.conversion_split import Split
 from dprd_cli.data.formats.segmentation import NO_MASK, decode, encode
-from dprd_cli.data.formats.voc import SUFFIXES
 from dprd_cli.data.formats.voc_files import VOID
 from dprd_cli.errors import DataError
+from dprd_cli.files.images import IMAGE_SUFFIXES
 from dprd_cli.runtime.progress import Progress
 
 
@@ -38,8 +38,8 @@ class VocWriter:
             DataError: If it has a suffix that VOC's readers do not look for.
         """
         name = split.names[file_name]
-        if Path(name).suffix.lower() not in SUFFIXES:
-            raise DataError(f"{file_name}: VOC's images end in {', '.join(SUFFIXES)}; convert it first")
+        if Path(name).suffix.lower() not in IMAGE_SUFFIXES:
+            raise DataError(f"{file_name}: VOC's images end in {', '.join(IMAGE_SUFFIXES)}; convert it first")
         return self.folder / "JPEGImages" / name
 
     def write(self, split: Split, progress: Progress) -> None:

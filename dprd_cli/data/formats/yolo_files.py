@@ -11,10 +11,10 @@ import yaml
 
 from dprd_cli.data.formats.paths import is_absolute, is_file, leaves_folder
 from dprd_cli.errors import DataError
+from dprd_cli.files.images import IMAGE_SUFFIXES
 
 #: Names of the description, in the order in which they are tried.
 YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif")
 _SPLIT_KEYS = {"train": ("train",), "val": ("val", "valid")}
 _MAX_BYTES = 1 << 20
 
@@ -166,7 +166,7 @@ def _images_in(description: Description, folder: Path) -> list[str]:
     found = []
     for place, _, files in os.walk(folder):
         for name in files:
-            if name.lower().endswith(_SUFFIXES) and not name.startswith("."):
+            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
                 found.append(_relative(description, Path(place, name)))
     return sorted(found)
 

@@ -30,6 +30,7 @@ from dprd_cli.data.synthetic.painting import (
 )
 from dprd_cli.data.synthetic.shapes import CLASSES, Rng, draw_pose, transform
 from dprd_cli.files.atomic import writing
+from dprd_cli.files.images import encode_png
 from dprd_cli.structures.sample import Sample
 
 Split = Literal["train", "val"]
@@ -165,8 +166,7 @@ def write_coco(dataset: SyntheticDataset, folder: str | os.PathLike[str]) -> Pat
         for index in range(len(dataset)):
             sample = dataset[index]
             _describe(tree, sample)
-            png = cv2.imencode(".png", cv2.cvtColor(sample.image, cv2.COLOR_RGB2BGR))[1]
-            (folder / "images" / sample.file_name).write_bytes(png.tobytes())
+            (folder / "images" / sample.file_name).write_bytes(encode_png(sample.image))
         partial.write_text(json.dumps(tree), encoding="utf-8")
         partial.replace(target)
     dataset._coco = tree
