@@ -44,6 +44,11 @@ class DataConfig(Section):
         tta_max_size: Longest side allowed in multi-scale testing (pixels).
         tta_flip: Test every size mirrored too, in multi-scale testing.
         flip: Probability of a horizontal flip in training.
+        vflip: Probability of a vertical flip in training.
+        quarter_turns: Probability of a turn by 90, 180 or 270 degrees in training.
+        rotate: Largest turn in training, either way, in degrees; every image is turned by an angle drawn
+            uniformly, inside its frame. Boxes are those of the turned masks; without a mask, those of the
+            turned ellipse in the box, an estimate.
         scale_jitter: (least, largest) factor on the drawn short side in training.
         lsj_size: Large-scale jitter: side of the square that every training image becomes (pixels), in
             place of `train_min_sizes`, `max_size` and `crop`: the image is resized to fit the square times
@@ -80,6 +85,9 @@ class DataConfig(Section):
     tta_max_size: Positive = 4000
     tta_flip: bool = True
     flip: Fraction = 0.5
+    vflip: Fraction = 0.0
+    quarter_turns: Fraction = 0.0
+    rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
     scale_jitter: tuple[float, float] = (1.0, 1.0)
     lsj_size: Count = 0
     color_jitter: Fraction = 0.0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.transforms import augment
+from dprd_cli.data.augment import augment
 from dprd_cli.errors import DataError
 from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Dataset

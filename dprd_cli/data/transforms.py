@@ -1,4 +1,4 @@
-"""From a sample to what the detector takes: resizing at test, and random changes in training."""
+"""Resizing, mirroring, cutting, padding and recolouring of a sample; and turning it into tensors."""
 
 from __future__ import annotations
 
@@ -15,43 +15,10 @@ from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Sample
 
 _LUMA = np.array([0.299, 0.587, 0.114])
-_FULL = np.uint8(254)  # a mask's grey value: even, so that one half is exact
+FULL = np.uint8(254)  #: A mask's grey value where it is interpolated: even, so that one half is exact.
 _MIN_CROP = 0.5  # least side of a crop, as a share of the image's
-_PADDING = 128  # grey
-_MIN_SIDE = 1.0  # objects of which a crop leaves less than this, in pixels, are dropped
-
-
-def augment(sample: Sample, rng: np.random.Generator, config: DataConfig) -> tuple[Tensor, Target]:
-    """Change an image at random, for training.
-
-    In this order: crop, resize (short side from `train_min_sizes`, times `scale_jitter`), or both as
-    large-scale jitter asks (`lsj_size`), horizontal flip, colour jitter. The result is a function of the
-    sample, the generator's state and the config alone.
-
-    Args:
-        sample: An image with its objects.
-        rng: Source of all randomness.
-        config: `crop`, `train_min_sizes`, `scale_jitter`, `max_size`, `lsj_size`, `flip` and `color_jitter`
-            are used.
-
-    Returns:
-        The image, uint8 RGB [3, h, w], and its objects in the image's frame.
-    """
-    if config.lsj_size:
-        sample = jitter_scale(sample, rng, config.lsj_size, config.scale_jitter)
-    else:
-        if rng.random() < config.crop:
-            sample = crop(sample, random_window(sample, rng))
-        short = rng.choice(config.train_min_sizes) * rng.uniform(*config.scale_jitter)
-        height, width = sample.image.shape[:2]
-        sample = resize(sample, resize_shape(height, width, short, config.max_size))
-    if rng.random() < config.flip:
-        sample = flip(sample)
-    if config.color_jitter > 0:
-        low, high = 1 - config.color_jitter, 1 + config.color_jitter
-        brightness, contrast, saturation = rng.uniform(low, high, size=3)
-        sample = replace(sample, image=change_color(sample.image, brightness, contrast, saturation))
-    return to_tensors(sample)
+PADDING = 128  #: Grey value of what lies outside an image.
+MIN_SIDE = 1.0  #: Objects of which a cut leaves less than this, in pixels, are dropped.
 
 
 def jitter_scale(sample: Sample, rng: np.random.Generator, side: int, factors: tuple[float, float]) -> Sample:
@@ -84,7 +51,7 @@ def pad(sample: Sample, shape: tuple[int, int]) -> Sample:
     height, width = sample.image.shape[:2]
     more = ((0, shape[0] - height), (0, shape[1] - width))
     masks = None if sample.masks is None else np.pad(sample.masks, ((0, 0), *more))
-    return replace(sample, image=np.pad(sample.image, (*more, (0, 0)), constant_values=_PADDING), masks=masks)
+    return replace(sample, image=np.pad(sample.image, (*more, (0, 0)), constant_values=PADDING), masks=masks)
 
 
 def prepare(sample: Sample, config: DataConfig) -> tuple[Tensor, Target]:
@@ -139,12 +106,12 @@ def resize_masks(masks: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np
     """
     resized = np.zeros((len(masks), *shape), dtype=bool)
     for out, mask in zip(resized, masks, strict=True):
-        grey = mask.view(np.uint8) * _FULL
+        grey = mask.view(np.uint8) * FULL
         x, y, width, height = cv2.boundingRect(grey)
         if not width:
             continue
         if _shrinks_much(mask.shape[:2], shape):
-            out[:] = _interpolate(grey, shape) >= _FULL // 2
+            out[:] = _interpolate(grey, shape) >= FULL // 2
             continue
         # the same interpolation, of the part of the image that holds the object
         scale = np.array([shape[1] / mask.shape[1], shape[0] / mask.shape[0]])
@@ -159,7 +126,7 @@ def resize_masks(masks: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        out[low[1] : high[1], low[0] : high[0]] = part >= _FULL // 2
+        out[low[1] : high[1], low[0] : high[0]] = part >= FULL // 2
     return resized
 
 
@@ -172,18 +139,19 @@ def _interpolate(image: NDArray[np.uint8], shape: tuple[int, int]) -> NDArray[np
     return np.asarray(cv2.resize(image, (shape[1], shape[0]), interpolation=method), dtype=np.uint8)
 
 
-def flip(sample: Sample) -> Sample:
-    """Mirror left and right: x becomes width - x. `flip(flip(s)) == s`."""
+def flip(sample: Sample, *, vertical: bool = False) -> Sample:
+    """Mirror left and right, where x becomes width - x, or up and down. `flip(flip(s)) == s`."""
+    height, width = sample.image.shape[:2]
+    side, first, axis = (height, 1, 0) if vertical else (width, 0, 1)
     boxes = sample.boxes.copy()
-    boxes[:, [0, 2]] = sample.image.shape[1] - sample.boxes[:, [2, 0]]
+    boxes[:, [first, first + 2]] = side - sample.boxes[:, [first + 2, first]]
     masks = None
     if sample.masks is not None:
         masks = np.empty(sample.masks.shape, dtype=bool)
         for out, mask in zip(masks, sample.masks, strict=True):  # six times as fast as [..., ::-1] and a copy
-            cv2.flip(mask.view(np.uint8), 1, dst=out.view(np.uint8))
-    return replace(
-        sample, image=np.asarray(cv2.flip(sample.image, 1), dtype=np.uint8), boxes=boxes, masks=masks
-    )
+            cv2.flip(mask.view(np.uint8), axis, dst=out.view(np.uint8))
+    image = np.asarray(cv2.flip(sample.image, axis), dtype=np.uint8)
+    return replace(sample, image=image, boxes=boxes, masks=masks)
 
 
 def random_window(sample: Sample, rng: np.random.Generator) -> tuple[int, int, int, int]:
@@ -221,15 +189,8 @@ def crop(sample: Sample, window: tuple[int, int, int, int]) -> Sample:
     if masks is not None:
         for row in np.flatnonzero(cut & sample.has_mask):
             boxes[row] = mask_box(masks[row])
-    keep = ((boxes[:, 2:] - boxes[:, :2]) >= _MIN_SIDE).all(axis=1) | ~cut
-    return replace(
-        sample,
-        image=sample.image[y1:y2, x1:x2],
-        boxes=boxes[keep],
-        labels=sample.labels[keep],
-        masks=None if masks is None else masks[keep],
-        has_mask=sample.has_mask[keep],
-    )
+    keep = ((boxes[:, 2:] - boxes[:, :2]) >= MIN_SIDE).all(axis=1) | ~cut
+    return replace(sample, image=sample.image[y1:y2, x1:x2], boxes=boxes, masks=masks).take(keep)
 
 
 def mask_box(mask: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -37,6 +37,16 @@ class Sample:
     has_mask: NDArray[np.bool_]
     image_id: int
     file_name: str
+
+    def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Sample:
+        """Return the image with some of its objects: those that are marked, or those numbered. [G] or [g]."""
+        return replace(
+            self,
+            boxes=self.boxes[rows],
+            labels=self.labels[rows],
+            masks=None if self.masks is None else self.masks[rows],
+            has_mask=self.has_mask[rows],
+        )
 
 
 def without_objects(image: ImageArray) -> Sample:

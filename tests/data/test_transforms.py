@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
 
 from dprd_cli.config.schema import DataConfig
+from dprd_cli.data.rotation import turn
 from dprd_cli.data.transforms import (
-    augment,
     change_color,
     crop,
     flip,
@@ -20,37 +19,11 @@ from dprd_cli.data.transforms import (
     resize_shape,
 )
 from dprd_cli.structures.sample import Sample
+from samples import empty, same, sample
 
 CONFIG = DataConfig(
     path="x", train_min_sizes=(32, 40), test_min_size=32, max_size=64, crop=0.5, color_jitter=0.3
 )
-
-
-def sample(height=30, width=50, masks=True):
-    boxes = np.array([[5, 4, 25, 24], [30, 10, 48, 20]], dtype=np.float32)
-    drawn = np.zeros((2, height, width), dtype=bool)
-    for row, (x1, y1, x2, y2) in enumerate(boxes.astype(int)):
-        drawn[row, y1:y2, x1:x2] = True
-    return Sample(
-        image=np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8),
-        boxes=boxes,
-        labels=np.array([1, 0]),
-        masks=drawn if masks else None,
-        has_mask=np.full(2, masks),
-        image_id=7,
-        file_name="a.png",
-    )
-
-
-def empty():
-    full = sample()
-    none = np.zeros(0, dtype=bool)
-    return Sample(full.image, full.boxes[:0], full.labels[:0], full.masks[:0], none, 8, "b.png")
-
-
-def same(first, second):
-    for name in ("image", "boxes", "labels", "masks", "has_mask"):
-        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
 
 
 @pytest.mark.parametrize(
@@ -128,6 +101,21 @@ def test_flip_by_hand_and_twice():
     same(flip(flip(empty())), empty())
 
 
+def test_a_vertical_flip_by_hand_and_twice():
+    mirrored = flip(sample(), vertical=True)
+    np.testing.assert_array_equal(mirrored.boxes, [[5, 6, 25, 26], [30, 10, 48, 20]])  # 30 - y
+    np.testing.assert_array_equal(mirrored.image, sample().image[::-1])
+    for box, mask in zip(mirrored.boxes, mirrored.masks, strict=True):
+        np.testing.assert_array_equal(mask_box(mask), box)
+    same(flip(mirrored, vertical=True), sample())
+    assert flip(sample(masks=False), vertical=True).masks is None
+    same(flip(flip(empty(), vertical=True), vertical=True), empty())
+
+
+def test_both_flips_are_half_a_turn():
+    same(flip(flip(sample()), vertical=True), turn(sample(), 2))
+
+
 def test_crop_by_hand():
     cut = crop(sample(), (10, 0, 40, 15))
     # the first box 5..25 x 4..24 becomes 0..15 x 4..15; the second 30..48 x 10..20 becomes 20..30 x 10..15
@@ -182,51 +170,6 @@ def test_change_color_by_hand():
     assert change_color(image, 4, 1, 1)[0, 0].tolist() == [255, 200, 0]  # clipped
 
 
-def test_augment_depends_on_the_generator_alone():
-    first = augment(sample(), np.random.default_rng(5), CONFIG)
-    second = augment(sample(), np.random.default_rng(5), CONFIG)
-    other = augment(sample(), np.random.default_rng(6), CONFIG)
-    assert torch.equal(first[0], second[0])
-    assert torch.equal(first[1].boxes, second[1].boxes)
-    assert first[0].shape != other[0].shape or not torch.equal(first[0], other[0])
-
-
-def test_augment_keeps_the_contract():
-    rng = np.random.default_rng(0)
-    for number in range(100):
-        image, target = augment(sample(masks=number % 2 == 0) if number % 5 else empty(), rng, CONFIG)
-        assert image.dtype == torch.uint8
-        assert image.is_contiguous()
-        height, width = image.shape[1:]
-        assert max(height, width) <= 64
-        assert target.image_size == (height, width)
-        assert target.boxes.dtype == torch.float32
-        assert target.labels.dtype == torch.int64
-        assert (target.boxes >= 0).all()
-        assert (target.boxes[:, 2::2] <= width).all()
-        assert (target.boxes[:, 3::2] <= height).all()
-        assert (target.boxes[:, 2:] > target.boxes[:, :2]).all()
-        assert target.masks is None or target.masks.dtype == torch.bool
-
-
-def test_without_randomness_augment_is_prepare():
-    still = CONFIG.model_copy(
-        update={"train_min_sizes": (32,), "flip": 0.0, "crop": 0.0, "color_jitter": 0.0}
-    )
-    image, target = augment(sample(), np.random.default_rng(0), still)
-    tested, expected = prepare(sample(), still)
-    assert torch.equal(image, tested)
-    assert torch.equal(target.boxes, expected.boxes)
-    assert torch.equal(target.masks, expected.masks)
-    assert target.image_id == 7
-
-
-def test_scale_jitter_scales_the_short_side():
-    still = {"train_min_sizes": (20,), "crop": 0.0, "max_size": 500, "scale_jitter": (2.0, 2.0)}
-    image, _ = augment(sample(), np.random.default_rng(0), CONFIG.model_copy(update=still))
-    assert image.shape == (3, 40, 67)  # 50 * 40/30 = 66.7
-
-
 def test_prepare_leaves_an_image_of_the_right_size_alone():
     image, target = prepare(sample(32, 50), CONFIG)
     np.testing.assert_array_equal(image.permute(1, 2, 0).numpy(), sample(32, 50).image)
@@ -264,13 +207,3 @@ def test_large_scale_jitter_cuts_what_does_not_fit():
         assert (after.boxes <= 100).all()
         for box, mask in zip(after.boxes, after.masks, strict=True):
             np.testing.assert_allclose(box, mask_box(mask), atol=1)
-
-
-def test_large_scale_jitter_is_what_augment_does_when_asked():
-    config = DataConfig(path="x", lsj_size=64, scale_jitter=(0.1, 2.0), train_min_sizes=(999,), flip=0.5)
-    for seed in range(10):
-        image, target = augment(sample(), np.random.default_rng(seed), config)
-        again, _ = augment(sample(), np.random.default_rng(seed), config)
-        assert tuple(image.shape) == (3, 64, 64)
-        assert (image == again).all()
-        assert target.image_size == (64, 64)

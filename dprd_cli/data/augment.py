@@ -1,0 +1,82 @@
+"""Random changes of an image and its objects in training."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
+
+from dprd_cli.config.schema import DataConfig
+from dprd_cli.data.rotation import rotate, turn
+from dprd_cli.data.transforms import (
+    change_color,
+    crop,
+    flip,
+    jitter_scale,
+    random_window,
+    resize,
+    resize_shape,
+    to_tensors,
+)
+from dprd_cli.structures.detections import Target
+from dprd_cli.structures.sample import Sample
+
+
+def augment(sample: Sample, rng: np.random.Generator, config: DataConfig) -> tuple[Tensor, Target]:
+    """Change an image at random, for training.
+
+    First its geometry (`change_geometry`), then its colours. The result is a function of the sample, the
+    generator's state and the config alone, and what is off draws nothing.
+
+    Args:
+        sample: An image with its objects.
+        rng: Source of all randomness.
+        config: The keys that `change_geometry` uses, and `color_jitter`.
+
+    Returns:
+        The image, uint8 RGB [3, h, w], and its objects in the image's frame.
+    """
+    sample = change_geometry(sample, rng, config)
+    if config.color_jitter > 0:
+        low, high = 1 - config.color_jitter, 1 + config.color_jitter
+        brightness, contrast, saturation = rng.uniform(low, high, size=3)
+        sample = replace(sample, image=change_color(sample.image, brightness, contrast, saturation))
+    return to_tensors(sample)
+
+
+def change_geometry(sample: Sample, rng: np.random.Generator, config: DataConfig) -> Sample:
+    """Turn, cut, resize and mirror an image at random.
+
+    In this order: a quarter turn, a turn by a small angle, crop, resize (short side from
+    `train_min_sizes`, times `scale_jitter`), or both as large-scale jitter asks (`lsj_size`), horizontal
+    flip, vertical flip.
+
+    Args:
+        sample: An image with its objects.
+        rng: Source of all randomness.
+        config: `quarter_turns`, `rotate`, `crop`, `train_min_sizes`, `scale_jitter`, `max_size`, `lsj_size`,
+            `flip` and `vflip` are used.
+    """
+    sample = _turn(sample, rng, config)
+    if config.lsj_size:
+        sample = jitter_scale(sample, rng, config.lsj_size, config.scale_jitter)
+    else:
+        if rng.random() < config.crop:
+            sample = crop(sample, random_window(sample, rng))
+        short = rng.choice(config.train_min_sizes) * rng.uniform(*config.scale_jitter)
+        height, width = sample.image.shape[:2]
+        sample = resize(sample, resize_shape(height, width, short, config.max_size))
+    if rng.random() < config.flip:
+        sample = flip(sample)
+    if config.vflip and rng.random() < config.vflip:
+        sample = flip(sample, vertical=True)
+    return sample
+
+
+def _turn(sample: Sample, rng: np.random.Generator, config: DataConfig) -> Sample:
+    if config.quarter_turns and rng.random() < config.quarter_turns:
+        sample = turn(sample, int(rng.integers(1, 4)))
+    if config.rotate:
+        sample = rotate(sample, rng.uniform(-config.rotate, config.rotate))
+    return sample
