@@ -10,8 +10,8 @@ from dprd_cli.commands._options import data_flags, say, with_data
 
 if TYPE_CHECKING:
     from dprd_cli.studies.checkpoints import Measuring
-    from dprd_cli.studies.paper import Study
     from dprd_cli.studies.plan import Job
+    from dprd_cli.studies.study import Study
 
 #: What a study's tables are written to.
 FILES = "table.md, table.tex, table.csv, study.json"
@@ -36,7 +36,7 @@ def costs(study: Study, jobs: list[Job], out: Path, *, json: bool) -> dict[str, 
     """Measure a study's networks, print the table and write it: `--cost-only`."""
     from dprd_cli.commands._study_tables import print_costs
     from dprd_cli.studies.costs import classes_of, cost_columns, measure_costs
-    from dprd_cli.studies.paper import COSTS
+    from dprd_cli.studies.study import COSTS
     from dprd_cli.studies.summary import Summary
     from dprd_cli.studies.write import write_costs
 

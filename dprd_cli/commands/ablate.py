@@ -24,8 +24,8 @@ from dprd_cli.commands._options import (
 from dprd_cli.commands._study_modes import FILES, costs, forecast, measure, measuring
 
 if TYPE_CHECKING:
-    from dprd_cli.studies.paper import Study
     from dprd_cli.studies.plan import Job, Settings
+    from dprd_cli.studies.study import Study
     from dprd_cli.studies.summary import Summary
 
 
@@ -207,8 +207,8 @@ def _train(
     from dprd_cli.commands._study_tables import print_study
     from dprd_cli.errors import UserError
     from dprd_cli.studies.costs import classes_of, cost_columns, measure_costs, read_costs
-    from dprd_cli.studies.paper import COSTS
     from dprd_cli.studies.run import Outcome, found_runs, run_study
+    from dprd_cli.studies.study import COSTS
     from dprd_cli.studies.summary import Summary, read_run
     from dprd_cli.studies.write import write_study
 

@@ -20,8 +20,8 @@ from dprd_cli.model.detector import Detector
 from dprd_cli.runtime.device import pick_device
 from dprd_cli.runtime.progress import progress
 from dprd_cli.structures.sample import Dataset
-from dprd_cli.studies.paper import Study, Variant
 from dprd_cli.studies.plan import Checkpoint, on_backbones
+from dprd_cli.studies.study import Study, Variant
 from dprd_cli.studies.summary import Run, flat_results
 from dprd_cli.training.logging import say
 from dprd_cli.weights.load import LoadedModel, load_model

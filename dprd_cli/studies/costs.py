@@ -15,8 +15,8 @@ from dprd_cli.config.schema import Config
 from dprd_cli.data.build import build_dataset
 from dprd_cli.files.atomic import read_json, write_json
 from dprd_cli.runtime.device import pick_device
-from dprd_cli.studies.paper import COSTS
 from dprd_cli.studies.plan import Job, finished_like, state_of
+from dprd_cli.studies.study import COSTS
 from dprd_cli.training.logging import read_metrics, say
 
 COSTS_FILE = "costs.json"

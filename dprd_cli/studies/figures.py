@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dprd_cli.drawing.style import BLUE, GREEN, ORANGE, RED, save_figure
-from dprd_cli.studies.paper import COLUMNS, Variant
+from dprd_cli.studies.study import COLUMNS, Variant
 from dprd_cli.studies.summary import Summary
 
 _COLOURS = (BLUE, RED, GREEN, ORANGE)

@@ -13,7 +13,8 @@ from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import differences, parse_overrides, read_toml, validate
 from dprd_cli.errors import UsageError, UserError, did_you_mean
 from dprd_cli.files.atomic import read_json
-from dprd_cli.studies.paper import GROUPS, STUDIES, Study, Variant
+from dprd_cli.studies.catalog import GROUPS, STUDIES
+from dprd_cli.studies.study import Study, Variant
 from dprd_cli.studies.toml import read_study
 
 #: Value of `--size` -> what it adds to an architecture's name.

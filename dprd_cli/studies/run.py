@@ -16,8 +16,8 @@ from dprd_cli.data.build import build_dataset
 from dprd_cli.errors import DivergedError, InterruptedRun
 from dprd_cli.evaluation.evaluate import EvaluationOptions, evaluate
 from dprd_cli.files.atomic import read_json, write_json
-from dprd_cli.studies.paper import Study
 from dprd_cli.studies.plan import Job, finished_like, is_finished, state_of
+from dprd_cli.studies.study import Study
 from dprd_cli.studies.summary import OTHER_OFFSETS, offsets_file
 from dprd_cli.training.logging import say
 from dprd_cli.training.loop import train_locked

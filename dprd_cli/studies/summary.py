@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dprd_cli.files.atomic import csv_cell, read_json
-from dprd_cli.studies.paper import COSTS, Study
 from dprd_cli.studies.plan import Job
+from dprd_cli.studies.study import COSTS, Study
 
 #: Offsets at test that learned ones are compared with.
 OTHER_OFFSETS = ("mean", "reference")

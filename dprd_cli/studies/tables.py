@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dprd_cli.studies.paper import COLUMNS, COSTS
+from dprd_cli.studies.study import COLUMNS, COSTS
 from dprd_cli.studies.summary import OTHER_OFFSETS, Comparison, Spread, Summary
 
 _EMPTY = "-"

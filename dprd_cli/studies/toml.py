@@ -13,7 +13,8 @@ from dprd_cli.config.model_schema import Section
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import known_keys, nest, read_toml
 from dprd_cli.errors import UsageError, did_you_mean
-from dprd_cli.studies.paper import GROUPS, STUDIES, Study, Variant
+from dprd_cli.studies.catalog import GROUPS, STUDIES
+from dprd_cli.studies.study import Study, Variant
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _SECTIONS = ("model", "data", "train")

@@ -19,7 +19,7 @@ from dprd_cli.config.presets import resolve
 from dprd_cli.errors import DivergedError, InterruptedRun
 from dprd_cli.studies import costs as study_costs
 from dprd_cli.studies import run as study_module
-from dprd_cli.studies.paper import STUDIES
+from dprd_cli.studies.catalog import STUDIES
 from dprd_cli.studies.plan import Settings, plan
 from dprd_cli.training.logging import read_metrics
 from dprd_cli.training.loop import train

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from dprd_cli.studies.catalog import STUDIES
 from dprd_cli.studies.figures import plot_study
-from dprd_cli.studies.paper import STUDIES, Published, Study, Variant
+from dprd_cli.studies.study import PaperResult, Study, Variant
 from dprd_cli.studies.summary import Run, Summary, runs_csv, spread
 from dprd_cli.studies.tables import (
     TextTable,
@@ -123,7 +124,7 @@ def test_checkpoints_stand_above_published_rows():
         "Table 4",
         (Variant("mine", "mine", "dprd", {"model.backbone.name": "r50"}),),
         columns=("bbox_AP", "segm_AP"),
-        published=(Published("QueryInst", "R101-FPN", {"bbox_AP": 47.0}),),
+        published=(PaperResult("QueryInst", "R101-FPN", {"bbox_AP": 47.0}),),
     )
     summary = Summary(study, [Run("mine", 0, Path("x.json"), {"bbox_AP": 43.21})])
     assert results_table(summary).rows == (

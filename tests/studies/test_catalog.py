@@ -5,8 +5,9 @@ import re
 import pytest
 
 from dprd_cli.config.schema import Config
-from dprd_cli.studies.paper import COLUMNS, GROUPS, STUDIES
+from dprd_cli.studies.catalog import GROUPS, STUDIES
 from dprd_cli.studies.plan import SIZES, Settings, differing
+from dprd_cli.studies.study import COLUMNS
 from dprd_cli.studies.toml import read_study
 from paths import ROOT
 

@@ -1,0 +1,90 @@
+"""Studies of what the paper leaves open: part offsets at test, and the decisions of docs/reading.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dprd_cli.studies.study import Study, Variant
+
+OFFSETS = Study(
+    "offsets",
+    "Part offsets at test: learned, their mean, or none",
+    "",
+    (
+        Variant("all", "learned", "cascade-dprd", {"model.parts.mode": "deformable"}),
+        *(
+            Variant(
+                kind,
+                label,
+                "cascade-dprd",
+                {"model.parts.mode": "deformable"},
+                base="all",
+                part_offsets=kind,
+            )
+            for kind, label in (("mean", "mean (one template per part)"), ("reference", "reference (none)"))
+        ),
+    ),
+    note="One trained network, measured three times.",
+)
+
+
+def _reading(name: str, title: str, key: str, values: tuple[Any, ...], *, note: str = "") -> Study:
+    """Return the study of a decision where the paper is silent; the default is first, or in `note`."""
+
+    def variant_key(value: Any) -> str:
+        return str(value).lower()
+
+    first, *_ = values
+    return Study(
+        name,
+        title,
+        "",
+        tuple(
+            Variant(
+                variant_key(value),
+                f"{key.rpartition('.')[2]} = {str(value).lower()}",
+                "cascade-dprd",
+                {key: value},
+                base="" if value == first else variant_key(first),
+                changes=() if value == first else (key,),
+            )
+            for value in values
+        ),
+        note=note or "The first row is the default.",
+    )
+
+
+READINGS = (
+    _reading("refeed", "Offsets of refined boxes", "model.parts.refeed", ("lookup", "carry")),
+    _reading("bottleneck", "Width inside a region assembly block", "model.fusion.bottleneck", (4, 2, 1)),
+    _reading(
+        "average-masks", "Masks of all stages or the last", "model.cascade.average_masks", (True, False)
+    ),
+    _reading(
+        "feature-grad-scale",
+        "Gradient from the part layer into the RPN's feature",
+        "model.parts.feature_grad_scale",
+        (0.0, 0.1, 1.0),
+    ),
+    _reading(
+        "straight-through",
+        "Gradient of parts that fell back to their reference",
+        "model.parts.straight_through",
+        (False, True),
+    ),
+    _reading("level", "Pyramid level of a part", "model.parts.level", ("own", "whole")),
+    _reading(
+        "part-lr-mult",
+        "Learning rate of the part layer",
+        "train.part_lr_mult",
+        (0.02, 0.1, 1.0),
+        note="The default is 0.02 in the schedule small, 0.1 in photos, 1 in the others.",
+    ),
+    _reading(
+        "residual",
+        "An identity shortcut in the assembly's transform F",
+        "model.fusion.residual",
+        (True, False),
+        note="The default is true in the small and medium presets, false (the paper's text) in the others.",
+    ),
+)
