@@ -1,4 +1,4 @@
-"""From a study to its runs: each variant's configuration and folder, and what is already there."""
+"""From a study to its runs: each variant's configuration and the folder of each of its seeds."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dprd_cli.config.presets import resolve
 from dprd_cli.config.schema import Config
-from dprd_cli.config.tree import differences, parse_overrides, read_toml, validate
-from dprd_cli.errors import UsageError, UserError, did_you_mean
-from dprd_cli.files.atomic import read_json
-from dprd_cli.studies.catalog import GROUPS, STUDIES
+from dprd_cli.config.tree import differences, parse_overrides
+from dprd_cli.errors import UsageError
 from dprd_cli.studies.study import Study, Variant
-from dprd_cli.studies.toml import read_study
 
 #: Value of `--size` -> what it adds to an architecture's name.
 SIZES = {"small": "-small", "medium": "-medium", "full": ""}
@@ -30,11 +27,10 @@ FREE_KEYS = (
     "train.log_every",
     "train.save_every",
 )
-State = Literal["absent", "started", "done"]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class StudySettings:
     """What all variants of a study share, as the user gave it.
 
     Attributes:
@@ -84,61 +80,6 @@ class Job:
     folder: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A detector that a study measures.
-
-    Attributes:
-        name: Its name in tables and files.
-        spec: What `dprd eval --weights` takes.
-    """
-
-    name: str
-    spec: str
-
-
-def parse_checkpoints(words: Sequence[str]) -> list[Checkpoint]:
-    """Return the checkpoints of `--weights`: `NAME=RUN`, or a run folder, file or published name alone.
-
-    Raises:
-        UsageError: If a name is used twice, or cannot name a file.
-    """
-    found: dict[str, Checkpoint] = {}
-    for word in words:
-        name, sign, spec = word.partition("=")
-        if not sign or Path(word).exists():
-            path = Path(word)
-            name, spec = (path.parent.name or path.stem) if path.suffix == ".pt" else path.name, word
-        if not name or not spec or "/" in name or name in (".", ".."):
-            raise UsageError(f"--weights {word}: expected NAME=RUN, such as --weights mine=runs/mine")
-        if name in found:
-            raise UsageError(f"--weights {word}: the name {name} is taken; give another, as in NAME=RUN")
-        found[name] = Checkpoint(name, spec)
-    return list(found.values())
-
-
-def pick_studies(names: Sequence[str]) -> list[Study]:
-    """Return the studies that the command line names: the paper's, groups of them, or TOML files.
-
-    Raises:
-        UsageError: At an unknown name, with a suggestion, or a file that is no study.
-    """
-    found: dict[str, Study] = {}
-    for name in names:
-        if name.endswith(".toml"):
-            study = read_study(Path(name))
-            found[study.name] = study
-        elif name in STUDIES or name in GROUPS:
-            found |= {key: STUDIES[key] for key in GROUPS.get(name, (name,))}
-        else:
-            known = [*STUDIES, *GROUPS]
-            raise UsageError(
-                f"unknown study '{name}'{did_you_mean(name, known)}; there are: {', '.join(known)}, and TOML "
-                "files (docs/ablations.md)"
-            )
-    return list(found.values())
-
-
 def on_backbones(study: Study, backbones: Sequence[str]) -> Study:
     """Return a study with every variant on each backbone; with several, the backbone joins keys and labels.
 
@@ -165,7 +106,7 @@ def on_backbones(study: Study, backbones: Sequence[str]) -> Study:
     return replace(study, variants=variants, pairs=pairs)
 
 
-def plan(study: Study, settings: Settings, seeds: Sequence[int], out: Path) -> list[Job]:
+def plan(study: Study, settings: StudySettings, seeds: Sequence[int], out: Path) -> list[Job]:
     """Return a study's runs, seed by seed, so that an early stop leaves a table that can be compared.
 
     Args:
@@ -197,12 +138,12 @@ def trained_as(study: Study, variant: Variant) -> Variant:
     return variant if variant.part_offsets == "learned" else study.variant(variant.base)
 
 
-def differing(one: Config, other: Config, ignored: Sequence[str] = FREE_KEYS) -> dict[str, tuple[Any, Any]]:
-    """Return the keys in which two configurations differ, with both values."""
-    return {key: pair for key, pair in differences(one, other).items() if key not in ignored}
+def differing(one: Config, other: Config) -> dict[str, tuple[Any, Any]]:
+    """Return the keys in which two runs differ in what they learn or measure, with both values."""
+    return {key: values for key, values in differences(one, other).items() if key not in FREE_KEYS}
 
 
-def unvaried(study: Study, settings: Settings) -> list[str]:
+def unvaried(study: Study, settings: StudySettings) -> list[str]:
     """Return lines on variants whose declared difference the settings removed.
 
     Raises:
@@ -225,55 +166,3 @@ def unvaried(study: Study, settings: Settings) -> list[str]:
         if lost:
             lines.append(f"{study.name}: {variant.key} and {base.key} share {', '.join(lost)} here")
     return lines
-
-
-def state_of(job: Job) -> State:
-    """Return what is in a job's folder.
-
-    Raises:
-        UserError: If it holds another run, naming the keys in which they differ.
-    """
-    path = job.folder / "config.toml"
-    if not path.is_file():
-        # hidden files are a lock, or what a kill left of a file half written
-        if job.folder.is_dir() and any(not entry.name.startswith(".") for entry in job.folder.iterdir()):
-            raise UserError(f"{job.folder} is not empty and no run; move it away, or choose another --out")
-        return "absent"
-    keys = differing(config_of(job.folder), job.config)
-    if keys:
-        shown = [f"{key} = {there!r}, not {here!r}" for key, (there, here) in list(keys.items())[:3]]
-        more = f", and {len(keys) - 3} more" if len(keys) > 3 else ""
-        raise UserError(
-            f"{job.folder} holds another run ({', '.join(shown)}{more}); choose another --out, or move it "
-            "away"
-        )
-    return "done" if is_finished(job.folder, job.config.train.steps) else "started"
-
-
-def is_finished(folder: Path, steps: int) -> bool:
-    """Whether a run folder has the results of its last step."""
-    path = folder / "results.json"
-    return path.is_file() and read_json(path, "results").get("step") == steps
-
-
-def finished_like(job: Job, runs: Path) -> Path | None:
-    """Return a finished run with the job's configuration elsewhere in `runs`: studies share variants."""
-    folders = sorted(path.parent for path in runs.glob("*/*/config.toml"))
-    return next((folder for folder in folders if folder != job.folder and _serves(folder, job)), None)
-
-
-def _serves(folder: Path, job: Job) -> bool:
-    try:
-        return is_finished(folder, job.config.train.steps) and not differing(config_of(folder), job.config)
-    except UserError:
-        return False  # a broken run of another study is no fault of this one
-
-
-def config_of(folder: Path) -> Config:
-    """Return a run folder's configuration; keys that are newer than the run have their defaults.
-
-    Raises:
-        UsageError: If there is none, or it cannot be read.
-    """
-    path = folder / "config.toml"
-    return validate(read_toml(path), str(path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -11,7 +10,7 @@ from pydantic import Field, ValidationError
 
 from dprd_cli.config.model_schema import Section
 from dprd_cli.config.schema import Config
-from dprd_cli.config.tree import known_keys, nest, read_toml
+from dprd_cli.config.tree import flatten, known_keys, nest, read_toml
 from dprd_cli.errors import UsageError, did_you_mean
 from dprd_cli.studies.catalog import GROUPS, STUDIES
 from dprd_cli.studies.study import Study, Variant
@@ -97,11 +96,7 @@ def _variant(path: Path, table: _StudyTable, key: str, *, first: str) -> Variant
     found = table.variants[key]
     if not _NAME.fullmatch(key):
         raise UsageError(f"{path}: variants.'{key}' names folders; use letters, digits, '-', '_' and '.'")
-    overrides = {
-        dotted: value
-        for section in _SECTIONS
-        for dotted, value in _leaves({section: getattr(found, section)})
-    }
+    overrides = flatten({section: getattr(found, section) for section in _SECTIONS})
     known = list(known_keys())
     for dotted in overrides:
         if dotted not in known:
@@ -142,15 +137,6 @@ def _check_value(path: Path, key: str, dotted: str, value: Any) -> None:
         if first["type"] != "value_error":
             message = f"{path}: variants.{key}: {dotted} = {value!r}: {first['msg']}"
             raise UsageError(message) from error
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted keys and values of nested tables."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _explain(path: Path, error: ValidationError) -> NoReturn:

@@ -1,0 +1,45 @@
+"""A checkpoint's network stays as it is, whatever data it is measured on."""
+
+import pytest
+
+from dprd_cli.config.data_section import with_data_section
+from dprd_cli.config.presets import resolve
+from dprd_cli.errors import UsageError
+
+CONFIG = resolve(
+    preset="dprd-small",
+    flags={"data.path": "old", "data.val_json": "val.json", "data.voc_val": ["2007_test"]},
+)
+
+
+def test_without_wishes_nothing_changes():
+    assert with_data_section(CONFIG) == CONFIG
+    assert with_data_section(CONFIG, path="old") == CONFIG  # the same data keeps its file names
+
+
+def test_other_data_forgets_the_old_datas_files_and_keeps_the_network():
+    found = with_data_section(CONFIG, path="new", on_bad_image="skip")
+    assert (found.data.path, found.data.val_json, found.data.voc_val) == ("new", "", ())
+    assert found.data.on_bad_image == "skip"
+    assert (found.model, found.train) == (CONFIG.model, CONFIG.train)
+    assert found.data.test_min_size == CONFIG.data.test_min_size
+
+
+def test_overrides_win():
+    found = with_data_section(CONFIG, path="new", overrides=["data.path=newer", "data.val_json=x.json"])
+    assert (found.data.path, found.data.val_json) == ("newer", "x.json")
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ("model.parts.sigma=0.4", "the checkpoint fixes this; only data.* keys can be set here"),
+        ("data.pth=x", "no config key 'data.pth'"),
+        ("data.path", "expected KEY=VALUE"),
+        ("data.test_min_size=tall", "data.test_min_size = 'tall'"),
+    ],
+)
+def test_what_cannot_be_set_is_named(pair, message):
+    with pytest.raises(UsageError) as error:
+        with_data_section(CONFIG, overrides=[pair])
+    assert message in str(error.value)
