@@ -1,93 +1,105 @@
-"""What `dprd ablate` does without training: forecasts, costs, and measurements of checkpoints."""
+"""What `dprd ablate` is asked to do, and how it shows what came out."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from dprd_cli.commands._options import data_flags, say, with_data
+from dprd_cli.commands._options import print_json, say
 
 if TYPE_CHECKING:
-    from dprd_cli.studies.checkpoints import Measuring
-    from dprd_cli.studies.plan import Job
-    from dprd_cli.studies.study import Study
+    from dprd_cli.studies.ablate import StudyResult
+    from dprd_cli.studies.costs import StudyCosts
+    from dprd_cli.studies.forecast import StudyForecast
 
-#: What a study's tables are written to.
-FILES = "table.md, table.tex, table.csv, study.json"
-
-
-def forecast(study: Study, jobs: list[Job], out: Path, *, json: bool) -> dict[str, Any]:
-    """Print (or return, for `--json`) what is left of a study and what it costs: `--dry-run`."""
-    from dprd_cli.commands._study_tables import print_forecast
-    from dprd_cli.studies.costs import classes_of, image_size
-    from dprd_cli.studies.costs import forecast as forecast_study
-
-    config = jobs[0].config
-    found = forecast_study(jobs, out, classes_of(config))
-    if not json:
-        title = f"{study.name}: {study.title}; {config.train.steps} steps a run, into {out / study.name}"
-        print_forecast(title, found, image_size(config))
-    rows = [{**asdict(one), "seconds": one.seconds} for one in found]
-    return {"study": study.name, "image_size": list(image_size(config)), "rows": rows}
+_MODES = ("dry_run", "cost_only", "report_only", "weights")
+_OF_TRAININGS = ("size", "backbone", "backbone_weights", "schedule", "config", "steps", "batch_size")
+_OF_CHECKPOINTS = ("limit", "tta")
 
 
-def costs(study: Study, jobs: list[Job], out: Path, *, json: bool) -> dict[str, Any]:
-    """Measure a study's networks, print the table and write it: `--cost-only`."""
-    from dprd_cli.commands._study_tables import print_costs
-    from dprd_cli.studies.costs import classes_of, cost_columns, measure_costs
-    from dprd_cli.studies.study import COSTS
-    from dprd_cli.studies.summary import Summary
-    from dprd_cli.studies.write import write_costs
+def check_modes(parameters: Mapping[str, Any]) -> None:
+    """Check that a command line asks for one thing.
 
-    folder = out / study.name
-    found = measure_costs(jobs, folder, classes_of(jobs[0].config), anew=True)
-    summary = Summary(replace(study, columns=COSTS), [], cost_columns(found))
-    write_costs(summary, folder)
-    if not json:
-        print_costs(summary)
-    one = next(iter(found.values()))
-    size, classes = "x".join(str(side) for side in one["image_size"]), one["num_classes"]
-    say(f"{study.name}: an image of {size}, {classes} classes, on {one['device']}")
-    say(f"{study.name}: {folder}: costs.json, costs.md, costs.tex")
-    return {"study": study.name, "costs": found}
+    Args:
+        parameters: Parameter of the command -> its value.
 
+    Raises:
+        UsageError: If options contradict each other, naming them.
+    """
+    from dprd_cli.errors import UsageError
 
-def measuring(
-    data: str | None,
-    on_bad_image: str | None,
-    overrides: list[str] | None,
-    device: str | None,
-    limit: int,
-    *,
-    tta: bool,
-) -> Measuring:
-    """Return how `--weights` are measured."""
-    from dprd_cli.studies.checkpoints import Measuring
+    def given(names: Iterable[str]) -> str:
+        return ", ".join(f"--{name.replace('_', '-')}" for name in names if parameters[name])
 
-    return Measuring(
-        data=lambda config: with_data(config, overrides, data_flags(config, data, on_bad_image)),
-        device=device or "auto",
-        limit=limit,
-        tta=tta,
-    )
+    if "," in (modes := given(_MODES)):
+        raise UsageError(f"{modes}: one of them")
+    if parameters["weights"]:
+        if fixed := given(_OF_TRAININGS):
+            raise UsageError(f"{fixed}: the checkpoints of --weights fix this")
+    elif given(_OF_CHECKPOINTS):
+        raise UsageError("--limit, --tta: for measuring checkpoints with --weights")
 
 
-def measure(study: Study, weights: list[str], out: Path, how: Measuring, *, json: bool) -> dict[str, Any]:
-    """Measure checkpoints, print the table and write it: `--weights`."""
-    from dprd_cli.commands._study_tables import print_study
-    from dprd_cli.studies.checkpoints import check_measurable, measure_checkpoints
-    from dprd_cli.studies.plan import parse_checkpoints
-    from dprd_cli.studies.summary import Summary
-    from dprd_cli.studies.write import write_study
+def parse_seeds(text: str) -> list[int]:
+    """Return the seeds of `0,1,2`.
 
-    check_measurable(study)
-    checkpoints = parse_checkpoints(weights)
-    folder = out / (study.name if study.published else f"{study.name}-at-test")
-    summary = Summary(*measure_checkpoints(study, checkpoints, folder, how))
-    settings = {"weights": {one.name: one.spec for one in checkpoints}, "limit": how.limit, "tta": how.tta}
-    content = write_study(summary, folder, settings)
-    if not json:
-        print_study(summary)
-    say(f"{study.name}: {folder}: {FILES}{'' if study.published else ', plot.png'}")
-    return content
+    Raises:
+        UsageError: If it is not of that form.
+    """
+    from dprd_cli.errors import UsageError
+
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdigit() for word in words) or len(set(words)) != len(words):
+        raise UsageError(f"--seeds {text}: expected different numbers with commas between, such as 0,1,2")
+    return [int(word) for word in words]
+
+
+def show_all(results: Iterable[StudyResult | StudyForecast | StudyCosts], *, json: bool) -> None:
+    """Show what became of each study as soon as it is known, or print all as one JSON document.
+
+    Raises:
+        DivergedError: At the end, if the loss of a run was not finite.
+    """
+    from dprd_cli.commands._study_tables import print_costs, print_forecast, print_study
+    from dprd_cli.errors import DivergedError
+    from dprd_cli.studies.costs import StudyCosts
+    from dprd_cli.studies.forecast import StudyForecast
+
+    documents, diverged = [], []
+    for result in results:
+        documents.append(result.to_json())
+        if isinstance(result, StudyForecast):
+            if not json:
+                print_forecast(result)
+        elif isinstance(result, StudyCosts):
+            if not json:
+                print_costs(result.summary)
+            _tell_costs(result)
+        else:
+            if not json:
+                print_study(result.summary)
+            _tell_result(result)
+            diverged += [str(job.folder) for job in result.outcome.diverged]
+    if json:
+        print_json({"studies": documents})
+    if diverged:
+        raise DivergedError(f"the loss of {', '.join(diverged)} was not finite; the other runs are done")
+
+
+def _tell_costs(result: StudyCosts) -> None:
+    one, name = next(iter(result.variants.values())), result.study.name
+    size = "x".join(str(side) for side in one.image_size)
+    say(f"{name}: an image of {size}, {one.num_classes} classes, on {one.device}")
+    say(f"{name}: {result.folder}: costs.json, costs.md, costs.tex")
+
+
+def _tell_result(result: StudyResult) -> None:
+    study, outcome = result.summary.study, result.outcome
+    runs = f"{len(outcome.done)} of {result.planned} runs; " if result.planned else ""
+    plot = "" if study.published else ", plot.png"
+    say(f"{study.name}: {runs}{result.folder}: table.md, table.tex, table.csv, study.json{plot}")
+    if outcome.busy:
+        say(
+            f"{study.name}: {len(outcome.busy)} runs are with another process; the same command completes "
+            "the tables"
+        )

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 from dprd_cli.commands._tables import LiteralConsole, print_rows
-from dprd_cli.studies.summary import Summary
+from dprd_cli.studies.forecast import StudyForecast
+from dprd_cli.studies.summary import StudySummary
 from dprd_cli.studies.tables import (
     LEGEND,
     TextTable,
+    caption,
+    costs_caption,
     differences_table,
     offsets_table,
     results_table,
 )
-from dprd_cli.studies.write import caption, costs_caption
-
-if TYPE_CHECKING:
-    from dprd_cli.studies.costs import Forecast
 
 
-def print_study(summary: Summary) -> None:
+def print_study(summary: StudySummary) -> None:
     """Print a study's table, what learned offsets are worth, and the comparisons in words."""
     console = LiteralConsole(soft_wrap=True)
     console.print(f"{summary.study.name}: {caption(summary)}")
@@ -34,17 +30,19 @@ def print_study(summary: Summary) -> None:
         console.print(summary.study.note)
 
 
-def print_costs(summary: Summary) -> None:
+def print_costs(summary: StudySummary) -> None:
     """Print what a study's variants cost."""
     console = LiteralConsole(soft_wrap=True)
     console.print(f"{summary.study.name}: {costs_caption(summary)}")
     _print(results_table(summary))
 
 
-def print_forecast(title: str, found: Sequence[Forecast], size: tuple[int, int]) -> None:
+def print_forecast(forecast: StudyForecast) -> None:
     """Print what is left of a study."""
-    console = LiteralConsole(soft_wrap=True)
-    console.print(title)
+    console, plan = LiteralConsole(soft_wrap=True), forecast.plan
+    console.print(
+        f"{plan.study.name}: {plan.study.title}; {plan.config.train.steps} steps a run, into {plan.folder}"
+    )
     rows: list[tuple[str, ...]] = [
         (
             f"{number} {one.label}",
@@ -55,21 +53,18 @@ def print_forecast(title: str, found: Sequence[Forecast], size: tuple[int, int])
             "-" if one.pace is None else f"{'' if one.measured else '~'}{one.pace:.2f}",
             duration(one.seconds),
         )
-        for number, one in enumerate(found, start=1)
+        for number, one in enumerate(forecast.variants, start=1)
     ]
-    total = [one.seconds for one in found]
-    seconds = None if None in total else sum(second for second in total if second is not None)
-    steps = str(sum(sum(one.left.values()) for one in found))
-    rows.append(("all", "", steps, "", "", "", duration(seconds)))
-    headings = ("done", "steps left", "params (M)", "MACs (G)", "s/step", "time left")
-    print_rows("", headings, rows)
-    console.print(f"MACs: inference of one image of {size[0]}x{size[1]}.")
-    if any(one.pace is None for one in found):
-        console.print("Time: known once a run here has made its first steps.")
-    elif not all(one.measured for one in found):
-        console.print(
-            "~: the pace of a measured variant, scaled by MACs. Without evaluations.",
-        )
+    rows.append(("all", "", str(forecast.steps), "", "", "", duration(forecast.seconds)))
+    print_rows("", ("done", "steps left", "params (M)", "MACs (G)", "s/step", "time left"), rows)
+    height, width = forecast.image_size
+    notes = [f"MACs: inference of one image of {height}x{width}."]
+    if any(one.pace is None for one in forecast.variants):
+        notes.append("Time: known once a run here has made its first steps.")
+    elif not all(one.measured for one in forecast.variants):
+        notes.append("~: the pace of a measured variant, scaled by MACs. Without evaluations.")
+    for line in notes:
+        console.print(line)
 
 
 def duration(seconds: float | None) -> str:

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from dprd_cli.config.data_section import with_data_section
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import merge, nest, validate
 from dprd_cli.data.build import build_dataset, describe
 from dprd_cli.errors import UsageError
-from dprd_cli.evaluation.evaluate import EvaluationOptions, evaluate
+from dprd_cli.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate
 from dprd_cli.files.atomic import read_json, write_json
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.runtime.device import pick_device
-from dprd_cli.runtime.progress import progress
+from dprd_cli.runtime.progress import progress, say
 from dprd_cli.structures.sample import Dataset
-from dprd_cli.studies.plan import Checkpoint, on_backbones
+from dprd_cli.studies.plan import on_backbones
 from dprd_cli.studies.study import Study, Variant
-from dprd_cli.studies.summary import Run, flat_results
-from dprd_cli.training.logging import say
+from dprd_cli.studies.summary import StudyRun, StudySummary, flat_results
 from dprd_cli.weights.load import LoadedModel, load_model
 
 #: Settings that a trained network can be measured with although it was trained with others.
@@ -37,20 +37,108 @@ _NOTE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Measuring:
+class StudyCheckpoint:
+    """A detector that a study measures.
+
+    Attributes:
+        name: Its name in tables and files.
+        spec: What `dprd eval --weights` takes.
+    """
+
+    name: str
+    spec: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureOptions:
     """How checkpoints are measured.
 
     Attributes:
-        data: A checkpoint's configuration -> that with the data asked for.
+        data: Folder of the data, or `synthetic`; each checkpoint's own by default.
+        on_bad_image: `error` or `skip`; the checkpoint's by default.
+        overrides: `data.KEY=VALUE` pairs.
         device: `auto`, `cpu` or `cuda`.
         limit: Only the first so many images; 0 takes all.
         tta: Multi-scale testing.
     """
 
-    data: Callable[[Config], Config]
+    data: str | None = None
+    on_bad_image: str | None = None
+    overrides: Sequence[str] = ()
     device: str = "auto"
     limit: int = 0
     tta: bool = False
+
+    def configure(self, config: Config) -> Config:
+        """Return a checkpoint's configuration with the data asked for."""
+        return with_data_section(
+            config, path=self.data, on_bad_image=self.on_bad_image, overrides=self.overrides
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementKey:
+    """What a measurement is of: the same again need not be measured.
+
+    Attributes:
+        checkpoint: The file.
+        bytes: Its size.
+        modified: When it was written.
+        part_offsets: Part offsets at test.
+        set: Dotted config key -> value that it was measured with instead of its own.
+        data_section: The data, without what changes no number.
+        limit: Only the first so many images; 0 takes all.
+        tta: Multi-scale testing.
+    """
+
+    checkpoint: str
+    bytes: int
+    modified: float
+    part_offsets: str
+    set: dict[str, Any]
+    data_section: dict[str, Any]
+    limit: int
+    tta: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class _Measurement:
+    """One checkpoint measured as one row of a study."""
+
+    backbone: str
+    variant: Variant
+    number: int
+    path: Path
+    metrics: dict[str, float]
+
+    def run(self, *, named: bool) -> StudyRun:
+        """Return it as the run of its row, whose key has the backbone's name in it if `named`."""
+        key = self.variant.key + (f"-{self.backbone}" if named else "")
+        return StudyRun(key, self.number, self.path, self.metrics)
+
+
+def parse_checkpoints(words: Sequence[str]) -> list[StudyCheckpoint]:
+    """Return the checkpoints of `--weights`: `NAME=RUN`, or a run folder, file or published name alone.
+
+    Raises:
+        UsageError: If a name is used twice, or cannot name a file.
+    """
+    found: dict[str, StudyCheckpoint] = {}
+    for word in words:
+        name, sign, spec = word.partition("=")
+        if not sign or Path(word).exists():
+            path = Path(word)
+            name, spec = (path.parent.name or path.stem) if path.suffix == ".pt" else path.name, word
+        if not name or not spec or "/" in name or name in (".", ".."):
+            raise UsageError(f"--weights {word}: expected NAME=RUN, such as --weights mine=runs/mine")
+        if name in found:
+            raise UsageError(f"--weights {word}: the name {name} is taken; give another, as in NAME=RUN")
+        found[name] = StudyCheckpoint(name, spec)
+    return list(found.values())
 
 
 def check_measurable(study: Study) -> None:
@@ -70,16 +158,16 @@ def check_measurable(study: Study) -> None:
 
 
 def measure_checkpoints(
-    study: Study, checkpoints: Sequence[Checkpoint], folder: Path, how: Measuring
-) -> tuple[Study, list[Run]]:
+    study: Study, checkpoints: Sequence[StudyCheckpoint], folder: Path, options: MeasureOptions
+) -> StudySummary:
     """Measure given checkpoints; what was measured before is read.
 
     Args:
         study: With published rows: each checkpoint is a row of its own. Else each of its variants is
             measured with each checkpoint, which count as its seeds, backbone by backbone.
-        checkpoints: What is measured.
+        checkpoints: What is measured; at least one.
         folder: Each measurement becomes a JSON file in it.
-        how: Data and device.
+        options: Data and device.
 
     Returns:
         The study with the rows that were measured, and the measurements.
@@ -88,53 +176,53 @@ def measure_checkpoints(
         UserError: If a checkpoint or the data cannot be used.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rows: list[tuple[str, Variant, int, Path, dict[str, float]]] = []
+    measurements: list[_Measurement] = []
     for number, checkpoint in enumerate(checkpoints):
-        model = load_model(checkpoint.spec, how.device)
+        model = load_model(checkpoint.spec, options.device)
         _check_parts(study, checkpoint, model)
-        config = how.data(model.config)
+        config = options.configure(model.config)
         dataset: Dataset | None = None
         backbone = model.config.model.backbone.name
         for variant in study.variants or (_row(checkpoint, model),):
             path = folder / f"{checkpoint.name}{f'-{variant.key}' if study.variants else ''}.json"
-            found = _before(path, variant, model, config, how)
-            if found is None:
+            key = _key(variant, model, config, options)
+            content = _before(path, key)
+            if content is None:
                 dataset = dataset or _dataset(model, config)
-                found = _measure(variant, model, config, dataset, how)
-                write_json(path, found)
+                evaluation = _measure(variant, model, config, dataset, options)
+                content = {"measured": key.to_json(), "step": model.step, **evaluation.to_json()}
+                write_json(path, content)
             else:
                 say(f"{path}: measured before")
-            rows.append((backbone, variant, number, path, flat_results(found)))
-    return _with_rows(study, rows)
+            metrics = flat_results(content)
+            measurements.append(_Measurement(backbone, variant, number, path, metrics))
+    settings = {
+        "weights": {one.name: one.spec for one in checkpoints},
+        "limit": options.limit,
+        "tta": options.tta,
+    }
+    return _summary(study, measurements, settings)
 
 
-def _with_rows(
-    study: Study, rows: Sequence[tuple[str, Variant, int, Path, dict[str, float]]]
-) -> tuple[Study, list[Run]]:
+def _summary(study: Study, measurements: Sequence[_Measurement], settings: Mapping[str, Any]) -> StudySummary:
     if not study.variants:
-        variants = tuple(variant for _, variant, *_ in rows)
-        return (
-            replace(study, variants=variants),
-            [Run(variant.key, number, path, found) for _, variant, number, path, found in rows],
-        )
-    backbones = list(dict.fromkeys(backbone for backbone, *_ in rows))
-    several = len(backbones) > 1
-    runs = [
-        Run(variant.key + (f"-{backbone}" if several else ""), number, path, found)
-        for backbone, variant, number, path, found in rows
-    ]
+        rows = replace(study, variants=tuple(one.variant for one in measurements))
+        return StudySummary(rows, [one.run(named=False) for one in measurements], settings=settings)
+    backbones = list(dict.fromkeys(one.backbone for one in measurements))
+    runs = [one.run(named=len(backbones) > 1) for one in measurements]
     retrained = any(variant.changes for variant in study.variants)
     note = f"{study.note} {_NOTE}".strip() if retrained else study.note
-    return replace(on_backbones(study, backbones), note=note, same_networks=True), runs
+    measured = replace(on_backbones(study, backbones), note=note, same_networks=True)
+    return StudySummary(measured, runs, settings=settings)
 
 
-def _row(checkpoint: Checkpoint, model: LoadedModel) -> Variant:
+def _row(checkpoint: StudyCheckpoint, model: LoadedModel) -> Variant:
     config = model.config
     overrides = {"model.backbone.name": config.model.backbone.name}
     return Variant(checkpoint.name, checkpoint.name, config.preset, overrides)
 
 
-def _check_parts(study: Study, checkpoint: Checkpoint, model: LoadedModel) -> None:
+def _check_parts(study: Study, checkpoint: StudyCheckpoint, model: LoadedModel) -> None:
     needs = any(key.startswith("model.parts.") for variant in study.variants for key in variant.changes)
     needs |= any(variant.part_offsets != "learned" for variant in study.variants)
     if needs and model.config.model.parts.mode != "deformable":
@@ -153,29 +241,26 @@ def _dataset(model: LoadedModel, config: Config) -> Dataset:
     return dataset
 
 
-def _identity(variant: Variant, model: LoadedModel, config: Config, how: Measuring) -> dict[str, Any]:
-    """Return what a measurement is of: the same again need not be measured."""
+def _key(variant: Variant, model: LoadedModel, config: Config, options: MeasureOptions) -> MeasurementKey:
     file = model.source.stat()
-    return {
-        "checkpoint": str(model.source),
-        "bytes": file.st_size,
-        "modified": file.st_mtime,
-        "part_offsets": variant.part_offsets,
-        "set": _at_test(variant),
-        "data_section": config.data.model_dump(mode="json", exclude={"workers", "check_images"}),
-        "limit": how.limit,
-        "tta": how.tta,
-    }
+    return MeasurementKey(
+        checkpoint=str(model.source),
+        bytes=file.st_size,
+        modified=file.st_mtime,
+        part_offsets=variant.part_offsets,
+        set=_at_test(variant),
+        data_section=config.data.model_dump(mode="json", exclude={"workers", "check_images"}),
+        limit=options.limit,
+        tta=options.tta,
+    )
 
 
-def _before(
-    path: Path, variant: Variant, model: LoadedModel, config: Config, how: Measuring
-) -> Mapping[str, Any] | None:
+def _before(path: Path, key: MeasurementKey) -> Mapping[str, Any] | None:
+    """Return the file of a measurement, if it is of the same."""
     if not path.is_file():
         return None
-    content = read_json(path, "measurement")
-    same = content.get("measured") == _identity(variant, model, config, how)
-    return content if same else None
+    content: Mapping[str, Any] = read_json(path, "measurement")
+    return content if content.get("measured") == key.to_json() else None
 
 
 def _at_test(variant: Variant) -> dict[str, Any]:
@@ -183,30 +268,25 @@ def _at_test(variant: Variant) -> dict[str, Any]:
 
 
 def _measure(
-    variant: Variant, model: LoadedModel, config: Config, dataset: Dataset, how: Measuring
-) -> dict[str, Any]:
+    variant: Variant, model: LoadedModel, config: Config, dataset: Dataset, options: MeasureOptions
+) -> Evaluation:
     changed = _at_test(variant)
     settings = "".join(f", {key} = {value}" for key, value in changed.items())
     say(f"{model.source} (step {model.step}){settings}, {variant.part_offsets} part offsets")
-    device = pick_device(how.device)
+    device = pick_device(options.device)
     with progress("evaluate") as update:
-        found = evaluate(
+        return evaluate(
             _with_settings(model, changed, device),
             dataset,
             config,
             EvaluationOptions(
-                limit=how.limit,
+                limit=options.limit,
                 part_offsets=variant.part_offsets,
-                tta=how.tta,
+                tta=options.tta,
                 masks=model.with_masks,
                 progress=update,
             ),
         )
-    return {
-        "measured": _identity(variant, model, config, how),
-        "step": model.step,
-        **found.to_json(),
-    }
 
 
 def _with_settings(model: LoadedModel, changed: Mapping[str, Any], device: torch.device) -> Detector:

@@ -1,10 +1,9 @@
-"""What a study's variants cost: Table 2's columns, and the time that its trainings still need."""
+"""What a study's variants cost, measured on this machine: Table 2's columns."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,44 +12,75 @@ import torch
 from dprd_cli.benchmark.costs import count_costs, measure_inference
 from dprd_cli.config.schema import Config
 from dprd_cli.data.build import build_dataset
+from dprd_cli.errors import DataError
 from dprd_cli.files.atomic import read_json, write_json
 from dprd_cli.runtime.device import pick_device
-from dprd_cli.studies.plan import Job, finished_like, state_of
-from dprd_cli.studies.study import COSTS
-from dprd_cli.training.logging import read_metrics, say
+from dprd_cli.runtime.progress import say
+from dprd_cli.studies.plan import StudyPlan
+from dprd_cli.studies.study import COSTS, Study
+from dprd_cli.studies.summary import StudySummary
 
 COSTS_FILE = "costs.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
-    """What is left of one variant.
+class VariantCosts:
+    """What a variant's inference of one image costs, and what that was measured of.
 
     Attributes:
-        variant: Its key.
-        label: Its label.
-        done: Seeds with results.
-        left: Seed -> steps still to train.
-        parameters: In millions.
-        macs: Multiply-accumulates of one image's inference, in billions.
-        pace: Seconds of a training step: the median of the variant's own runs, or of another's, scaled by
-            MACs; None before any run.
-        measured: Whether the pace is its own.
+        parameters: Parameters, in millions.
+        macs: Multiply-accumulates, in billions.
+        image_size: (height, width) of the image.
+        num_classes: K.
+        device: Where memory and speed were measured.
+        memory: Peak memory, MiB.
+        fps: Images a second.
     """
 
-    variant: str
-    label: str
-    done: tuple[int, ...]
-    left: Mapping[int, int]
     parameters: float
     macs: float
-    pace: float | None
-    measured: bool
+    image_size: tuple[int, int]
+    num_classes: int
+    device: str
+    memory: float
+    fps: float
 
     @property
-    def seconds(self) -> float | None:
-        """Training time left; None where no run says how long a step takes."""
-        return None if self.pace is None else self.pace * sum(self.left.values())
+    def columns(self) -> dict[str, float]:
+        """Its numbers by the names of Table 2's columns."""
+        return {name: getattr(self, name) for name in COSTS}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**asdict(self), "image_size": list(self.image_size)}
+
+
+@dataclass(frozen=True, slots=True)
+class StudyCosts:
+    """What a study's variants cost.
+
+    Attributes:
+        study: With its backbones.
+        folder: Where its tables lie.
+        variants: Key of a variant -> its costs; at least one.
+    """
+
+    study: Study
+    folder: Path
+    variants: Mapping[str, VariantCosts]
+
+    @property
+    def summary(self) -> StudySummary:
+        """The study with nothing but costs, for its table."""
+        columns = {key: costs.columns for key, costs in self.variants.items()}
+        return StudySummary(replace(self.study, columns=COSTS), (), columns)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "study": self.study.name,
+            "costs": {key: costs.to_json() for key, costs in self.variants.items()},
+        }
 
 
 def image_size(config: Config) -> tuple[int, int]:
@@ -67,104 +97,58 @@ def classes_of(config: Config) -> int:
     return len(build_dataset(config.data, "val").class_names)
 
 
-def forecast(jobs: Sequence[Job], runs: Path, num_classes: int) -> list[Forecast]:
-    """Return what is left of each variant that is trained; nothing is trained or written.
-
-    Args:
-        jobs: From `plan`.
-        runs: Folder of all studies: a finished run there with a job's configuration serves it too.
-        num_classes: K.
-
-    Raises:
-        UserError: If a folder holds another run.
-    """
-    by_variant = {
-        key: own for key, own in _by_variant(jobs).items() if own[0].variant.part_offsets == "learned"
-    }
-    costs = {
-        key: count_costs(own[0].config, num_classes, image_size(own[0].config))
-        for key, own in by_variant.items()
-    }
-    paces = {key: pace for key, own in by_variant.items() if (pace := _pace(own)) is not None}
-    found = []
-    for key, own in by_variant.items():
-        nearest = min(paces, key=lambda other: abs(costs[other]["macs"] - costs[key]["macs"]), default=None)
-        scaled = None if nearest is None else paces[nearest] * costs[key]["macs"] / costs[nearest]["macs"]
-        left = {job.seed: steps for job in own if (steps := _steps_left(job, runs))}
-        found.append(
-            Forecast(
-                variant=key,
-                label=own[0].variant.label,
-                done=tuple(job.seed for job in own if job.seed not in left),
-                left=left,
-                parameters=costs[key]["parameters"],
-                macs=costs[key]["macs"],
-                pace=paces.get(key, scaled),
-                measured=key in paces,
-            )
-        )
-    return found
-
-
-def read_costs(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return what `measure_costs` wrote into a study's folder; nothing if it did not.
+def read_costs(folder: Path) -> dict[str, VariantCosts]:
+    """Return what `measure_costs` wrote into a study's folder, by variant; nothing if it did not.
 
     Raises:
         DataError: If the file is broken.
     """
     path = folder / COSTS_FILE
-    return dict(read_json(path, "costs")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        return {
+            key: VariantCosts(**{**row, "image_size": tuple(row["image_size"])})
+            for key, row in read_json(path, "costs").items()
+        }
+    except (AttributeError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: no costs of a study; remove the file, and they are measured") from error
 
 
-def cost_columns(found: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Return the numbers of `read_costs` or `measure_costs` alone, without what they are of."""
-    return {
-        key: {name: float(entry[name]) for name in COSTS if name in entry} for key, entry in found.items()
-    }
-
-
-def measure_costs(
-    jobs: Sequence[Job], folder: Path, num_classes: int, *, anew: bool = False
-) -> dict[str, dict[str, Any]]:
+def measure_costs(plan: StudyPlan, num_classes: int, *, anew: bool = False) -> dict[str, VariantCosts]:
     """Measure each variant's inference on this device, and write `costs.json` after each.
 
     What was measured before is kept if it is of the same network (by its counts), image size and device.
 
     Args:
-        jobs: From `plan`.
-        folder: The study's.
+        plan: The study's runs.
         num_classes: K.
         anew: Measure all of them again.
 
     Returns:
-        Variant -> `parameters` (M), `macs` (G), `memory` (MiB), `fps`, and what they are of.
+        Key of a variant -> its costs.
     """
-    known = read_costs(folder)
-    found: dict[str, dict[str, Any]] = {}
-    folder.mkdir(parents=True, exist_ok=True)
-    for key, own in _by_variant(jobs).items():
-        config = own[0].config
-        size = image_size(config)
-        described = {
-            **count_costs(config, num_classes, size),
-            "image_size": list(size),
-            "num_classes": num_classes,
-            "device": _device_name(config.train.device),
-        }
-        before = known.get(key, {})
-        if anew or any(before.get(name) != value for name, value in described.items()):
-            say(f"measuring {key}: one image of {size[0]}x{size[1]} on {described['device']}")
-            before = {**described, **measure_inference(config, num_classes, size, config.train.device)}
-        found[key] = before
-        write_json(folder / COSTS_FILE, {**known, **found})
+    known = read_costs(plan.folder)
+    found: dict[str, VariantCosts] = {}
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    for key, jobs in plan.by_variant().items():
+        found[key] = _measure(key, jobs[0].config, num_classes, None if anew else known.get(key))
+        rows = {**known, **found}
+        write_json(plan.folder / COSTS_FILE, {name: costs.to_json() for name, costs in rows.items()})
     return found
 
 
-def _by_variant(jobs: Sequence[Job]) -> dict[str, list[Job]]:
-    found: dict[str, list[Job]] = {}
-    for job in jobs:
-        found.setdefault(job.variant.key, []).append(job)
-    return found
+def _measure(key: str, config: Config, num_classes: int, known: VariantCosts | None) -> VariantCosts:
+    size, device = image_size(config), config.train.device
+    counts = count_costs(config, num_classes, size)
+    name = _device_name(device)
+    if known is not None:
+        same = replace(known, **counts, image_size=size, num_classes=num_classes, device=name)
+        if same == known:
+            return known
+    say(f"measuring {key}: one image of {size[0]}x{size[1]} on {name}")
+    measured = measure_inference(config, num_classes, size, device)
+    return VariantCosts(**counts, image_size=size, num_classes=num_classes, device=name, **measured)
 
 
 def _device_name(device: str) -> str:
@@ -173,22 +157,3 @@ def _device_name(device: str) -> str:
         return torch.cuda.get_device_name(place)
     threads = torch.get_num_threads()
     return f"cpu, {threads} thread{'' if threads == 1 else 's'}"
-
-
-def _steps_left(job: Job, runs: Path) -> int:
-    state, steps = state_of(job), job.config.train.steps
-    if state == "done" or (state == "absent" and finished_like(job, runs)):
-        return 0
-    rows = read_metrics(job.folder / "metrics.jsonl")
-    return max(steps - max((row["step"] for row in rows), default=0), 1)  # at least its evaluation
-
-
-def _pace(jobs: Sequence[Job]) -> float | None:
-    """Return the median seconds of a step over a variant's runs."""
-    seconds = [
-        row["seconds_per_step"]
-        for job in jobs
-        for row in read_metrics(job.folder / "metrics.jsonl")
-        if row.get("seconds_per_step")
-    ]
-    return statistics.median(seconds) if seconds else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,12 @@ from numpy.typing import NDArray
 
 from dprd_cli.drawing.style import BLUE, GREEN, ORANGE, RED, save_figure
 from dprd_cli.studies.study import COLUMNS, Variant
-from dprd_cli.studies.summary import Summary
+from dprd_cli.studies.summary import StudySummary
 
 _COLOURS = (BLUE, RED, GREEN, ORANGE)
 
 
-def plot_study(summary: Summary, path: Path) -> None:
+def plot_study(summary: StudySummary, path: Path) -> None:
     """Draw a study.
 
     Args:
@@ -32,7 +34,7 @@ def plot_study(summary: Summary, path: Path) -> None:
     save_figure(draw(summary), path)
 
 
-def _bars(summary: Summary) -> Figure:
+def _bars(summary: StudySummary) -> Figure:
     """Draw a group of bars a variant, with the seeds as dots; the paper's in a panel below."""
     study = summary.study
     metrics = [m for m in summary.metrics if m in ("bbox_AP", "segm_AP")] or list(summary.metrics)[:2]
@@ -42,22 +44,16 @@ def _bars(summary: Summary) -> Figure:
     figure = Figure(figsize=(width, 3.0 * panels + 0.8), dpi=150, layout="constrained")
     axes: NDArray[Any] = np.atleast_1d(figure.subplots(panels, 1, sharex=True))
     for number, metric in enumerate(metrics):
-        found = {v.key: summary.spread(v.key, metric) for v in study.variants}
-        means = {key: spread.mean for key, spread in found.items() if spread}
-        sds = {key: spread.sd for key, spread in found.items() if spread and spread.sd is not None}
-        tops = {
-            key: max(*spread.values, spread.mean + (spread.sd or 0))
-            for key, spread in found.items()
-            if spread
-        }
-        places = _draw_bars(axes[0], study.variants, means, number, len(metrics), metric, sds, tops)
+        spreads = {v.key: found for v in study.variants if (found := summary.spread(v.key, metric))}
+        bars = {key: _Bar(found.mean, found.sd, max(found.values)) for key, found in spreads.items()}
+        places = _draw_bars(axes[0], study.variants, metric, bars, number=number, count=len(metrics))
         for variant, place in zip(study.variants, places, strict=True):
             values = list(summary.of(variant.key, metric).values())
             axes[0].plot([place] * len(values), values, "o", color="black", markersize=3, alpha=0.6, zorder=4)
     _finish(axes[0], f"measured, % (mean ± deviation of {_seeds(summary)})")
     for number, metric in enumerate(published):
-        papers = {v.key: v.paper[metric] for v in study.variants if metric in v.paper}
-        _draw_bars(axes[1], study.variants, papers, number, len(published), metric, {}, papers)
+        papers = {v.key: _Bar(v.paper[metric]) for v in study.variants if metric in v.paper}
+        _draw_bars(axes[1], study.variants, metric, papers, number=number, count=len(published))
     if published:
         _finish(axes[1], "paper, % (R50-FPN, COCO)", legend=False)
     labels = [_broken(variant.label) for variant in study.variants]
@@ -66,36 +62,49 @@ def _bars(summary: Summary) -> Figure:
     return figure
 
 
+@dataclass(frozen=True, slots=True)
+class _Bar:
+    """One bar: its height, the deviation drawn over it, and the highest dot on it."""
+
+    height: float
+    sd: float | None = None
+    highest: float = -math.inf
+
+    @property
+    def top(self) -> float:
+        """Where its number may stand without covering anything."""
+        return max(self.highest, self.height + (self.sd or 0))
+
+
 def _draw_bars(
     axes: Axes,
     variants: tuple[Variant, ...],
-    values: Mapping[str, float],
+    metric: str,
+    bars: Mapping[str, _Bar],
+    *,
     number: int,
     count: int,
-    metric: str,
-    sds: Mapping[str, float],
-    tops: Mapping[str, float],
 ) -> list[float]:
-    """Draw one metric's bar of each variant that has one; return the bars' places."""
+    """Draw the bars of one metric, the `number`-th of `count`; return each variant's place."""
     width = 0.8 / count
     places = [index + (number - (count - 1) / 2) * width for index in range(len(variants))]
-    here = [(p, v.key) for p, v in zip(places, variants, strict=True) if v.key in values]
+    here = [(place, bars[v.key]) for place, v in zip(places, variants, strict=True) if v.key in bars]
     axes.bar(
         [place for place, _ in here],
-        [values[key] for _, key in here],
+        [bar.height for _, bar in here],
         width * 0.94,
         color=_COLOURS[number % len(_COLOURS)],
         alpha=0.75,
         label=COLUMNS.get(metric, metric),
     )
-    spreads = [(place, values[key], sds[key]) for place, key in here if key in sds]
+    spreads = [(place, bar.height, bar.sd) for place, bar in here if bar.sd is not None]
     if spreads:
         x, y, sd = zip(*spreads, strict=True)
         axes.errorbar(x, y, yerr=sd, fmt="none", ecolor="black", capsize=4, linewidth=1.2, zorder=5)
-    for place, key in here:
+    for place, bar in here:
         axes.annotate(
-            f"{values[key]:.1f}",
-            (place, tops[key]),
+            f"{bar.height:.1f}",
+            (place, bar.top),
             (0, 3),
             textcoords="offset points",
             ha="center",
@@ -104,7 +113,7 @@ def _draw_bars(
     return places
 
 
-def _curves(summary: Summary) -> Figure:
+def _curves(summary: StudySummary) -> Figure:
     """Draw each metric over the value that the variants set: a panel a metric, a curve a backbone."""
     study = summary.study
     key, groups = curve_groups(study.variants)
@@ -145,7 +154,7 @@ def curve_groups(variants: tuple[Variant, ...]) -> tuple[str, dict[str, list[Var
     return key, groups
 
 
-def _seeds(summary: Summary) -> str:
+def _seeds(summary: StudySummary) -> str:
     counts = {len({run.seed for run in summary.runs if run.variant == v.key}) for v in summary.study.variants}
     low, high = min(counts - {0}, default=0), max(counts, default=0)
     return f"{high} seed{'' if high == 1 else 's'}" if low == high else f"{low} to {high} seeds"

@@ -80,6 +80,54 @@ class Job:
     folder: Path
 
 
+@dataclass(frozen=True, slots=True)
+class StudyPlan:
+    """A study with its runs, whether they are made yet or not.
+
+    Attributes:
+        study: With its backbones.
+        settings: What its variants share.
+        jobs: Its runs, in the order in which they are made; at least one.
+        runs: Folder of all studies: a finished run there with a job's configuration serves it too.
+    """
+
+    study: Study
+    settings: StudySettings
+    jobs: tuple[Job, ...]
+    runs: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where the study's tables go."""
+        return self.runs / self.study.name
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the first run; the others' data and length are the same."""
+        return self.jobs[0].config
+
+    def by_variant(self) -> dict[str, list[Job]]:
+        """Return key of a variant -> its jobs."""
+        jobs: dict[str, list[Job]] = {}
+        for job in self.jobs:
+            jobs.setdefault(job.variant.key, []).append(job)
+        return jobs
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what all variants share, for the record."""
+        return {
+            "size": self.settings.size,
+            "schedule": self.config.schedule,
+            "data": self.config.data.path,
+            "backbones": list(dict.fromkeys(job.config.model.backbone.name for job in self.jobs)),
+            "steps": self.config.train.steps,
+            "batch_size": self.config.train.batch_size,
+            "seeds": list(dict.fromkeys(job.seed for job in self.jobs)),
+            "config": str(self.settings.config_file) if self.settings.config_file else None,
+            "set": list(self.settings.overrides),
+        }
+
+
 def on_backbones(study: Study, backbones: Sequence[str]) -> Study:
     """Return a study with every variant on each backbone; with several, the backbone joins keys and labels.
 
@@ -106,14 +154,14 @@ def on_backbones(study: Study, backbones: Sequence[str]) -> Study:
     return replace(study, variants=variants, pairs=pairs)
 
 
-def plan(study: Study, settings: StudySettings, seeds: Sequence[int], out: Path) -> list[Job]:
+def plan(study: Study, settings: StudySettings, seeds: Sequence[int], runs: Path) -> StudyPlan:
     """Return a study's runs, seed by seed, so that an early stop leaves a table that can be compared.
 
     Args:
         study: With its backbones.
         settings: What its variants share.
         seeds: Seeds that each variant is trained with.
-        out: Folder of the study.
+        runs: Folder of all studies.
 
     Raises:
         UsageError: If the settings fix what the study varies.
@@ -128,9 +176,9 @@ def plan(study: Study, settings: StudySettings, seeds: Sequence[int], out: Path)
     for seed in seeds:
         for variant in study.variants:
             trained = trained_as(study, variant)
-            folder = out / f"{trained.key}-seed{seed}"
+            folder = runs / study.name / f"{trained.key}-seed{seed}"
             jobs.append(Job(variant, seed, settings.resolve(variant, seed), folder))
-    return jobs
+    return StudyPlan(study, settings, tuple(jobs), runs)
 
 
 def trained_as(study: Study, variant: Variant) -> Variant:

@@ -7,26 +7,26 @@ the last checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from dprd_cli.data.build import build_dataset
 from dprd_cli.errors import DivergedError, InterruptedRun
 from dprd_cli.evaluation.evaluate import EvaluationOptions, evaluate
 from dprd_cli.files.atomic import read_json, write_json
-from dprd_cli.studies.plan import Job, finished_like, is_finished, state_of
+from dprd_cli.runtime.progress import say
+from dprd_cli.studies.folders import finished_like, is_finished, state_of
+from dprd_cli.studies.plan import Job, StudyPlan
 from dprd_cli.studies.study import Study
 from dprd_cli.studies.summary import OTHER_OFFSETS, offsets_file
-from dprd_cli.training.logging import say
 from dprd_cli.training.loop import train_locked
 from dprd_cli.training.run_folder import BusyError, RunLock
 from dprd_cli.weights.load import load_model
 
 
-@dataclass(slots=True)
-class Outcome:
+@dataclass(frozen=True, slots=True)
+class StudyOutcome:
     """What became of a study's runs.
 
     Attributes:
@@ -35,37 +35,33 @@ class Outcome:
         diverged: Jobs whose loss was not finite.
     """
 
-    done: list[Job] = field(default_factory=list)
-    busy: list[Job] = field(default_factory=list)
-    diverged: list[Job] = field(default_factory=list)
+    done: tuple[Job, ...] = ()
+    busy: tuple[Job, ...] = ()
+    diverged: tuple[Job, ...] = ()
 
 
-def run_study(
-    study: Study, jobs: Sequence[Job], runs: Path, on_finished: Callable[[Outcome], Any]
-) -> Outcome:
+def run_study(plan: StudyPlan, on_done: Callable[[StudyOutcome], object]) -> StudyOutcome:
     """Train what is missing, in the order of the jobs.
 
     Args:
-        study: The study.
-        jobs: From `plan`.
-        runs: Folder of all studies: a finished run there with a job's configuration serves it too.
-        on_finished: Called after each job, to write the tables anew.
+        plan: The study's runs.
+        on_done: Called after each job with results, to write the tables anew.
 
     Raises:
         UserError: If a folder holds another run (before anything is trained), or training fails otherwise
             than by a loss that is not finite; `InterruptedRun` after a signal, all saved.
     """
-    for job in jobs:
+    for job in plan.jobs:
         state_of(job)
-    outcome = Outcome()
-    for number, job in enumerate(jobs, start=1):
-        title = f"{study.name}: {job.variant.key}, seed {job.seed} ({number} of {len(jobs)})"
+    outcome = StudyOutcome()
+    for number, job in enumerate(plan.jobs, start=1):
+        title = f"{plan.study.name}: {job.variant.key}, seed {job.seed} ({number} of {len(plan.jobs)})"
         try:
-            done = _train(job, runs, title)
-            _measure_offsets(study, done)
+            done = _train(job, plan.runs, title)
+            _measure_offsets(plan.study, done)
         except BusyError:
             say(f"{title}: another process trains it")
-            outcome.busy.append(job)
+            outcome = replace(outcome, busy=(*outcome.busy, job))
             continue
         except InterruptedRun as error:
             raise InterruptedRun(
@@ -73,22 +69,22 @@ def run_study(
             ) from error
         except DivergedError as error:
             say(f"{title}: {error}")
-            outcome.diverged.append(job)
+            outcome = replace(outcome, diverged=(*outcome.diverged, job))
             continue
-        outcome.done.append(done)
-        on_finished(outcome)
+        outcome = replace(outcome, done=(*outcome.done, done))
+        on_done(outcome)
     return outcome
 
 
-def found_runs(jobs: Sequence[Job], runs: Path) -> Outcome:
+def finished_runs(plan: StudyPlan) -> StudyOutcome:
     """Return what is there already, and train nothing."""
-    outcome = Outcome()
-    for job in jobs:
-        folder = job.folder if state_of(job) == "done" else finished_like(job, runs)
+    done = []
+    for job in plan.jobs:
+        folder = job.folder if state_of(job) == "done" else finished_like(job, plan.runs)
         kind = job.variant.part_offsets
-        if folder and (kind == "learned" or _measured(replace(job, folder=folder), kind)):
-            outcome.done.append(replace(job, folder=folder))
-    return outcome
+        if folder and (kind == "learned" or _is_measured(replace(job, folder=folder), kind)):
+            done.append(replace(job, folder=folder))
+    return StudyOutcome(tuple(done))
 
 
 def _train(job: Job, runs: Path, title: str) -> Job:
@@ -112,7 +108,7 @@ def _train(job: Job, runs: Path, title: str) -> Job:
 def _measure_offsets(study: Study, job: Job) -> None:
     """Measure a run's last checkpoint with other part offsets, where the study wants that."""
     kinds: tuple[str, ...] = OTHER_OFFSETS if study.measures_offsets else (job.variant.part_offsets,)
-    wanted = [kind for kind in kinds if kind != "learned" and not _measured(job, kind)]
+    wanted = [kind for kind in kinds if kind != "learned" and not _is_measured(job, kind)]
     if not wanted or job.config.model.parts.mode != "deformable":
         return
     with RunLock(job.folder):
@@ -140,7 +136,7 @@ def _measure_offsets(study: Study, job: Job) -> None:
             write_json(job.folder / offsets_file(kind), content)
 
 
-def _measured(job: Job, kind: str) -> bool:
+def _is_measured(job: Job, kind: str) -> bool:
     path = job.folder / offsets_file(kind)
     if not path.is_file() or not is_finished(job.folder, job.config.train.steps):
         return False

@@ -1,25 +1,23 @@
-"""What a study's runs say: means and deviations over seeds, differences, and the files that hold them."""
+"""What a study's runs say: means and deviations over seeds, and differences."""
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.files.atomic import csv_cell, read_json
+from dprd_cli.files.atomic import read_json
 from dprd_cli.studies.plan import Job
-from dprd_cli.studies.study import COSTS, Study
+from dprd_cli.studies.study import COSTS, Study, Variant
 
 #: Offsets at test that learned ones are compared with.
 OTHER_OFFSETS = ("mean", "reference")
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class StudyRun:
     """One finished run.
 
     Attributes:
@@ -33,6 +31,10 @@ class Run:
     seed: int
     folder: Path
     metrics: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**asdict(self), "folder": str(self.folder)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Comparison:
         return abs(self.difference.mean) > max(deviations) if deviations else None
 
 
-def read_run(job: Job) -> Run:
+def read_run(job: Job) -> StudyRun:
     """Read a finished run's results, and what was measured with other part offsets.
 
     Raises:
@@ -97,7 +99,7 @@ def read_run(job: Job) -> Run:
                 found = flat_results(read_json(path, "results"))
                 kept = ("bbox_AP", "segm_AP")
                 metrics |= {f"{kind}_offsets_{key}": found[key] for key in kept if key in found}
-    return Run(job.variant.key, job.seed, job.folder, metrics)
+    return StudyRun(job.variant.key, job.seed, job.folder, metrics)
 
 
 def offsets_file(kind: str) -> str:
@@ -126,21 +128,21 @@ def spread(values: Sequence[float]) -> Spread:
     )
 
 
-class Summary:
+@dataclass(frozen=True, slots=True)
+class StudySummary:
     """A study's numbers.
 
-    Args:
+    Attributes:
         study: With its backbones.
         runs: The finished ones.
         costs: Variant -> cost column -> number.
+        settings: What all variants share, for the record.
     """
 
-    def __init__(
-        self, study: Study, runs: Sequence[Run], costs: Mapping[str, Mapping[str, float]] | None = None
-    ) -> None:
-        self.study = study
-        self.runs = list(runs)
-        self.costs = costs or {}
+    study: Study
+    runs: Sequence[StudyRun]
+    costs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -193,6 +195,39 @@ class Summary:
         ]
         return [comparison for comparison in found if comparison is not None]
 
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain JSON values: what `study.json` holds."""
+        study = self.study
+        return {
+            "study": study.name,
+            "title": study.title,
+            "source": study.source,
+            "note": study.note,
+            "settings": dict(self.settings),
+            "rows": [self._row(variant) for variant in study.variants],
+            "comparisons": [asdict(found) | {"clear": found.clear} for found in self.comparisons()],
+            "offsets": [asdict(found) | {"clear": found.clear} for found in self.offsets()],
+            "published": [asdict(row) for row in study.published],
+            "runs": [run.to_json() for run in self.runs],
+        }
+
+    def _row(self, variant: Variant) -> dict[str, Any]:
+        return {
+            "variant": variant.key,
+            "label": variant.label,
+            "preset": variant.preset,
+            "overrides": dict(variant.overrides),
+            "part_offsets": variant.part_offsets,
+            "base": variant.base or None,
+            "paper": dict(variant.paper),
+            "measured": {
+                metric: asdict(found)
+                for metric in self.metrics
+                if (found := self.spread(variant.key, metric))
+            },
+            "costs": dict(self.costs.get(variant.key, {})),
+        }
+
 
 def _compare(
     names: tuple[str, str, str],
@@ -209,15 +244,3 @@ def _compare(
     differences = spread([mine[seed] - theirs[seed] for seed in seeds])
     sds = (spread([mine[seed] for seed in seeds]).sd, spread([theirs[seed] for seed in seeds]).sd)
     return Comparison(*names, seeds, differences, sds, paper, same_network)
-
-
-def runs_csv(study: Study, runs: Sequence[Run]) -> str:
-    """Return one line a run, with all its metrics."""
-    columns = dict.fromkeys(key for run in runs for key in run.metrics)
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["study", "variant", "seed", "folder", *columns])
-    for run in runs:
-        values = [run.metrics.get(key, "") for key in columns]
-        writer.writerow([*map(csv_cell, (study.name, run.variant, run.seed, str(run.folder))), *values])
-    return text.getvalue()

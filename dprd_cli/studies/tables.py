@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from dprd_cli.studies.study import COLUMNS, COSTS
-from dprd_cli.studies.summary import OTHER_OFFSETS, Comparison, Spread, Summary
+from dprd_cli.studies.summary import OTHER_OFFSETS, Comparison, Spread, StudySummary
 
 _EMPTY = "-"
 
@@ -33,7 +32,23 @@ LEGEND = (
 )
 
 
-def results_table(summary: Summary) -> TextTable:
+def costs_caption(summary: StudySummary) -> str:
+    """Return what a table of costs is."""
+    source = summary.study.source
+    paper = f"; the paper's ({source}) are of R50-FPN on COCO, on the authors' machine" if source else ""
+    return f"{summary.study.title}: inference of one image{paper}"
+
+
+def caption(summary: StudySummary) -> str:
+    """Return what the table is."""
+    study = summary.study
+    if study.published:
+        return f"{study.title} ({study.source}); the rows below those measured here are the paper's"
+    paper = f"; the paper's numbers ({study.source}) are of R50-FPN on COCO" if study.source else ""
+    return f"{study.title}; mean ± sample standard deviation over seeds{paper}"
+
+
+def results_table(summary: StudySummary) -> TextTable:
     """Return a row for each variant: its metrics over seeds, with the paper's beside."""
     study = summary.study
     if study.published:
@@ -59,7 +74,7 @@ def results_table(summary: Summary) -> TextTable:
     return TextTable(tuple(headings), tuple(rows))
 
 
-def _published_table(summary: Summary) -> TextTable:
+def _published_table(summary: StudySummary) -> TextTable:
     """Return a row for each checkpoint, then the paper's rows."""
     study = summary.study
     headings = ("", "backbone", *(COLUMNS.get(name, name) for name in study.columns))
@@ -80,7 +95,7 @@ def _published_table(summary: Summary) -> TextTable:
     return TextTable(headings, tuple(rows))
 
 
-def differences_table(summary: Summary) -> TextTable | None:
+def differences_table(summary: StudySummary) -> TextTable | None:
     """Return each variant's difference to its base (and the study's other pairs), or None without any."""
     numbers = {variant.key: str(index) for index, variant in enumerate(summary.study.variants, start=1)}
     by_pair: dict[tuple[str, str], dict[str, Comparison]] = {}
@@ -116,7 +131,7 @@ def verdict(found: Comparison | None) -> str:
     return "above" if found.difference.mean > 0 else "below"
 
 
-def offsets_table(summary: Summary) -> TextTable | None:
+def offsets_table(summary: StudySummary) -> TextTable | None:
     """Return what learned part offsets are worth over their mean and over none, or None if unmeasured."""
     found = summary.offsets()
     if not found:
@@ -158,7 +173,7 @@ def cost(name: str, value: float | None) -> str:
     return f"{value:.{1 if value >= 10 else 2 if value >= 1 else 3}f}"
 
 
-def _paper(summary: Summary, value: float | None, name: str) -> str:
+def _paper(summary: StudySummary, value: float | None, name: str) -> str:
     """Return the paper's number, with as many decimals as the column has anywhere."""
     column = [f"{v.paper[name]:g}" for v in summary.study.variants if name in v.paper]
     digits = max((len(text.partition(".")[2]) for text in column), default=0)
@@ -207,45 +222,3 @@ def latex(table: TextTable, caption: str) -> str:
             "",
         ]
     )
-
-
-def document(summary: Summary, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return everything as plain JSON values."""
-    study = summary.study
-    return {
-        "study": study.name,
-        "title": study.title,
-        "source": study.source,
-        "note": study.note,
-        "settings": settings,
-        "rows": [
-            {
-                "variant": variant.key,
-                "label": variant.label,
-                "preset": variant.preset,
-                "overrides": dict(variant.overrides),
-                "part_offsets": variant.part_offsets,
-                "base": variant.base or None,
-                "paper": dict(variant.paper),
-                "measured": {
-                    metric: asdict(found)
-                    for metric in summary.metrics
-                    if (found := summary.spread(variant.key, metric))
-                },
-                "costs": dict(summary.costs.get(variant.key, {})),
-            }
-            for variant in study.variants
-        ],
-        "comparisons": [asdict(found) | {"clear": found.clear} for found in summary.comparisons()],
-        "offsets": [asdict(found) | {"clear": found.clear} for found in summary.offsets()],
-        "published": [asdict(row) for row in study.published],
-        "runs": [
-            {
-                "variant": run.variant,
-                "seed": run.seed,
-                "folder": str(run.folder),
-                "metrics": dict(run.metrics),
-            }
-            for run in summary.runs
-        ],
-    }

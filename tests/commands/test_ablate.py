@@ -20,7 +20,7 @@ from dprd_cli.errors import DivergedError, InterruptedRun
 from dprd_cli.studies import costs as study_costs
 from dprd_cli.studies import run as study_module
 from dprd_cli.studies.catalog import STUDIES
-from dprd_cli.studies.plan import Settings, plan
+from dprd_cli.studies.plan import StudySettings, plan
 from dprd_cli.training.logging import read_metrics
 from dprd_cli.training.loop import train
 from dprd_cli.training.run_folder import BusyError
@@ -285,10 +285,10 @@ def test_costs_are_kept_while_the_network_is_the_same(capsys, trained, monkeypat
     # the part layer: C = 16 channels, 3 anchors x 4 parts x 4 numbers, and their biases
     assert found["D4"]["parameters"] - found["D2"]["parameters"] == pytest.approx((16 * 48 + 48) / 1e6)
 
-    jobs = plan(STUDIES["table2"], Settings(config_file=Path(TINY)), [0], Path("out/table2"))
-    study_costs.measure_costs(jobs, Path("out/table2"), 6)
+    planned = plan(STUDIES["table2"], StudySettings(config_file=Path(TINY)), [0], Path("out"))
+    study_costs.measure_costs(planned, 6)
     assert len(calls) == 5
-    study_costs.measure_costs(jobs, Path("out/table2"), 7)  # other classes: another network
+    study_costs.measure_costs(planned, 7)  # other classes: another network
     assert len(calls) == 10
 
 
@@ -332,48 +332,14 @@ def test_wrong_arguments_are_named(capsys, arguments, code, line):
     assert found == code
 
 
-@pytest.mark.parametrize(
-    ("text", "line"),
-    [
-        ("[variants]", "mine.toml: variants = {}: "),
-        ("title = 'x'", "mine.toml: no [variants.NAME] table; a study needs at least one"),
-        ("titel = 'x'\n[variants.a]", "mine.toml: no key 'titel' in a study (did you mean 'title'?)"),
-        (
-            "[variants.a]\nlable = 'x'",
-            "mine.toml: no key 'variants.a.lable' in a study (did you mean 'label'",
-        ),
-        (
-            "[variants.a]\nmodel.parts.sgma = 1",
-            "mine.toml: variants.a: no config key 'model.parts.sgma' (did you mean 'model.parts.sigma'?)",
-        ),
-        (
-            "[variants.a]\n[variants.b]\nbase = 'c'",
-            "mine.toml: variants.b.base: no variant 'c'",
-        ),
-        ("[variants.a]\nbase = 'a'", "mine.toml: variants.a: its base is itself"),
-        ("pairs = [['a', 'z']]\n[variants.a]", "mine.toml: pairs: no variant 'z'"),
-        ("plot = 'pie'\n[variants.a]", "mine.toml: plot = 'pie': "),
-        ("[variants.'a/b']", "mine.toml: variants.'a/b' names folders; use letters"),
-        (
-            "plot = 'curve'\n[variants.a]\n[variants.b]\ntrain.lr = 1",
-            'mine.toml: plot = "curve" needs variants',
-        ),
-        (
-            "[variants.a]\n[variants.b]\npart_offsets = 'mean'\ntrain.lr = 1",
-            'mine.toml: variants.b: part_offsets = "mean" measures the base\'s network; give it a base',
-        ),
-        ("[variants.a]\n[variants.b]", "mine: 'b' is 'a' again, because"),
-        (
-            "[variants.a]\n[variants.b]\nmodel.parts.sigma = 2",
-            "mine.toml: variants.b: model.parts.sigma = 2: Input",
-        ),
-        ("a = ", "mine.toml: not a TOML config file ("),
-    ],
-)
-def test_a_study_files_mistakes_are_named(capsys, text, line):
-    Path("mine.toml").write_text(text)
+def test_a_study_files_mistakes_are_named(capsys):
+    Path("mine.toml").write_text("titel = 'x'\n[variants.a]")
     code, last = error(capsys, "mine.toml", *COMMON)
-    assert last.startswith(line)
+    assert last == "mine.toml: no key 'titel' in a study (did you mean 'title'?)"
+    assert code == 2
+    Path("mine.toml").write_text("[variants.a]\n[variants.b]")
+    code, last = error(capsys, "mine.toml", *COMMON)
+    assert last.startswith("mine: 'b' is 'a' again, because")
     assert code == 2
 
 

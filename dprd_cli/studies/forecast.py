@@ -1,0 +1,149 @@
+"""What is left of a study, and the time that its trainings still need."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from dprd_cli.benchmark.costs import count_costs
+from dprd_cli.studies.costs import classes_of, image_size
+from dprd_cli.studies.folders import finished_like, state_of
+from dprd_cli.studies.plan import Job, StudyPlan
+from dprd_cli.training.logging import read_metrics
+
+
+@dataclass(frozen=True, slots=True)
+class VariantForecast:
+    """What is left of one variant.
+
+    Attributes:
+        variant: Its key.
+        label: Its label.
+        done: Seeds with results.
+        left: Seed -> steps still to train.
+        parameters: Parameters, in millions.
+        macs: Multiply-accumulates of one image's inference, in billions.
+        pace: Seconds of a training step: the median of the variant's own runs, or of another's, scaled by
+            MACs; None before any run.
+        measured: Whether the pace is its own.
+    """
+
+    variant: str
+    label: str
+    done: tuple[int, ...]
+    left: Mapping[int, int]
+    parameters: float
+    macs: float
+    pace: float | None
+    measured: bool
+
+    @property
+    def seconds(self) -> float | None:
+        """Training time left; None where no run says how long a step takes."""
+        return None if self.pace is None else self.pace * sum(self.left.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**asdict(self), "seconds": self.seconds}
+
+
+@dataclass(frozen=True, slots=True)
+class StudyForecast:
+    """What is left of a study.
+
+    Attributes:
+        plan: The study's runs.
+        variants: What is left of each variant that is trained.
+    """
+
+    plan: StudyPlan
+    variants: tuple[VariantForecast, ...]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """The (height, width) that MACs are of."""
+        return image_size(self.plan.config)
+
+    @property
+    def steps(self) -> int:
+        """Steps left of all variants."""
+        return sum(sum(one.left.values()) for one in self.variants)
+
+    @property
+    def seconds(self) -> float | None:
+        """Training time left of all variants; None where it is not known of one."""
+        times = [one.seconds for one in self.variants]
+        known = [time for time in times if time is not None]
+        return sum(known) if len(known) == len(times) else None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "study": self.plan.study.name,
+            "image_size": list(self.image_size),
+            "rows": [one.to_json() for one in self.variants],
+        }
+
+
+def forecast(plan: StudyPlan) -> StudyForecast:
+    """Return what is left of each variant that is trained; nothing is trained or written.
+
+    Raises:
+        UserError: If a folder holds another run, or the data cannot be used.
+    """
+    num_classes = classes_of(plan.config)
+    trained = {
+        key: jobs for key, jobs in plan.by_variant().items() if jobs[0].variant.part_offsets == "learned"
+    }
+    costs = {
+        key: count_costs(jobs[0].config, num_classes, image_size(jobs[0].config))
+        for key, jobs in trained.items()
+    }
+    macs = {key: counts["macs"] for key, counts in costs.items()}
+    own = {key: pace for key, jobs in trained.items() if (pace := _pace(jobs)) is not None}
+    variants = []
+    for key, jobs in trained.items():
+        left = {job.seed: steps for job in jobs if (steps := _steps_left(job, plan.runs))}
+        variants.append(
+            VariantForecast(
+                variant=key,
+                label=jobs[0].variant.label,
+                done=tuple(job.seed for job in jobs if job.seed not in left),
+                left=left,
+                parameters=costs[key]["parameters"],
+                macs=macs[key],
+                pace=_scaled_pace(key, own, macs),
+                measured=key in own,
+            )
+        )
+    return StudyForecast(plan, tuple(variants))
+
+
+def _scaled_pace(key: str, own: Mapping[str, float], macs: Mapping[str, float]) -> float | None:
+    """Return a variant's own pace, else that of the one nearest in MACs, scaled by them."""
+    if key in own:
+        return own[key]
+    nearest = min(own, key=lambda other: abs(macs[other] - macs[key]), default=None)
+    return None if nearest is None else own[nearest] * macs[key] / macs[nearest]
+
+
+def _steps_left(job: Job, runs: Path) -> int:
+    state, steps = state_of(job), job.config.train.steps
+    if state == "done" or (state == "absent" and finished_like(job, runs)):
+        return 0
+    rows = read_metrics(job.folder / "metrics.jsonl")
+    return max(steps - max((row["step"] for row in rows), default=0), 1)  # at least its evaluation
+
+
+def _pace(jobs: Sequence[Job]) -> float | None:
+    """Return the median seconds of a step over a variant's runs."""
+    seconds = [
+        row["seconds_per_step"]
+        for job in jobs
+        for row in read_metrics(job.folder / "metrics.jsonl")
+        if row.get("seconds_per_step")
+    ]
+    return statistics.median(seconds) if seconds else None
