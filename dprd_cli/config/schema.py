@@ -56,6 +56,8 @@ class DataConfig(Section):
             is smaller; 0 is off.
         color_jitter: Strength of brightness, contrast and saturation jitter in training, 0..1.
         crop: Probability of a random crop in training.
+        repeat_threshold: Share of the images; an epoch repeats those with a class that is in fewer: for a
+            class in a share f, sqrt(repeat_threshold / f) times on average (0.001 on LVIS); 0 is off.
         limit: Use only the first so many images of each split; 0 uses all.
         skip_empty: Leave images without objects out of training.
         on_bad_image: Stop at an unreadable image, or `skip` it and count.
@@ -92,6 +94,7 @@ class DataConfig(Section):
     lsj_size: Count = 0
     color_jitter: Fraction = 0.0
     crop: Fraction = 0.0
+    repeat_threshold: Fraction = 0.0
     limit: Count = 0
     skip_empty: bool = False
     on_bad_image: Literal["error", "skip"] = "error"

@@ -36,10 +36,10 @@ def show_annotated(
     Yields:
         Each file written.
     """
-    order = Reader(dataset, config, seed)
+    order = Reader(dataset, config, seed).order
     images, titles = [], []
     for position in range(min(limit, len(dataset))):
-        sample = dataset[order.index(position)]
+        sample = dataset[order[position].image]
         _, target = to_tensors(sample)
         images.append(draw_targets(sample.image, target, dataset.class_names))
         titles.append(f"{Path(sample.file_name).name} (id {sample.image_id})")

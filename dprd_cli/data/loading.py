@@ -35,11 +35,13 @@ class TrainLoader:
 
     Neither the number of loader processes nor where the run resumes changes a batch: position p of the
     endless order is image `permutation(seed, epoch)[p mod N]` of epoch p // N, and its augmentation is
-    drawn from (seed, epoch, image). The global random state is neither read nor changed.
+    drawn from (seed, epoch, image). Where images with rare classes are repeated (`ImageOrder`), N is the
+    length of an epoch, and the number of the repeat is drawn from too. The global random state is neither
+    read nor changed.
 
     Args:
         dataset: The training split.
-        config: Augmentation, `workers` and `on_bad_image`.
+        config: Augmentation, `repeat_threshold`, `workers` and `on_bad_image`.
         batch_size: Images a step.
         seed: Seed of the order and the augmentation.
         steps: Last step, exclusive.
@@ -66,13 +68,14 @@ class TrainLoader:
         self.workers = choose_workers(config)
         self.skipped: Counter[str] = Counter()
         self._reader = Reader(dataset, config, seed)
+        self._order = self._reader.order  # made once, before the loader processes start
 
     def __len__(self) -> int:
         return max(0, self.steps - self.start_step)
 
     def indices(self, step: int) -> list[int]:
         """Return which images of the data set a step trains on (before any is skipped)."""
-        return [self._reader.index(position) for position in self._positions(step)]
+        return [self._order[position].image for position in self._positions(step)]
 
     def _positions(self, step: int) -> range:
         first = step * self.batch_size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor
 
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.augment import augment
+from dprd_cli.data.image_order import ImageOrder, Visit
+from dprd_cli.data.repeat_sampling import repeat_factors
 from dprd_cli.errors import DataError
 from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Dataset
@@ -32,25 +34,31 @@ class Item:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads the image at a position of the endless shuffled order; runs in the loader processes."""
+    """Reads the image at a position of the endless shuffled order; runs in the loader processes.
+
+    Args:
+        dataset: A training split.
+        config: Augmentation, `repeat_threshold` and `on_bad_image`.
+        seed: Seed of the order and the augmentation.
+    """
 
     dataset: Dataset
     config: DataConfig
     seed: int
 
-    def index(self, position: int) -> int:
-        """Return the image at a position: each epoch is a permutation, f(seed, epoch)."""
-        epoch, offset = divmod(position, len(self.dataset))
-        return int(_order(self.seed, epoch, len(self.dataset))[offset])
+    @cached_property
+    def order(self) -> ImageOrder:
+        """The order of the images."""
+        threshold = self.config.repeat_threshold
+        factors = repeat_factors(self.dataset, threshold) if threshold else None
+        return ImageOrder(self.seed, len(self.dataset), factors)
 
     def __getitem__(self, position: int) -> Item:
-        epoch, offset = divmod(position, len(self.dataset))
-        order = _order(self.seed, epoch, len(self.dataset))
-        rng = np.random.default_rng([1, self.seed, epoch, int(order[offset])])
+        rng = self._rng(1, self.order[position])
         skipped: list[tuple[str, str]] = []
-        for step in range(len(order)):
+        for visit in self.order.from_position(position):
             try:
-                sample = self.dataset[int(order[(offset + step) % len(order)])]
+                sample = self.dataset[visit.image]
             except DataError as error:
                 if self.config.on_bad_image == "error":
                     return Item(None, None, error=f"{error}{OR_SKIP}")
@@ -59,11 +67,10 @@ class Reader:
             return Item(*augment(sample, rng, self.config), skipped=tuple(skipped))
         return Item(None, None, error=f"{self.dataset.name}: no image can be read; first: {skipped[0][1]}")
 
-
-@lru_cache(maxsize=4)
-def _order(seed: int, epoch: int, length: int) -> NDArray[np.int64]:
-    """Return the permutation of an epoch."""
-    return np.random.default_rng([0, seed, epoch]).permutation(length)
+    def _rng(self, purpose: int, visit: Visit) -> np.random.Generator:
+        """Return the source of randomness of a visit; every purpose has its own."""
+        repeat = [visit.repeat] if visit.repeat else []
+        return np.random.default_rng([purpose, self.seed, visit.epoch, visit.image, *repeat])
 
 
 @dataclass(frozen=True, slots=True)

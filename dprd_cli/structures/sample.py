@@ -87,6 +87,10 @@ class Dataset(Protocol):
         """Return one image with its objects."""
         ...
 
+    def labels_of(self, index: int) -> NDArray[np.int64]:
+        """Return the class indices of an image's objects, without reading the image. [G]."""
+        ...
+
     def coco(self) -> CocoTree:
         """Return the ground truth as a COCO `instances` dict, crowds (VOC: difficult objects) included."""
         ...

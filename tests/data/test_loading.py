@@ -52,6 +52,33 @@ def test_batches_do_not_depend_on_workers_or_on_where_they_start(folder):
     assert_equal(batches(train, small_config(folder, workers=1), start=3), straight[3:])
 
 
+SMALL_DATA = {"vflip": 0.5, "quarter_turns": 0.5, "rotate": 10.0, "repeat_threshold": 1.0}
+
+
+def test_small_data_s_augmentation_is_a_function_of_the_position_too(folder):
+    settings = small_config(folder, **SMALL_DATA)
+    train = build_dataset(settings, "train")
+    straight = batches(train, settings)
+    assert_equal(batches(train, settings, start=4), straight[4:])
+    assert_equal(batches(train, small_config(folder, workers=2, **SMALL_DATA), start=1), straight[1:])
+    halves = [list(TrainLoader(train, settings, 4, 3, 3, 0, (rank, 2))) for rank in (0, 1)]
+    both = [(a[0] + b[0], a[1] + b[1]) for a, b in zip(*halves, strict=True)]
+    assert_equal(both, batches(train, settings, steps=3, size=4))
+
+
+def test_a_repeated_image_is_changed_anew_each_time(folder):
+    # six images with a cup, f = 6/7, and one without any: with t = 1 the six are shown 1.08 times
+    settings = small_config(folder, repeat_threshold=1.0)
+    train = build_dataset(settings, "train")
+    images, targets = batches(train, settings, steps=1, size=7)[0]  # sqrt(7/6) * 6 + 1 = 7.48: 8 an epoch
+    more, others = batches(train, settings, steps=8, size=1)[7]
+    shown = Counter(target.image_id for target in (*targets, *others))
+    assert len(shown) == 7
+    ((twice, _),) = shown.most_common(1)
+    pair = [i for i, t in zip((*images, *more), (*targets, *others), strict=True) if t.image_id == twice]
+    assert pair[0].shape != pair[1].shape or not torch.equal(*pair)
+
+
 def test_another_seed_is_another_order(folder):
     train = build_dataset(small_config(folder), "train")
     orders = [

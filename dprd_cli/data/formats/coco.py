@@ -205,6 +205,10 @@ class CocoDataset:
             file_name=self.file_names[index],
         )
 
+    def labels_of(self, index: int) -> NDArray[np.int64]:
+        """Return the class indices of an image's objects. [G]."""
+        return self.labels[self._first[index] : self._first[index + 1]]
+
     def coco(self) -> dict[str, Any]:
         """Return the original annotations, restricted to the images in use, for evaluation.
 
