@@ -37,6 +37,7 @@ from dprd_cli.errors import (
     is_out_of_memory,
     one_line,
 )
+from dprd_cli.runtime.progress import lines_on_stderr
 from dprd_cli.runtime.ranks import rank, world_size
 from dprd_cli.version import __version__
 
@@ -108,7 +109,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: The command line without the program's name; the process's by default.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), lines_on_stderr():
         warnings.showwarning = _show_warning
         warnings.simplefilter("always", DprdWarning)
         try:

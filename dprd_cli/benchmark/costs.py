@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
-import re
 import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
 
 import torch
 
@@ -16,6 +14,7 @@ from dprd_cli.config.schema import Config
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.cost import count_macs, count_parameters
 from dprd_cli.runtime.device import autocast, pick_device
+from dprd_cli.runtime.memory import peak_beyond
 
 _WARM_UPS, _REPEATS = 1, 3
 _MIB = 2**20
@@ -68,7 +67,15 @@ def _measure(
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     config, place = Config.model_validate(tree), pick_device(device)
-    before = 0.0 if place.type == "cuda" else _resident("VmRSS")
+    seconds: list[float] = []
+    peak = peak_beyond(lambda: seconds.extend(_time_turns(config, num_classes, image_size, place)), place)
+    return {"memory": peak / _MIB, "fps": 1 / statistics.median(seconds[_WARM_UPS:])}
+
+
+def _time_turns(
+    config: Config, num_classes: int, image_size: tuple[int, int], place: torch.device
+) -> list[float]:
+    """Build the network and return the seconds of each turn of its inference."""
     test = config.model.test.model_copy(update={"score_thresh": 0.0})
     detector = build_detector(
         config.model.model_copy(update={"test": test}),
@@ -86,16 +93,4 @@ def _measure(
             detector.detect([image])
         wait()
         seconds.append(time.perf_counter() - started)
-    peak = torch.cuda.max_memory_allocated() / _MIB if place.type == "cuda" else _resident("VmHWM") - before
-    return {"memory": peak, "fps": 1 / statistics.median(seconds[_WARM_UPS:])}
-
-
-def _resident(kind: str) -> float:
-    """Return this process's resident memory in MiB: now (`VmRSS`) or at most so far (`VmHWM`)."""
-    status = Path("/proc/self/status")
-    found = re.search(rf"{kind}:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    if found:
-        return int(found[1]) / 1024
-    import resource  # no such file on macOS, which counts bytes
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MIB
+    return seconds

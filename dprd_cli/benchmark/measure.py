@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import datetime
 import platform
 import statistics
@@ -17,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dprd_cli.runtime.memory import peak_beyond
 from dprd_cli.runtime.progress import Progress
 
 _PACKAGES = ("torch", "torchvision", "detectron2", "numpy", "pycocotools", "faster-coco-eval")
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 class Timing(NamedTuple):
@@ -134,7 +133,7 @@ def interleave(
     for turn in range(rounds):
         for place, (name, run) in enumerate(runs.items()):
             if turn < warm_up:
-                memory[name] = peak_memory(run, device)
+                memory[name] = peak_beyond(run, device)
             else:
                 seconds[name].append(_timed(run, device))
             progress(turn * len(runs) + place + 1, rounds * len(runs))
@@ -152,38 +151,6 @@ def _timed(run: Callable[[], object], device: torch.device) -> float:
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def peak_memory(run: Callable[[], object], device: torch.device) -> int | None:
-    """Run once; return the most bytes that were held beyond those before, or None where unknown.
-
-    On CUDA they are the allocator's. On Linux they are the process's resident size, freed pages given back to
-    the system first; other systems do not say.
-    """
-    if device.type == "cuda":
-        _wait(device)
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        run()
-        return torch.cuda.max_memory_allocated(device) - before
-    resident = _reset_peak()
-    run()
-    return None if resident is None else max(_status("VmHWM") - resident, 0)
-
-
-def _reset_peak() -> int | None:
-    """Return the resident size, from which the peak counts anew; None where the system has no such thing."""
-    try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-        _CLEAR.write_text("5")
-        return _status("VmRSS")
-    except (OSError, AttributeError):
-        return None
-
-
-def _status(key: str) -> int:
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(key))
-    return int(line.split()[1]) * 1024
 
 
 def held_by(module: nn.Module) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 from dprd_cli.config.presets import resolve
 from dprd_cli.config.tree import differences, flatten, read_toml
 from dprd_cli.errors import UserError
-from dprd_cli.training.logging import read_metrics
+from dprd_cli.training.metrics_log import read_metrics
 from dprd_cli.weights.load import find_checkpoint
 
 _RUN_FILES = ("config.toml", "metrics.jsonl", "best.pt", "last.pt", "previous.pt")

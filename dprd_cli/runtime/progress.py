@@ -1,7 +1,8 @@
-"""Lines and progress bars on stderr; of several processes that do one job, only the main one's."""
+"""What the library tells: lines through `logging`, and progress bars; of many processes, one speaks."""
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,14 +10,37 @@ from contextlib import contextmanager
 from dprd_cli.errors import one_line
 from dprd_cli.runtime.ranks import rank
 
+LOGGER = logging.getLogger("dprd_cli")
+
 #: Called with (done, total).
 Progress = Callable[[int, int], None]
 
 
 def say(line: str) -> None:
-    """Print a line on stderr."""
+    """Tell a line, through the logger `dprd_cli`; the main process alone speaks."""
     if rank() == 0:
-        print(one_line(line), file=sys.stderr, flush=True)
+        LOGGER.info("%s", line)
+
+
+class LineHandler(logging.Handler):
+    """Shows what the library tells as plain lines on stderr, whatever that is at the moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one line."""
+        print(one_line(record.getMessage()), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def lines_on_stderr() -> Iterator[None]:
+    """Show on stderr what the library tells, as the command line does; other programs may do otherwise."""
+    handler, level = LineHandler(), LOGGER.level
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(level)
 
 
 @contextmanager

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import gc
-import os
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -14,11 +11,11 @@ from torch import Tensor
 
 from dprd_cli.config.schema import Config, DataConfig
 from dprd_cli.errors import is_out_of_memory
+from dprd_cli.runtime.memory import GIB, available_memory, peak_resident
 from dprd_cli.structures.detections import Target
 from dprd_cli.training.learner import Learner, NotFiniteError
 from dprd_cli.training.loop import build_parts
 
-_GIB = 1 << 30
 _MOST = 1024
 _OBJECTS = 20  # in each image that is tried
 _MEASURED = (1, 3)  # batch sizes that a CPU is measured with
@@ -53,7 +50,7 @@ def probe_batch(config: Config) -> Probe:
     learner = Learner(parts.detector, train)
 
     def attempt(size: int) -> None:
-        batch = worst_batch(config.data, size, len(parts.train_set.class_names), parts.with_masks)
+        batch = worst_batch(config.data, size, len(parts.train_set.class_names), masks=parts.with_masks)
         try:
             learner.step(0, 0.0, *batch)
         except NotFiniteError:
@@ -65,7 +62,7 @@ def probe_batch(config: Config) -> Probe:
 
 
 def worst_batch(
-    config: DataConfig, size: int, num_classes: int, masks: bool
+    config: DataConfig, size: int, num_classes: int, *, masks: bool
 ) -> tuple[list[Tensor], list[Target]]:
     """Return images of noise of the largest size that training draws, with objects all over."""
     short = min(int(max(config.train_min_sizes) * config.scale_jitter[1]), config.max_size)
@@ -117,13 +114,13 @@ def _try(attempt: Attempt, device: torch.device) -> Probe:
 
     size = largest(fits)
     total = torch.cuda.get_device_properties(device).total_memory
-    return Probe(size, f"tried on {torch.cuda.get_device_name(device)}, {total / _GIB:.1f} GiB")
+    return Probe(size, f"tried on {torch.cuda.get_device_name(device)}, {total / GIB:.1f} GiB")
 
 
 def _extrapolate(attempt: Attempt) -> Probe:
     attempt(1)  # what is allocated once
     few, more = _MEASURED
-    first, second = peak_of(lambda: attempt(few)), peak_of(lambda: attempt(more))
+    first, second = peak_resident(lambda: attempt(few)), peak_resident(lambda: attempt(more))
     return extrapolated(first, second, available_memory())
 
 
@@ -139,47 +136,7 @@ def extrapolated(first: int, second: int, available: int) -> Probe:
     each = max((second - first) / (more - few), 1.0)
     size = max(0, min(_MOST, int((available * (1 - _KEPT_FREE) - first) / each) + few))
     reason = (
-        f"a step of {few} took {first / _GIB:.2f} GiB and each further image {each / _GIB:.2f}, of "
-        f"{available / _GIB:.1f} GiB; a tenth is kept free"
+        f"a step of {few} took {first / GIB:.2f} GiB and each further image {each / GIB:.2f}, of "
+        f"{available / GIB:.1f} GiB; a tenth is kept free"
     )
     return Probe(size if first <= available * (1 - _KEPT_FREE) else 0, reason)
-
-
-def peak_of(call: Callable[[], object]) -> int:
-    """Return the largest resident memory of the process during a call, in bytes.
-
-    Where the system cannot forget earlier peaks (all but Linux), the largest so far.
-    """
-    gc.collect()
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        import resource  # there is none on Windows
-
-        call()
-        scale = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
-    call()
-    return _status("VmHWM")
-
-
-def available_memory() -> int:
-    """Return what this process may take, including what it has, in bytes."""
-    if not Path("/proc/meminfo").exists():
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    free = _field(Path("/proc/meminfo"), "MemAvailable")
-    group = Path("/sys/fs/cgroup")
-    limit = (group / "memory.max").read_text().strip() if (group / "memory.max").exists() else "max"
-    if limit != "max":
-        free = min(free, int(limit) - int((group / "memory.current").read_text()))
-    return free + _status("VmRSS")
-
-
-def _status(name: str) -> int:
-    return _field(Path("/proc/self/status"), name)
-
-
-def _field(path: Path, name: str) -> int:
-    """Return a `Name: 123 kB` of a file in /proc, in bytes."""
-    line = next(line for line in path.read_text().splitlines() if line.startswith(f"{name}:"))
-    return int(line.split()[1]) * 1024

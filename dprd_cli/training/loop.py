@@ -19,12 +19,12 @@ from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.runtime.device import pick_device
 from dprd_cli.runtime.distributed import ALONE, Ranks
-from dprd_cli.runtime.progress import progress
+from dprd_cli.runtime.progress import progress, say
 from dprd_cli.runtime.signals import StopRequest
 from dprd_cli.structures.sample import Dataset
 from dprd_cli.training.best import check_metric
-from dprd_cli.training.logging import RunLog, SilentLog, say
 from dprd_cli.training.memory import memory_advice
+from dprd_cli.training.metrics_log import RunLog, SilentLog
 from dprd_cli.training.run_folder import RunLock, describe_run, read_resumable
 from dprd_cli.training.trackers import check_trackers, start_trackers
 from dprd_cli.training.trainer import Trainer

@@ -21,8 +21,8 @@ import numpy as np
 from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import TrainLoader
 from dprd_cli.files.atomic import write_atomically, write_json
+from dprd_cli.runtime.progress import say
 from dprd_cli.training.learner import Learner, NotFiniteError
-from dprd_cli.training.logging import say
 from dprd_cli.training.loop import build_parts
 from dprd_cli.training.memory import memory_advice
 

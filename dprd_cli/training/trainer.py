@@ -33,7 +33,7 @@ from dprd_cli.training.best import best_score, evaluations_since_best
 from dprd_cli.training.ema import WeightAverage
 from dprd_cli.training.figures import draw_batch, draw_curves, draw_parts
 from dprd_cli.training.learner import Learner, NotFiniteError
-from dprd_cli.training.logging import Means, RunLog
+from dprd_cli.training.metrics_log import Means, RunLog
 from dprd_cli.training.optimizer import learning_rate
 from dprd_cli.weights.checkpoint import load_state, save_checkpoint
 

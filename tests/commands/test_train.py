@@ -8,7 +8,7 @@ import torch
 
 import paths
 from dprd_cli import cli
-from dprd_cli.training.logging import read_metrics
+from dprd_cli.training.metrics_log import read_metrics
 
 TINY = str(paths.TINY)
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from dprd_cli.runtime.ranks import rank_slice
-from dprd_cli.training.logging import read_metrics
+from dprd_cli.training.metrics_log import read_metrics
 from dprd_cli.weights.checkpoint import read_checkpoint
 from paths import FAULT_SERVER, TESTS
 

@@ -14,8 +14,8 @@ from dprd_cli.config.tree import merge, parse_overrides, read_toml, validate
 from dprd_cli.errors import DataError, DivergedError, DprdWarning, InterruptedRun, UsageError, UserError
 from dprd_cli.model.build import build_detector
 from dprd_cli.training import loop
-from dprd_cli.training.logging import read_metrics
 from dprd_cli.training.loop import train
+from dprd_cli.training.metrics_log import read_metrics
 from dprd_cli.training.run_folder import new_run_folder, read_resumable
 from dprd_cli.training.trainer import Trainer
 from dprd_cli.weights.checkpoint import read_checkpoint

@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from dprd_cli.training.logging import read_metrics
+from dprd_cli.training.metrics_log import read_metrics
 from dprd_cli.weights.checkpoint import read_checkpoint
 from paths import FAULT_SERVER, TESTS
 

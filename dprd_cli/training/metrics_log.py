@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
-from dprd_cli.errors import ResourceError, one_line
+from dprd_cli.errors import ResourceError
 from dprd_cli.files.atomic import write_atomically
-from dprd_cli.runtime.progress import say as say
+from dprd_cli.runtime.progress import say
 from dprd_cli.training.trackers import Tracker
 
 Row = dict[str, Any]
@@ -50,7 +50,6 @@ class RunLog:
         self._columns: list[str] = []
         self._csv: TextIO | None = None
         self._write_csv()
-        self._console = Console(stderr=True, highlight=False)
         self._progress: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
         if sys.stderr.isatty():
@@ -61,7 +60,7 @@ class RunLog:
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[note]}"),
             )
-            self._progress = Progress(*columns, *bars, console=self._console)
+            self._progress = Progress(*columns, *bars, console=Console(stderr=True, highlight=False))
             self._progress.start()
 
     def __enter__(self) -> RunLog:
@@ -79,11 +78,8 @@ class RunLog:
                 self._csv.close()
 
     def say(self, line: str) -> None:
-        """Print a line on stderr, above the progress bar where there is one."""
-        if self._progress is not None:
-            self._console.print(one_line(line), markup=False, soft_wrap=True)
-        else:
-            say(line)
+        """Tell a line; a progress bar on a terminal moves below it."""
+        say(line)
 
     def add(self, row: Row) -> None:
         """Append a row to both files and show it.
