@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from dprd_cli.benchmark.measure import machine
-from dprd_cli.benchmark.networks import Network, Scene, build_pair, lively_state
+from dprd_cli.benchmark.networks import BenchmarkImages, Network, build_pair, lively_state
 from dprd_cli.config.presets import resolve
 from dprd_cli.model.build import build_detector
 from dprd_cli.runtime.device import autocast
@@ -65,11 +65,11 @@ def trainer(
     return step
 
 
-def rows(name: str, make: Callable[[Scene], Any], batches: list[int], device: torch.device) -> Any:
+def rows(name: str, make: Callable[[BenchmarkImages], Any], batches: list[int], device: torch.device) -> Any:
     """Yield the measurements of one network."""
     for precision, amp in PRECISIONS.items():
         for batch in batches:
-            network = make(Scene(SIZE, batch, 1000, device))
+            network = make(BenchmarkImages(SIZE, batch, 1000, device))
             network.module.eval()
 
             def detect(network: Any = network, amp: str = amp) -> None:
@@ -79,7 +79,7 @@ def rows(name: str, make: Callable[[Scene], Any], batches: list[int], device: to
             yield {"network": name, "what": "inference", "precision": precision, "batch": batch} | measure(
                 detect, device
             )
-        network = make(Scene(SIZE, TRAIN_BATCH, 1000, device))
+        network = make(BenchmarkImages(SIZE, TRAIN_BATCH, 1000, device))
         network.module.train()
         step = trainer(network.module, network.losses, device, amp)
         yield {"network": name, "what": "training", "precision": precision, "batch": TRAIN_BATCH} | measure(
@@ -87,7 +87,7 @@ def rows(name: str, make: Callable[[Scene], Any], batches: list[int], device: to
         )
 
 
-def ours(preset: str, backbone: str, device: torch.device) -> Callable[[Scene], Network]:
+def ours(preset: str, backbone: str, device: torch.device) -> Callable[[BenchmarkImages], Network]:
     """Return a builder of a preset's network; the weights are made once."""
     flags = {
         "model.backbone.name": backbone,
@@ -99,8 +99,8 @@ def ours(preset: str, backbone: str, device: torch.device) -> Callable[[Scene], 
     detector.load_state_dict(lively_state(detector))
     detector.to(device)
 
-    def make(scene: Scene) -> Network:
-        images, targets = scene.images(), scene.targets()
+    def make(inputs: BenchmarkImages) -> Network:
+        images, targets = inputs.images(), inputs.targets()
         return Network(
             detector,
             lambda: detector.detect(images),
@@ -111,9 +111,9 @@ def ours(preset: str, backbone: str, device: torch.device) -> Callable[[Scene], 
     return make
 
 
-def theirs(scene: Scene) -> Network:
+def theirs(inputs: BenchmarkImages) -> Network:
     """Return torchvision's Mask R-CNN R50-FPN."""
-    return build_pair("torchvision", "", scene).networks[0]
+    return build_pair("torchvision", "", inputs).networks[0]
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from dprd_cli.benchmark.measure import interleave, machine
-from dprd_cli.benchmark.networks import Scene, lively_state
+from dprd_cli.benchmark.networks import BenchmarkImages, lively_state
 from dprd_cli.config.presets import resolve
 from dprd_cli.drawing.style import BLUE, ORANGE, save_figure
 from dprd_cli.model.build import build_detector
@@ -88,11 +88,11 @@ def build(preset: str, work: Work, backbone: str, device: torch.device) -> Detec
 
 def caller(detector: Detector, work: Work, device: torch.device) -> Callable[[], object]:
     """Return a call that does the work once."""
-    scene = Scene(work.size, work.batch, work.proposals, device)
-    images = scene.images()
+    inputs = BenchmarkImages(work.size, work.batch, work.proposals, device)
+    images = inputs.images()
     if not work.objects:
         return partial(torch.inference_mode()(detector.eval().detect), images)
-    targets = scene.targets(work.objects)
+    targets = inputs.targets(work.objects)
     detector.train()
 
     def step() -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torchvision.ops import box_iou
 
-from dprd_cli.benchmark.measure import Convolution, Report, Row, Timing, held_by, interleave
-from dprd_cli.benchmark.networks import Found, Network, Pair, Scene, build_pair
+from dprd_cli.benchmark.measure import BenchmarkReport, BenchmarkRow, Convolution, Timing, held_by, interleave
+from dprd_cli.benchmark.networks import BenchmarkImages, Network, NetworkDetections, NetworkPair, build_pair
 from dprd_cli.errors import UserError
 from dprd_cli.model.cost import count_macs
 from dprd_cli.model.detector import Detector
@@ -26,19 +26,25 @@ _FASTER = {
 
 
 def inference(
-    scene: Scene, against: str, preset: str, repetitions: int, progress: Progress, *, compiled: bool = False
-) -> Report:
+    inputs: BenchmarkImages,
+    against: str,
+    preset: str,
+    repetitions: int,
+    progress: Progress,
+    *,
+    compiled: bool = False,
+) -> BenchmarkReport:
     """Time inference, masks pasted to full size; check that the detections are the same.
 
     Args:
-        scene: The images.
+        inputs: The images.
         against: The peer.
         preset: What is compared with `mask-rcnn`.
         repetitions: Timed turns.
         progress: Called after every call.
         compiled: Compile this project's backbone and neck.
     """
-    pair = build_pair(against, preset, scene)
+    pair = build_pair(against, preset, inputs)
     for network in pair.networks:
         network.module.eval()
     for detector in pair.detectors if compiled else ():
@@ -46,38 +52,53 @@ def inference(
     with torch.inference_mode():
         theirs, ours = (network.read(network.detect()) for network in pair.networks)
     same, answers = (None, _count(pair, theirs, ours)) if against == "mask-rcnn" else _compare(theirs, ours)
-    convolution = Convolution(256, scene.image_size, scene.device)
+    convolution = Convolution(256, inputs.image_size, inputs.device)
     runs: dict[str, Callable[[], object]] = {_CONVOLUTION: convolution}
     runs |= {n: _inferring(network) for n, network in zip(pair.names, pair.networks, strict=True)}
-    timings = interleave(runs, repetitions, scene.device, progress)
-    macs = _macs(pair, scene, (theirs, ours))
+    timings = interleave(runs, repetitions, inputs.device, progress)
+    macs = _macs(pair, inputs, (theirs, ours))
     numbers = _throughput(pair, timings, macs, convolution)
-    rows = _rows("inference", pair, timings, scene)
+    rows = _rows("inference", pair, timings, inputs)
     if against == "mask-rcnn":
-        rows[0] = _against_macs(rows[0], macs, scene)
+        rows[0] = _against_macs(rows[0], macs, inputs)
     else:
         share = 100 * numbers[pair.names[1]]["share_of_convolution"]
         rows.append(
-            Row("Mask R-CNN R50-FPN inference", "the 3x3 convolution's throughput", share, 80, True, "%")
+            BenchmarkRow(
+                "Mask R-CNN R50-FPN inference",
+                "the 3x3 convolution's throughput",
+                share,
+                80,
+                at_least=True,
+                unit="%",
+            )
         )
-    return Report("inference", _settings(scene, pair, compiled), timings, rows, same, answers, numbers)
+    return BenchmarkReport(
+        "inference", _settings(inputs, pair, compiled=compiled), timings, rows, same, answers, numbers
+    )
 
 
 def train(
-    scene: Scene, against: str, preset: str, repetitions: int, progress: Progress, *, compiled: bool = False
-) -> Report:
+    inputs: BenchmarkImages,
+    against: str,
+    preset: str,
+    repetitions: int,
+    progress: Progress,
+    *,
+    compiled: bool = False,
+) -> BenchmarkReport:
     """Time training steps: forward, backward and SGD with momentum; arguments as for `inference`.
 
     The learning rate is 0, so that every step sees the same weights. RoIs are drawn at random as each program
     does; tests compare the losses without drawing.
     """
-    pair = build_pair(against, preset, scene)
+    pair = build_pair(against, preset, inputs)
     for network in pair.networks:
         network.module.train()
     for detector in pair.detectors if compiled else ():
         compile_features(detector)
     runs = {n: _Step(network) for n, network in zip(pair.names, pair.networks, strict=True)}
-    timings = interleave(runs, repetitions, scene.device, progress)
+    timings = interleave(runs, repetitions, inputs.device, progress)
     totals = {name: sum(float(v.detach()) for v in run.losses.values()) for name, run in runs.items()}
     answers = "sums of the losses, RoIs drawn at random: " + ", ".join(
         f"{name} {total:.3f}" for name, total in totals.items()
@@ -86,11 +107,15 @@ def train(
         name: timing._replace(memory=None if timing.memory is None else timing.memory + held_by(net.module))
         for (name, timing), net in zip(timings.items(), pair.networks, strict=True)
     }
-    rows = _rows("train", pair, timings, scene)
+    rows = _rows("train", pair, timings, inputs)
     memory = [timings[name].memory for name in pair.names]
     if against == "mask-rcnn" and memory[0] and memory[1]:
-        rows.append(Row(f"{pair.names[1]} training memory", pair.names[0], memory[1] / memory[0], 1.4, False))
-    return Report("train", _settings(scene, pair, compiled), timings, rows, None, answers)
+        rows.append(
+            BenchmarkRow(
+                f"{pair.names[1]} training memory", pair.names[0], memory[1] / memory[0], 1.4, at_least=False
+            )
+        )
+    return BenchmarkReport("train", _settings(inputs, pair, compiled=compiled), timings, rows, None, answers)
 
 
 def _inferring(network: Network) -> Callable[[], object]:
@@ -125,21 +150,23 @@ def compile_features(detector: Detector) -> None:
         module.compile(dynamic=False)
 
 
-def _settings(scene: Scene, pair: Pair, compiled: bool) -> dict[str, Any]:
+def _settings(inputs: BenchmarkImages, pair: NetworkPair, *, compiled: bool) -> dict[str, Any]:
     return {
-        "image_size": list(scene.image_size),
-        "batch": scene.batch,
-        "proposals": scene.proposals,
+        "image_size": list(inputs.image_size),
+        "batch": inputs.batch,
+        "proposals": inputs.proposals,
         "programs": list(pair.names),
         "compile": compiled,
     }
 
 
-def _macs(pair: Pair, scene: Scene, found: tuple[list[Found], list[Found]]) -> dict[str, float]:
+def _macs(
+    pair: NetworkPair, inputs: BenchmarkImages, found: tuple[list[NetworkDetections], list[NetworkDetections]]
+) -> dict[str, float]:
     """Count each network's multiply-accumulates on the images, with the detections that it gave."""
     return {
         name: sum(
-            count_macs(detector, scene.image_size, scene.proposals, len(f.scores))["total"]
+            count_macs(detector, inputs.image_size, inputs.proposals, len(f.scores))["total"]
             for f in detections
         )
         for name, detector, detections in zip(pair.names, pair.detectors, found, strict=True)
@@ -147,7 +174,7 @@ def _macs(pair: Pair, scene: Scene, found: tuple[list[Found], list[Found]]) -> d
 
 
 def _throughput(
-    pair: Pair, timings: dict[str, Timing], macs: dict[str, float], convolution: Convolution
+    pair: NetworkPair, timings: dict[str, Timing], macs: dict[str, float], convolution: Convolution
 ) -> dict[str, dict[str, float]]:
     peak = convolution.macs / timings[_CONVOLUTION].median / 1e9
     numbers = {_CONVOLUTION: {"gmac": convolution.macs / 1e9, "gmac_per_s": peak}}
@@ -157,33 +184,35 @@ def _throughput(
     return numbers
 
 
-def _rows(kind: str, pair: Pair, timings: dict[str, Timing], scene: Scene) -> list[Row]:
+def _rows(
+    kind: str, pair: NetworkPair, timings: dict[str, Timing], inputs: BenchmarkImages
+) -> list[BenchmarkRow]:
     first, second = pair.names
     ratio = timings[first].median / timings[second].median
-    height, width = scene.image_size
+    height, width = inputs.image_size
     what = "inference" if kind == "inference" else "training step"
-    size = f"{scene.batch} of {height}x{width}"
+    size = f"{inputs.batch} of {height}x{width}"
     if first in _FASTER[kind]:
         target = _FASTER[kind][first]
-        return [Row(f"Mask R-CNN R50-FPN {what}, {size}", first, ratio, target, True)]
-    return [Row(f"{second} {what}, {size}, time over", first, 1 / ratio, 1.8, False)]
+        return [BenchmarkRow(f"Mask R-CNN R50-FPN {what}, {size}", first, ratio, target, at_least=True)]
+    return [BenchmarkRow(f"{second} {what}, {size}, time over", first, 1 / ratio, 1.8, at_least=False)]
 
 
-def _against_macs(row: Row, macs: dict[str, float], scene: Scene) -> Row:
+def _against_macs(row: BenchmarkRow, macs: dict[str, float], inputs: BenchmarkImages) -> BenchmarkRow:
     """On a CPU time should grow as the multiply-accumulates; on a GPU the paper's frame rates bound it."""
-    if scene.device.type == "cuda":
+    if inputs.device.type == "cuda":
         return row._replace(target=1.19)
     base, more = macs.values()
     growth = more / base
     return row._replace(what=f"{row.what} (MACs x{growth:.2f})", target=1.1 * growth)
 
 
-def _count(pair: Pair, theirs: list[Found], ours: list[Found]) -> str:
+def _count(pair: NetworkPair, theirs: list[NetworkDetections], ours: list[NetworkDetections]) -> str:
     counts = zip(pair.names, (theirs, ours), strict=True)
     return "detections: " + ", ".join(f"{n} {sum(len(f.scores) for f in found)}" for n, found in counts)
 
 
-def _compare(theirs: list[Found], ours: list[Found]) -> tuple[bool, str]:
+def _compare(theirs: list[NetworkDetections], ours: list[NetworkDetections]) -> tuple[bool, str]:
     """Say whether two programs found the same: as many objects, and the same boxes, classes and masks.
 
     Raises:
@@ -208,8 +237,8 @@ def _compare(theirs: list[Found], ours: list[Found]) -> tuple[bool, str]:
     return same, text
 
 
-def _match(a: Found, b: Found) -> list[tuple[int, int]]:
-    """Pair detections of one class and nearly the same box, each at most once."""
+def _match(a: NetworkDetections, b: NetworkDetections) -> list[tuple[int, int]]:
+    """NetworkPair detections of one class and nearly the same box, each at most once."""
     iou = box_iou(a.boxes, b.boxes) * (a.labels[:, None] == b.labels)
     pairs = []
     for row in range(len(iou)):

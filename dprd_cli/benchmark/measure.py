@@ -40,7 +40,7 @@ class Timing(NamedTuple):
         return statistics.median(self.seconds)
 
 
-class Row(NamedTuple):
+class BenchmarkRow(NamedTuple):
     """One line of the table.
 
     Args:
@@ -66,7 +66,7 @@ class Row(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class BenchmarkReport:
     """What one benchmark found.
 
     Args:
@@ -82,7 +82,7 @@ class Report:
     name: str
     settings: dict[str, Any]
     timings: dict[str, Timing]
-    rows: list[Row]
+    rows: list[BenchmarkRow]
     same: bool | None
     answers: str
     numbers: dict[str, dict[str, float]] = field(default_factory=dict)

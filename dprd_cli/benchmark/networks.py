@@ -45,7 +45,7 @@ _GAINS = (
 )
 
 
-class Found(NamedTuple):
+class NetworkDetections(NamedTuple):
     """Detections of one image, as any of the programs gives them.
 
     Args:
@@ -68,17 +68,17 @@ class Network:
     Args:
         module: The network.
         detect: Detects in its images, masks pasted to full size.
-        read: Turns what `detect` returns into `Found`, one per image.
+        read: Turns what `detect` returns into `NetworkDetections`, one per image.
         losses: A forward pass in training on its images, with losses by name.
     """
 
     module: nn.Module
     detect: Callable[[], Any]
-    read: Callable[[Any], list[Found]]
+    read: Callable[[Any], list[NetworkDetections]]
     losses: Callable[[], Mapping[str, Tensor]]
 
 
-class Pair(NamedTuple):
+class NetworkPair(NamedTuple):
     """Two networks, and the detector whose multiply-accumulates each has."""
 
     names: tuple[str, str]
@@ -87,7 +87,7 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class BenchmarkImages:
     """The images of a benchmark and what is in them.
 
     Args:
@@ -125,13 +125,13 @@ class Scene:
         return Target(boxes=boxes, labels=labels, image_size=self.image_size, masks=across + down <= 1)
 
 
-def build_pair(against: str, preset: str, scene: Scene) -> Pair:
+def build_pair(against: str, preset: str, inputs: BenchmarkImages) -> NetworkPair:
     """Build a peer's network and this project's with the same weights; or a preset and its Mask R-CNN.
 
     Args:
         against: One of `PEERS`.
         preset: What is compared with `mask-rcnn`.
-        scene: What they look at.
+        inputs: What they look at.
 
     Raises:
         UsageError: If the peer is unknown or not installed.
@@ -140,27 +140,29 @@ def build_pair(against: str, preset: str, scene: Scene) -> Pair:
     if against == "mask-rcnn":
         suffix = next((s for s in ("-small", "-medium") if preset.endswith(s)), "")
         names = (f"mask-rcnn{suffix}", pick("preset", preset, PRESETS))
-        base, detector = (_own(name, scene) for name in names)
-        return Pair(names, (_our_network(base, scene), _our_network(detector, scene)), (base, detector))
-    module, state = (_torchvision if against == "torchvision" else _detectron2)(scene)
+        base, detector = (_own(name, inputs) for name in names)
+        return NetworkPair(
+            names, (_our_network(base, inputs), _our_network(detector, inputs)), (base, detector)
+        )
+    module, state = (_torchvision if against == "torchvision" else _detectron2)(inputs)
     file = Path(f"{against}.pth")
-    overrides: dict[str, Any] = {"rpn": {"post_nms_test": scene.proposals}}
+    overrides: dict[str, Any] = {"rpn": {"post_nms_test": inputs.proposals}}
     if against == "detectron2":
         overrides["backbone"] = {"stride_in_1x1": True}
         overrides["pixel_std"] = [1.0, 1.0, 1.0]
     detector = build_published(describe_file(file, state), state, file, overrides).detector
-    detector.to(scene.device).to(memory_format=torch.channels_last)
-    theirs = (_torchvision_network if against == "torchvision" else _detectron2_network)(module, scene)
-    return Pair((against, OURS), (theirs, _our_network(detector, scene)), (detector, detector))
+    detector.to(inputs.device).to(memory_format=torch.channels_last)
+    theirs = (_torchvision_network if against == "torchvision" else _detectron2_network)(module, inputs)
+    return NetworkPair((against, OURS), (theirs, _our_network(detector, inputs)), (detector, detector))
 
 
-def _own(preset: str, scene: Scene) -> Detector:
+def _own(preset: str, inputs: BenchmarkImages) -> Detector:
     flags = {"model.backbone.norm": "frozen_bn", "model.backbone.frozen_stages": 2}
-    flags |= {"model.rpn.post_nms_test": scene.proposals}
+    flags |= {"model.rpn.post_nms_test": inputs.proposals}
     config = resolve(preset=preset, schedule="1x", flags=flags).model
     detector = build_detector(config, num_classes=_CLASSES)
     detector.load_state_dict(lively_state(detector))
-    return detector.to(scene.device)
+    return detector.to(inputs.device)
 
 
 def lively_state(module: nn.Module) -> dict[str, Tensor]:
@@ -182,13 +184,13 @@ def lively_state(module: nn.Module) -> dict[str, Tensor]:
     return state
 
 
-def _our_network(detector: Detector, scene: Scene) -> Network:
-    images, targets = scene.images(), scene.targets()
+def _our_network(detector: Detector, inputs: BenchmarkImages) -> Network:
+    images, targets = inputs.images(), inputs.targets()
 
-    def detect() -> list[Found]:
+    def detect() -> list[NetworkDetections]:
         detections = detector.detect(images).detections
         return [
-            Found(d.boxes, d.scores, d.labels, paste_masks(d.masks, d.boxes, d.image_size))
+            NetworkDetections(d.boxes, d.scores, d.labels, paste_masks(d.masks, d.boxes, d.image_size))
             for d in detections
             if d.masks is not None
         ]
@@ -196,38 +198,40 @@ def _our_network(detector: Detector, scene: Scene) -> Network:
     return Network(detector, detect, lambda found: found, lambda: detector(images, targets).losses)
 
 
-def _torchvision(scene: Scene) -> tuple[nn.Module, dict[str, Tensor]]:
+def _torchvision(inputs: BenchmarkImages) -> tuple[nn.Module, dict[str, Tensor]]:
     """Build `maskrcnn_resnet50_fpn` as it is with published weights: frozen BatchNorm, 3 stages trained."""
     backbone = resnet_fpn_backbone(
         backbone_name="resnet50", weights=None, norm_layer=FrozenBatchNorm2d, trainable_layers=3
     )
-    short, long = min(scene.image_size), max(scene.image_size)
+    short, long = min(inputs.image_size), max(inputs.image_size)
     module = MaskRCNN(
-        backbone, 91, min_size=short, max_size=max(1333, long), rpn_post_nms_top_n_test=scene.proposals
+        backbone, 91, min_size=short, max_size=max(1333, long), rpn_post_nms_top_n_test=inputs.proposals
     )
     module.load_state_dict(lively_state(module))
     state = module.state_dict()
-    return module.to(scene.device), {name: tensor.cpu() for name, tensor in state.items()}
+    return module.to(inputs.device), {name: tensor.cpu() for name, tensor in state.items()}
 
 
-def _torchvision_network(module: nn.Module, scene: Scene) -> Network:
-    images = [image / 255 for image in scene.images()]
+def _torchvision_network(module: nn.Module, inputs: BenchmarkImages) -> Network:
+    images = [image / 255 for image in inputs.images()]
     targets = [
         {"boxes": t.boxes, "labels": t.labels + 1, "masks": t.masks.to(torch.uint8)}
-        for t in scene.targets()
+        for t in inputs.targets()
         if t.masks is not None
     ]
 
-    def read(results: list[dict[str, Tensor]]) -> list[Found]:
+    def read(results: list[dict[str, Tensor]]) -> list[NetworkDetections]:
         return [
-            Found(r["boxes"], r["scores"], r["labels"] - 1, (r["masks"][:, 0] >= 0.5).cpu().numpy())
+            NetworkDetections(
+                r["boxes"], r["scores"], r["labels"] - 1, (r["masks"][:, 0] >= 0.5).cpu().numpy()
+            )
             for r in results
         ]
 
     return Network(module, lambda: module(images), read, lambda: module(images, targets))
 
 
-def _detectron2(scene: Scene) -> tuple[nn.Module, dict[str, Tensor]]:
+def _detectron2(inputs: BenchmarkImages) -> tuple[nn.Module, dict[str, Tensor]]:
     """Build Detectron2's `mask_rcnn_R_50_FPN_3x`."""
     if importlib.util.find_spec("detectron2") is None:
         raise UsageError(
@@ -239,8 +243,8 @@ def _detectron2(scene: Scene) -> tuple[nn.Module, dict[str, Tensor]]:
 
     cfg = get_cfg()
     cfg.merge_from_list([item for pair in _MASK_RCNN_R50_FPN.items() for item in pair])
-    cfg.MODEL.RPN.POST_NMS_TOPK_TEST = scene.proposals
-    cfg.MODEL.DEVICE = str(scene.device)
+    cfg.MODEL.RPN.POST_NMS_TOPK_TEST = inputs.proposals
+    cfg.MODEL.DEVICE = str(inputs.device)
     module = build_model(cfg)
     shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     state = reference_state(shapes, 0, 60.0)
@@ -273,24 +277,25 @@ _MASK_RCNN_R50_FPN: dict[str, Any] = {
 }
 
 
-def _detectron2_network(module: nn.Module, scene: Scene) -> Network:
+def _detectron2_network(module: nn.Module, inputs: BenchmarkImages) -> Network:
     from detectron2.structures import BitMasks, Boxes, Instances
     from detectron2.utils.events import EventStorage
 
-    height, width = scene.image_size
-    images = [image.flip(0) for image in scene.images()]  # B, G, R
+    height, width = inputs.image_size
+    images = [image.flip(0) for image in inputs.images()]  # B, G, R
     batch: list[dict[str, Any]] = [{"image": image, "height": height, "width": width} for image in images]
     training = []
-    for item, target in zip(batch, scene.targets(), strict=True):
+    for item, target in zip(batch, inputs.targets(), strict=True):
         instances = Instances((height, width))
         instances.gt_boxes, instances.gt_classes = Boxes(target.boxes), target.labels
         instances.gt_masks = BitMasks(target.masks)
         training.append({**item, "instances": instances})
 
-    def read(results: list[dict[str, Any]]) -> list[Found]:
+    def read(results: list[dict[str, Any]]) -> list[NetworkDetections]:
         found = [result["instances"] for result in results]
         return [
-            Found(f.pred_boxes.tensor, f.scores, f.pred_classes, f.pred_masks.cpu().numpy()) for f in found
+            NetworkDetections(f.pred_boxes.tensor, f.scores, f.pred_classes, f.pred_masks.cpu().numpy())
+            for f in found
         ]
 
     def losses() -> Mapping[str, Tensor]:

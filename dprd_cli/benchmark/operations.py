@@ -12,7 +12,7 @@ from torch import Tensor
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.ops import roi_align as torchvision_roi_align
 
-from dprd_cli.benchmark.measure import Report, Row, interleave
+from dprd_cli.benchmark.measure import BenchmarkReport, BenchmarkRow, interleave
 from dprd_cli.benchmark.networks import OURS
 from dprd_cli.data.coco_results import Kind
 from dprd_cli.evaluation.coco import CocoArrays, accumulate
@@ -26,7 +26,7 @@ _BINS, _SAMPLES = 7, 2
 
 def roialign(
     image_size: tuple[int, int], rois: int, repetitions: int, device: torch.device, progress: Progress
-) -> Report:
+) -> BenchmarkReport:
     """Time RoIAlign over P2..P5, forward, and with the gradient of features and (ours alone) boxes.
 
     Args:
@@ -53,7 +53,7 @@ def roialign(
         pooled = torch.empty_like(gradient)
         for level, (feature, stride) in enumerate(zip(nchw, _STRIDES, strict=True)):
             index = torch.nonzero(levels == level)[:, 0]
-            part = torchvision_roi_align(feature, [boxes[index]], _BINS, 1 / stride, _SAMPLES, True)
+            part = torchvision_roi_align(feature, [boxes[index]], _BINS, 1 / stride, _SAMPLES, aligned=True)
             pooled = pooled.index_copy(0, index, part)
         return pooled
 
@@ -73,14 +73,20 @@ def roialign(
     medians = [timing.median for timing in timings.values()]
     targets = (1.0, 1.0) if device.type == "cuda" else (10.0, 8.0)
     against = "torchvision.ops.roi_align, no box gradient"
-    return Report(
+    return BenchmarkReport(
         "roialign",
         {"image_size": list(image_size), "rois": rois, "channels": 256, "bins": _BINS, "samples": _SAMPLES},
         timings,
         [
-            Row(f"RoIAlign forward, {rois} RoIs", against, medians[0] / medians[1], targets[0], True),
-            Row(
-                f"RoIAlign forward+backward, {rois} RoIs", against, medians[2] / medians[3], targets[1], True
+            BenchmarkRow(
+                f"RoIAlign forward, {rois} RoIs", against, medians[0] / medians[1], targets[0], at_least=True
+            ),
+            BenchmarkRow(
+                f"RoIAlign forward+backward, {rois} RoIs",
+                against,
+                medians[2] / medians[3],
+                targets[1],
+                at_least=True,
             ),
         ],
         difference < 1e-4 and gradients < 1e-2,
@@ -88,7 +94,7 @@ def roialign(
     )
 
 
-def paste(image_size: tuple[int, int], masks: int, repetitions: int, progress: Progress) -> Report:
+def paste(image_size: tuple[int, int], masks: int, repetitions: int, progress: Progress) -> BenchmarkReport:
     """Time masks from 28x28 probabilities to COCO's run lengths in the image's size."""
     generator = torch.Generator().manual_seed(0)
     height, width = image_size
@@ -111,11 +117,15 @@ def paste(image_size: tuple[int, int], masks: int, repetitions: int, progress: P
     name = "torchvision's paste + pycocotools' encode"
     timings = interleave({name: theirs, OURS: ours}, repetitions, torch.device("cpu"), progress)
     ratio = timings[name].median / timings[OURS].median
-    return Report(
+    return BenchmarkReport(
         "paste",
         {"image_size": list(image_size), "masks": masks},
         timings,
-        [Row(f"paste and run lengths of {masks} masks, {height}x{width}", name, ratio, 4.0, True)],
+        [
+            BenchmarkRow(
+                f"paste and run lengths of {masks} masks, {height}x{width}", name, ratio, 4.0, at_least=True
+            )
+        ],
         sum(ious) / len(ious) > 0.9,
         f"mean IoU of the masks {sum(ious) / len(ious):.3f}: torchvision rounds boxes to whole pixels first",
     )
@@ -123,7 +133,7 @@ def paste(image_size: tuple[int, int], masks: int, repetitions: int, progress: P
 
 def evaluation(
     images: int, repetitions: int, progress: Progress, per_image: tuple[float, int] = (7.2, 50)
-) -> Report:
+) -> BenchmarkReport:
     """Time COCO's evaluation of boxes and masks on generated objects and detections; compare every number.
 
     Args:
@@ -154,11 +164,11 @@ def evaluation(
     stats = ", ".join(f"{kind} AP {100 * arrays['faster', kind].stats[0]:.2f}" for kind in kinds)
     ratio = timings["pycocotools"].median / timings[OURS].median
     what = f"COCO evaluation of boxes and masks, {images} images, {len(results)} detections"
-    return Report(
+    return BenchmarkReport(
         "eval",
         {"images": images, "objects": len(truth["annotations"]), "detections": len(results)},
         timings,
-        [Row(what, "pycocotools", ratio, 5.0, True)],
+        [BenchmarkRow(what, "pycocotools", ratio, 5.0, at_least=True)],
         same,
         f"precision, recall and stats are {'equal to the last bit' if same else 'DIFFERENT'}; {stats}",
     )

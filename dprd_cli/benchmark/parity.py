@@ -36,7 +36,7 @@ _SAME_IOU = 0.98  # boxes and masks from here on are the same
 _LOSS_NAMES = {"cls": "cls", "reg": "box_reg", "mask": "mask", "rpn_cls": "rpn_cls", "rpn_reg": "rpn_loc"}
 
 
-class Difference(NamedTuple):
+class ParityDifference(NamedTuple):
     """One comparison.
 
     Args:
@@ -78,7 +78,7 @@ def read_fixture(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def compare(path: Path) -> list[Difference]:
+def compare(path: Path) -> list[ParityDifference]:
     """Run a fixture and return its differences, each with its tolerance.
 
     Raises:
@@ -160,7 +160,7 @@ def _target(gt: list[dict[str, Any]], size: tuple[int, int]) -> Target:
 # ---- differences ----------------------------------------------------------------------------------------
 
 
-def _differences(fixture: Mapping[str, Any], seen: _Seen) -> list[Difference]:
+def _differences(fixture: Mapping[str, Any], seen: _Seen) -> list[ParityDifference]:
     return [
         *_feature_differences(fixture["features"], seen.features),
         *_proposal_differences(fixture["proposals"], seen),
@@ -169,7 +169,7 @@ def _differences(fixture: Mapping[str, Any], seen: _Seen) -> list[Difference]:
     ]
 
 
-def _feature_differences(expected: Mapping[str, Any], features: list[Tensor]) -> list[Difference]:
+def _feature_differences(expected: Mapping[str, Any], features: list[Tensor]) -> list[ParityDifference]:
     """Of each level, the largest of mean, deviation and sampled values, in units of the level's deviation."""
     found = []
     for level, feature in zip(sorted(expected), features, strict=True):
@@ -181,11 +181,11 @@ def _feature_differences(expected: Mapping[str, Any], features: list[Tensor]) ->
         got = torch.cat((flat[index], flat.mean()[None], flat.std()[None]))
         wanted = torch.tensor([*want["samples"], want["mean"], want["std"]], dtype=torch.float64)
         largest = (got - wanted).abs().max() / want["std"]
-        found.append(Difference(f"features {level}", largest.item(), 1e-3))
+        found.append(ParityDifference(f"features {level}", largest.item(), 1e-3))
     return found
 
 
-def _proposal_differences(expected: Mapping[str, Any], seen: _Seen) -> list[Difference]:
+def _proposal_differences(expected: Mapping[str, Any], seen: _Seen) -> list[ParityDifference]:
     boxes = torch.tensor(expected["top100_boxes"], dtype=torch.float32).view(-1, 4)
     logits = torch.tensor(expected["top100_logits"])
     partner = _match(boxes, seen.proposals, torch.zeros(len(boxes)), torch.zeros(len(seen.proposals)))
@@ -193,13 +193,13 @@ def _proposal_differences(expected: Mapping[str, Any], seen: _Seen) -> list[Diff
     apart = (seen.logits[partner[same]] - logits[same]).abs()
     count = max(expected["count"], 1)
     return [
-        Difference("proposals, number", abs(len(seen.proposals) - expected["count"]) / count, 0.02),
-        Difference("proposals, share without a partner", 1 - _mean(same), 0.02),
-        Difference("proposals, logit", apart.max().item() if len(apart) else 0.0, 2e-3),
+        ParityDifference("proposals, number", abs(len(seen.proposals) - expected["count"]) / count, 0.02),
+        ParityDifference("proposals, share without a partner", 1 - _mean(same), 0.02),
+        ParityDifference("proposals, logit", apart.max().item() if len(apart) else 0.0, 2e-3),
     ]
 
 
-def _detection_differences(expected: list[dict[str, Any]], seen: Detections) -> list[Difference]:
+def _detection_differences(expected: list[dict[str, Any]], seen: Detections) -> list[ParityDifference]:
     boxes = torch.tensor([d["box"] for d in expected], dtype=torch.float32).view(-1, 4)
     labels = torch.tensor([d["class"] for d in expected], dtype=torch.float32)
     partner = _match(boxes, seen.boxes, labels, seen.labels.float())
@@ -208,8 +208,8 @@ def _detection_differences(expected: list[dict[str, Any]], seen: Detections) -> 
     apart = (seen.scores[chosen] - torch.tensor([d["score"] for d in expected])[same]).abs()
     surplus = max(0, len(seen) - len(expected)) / max(len(expected), 1)
     found = [
-        Difference("detections, share without a partner", max(1 - _mean(same), surplus), 0.02),
-        Difference("detections, score", apart.max().item() if len(apart) else 0.0, 2e-3),
+        ParityDifference("detections, share without a partner", max(1 - _mean(same), surplus), 0.02),
+        ParityDifference("detections, score", apart.max().item() if len(apart) else 0.0, 2e-3),
     ]
     matched = [d for d, kept in zip(expected, same.tolist(), strict=True) if kept]
     if matched and seen.masks is not None and all("mask_rle" in d for d in matched):
@@ -219,11 +219,11 @@ def _detection_differences(expected: list[dict[str, Any]], seen: Detections) -> 
             for a, b in zip(ours, (d["mask_rle"] for d in matched), strict=True)
         ]
         worse = float(np.mean(np.array(iou) <= _SAME_IOU))
-        found.append(Difference("masks, share of IoU 0.98 or less", worse, 0.05))
+        found.append(ParityDifference("masks, share of IoU 0.98 or less", worse, 0.05))
     return found
 
 
-def _loss_differences(expected: Mapping[str, float], losses: Mapping[str, Tensor]) -> list[Difference]:
+def _loss_differences(expected: Mapping[str, float], losses: Mapping[str, Tensor]) -> list[ParityDifference]:
     """Relative differences of the losses, by Detectron2's names (its stages count from 0)."""
     found = []
     cascade = any("stage" in name for name in expected)
@@ -235,7 +235,7 @@ def _loss_differences(expected: Mapping[str, float], losses: Mapping[str, Tensor
     for name, wanted in expected.items():
         if name not in ours:
             raise ValueError(f"the fixture has {name}, this network {', '.join(ours)}")
-        found.append(Difference(name, abs(ours[name] - wanted) / max(abs(wanted), 1e-12), 1e-3))
+        found.append(ParityDifference(name, abs(ours[name] - wanted) / max(abs(wanted), 1e-12), 1e-3))
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dprd_cli.benchmark.measure import Report, Row, Timing, interleave
+from dprd_cli.benchmark.measure import BenchmarkReport, BenchmarkRow, Timing, interleave
 from dprd_cli.benchmark.rule_weights import reference_image
 from dprd_cli.errors import UserError
 from dprd_cli.files.images import read_image, write_image
@@ -23,7 +23,7 @@ from dprd_cli.weights.load import load_model
 _HELP, _PREDICT, _IMPORTS = "dprd --help", "dprd predict", 'python -c "import torch, torchvision"'
 
 
-def startup(image_size: tuple[int, int], repetitions: int, progress: Progress) -> Report:
+def startup(image_size: tuple[int, int], repetitions: int, progress: Progress) -> BenchmarkReport:
     """Time processes of this program, and the imports and the inference that one of them cannot do without.
 
     Args:
@@ -47,14 +47,14 @@ def startup(image_size: tuple[int, int], repetitions: int, progress: Progress) -
         timings = {name: timing._replace(memory=None) for name, timing in timings.items()}
         timings["inference"] = _inference(predictor, image, repetitions)
     floor = timings[_IMPORTS].median + timings["inference"].median
-    return Report(
+    return BenchmarkReport(
         "startup",
         {"image_size": list(image_size)},
         timings,
         [
-            Row(_HELP, "the clock", timings[_HELP].median, 0.5, False, "s"),
-            Row(f"{_PREDICT} of one image", "importing torch and torchvision, plus inference",
-                timings[_PREDICT].median / floor, 1.5, False),
+            BenchmarkRow(_HELP, "the clock", timings[_HELP].median, 0.5, at_least=False, unit="s"),
+            BenchmarkRow(f"{_PREDICT} of one image", "importing torch and torchvision, plus inference",
+                timings[_PREDICT].median / floor, 1.5, at_least=False),
         ],
         None,
         "nothing to compare",

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 
 from dprd_cli.benchmark.detectors import inference, train
-from dprd_cli.benchmark.measure import Report, Row
-from dprd_cli.benchmark.networks import Scene
+from dprd_cli.benchmark.measure import BenchmarkReport, BenchmarkRow
+from dprd_cli.benchmark.networks import BenchmarkImages
 from dprd_cli.benchmark.operations import evaluation, paste, roialign
 from dprd_cli.benchmark.startup import startup
 from dprd_cli.errors import UsageError, UserError
@@ -19,7 +19,7 @@ KINDS = ("inference", "train", "roialign", "eval", "paste", "startup")
 _TURNS_OF_EVALUATION = 3  # pycocotools needs a minute or more for each
 
 
-class Settings(NamedTuple):
+class BenchmarkSettings(NamedTuple):
     """What the benchmarks run on.
 
     Args:
@@ -44,13 +44,13 @@ class Settings(NamedTuple):
     device: torch.device
     compiled: bool
 
-    def scene(self, image_size: tuple[int, int], batch: int) -> Scene:
+    def inputs(self, image_size: tuple[int, int], batch: int) -> BenchmarkImages:
         """Return the images, of this size and number unless others were asked for."""
         size = self.image_size or image_size
-        return Scene(size, self.batch or batch, self.proposals or 1000, self.device)
+        return BenchmarkImages(size, self.batch or batch, self.proposals or 1000, self.device)
 
 
-def run(kind: str, settings: Settings, progress: Progress) -> Report:
+def run(kind: str, settings: BenchmarkSettings, progress: Progress) -> BenchmarkReport:
     """Run one benchmark.
 
     Args:
@@ -62,9 +62,9 @@ def run(kind: str, settings: Settings, progress: Progress) -> Report:
     detectors = {"inference": (inference, (800, 1216), 1), "train": (train, (512, 640), 2)}
     if kind in detectors:
         measure, image_size, batch = detectors[kind]
-        scene = settings.scene(image_size, batch)
-        return measure(scene, settings.against, settings.preset, turns, progress, compiled=settings.compiled)
-    others: dict[str, Callable[[], Report]] = {
+        inputs = settings.inputs(image_size, batch)
+        return measure(inputs, settings.against, settings.preset, turns, progress, compiled=settings.compiled)
+    others: dict[str, Callable[[], BenchmarkReport]] = {
         "roialign": lambda: roialign(size, settings.proposals or 2048, turns, settings.device, progress),
         "eval": lambda: evaluation(settings.images, turns, progress),
         "paste": lambda: paste(size, 100, turns, progress),
@@ -74,8 +74,8 @@ def run(kind: str, settings: Settings, progress: Progress) -> Report:
 
 
 def run_all(
-    settings: Settings, progress: Progress, say: Callable[[str], None]
-) -> tuple[list[Report], list[str]]:
+    settings: BenchmarkSettings, progress: Progress, say: Callable[[str], None]
+) -> tuple[list[BenchmarkReport], list[str]]:
     """Run every benchmark against every peer; what cannot run is named, and the others go on.
 
     Args:
@@ -102,7 +102,7 @@ def run_all(
     return reports, missing
 
 
-def check(kind: str, settings: Settings) -> None:
+def check(kind: str, settings: BenchmarkSettings) -> None:
     """Check that options belong together.
 
     Raises:
@@ -112,7 +112,7 @@ def check(kind: str, settings: Settings) -> None:
         raise UsageError(f"--compile: {kind} has no network to compile; inference and train have")
 
 
-def markdown(reports: Sequence[Report], missing: Sequence[str], machine: Mapping[str, Any]) -> str:
+def markdown(reports: Sequence[BenchmarkReport], missing: Sequence[str], machine: Mapping[str, Any]) -> str:
     """Return the table of all rows, the machine, and what each program took, ready to paste."""
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     place = machine["processor"] if machine["device"] == "cpu" else machine["device"]
@@ -143,7 +143,7 @@ def markdown(reports: Sequence[Report], missing: Sequence[str], machine: Mapping
     return "\n".join(lines) + "\n"
 
 
-def _line(row: Row) -> str:
+def _line(row: BenchmarkRow) -> str:
     sign = ">=" if row.at_least else "<="
     verdict = "met" if row.met else "missed"
     measured, target = show(row.value, row.unit), show(row.target, row.unit)
@@ -155,4 +155,4 @@ def show(value: float, unit: str) -> str:
     return f"{value:.0f} %" if unit == "%" else f"{value:.2f}{'x' if unit == 'x' else ' s'}"
 
 
-__all__ = ["KINDS", "Settings", "check", "markdown", "run", "run_all", "show"]
+__all__ = ["KINDS", "BenchmarkSettings", "check", "markdown", "run", "run_all", "show"]

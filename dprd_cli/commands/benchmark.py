@@ -9,7 +9,7 @@ import typer
 from dprd_cli.commands._options import Device, Json, parse_size, print_json, say
 
 if TYPE_CHECKING:
-    from dprd_cli.benchmark.measure import Report
+    from dprd_cli.benchmark.measure import BenchmarkReport
 
 _KINDS = "inference|train|roialign|eval|paste|startup|all"
 
@@ -66,7 +66,7 @@ def benchmark(
     place = pick_device(device or "cpu")
     if threads:
         torch.set_num_threads(threads)
-    settings = table.Settings(
+    settings = table.BenchmarkSettings(
         against, preset, size, batch_size, proposals, images, repetitions, place, compiled
     )
     table.check(kind, settings)
@@ -88,7 +88,7 @@ def benchmark(
         _print_machine(machine(place))
 
 
-def _print(report: Report) -> None:
+def _print(report: BenchmarkReport) -> None:
     from dprd_cli.benchmark.table import show
     from dprd_cli.commands._tables import print_rows
 

@@ -37,7 +37,7 @@ class StopRequest:
         for number, handler in self._old.items():
             signal.signal(number, handler)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         if os.getpid() != self._owner:  # a loader process forked from the run: the run decides when it ends
             if number == signal.SIGTERM:
                 os._exit(EXIT_TERMINATED)

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from dprd_cli.config.schema import Config, DataConfig
-from dprd_cli.errors import is_out_of_memory
+from dprd_cli.errors import ResourceError, is_out_of_memory
 from dprd_cli.runtime.memory import GIB, available_memory, peak_resident
 from dprd_cli.structures.detections import Target
 from dprd_cli.training.learner import Learner, NotFiniteError
-from dprd_cli.training.loop import build_parts
+from dprd_cli.training.memory import advice
+from dprd_cli.training.setup import set_up
 
 _MOST = 1024
 _OBJECTS = 20  # in each image that is tried
@@ -24,7 +25,7 @@ _KEPT_FREE = 0.1  # share of a CPU's memory
 Attempt = Callable[[int], None]
 
 
-class Probe(NamedTuple):
+class BatchProbe(NamedTuple):
     """What was found.
 
     Args:
@@ -36,7 +37,7 @@ class Probe(NamedTuple):
     reason: str
 
 
-def probe_batch(config: Config) -> Probe:
+def probe_batch(config: Config) -> BatchProbe:
     """Find the largest batch whose training step fits into memory, with the largest images that can come.
 
     The step is a whole one, optimizer included, on images of noise with 20 objects each; nothing is
@@ -44,13 +45,16 @@ def probe_batch(config: Config) -> Probe:
 
     Args:
         config: The run; `train.batch_size` and `train.accumulate` are not used.
+
+    Raises:
+        ResourceError: If not even one image fits.
     """
-    parts = build_parts(config)
+    setup = set_up(config)
     train = config.train.model_copy(update={"accumulate": 1})
-    learner = Learner(parts.detector, train)
+    learner = Learner(setup.detector, train)
 
     def attempt(size: int) -> None:
-        batch = worst_batch(config.data, size, len(parts.train_set.class_names), masks=parts.with_masks)
+        batch = worst_batch(config.data, size, len(setup.train_set.class_names), masks=setup.with_masks)
         try:
             learner.step(0, 0.0, *batch)
         except NotFiniteError:
@@ -58,7 +62,10 @@ def probe_batch(config: Config) -> Probe:
         finally:
             learner.optimizer.zero_grad(set_to_none=True)
 
-    return _try(attempt, parts.device) if parts.device.type == "cuda" else _extrapolate(attempt)
+    found = _try(attempt, setup.device) if setup.device.type == "cuda" else _extrapolate(attempt)
+    if not found.batch_size:
+        raise ResourceError(f"not even one image fits ({found.reason}); {advice(config)}")
+    return found
 
 
 def worst_batch(
@@ -98,7 +105,7 @@ def largest(fits: Callable[[int], bool], most: int = _MOST) -> int:
     return low
 
 
-def _try(attempt: Attempt, device: torch.device) -> Probe:
+def _try(attempt: Attempt, device: torch.device) -> BatchProbe:
     def fits(size: int) -> bool:
         try:
             attempt(size)
@@ -114,17 +121,17 @@ def _try(attempt: Attempt, device: torch.device) -> Probe:
 
     size = largest(fits)
     total = torch.cuda.get_device_properties(device).total_memory
-    return Probe(size, f"tried on {torch.cuda.get_device_name(device)}, {total / GIB:.1f} GiB")
+    return BatchProbe(size, f"tried on {torch.cuda.get_device_name(device)}, {total / GIB:.1f} GiB")
 
 
-def _extrapolate(attempt: Attempt) -> Probe:
+def _extrapolate(attempt: Attempt) -> BatchProbe:
     attempt(1)  # what is allocated once
     few, more = _MEASURED
     first, second = peak_resident(lambda: attempt(few)), peak_resident(lambda: attempt(more))
     return extrapolated(first, second, available_memory())
 
 
-def extrapolated(first: int, second: int, available: int) -> Probe:
+def extrapolated(first: int, second: int, available: int) -> BatchProbe:
     """Return what fits, by the peaks (bytes) of steps with the two batch sizes of `_MEASURED`.
 
     Args:
@@ -139,4 +146,4 @@ def extrapolated(first: int, second: int, available: int) -> Probe:
         f"a step of {few} took {first / GIB:.2f} GiB and each further image {each / GIB:.2f}, of "
         f"{available / GIB:.1f} GiB; a tenth is kept free"
     )
-    return Probe(size if first <= available * (1 - _KEPT_FREE) else 0, reason)
+    return BatchProbe(size if first <= available * (1 - _KEPT_FREE) else 0, reason)

@@ -24,7 +24,7 @@ class WeightAverage:
     """
 
     def __init__(self, detector: Detector, decay: float) -> None:
-        self.detector = copy.deepcopy(detector).requires_grad_(False).eval()
+        self.detector = copy.deepcopy(detector).requires_grad_(requires_grad=False).eval()
         self._decay = decay
         pairs = list(
             zip(self.detector.state_dict().values(), detector.state_dict().values(), strict=True)

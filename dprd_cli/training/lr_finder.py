@@ -23,8 +23,8 @@ from dprd_cli.data.loading import TrainLoader
 from dprd_cli.files.atomic import write_atomically, write_json
 from dprd_cli.runtime.progress import say
 from dprd_cli.training.learner import Learner, NotFiniteError
-from dprd_cli.training.loop import build_parts
 from dprd_cli.training.memory import memory_advice
+from dprd_cli.training.setup import set_up
 
 STEPS = 100
 _RANGE = (1e-3, 1e2)  # of the configured rate
@@ -34,7 +34,7 @@ _SAFETY = 10.0  # below the rate of the lowest loss
 _FIRST = 5  # steps before a lowest loss counts
 
 
-class Point(NamedTuple):
+class RatePoint(NamedTuple):
     """A step of the test.
 
     Args:
@@ -51,7 +51,7 @@ class Point(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LearningRateTest:
     """What the test says; rates are None where the loss did not fall.
 
     Attributes:
@@ -71,7 +71,7 @@ class Finding:
     optimizer: str
 
 
-def find_lr(config: Config, folder: Path, steps: int = STEPS) -> Finding:
+def find_lr(config: Config, folder: Path, steps: int = STEPS) -> LearningRateTest:
     """Run the test on the training split, and write `lr_finder.csv`, `.json` and `.png`; nothing to resume.
 
     Args:
@@ -86,29 +86,29 @@ def find_lr(config: Config, folder: Path, steps: int = STEPS) -> Finding:
 
     with memory_advice(config, folder):
         points, stopped = _ramp(config, steps)
-    finding = judge(points, stopped, config.train.batch_size, config.train.optimizer)
+    found = judge(points, stopped, config.train.batch_size, config.train.optimizer)
     text = io.StringIO(newline="")
     writer = csv.writer(text)
-    writer.writerows([Point._fields, *points])
+    writer.writerows([RatePoint._fields, *points])
     write_atomically(folder / "lr_finder.csv", lambda file: file.write(text.getvalue().encode()))
-    write_json(folder / "lr_finder.json", {**asdict(finding), "configured": config.train.lr})
+    write_json(folder / "lr_finder.json", {**asdict(found), "configured": config.train.lr})
     plot_lr_range(
         [point._asdict() for point in points],
-        {"suggestion": finding.suggestion, "fastest fall": finding.steepest, "lowest": finding.lowest},
+        {"suggestion": found.suggestion, "fastest fall": found.steepest, "lowest": found.lowest},
         folder / "lr_finder.png",
     )
-    return finding
+    return found
 
 
-def _ramp(config: Config, steps: int) -> tuple[list[Point], str]:
+def _ramp(config: Config, steps: int) -> tuple[list[RatePoint], str]:
     """Do the steps; return them, and why they ended."""
-    parts = build_parts(config)
-    learner = Learner(parts.detector, config.train)
+    setup = set_up(config)
+    learner = Learner(setup.detector, config.train)
     train = config.train
     loader = TrainLoader(
-        parts.train_set, config.data, batch_size=train.batch_size, seed=train.seed, steps=steps
+        setup.train_set, config.data, batch_size=train.batch_size, seed=train.seed, steps=steps
     )
-    points: list[Point] = []
+    points: list[RatePoint] = []
     for step, ((images, targets), rate) in enumerate(zip(loader, rates(train.lr, steps), strict=True)):
         try:
             values = learner.step(step, rate, images, targets)
@@ -128,26 +128,26 @@ def rates(base: float, steps: int) -> list[float]:
     return [low * (high / low) ** (step / max(steps - 1, 1)) for step in range(steps)]
 
 
-def follow(points: Sequence[Point], rate: float, loss: float) -> Point:
+def follow(points: Sequence[RatePoint], rate: float, loss: float) -> RatePoint:
     """Return the next point; the average's weights are normalised, so that it starts at the first loss."""
     count = len(points) + 1
     before = points[-1].smoothed * (1 - _SMOOTHING ** (count - 1)) if points else 0.0
     smoothed = (_SMOOTHING * before + (1 - _SMOOTHING) * loss) / (1 - _SMOOTHING**count)
-    return Point(count - 1, rate, loss, smoothed)
+    return RatePoint(count - 1, rate, loss, smoothed)
 
 
-def diverged(points: Sequence[Point]) -> bool:
+def diverged(points: Sequence[RatePoint]) -> bool:
     """Whether the smoothed loss has risen far above its lowest."""
     last = points[-1].smoothed
     return not math.isfinite(last) or last > _DIVERGED * min(point.smoothed for point in points)
 
 
-def judge(points: Sequence[Point], stopped: str, batch_size: int, optimizer: str) -> Finding:
+def judge(points: Sequence[RatePoint], stopped: str, batch_size: int, optimizer: str) -> LearningRateTest:
     """Return what a test says."""
     losses = np.array([point.smoothed for point in points])
     lowest = int(losses[_FIRST:].argmin()) + _FIRST if len(losses) > _FIRST else 0
     if lowest <= _FIRST or losses[lowest] >= losses[0]:
-        return Finding(None, None, None, stopped, batch_size, optimizer)
+        return LearningRateTest(None, None, None, stopped, batch_size, optimizer)
     slopes = np.gradient(losses[: lowest + 1], np.log([point.lr for point in points[: lowest + 1]]))
     best, steepest = points[lowest].lr, points[int(slopes.argmin())].lr
-    return Finding(best / _SAFETY, best, steepest, stopped, batch_size, optimizer)
+    return LearningRateTest(best / _SAFETY, best, steepest, stopped, batch_size, optimizer)

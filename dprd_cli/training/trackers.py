@@ -80,7 +80,7 @@ def start_trackers(config: Config, folder: Path, start_step: int) -> list[Tracke
     return [starts[name](config, folder, start_step) for name in config.train.loggers]
 
 
-def _tensorboard(config: Config, folder: Path, start_step: int) -> Tracker:
+def _tensorboard(_config: Config, folder: Path, start_step: int) -> Tracker:
     from torch.utils.tensorboard import SummaryWriter
 
     # events after the step that a run resumes from are hidden, because they come again
@@ -94,7 +94,7 @@ def _tensorboard(config: Config, folder: Path, start_step: int) -> Tracker:
     return Tracker("tensorboard", log, writer.close)
 
 
-def _wandb(config: Config, folder: Path, start_step: int) -> Tracker:
+def _wandb(config: Config, folder: Path, _start_step: int) -> Tracker:
     import wandb
 
     path = folder / "wandb_id.txt"

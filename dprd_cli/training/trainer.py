@@ -24,17 +24,17 @@ from dprd_cli.data.loading import TrainLoader
 from dprd_cli.errors import DivergedError, InterruptedRun, UserError
 from dprd_cli.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_in_group
 from dprd_cli.files.atomic import write_json
-from dprd_cli.model.detector import Detector
 from dprd_cli.runtime.distributed import ALONE, Ranks
 from dprd_cli.runtime.signals import StopRequest
 from dprd_cli.structures.detections import Target
-from dprd_cli.structures.sample import Dataset
 from dprd_cli.training.best import best_score, evaluations_since_best
 from dprd_cli.training.ema import WeightAverage
 from dprd_cli.training.figures import draw_batch, draw_curves, draw_parts
 from dprd_cli.training.learner import Learner, NotFiniteError
 from dprd_cli.training.metrics_log import Means, RunLog
 from dprd_cli.training.optimizer import learning_rate
+from dprd_cli.training.result import TrainResult
+from dprd_cli.training.setup import TrainingSetup
 from dprd_cli.weights.checkpoint import load_state, save_checkpoint
 
 _DRAWN_BATCHES = 2
@@ -46,9 +46,7 @@ class Trainer:
     Args:
         config: The whole run.
         run_dir: Where everything is written.
-        detector: On its device.
-        datasets: Training and evaluation split.
-        with_masks: Whether the detector has mask heads.
+        setup: The detector and the data.
         log: Metrics and messages.
         stop: Whether a signal asked to stop.
         world: The processes that train together.
@@ -62,18 +60,18 @@ class Trainer:
         self,
         config: Config,
         run_dir: Path,
-        detector: Detector,
-        datasets: tuple[Dataset, Dataset],
-        with_masks: bool,
+        setup: TrainingSetup,
+        *,
         log: RunLog,
         stop: StopRequest,
         world: Ranks = ALONE,
     ) -> None:
         self.config = config
         self.run_dir = run_dir
-        self.train_set, self.val_set = datasets
-        self.with_masks = with_masks
+        self.train_set, self.val_set = setup.train_set, setup.val_set
+        self.with_masks = setup.with_masks
         self.world = world
+        detector = setup.detector
         self.learner = Learner(detector, config.train, world)
         self.average = WeightAverage(detector, config.train.ema) if config.train.ema else None
         self.model = self.average.detector if self.average else detector
@@ -107,8 +105,8 @@ class Trainer:
         self.log.say(f"resuming {self.run_dir} at step {self.step} of {settings.steps}")
         self._look_for_progress()
 
-    def run(self) -> dict[str, Any]:
-        """Train to the last step, evaluating on the way, and return the final evaluation."""
+    def run(self) -> TrainResult | None:
+        """Train to the last step, evaluating on the way, and return the result; None on other ranks."""
         result = None
         if self._evaluation_due() and not self.world.from_main(self._is_evaluated):
             result = self.evaluate()  # the run was stopped between a step and its evaluation
@@ -180,20 +178,15 @@ class Trainer:
             return True
         return False
 
-    def finish(self, result: Evaluation | None) -> dict[str, Any]:
+    def finish(self, result: Evaluation | None) -> TrainResult | None:
         """Evaluate on the whole split, write `results.json` and the curves; see `loop.train`."""
         limit = self.config.train.eval_limit
         if self.world.from_main(lambda: result is None) or (limit and limit < len(self.val_set)):
             result = self._measure(0)
         if result is None:
-            return {}
-        final = {
-            "checkpoint": "last.pt",
-            "step": self.step,
-            "data": self.val_set.name,
-            **result.to_json(),
-        }
-        write_json(self.run_dir / "results.json", final)
+            return None
+        final = TrainResult(self.run_dir, self.step, self.val_set.name, result)
+        write_json(self.run_dir / "results.json", final.to_json())
         draw_curves(self.log.rows, self.run_dir)
         return final
 

@@ -1,6 +1,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 import paths
 from dprd_cli import cli
 from dprd_cli.training.metrics_log import read_metrics
+from dprd_cli.training.start import TrainOptions, new_config
 
 TINY = str(paths.TINY)
 
@@ -222,28 +224,23 @@ def test_training_starts_from_a_run(capsys, tmp_path):
 
 def test_settings_say_the_same_as_the_options():
     """Weights named in a file or by --set ask for their backbone and pixels, as the options do."""
-    from dprd_cli.commands.train import _implied
-    from dprd_cli.config.presets import resolve
-
     for setting in (
         'train.weights="detectron2:COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"',
         'model.backbone.weights="detectron2:MSRA/R-50"',
     ):
-        preset, base = _implied(resolve(overrides=[setting]), None)
-        config = resolve(preset=preset, base=base, overrides=[setting])
+        config = new_config(TrainOptions(overrides=[setting]))
         assert config.model.backbone.stride_in_1x1
         assert config.model.backbone.norm == "frozen_bn"
         assert config.model.pixel_std == (1.0, 1.0, 1.0)
 
 
 def test_a_preset_in_the_file_wins_over_the_checkpoints(tmp_path):
-    from dprd_cli.commands.train import _preset_of
-
     path = tmp_path / "run.toml"
     path.write_text('preset = "mask-rcnn-small"\n')
-    assert _preset_of(path, []) == "mask-rcnn-small"
-    assert _preset_of(path, ["preset=dprd-small"]) == "dprd-small"
-    assert _preset_of(None, []) is None
+    demo = TrainOptions(weights="demo", config_file=path)
+    assert new_config(demo).preset == "mask-rcnn-small"
+    assert new_config(replace(demo, overrides=["preset=dprd-small"])).preset == "dprd-small"
+    assert new_config(replace(demo, config_file=None)).preset == "cascade-dprd-small"  # the checkpoint's
 
 
 def test_weights_that_are_not_there(capsys):

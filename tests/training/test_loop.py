@@ -13,7 +13,7 @@ from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import merge, parse_overrides, read_toml, validate
 from dprd_cli.errors import DataError, DivergedError, DprdWarning, InterruptedRun, UsageError, UserError
 from dprd_cli.model.build import build_detector
-from dprd_cli.training import loop
+from dprd_cli.training import setup
 from dprd_cli.training.loop import train
 from dprd_cli.training.metrics_log import read_metrics
 from dprd_cli.training.run_folder import new_run_folder, read_resumable
@@ -68,8 +68,10 @@ def test_a_run_leaves_everything(straight):
         "last.pt", "previous.pt", "best.pt", "loss.png", "ap.png", "parts.png",
         "train_batch0.png", "train_batch1.png", "parts_step2.png", "parts_step4.png",
     }  # fmt: skip
-    assert json.loads((folder / "results.json").read_text()) == results
-    assert results["images"] == 4  # the end takes the whole split, evaluation on the way two images
+    assert json.loads((folder / "results.json").read_text()) == results.to_json()
+    assert (
+        results.evaluation.coco.images == 4
+    )  # the end takes the whole split, evaluation on the way two images
     assert validate(read_toml(folder / "config.toml")) == tiny("train.eval_every=2", "train.eval_limit=2")
     environment = json.loads((folder / "environment.json").read_text())
     assert environment["torch"] == torch.__version__
@@ -276,7 +278,7 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, monkeypatch):
         detector.forward = forward
         return detector
 
-    monkeypatch.setattr(loop, "build_detector", poisoned)
+    monkeypatch.setattr(setup, "build_detector", poisoned)
     with pytest.raises(DivergedError) as caught:
         train(tiny(), tmp_path)
     assert caught.value.exit_code == 4
@@ -299,12 +301,12 @@ def test_masks_follow_the_data():
     class Boxes:
         name, has_masks = "val", False
 
-    assert loop._with_masks(tiny(), Boxes()) is False
+    assert setup._with_masks(tiny(), Boxes()) is False
     with pytest.raises(DataError, match=r"val: no object has a mask; leave model.heads.mask at auto"):
-        loop._with_masks(tiny("model.heads.mask=true"), Boxes())
+        setup._with_masks(tiny("model.heads.mask=true"), Boxes())
     Boxes.has_masks = True
-    assert loop._with_masks(tiny(), Boxes()) is True
-    assert loop._with_masks(tiny("model.heads.mask=false"), Boxes()) is False
+    assert setup._with_masks(tiny(), Boxes()) is True
+    assert setup._with_masks(tiny("model.heads.mask=false"), Boxes()) is False
 
 
 def test_run_folders_are_numbered_and_never_overwritten(tmp_path):

@@ -1,0 +1,219 @@
+"""From what a user asks for to a run: settles the configuration, chooses the folder, trains."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dprd_cli.config.presets import resolve, scale_rate
+from dprd_cli.config.schema import Config
+from dprd_cli.config.tree import merge, nest, parse_overrides, read_toml, validate
+from dprd_cli.errors import UsageError, UserError
+from dprd_cli.runtime.progress import say
+
+if TYPE_CHECKING:
+    from dprd_cli.training.result import TrainResult
+
+# torch is imported where it is needed: a wrong option is said at once
+
+
+@dataclass(frozen=True, slots=True)
+class TrainOptions:
+    """What a training is asked for; None leaves the choice to the preset, the schedule or the file.
+
+    Args:
+        data: Folder with annotations, or `synthetic`.
+        preset: Architecture.
+        backbone: Its backbone.
+        weights: Detector to start from.
+        backbone_weights: Weights that the backbone starts from.
+        schedule: Named schedule.
+        config_file: TOML file with any of the configuration's keys.
+        overrides: `KEY=VALUE` pairs; they win.
+        steps: Optimiser steps.
+        batch_size: Images a step.
+        device: `auto`, `cpu` or `cuda`.
+        on_bad_image: `error` or `skip`.
+    """
+
+    data: str | None = None
+    preset: str | None = None
+    backbone: str | None = None
+    weights: str | None = None
+    backbone_weights: str | None = None
+    schedule: str | None = None
+    config_file: Path | None = None
+    overrides: Sequence[str] = field(default=())
+    steps: int | None = None
+    batch_size: int | None = None
+    device: str | None = None
+    on_bad_image: str | None = None
+
+    @property
+    def resumable_flags(self) -> dict[str, Any]:
+        """What a run that is resumed may be given anew, by key."""
+        return {
+            "train.steps": self.steps,
+            "train.batch_size": self.batch_size,
+            "train.device": self.device,
+            "data.on_bad_image": self.on_bad_image,
+        }
+
+    @property
+    def fixed(self) -> list[str]:
+        """The options that were given and that a run keeps from its start."""
+        names = ("data", "preset", "backbone", "weights", "backbone_weights", "schedule")
+        given = [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) is not None]
+        return [*given, *(["--config"] if self.config_file is not None else [])]
+
+
+def new_config(options: TrainOptions) -> Config:
+    """Return the configuration of a new run, and say what was chosen.
+
+    Raises:
+        UsageError: On an unknown name or key, or a value that does not fit.
+    """
+    weights, backbone_weights = options.weights, options.backbone_weights
+    if weights == "imagenet":
+        weights, backbone_weights = None, backbone_weights or "imagenet"
+    flags = options.resumable_flags | {
+        "data.path": options.data,
+        "model.backbone.name": options.backbone,
+        "model.backbone.weights": backbone_weights or ("none" if weights else None),
+        "train.weights": weights,
+    }
+    settings: dict[str, Any] = {
+        "schedule": options.schedule,
+        "config_file": options.config_file,
+        "flags": flags,
+        "overrides": options.overrides,
+    }
+    asked = options.preset or _preset_of(options)
+    preset, base = _implied(resolve(preset=options.preset, **settings), asked)
+    notes: list[str] = []
+    config = resolve(preset=preset, base=base, notes=notes, **settings)
+    if options.data is None and config.data.path == "synthetic":
+        say("no --data given: training on the built-in data (drawn on the fly; see `dprd data synth`)")
+    for note in notes:
+        say(note)
+    return config
+
+
+def _preset_of(options: TrainOptions) -> str | None:
+    """Return the preset that `--set` or a config file asks for."""
+    file = options.config_file
+    named = parse_overrides(options.overrides).get("preset") or (file and read_toml(file).get("preset"))
+    return str(named) if named else None
+
+
+def _implied(config: Config, preset: str | None) -> tuple[str | None, dict[str, Any]]:
+    """Return the preset and the configuration that the weights to start from ask for.
+
+    Args:
+        config: With the weights, wherever they were given.
+        preset: The preset that was asked for, or None.
+    """
+    weights, backbone_weights = config.train.weights, config.model.backbone.weights
+    if not weights and backbone_weights in ("none", "imagenet"):
+        return preset, {}  # without importing torch
+    from dprd_cli.weights.load import implied_by_backbone, implied_config
+
+    base: dict[str, Any] = merge({}, implied_by_backbone(backbone_weights))
+    if weights:
+        preset, more = implied_config(weights, preset)
+        merge(base, more)
+    return preset, base
+
+
+def find_run(folder: Path | None, options: TrainOptions) -> Path:
+    """Return the run folder that is to be resumed: the one given, or the newest.
+
+    Raises:
+        UsageError: If an option is given that a run keeps from its start.
+        UserError: If there is none.
+    """
+    from dprd_cli.weights.load import newest_run
+
+    if options.fixed:
+        names = ", ".join(options.fixed)
+        raise UsageError(f"{names}: a run is resumed with its own; start a new run to change it")
+    if folder is None:
+        folder = newest_run()
+        if folder is None:
+            raise UserError("no run to resume in runs/; start one with `dprd train`")
+        say(f"resuming the newest run: {folder}")
+    if folder.is_file():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise UserError(f"no such run: {folder}")
+    return folder
+
+
+def resumed_config(folder: Path, options: TrainOptions) -> Config:
+    """Return the configuration of a run, with what was given now on top, and say what follows from that.
+
+    Raises:
+        UsageError: If a value does not fit.
+        UserError: If the folder holds no run.
+    """
+    path = folder / "config.toml"
+    if not path.is_file():
+        raise UserError(f"no run to resume in {folder}: it has no config.toml")
+    tree = read_toml(path)
+    before = validate(tree, str(path)).train
+    for key, value in options.resumable_flags.items():
+        if value is not None:
+            merge(tree, nest(key, value))
+    given = parse_overrides(options.overrides)
+    config = validate(merge(tree, given), str(path))
+    if "lr" in given.get("train", {}):
+        return config
+    notes: list[str] = []
+    config = scale_rate(config, before.batch_size, notes)
+    for note in notes:
+        say(note)
+    return config
+
+
+@contextlib.contextmanager
+def new_folder(config: Config, out: Path | None, prefix: str = "") -> Iterator[Path]:
+    """Make a run folder, and remove it again if nothing was written into it."""
+    from dprd_cli.training.run_folder import new_run_folder
+
+    folder = new_run_folder(config, out, prefix=prefix)
+    try:
+        yield folder
+    except BaseException:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        raise
+
+
+def run_training(config: Config, run: Path | None = None, out: Path | None = None) -> TrainResult | None:
+    """Continue a run, or start one in a folder of its own, in as many processes as there are.
+
+    Args:
+        config: The whole run, from `new_config` or `resumed_config`.
+        run: The run to continue, or None.
+        out: The folder of a new run; `runs/<preset>-<backbone>-<data>-<n>` by default.
+
+    Returns:
+        The run with its final evaluation; None on ranks that are not the main one.
+    """
+    from dprd_cli.runtime.distributed import joined
+    from dprd_cli.training.loop import train
+
+    with contextlib.ExitStack() as stack:
+        world = stack.enter_context(joined(config.train.device))
+        folder = run
+        if folder is None:
+            made = stack.enter_context(new_folder(config, out)) if world.is_main else None
+            folder = world.from_main(lambda: made)
+        assert folder is not None
+        say(f"{config.preset} on {config.model.backbone.name}, {config.train.steps} steps, into {folder}")
+        if world.size > 1:
+            say(f"{world.size} processes share the {config.train.batch_size} images of a step")
+        return train(config, folder, resume=run is not None, world=world)
