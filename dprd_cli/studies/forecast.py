@@ -12,7 +12,7 @@ from dprd_cli.benchmark.costs import count_costs
 from dprd_cli.studies.costs import classes_of, image_size
 from dprd_cli.studies.folders import finished_like, state_of
 from dprd_cli.studies.plan import Job, StudyPlan
-from dprd_cli.training.logging import read_metrics
+from dprd_cli.training.metrics_log import read_metrics
 
 
 @dataclass(frozen=True, slots=True)

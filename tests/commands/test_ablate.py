@@ -21,7 +21,6 @@ from dprd_cli.studies import costs as study_costs
 from dprd_cli.studies import run as study_module
 from dprd_cli.studies.catalog import STUDIES
 from dprd_cli.studies.plan import StudySettings, plan
-from dprd_cli.training.metrics_log import read_metrics
 from dprd_cli.training.loop import train
 from dprd_cli.training.metrics_log import read_metrics
 from dprd_cli.training.run_folder import BusyError
