@@ -11,25 +11,18 @@ its own: runs are reused by their configuration, which does not tell these from 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.ops import box_iou
 
 from dprd_cli.cli import main
-from dprd_cli.evaluation import evaluate
-from dprd_cli.model.detector import Detector
-from dprd_cli.model.parts import Parts, decompose
+from dprd_cli.config.model_schema import ModelConfig
+from dprd_cli.errors import UsageError
+from dprd_cli.model.build import PARTS
+from dprd_cli.model.parts import Parts, PartSource, reference_parts, undo_far_moves
 from dprd_cli.model.regions import RoIFeatures, RoIs
-from dprd_cli.model.roi_heads import RoIHeads
-from dprd_cli.ops.boxes import clip_boxes, paired_iou
-from dprd_cli.structures.detections import Target
 
 FOLLOWS = 0.5  # least IoU of a RoI with an object whose pixels its parts follow
-
-_objects: list[Target] = []
 
 
 def tighten(part: Tensor, mask: Tensor) -> Tensor:
@@ -47,50 +40,59 @@ def tighten(part: Tensor, mask: Tensor) -> Tensor:
     return torch.cat((low, high)) if bool((high > low).all()) else part
 
 
-@torch.no_grad()
-def oracle_parts(boxes: Tensor, image_index: Tensor, image_sizes: Tensor, count: int, sigma: float) -> Parts:
-    """Return the parts of RoIs [R, 4] that follow the objects of the present images."""
-    reference = clip_boxes(decompose(boxes, count), image_sizes[:, None])
-    moved = reference.clone()
-    for number, target in enumerate(_objects):
-        chosen = (image_index == number).nonzero()[:, 0]
-        if not len(target) or target.masks is None or not len(chosen):
-            continue
-        overlap, best = box_iou(boxes[chosen], target.boxes).max(dim=1)
-        near = overlap >= FOLLOWS
-        for roi, which in zip(chosen[near].tolist(), best[near].tolist(), strict=True):
-            for part in range(count):
-                moved[roi, part] = tighten(reference[roi, part], target.masks[which])
-    iou = paired_iou(moved, reference)
-    fallback = iou < sigma
-    parts = torch.where(fallback[..., None], reference, moved)
-    return Parts(parts, torch.where(fallback, torch.ones_like(iou), iou), fallback)
+class OracleParts(nn.Module):
+    """Parts that follow the objects of the images that they are given; where none are given, reference parts.
+
+    Args:
+        count: P.
+        sigma: See `undo_far_moves`.
+    """
+
+    layer = None
+    needs_targets = True
+
+    def __init__(self, count: int, sigma: float) -> None:
+        super().__init__()
+        self.count, self.sigma = count, sigma
+
+    @property
+    def running_means(self) -> list[tuple[Tensor, float]]:
+        """None."""
+        return []
+
+    @torch.no_grad()
+    def forward(self, rois: RoIs, features: RoIFeatures, labels: Tensor | None = None) -> Parts:
+        """Return the parts of RoIs, whatever their labels [R] are; see `PartSource`."""
+        del labels
+        reference = reference_parts(rois, features, self.count).boxes
+        moved = reference.clone()
+        for number, target in enumerate(features.targets or []):
+            chosen = (rois.image_index == number).nonzero()[:, 0]
+            if not len(target) or target.masks is None or not len(chosen):
+                continue
+            overlap, best = box_iou(rois.boxes[chosen], target.boxes).max(dim=1)
+            near = overlap >= FOLLOWS
+            for roi, which in zip(chosen[near].tolist(), best[near].tolist(), strict=True):
+                for part in range(self.count):
+                    moved[roi, part] = tighten(reference[roi, part], target.masks[which])
+        return undo_far_moves(reference, moved, self.sigma)
+
+    def track(self, rois: RoIs, features: RoIFeatures) -> None:
+        """Do nothing."""
+
+    def by_mean(self) -> PartSource:
+        """Raise `UsageError`."""
+        raise UsageError("the objects move these parts: there are no mean part offsets")
 
 
-def _parts_of(heads: RoIHeads, rois: RoIs, features: RoIFeatures, mode: str) -> Parts:
-    assert heads.parts is not None
-    image_sizes, sigma = features.image_sizes[rois.image_index], getattr(heads.parts, "sigma", 0.5)
-    if mode != "learned":
-        return heads.parts(rois.boxes, rois.anchor_index, features.hidden.rows, image_sizes, "reference")
-    return oracle_parts(rois.boxes, rois.image_index, image_sizes, heads.parts.count, sigma)
+def oracle_parts(config: ModelConfig) -> PartSource:
+    """Return the parts of a network with deformable ones."""
+    return OracleParts(config.parts.count, config.parts.sigma)
 
 
 def install() -> None:
-    """Let the ground truth of the present batch move the parts."""
-    forward, batches = Detector.forward, evaluate.iterate_eval
-
-    def with_targets(self: Detector, images: list[Tensor], targets: list[Target] | None = None) -> Any:
-        _objects[:] = targets or []
-        return forward(self, images, targets)  # type: ignore[arg-type]
-
-    def with_objects(*arguments: Any) -> Iterator[Any]:
-        for batch in batches(*arguments):
-            _objects[:] = batch[1]
-            yield batch
-
-    Detector.forward = with_targets  # type: ignore[method-assign, assignment]
-    evaluate.iterate_eval = with_objects  # type: ignore[assignment]
-    RoIHeads._parts_of = _parts_of  # type: ignore[method-assign, assignment]
+    """Let networks with deformable parts be built with parts that the ground truth moves."""
+    PARTS["deformable"] = oracle_parts
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from dprd_cli.config.schema import Config
-from dprd_cli.structures.detections import Detections
+from dprd_cli.structures.detections import CascadeTrace, Detections
 
 WIDTH, HEIGHT = 64, 48
 XML = """<annotation>
@@ -104,13 +104,17 @@ class LeftHalf(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(1))
         self.seen = []
-        self.part_offsets = []
+        self.device = torch.device("cpu")
 
-    def detect(self, images, part_offsets="learned", *, masks=True):
+    def detect(self, images, *, masks=True):
         self.seen += [tuple(image.shape) for image in images]
-        self.part_offsets.append(part_offsets)
         assert all(image.dtype == torch.uint8 for image in images)
-        return SimpleNamespace(detections=[self._one(*image.shape[1:]) for image in images])
+        found = [self._one(*image.shape[1:]) for image in images]
+        traces = [
+            CascadeTrace(d.boxes[:, None], d.labels[:, None, None].repeat(1, 1, 2), None, d.image_size)
+            for d in found
+        ]
+        return SimpleNamespace(detections=found, traces=traces)
 
     def _one(self, height, width):
         box = torch.tensor([0.0, 0.0, width / 2, height])

@@ -216,19 +216,22 @@ def check_backbone(name: str | None) -> str | None:
     return None if name is None else pick("backbone", name, BACKBONES)
 
 
-def check_part_offsets(kind: str, model: LoadedModel) -> None:
-    """Check that a model has the parts that `--part-offsets` would put somewhere else.
+def with_part_offsets(model: LoadedModel, part_offsets: str) -> LoadedModel:
+    """Return the model with its parts where `--part-offsets` puts them.
 
     Raises:
-        UsageError: If its bins shift instead.
+        UsageError: If it has none that could be put there.
     """
+    from dataclasses import replace
+
     from dprd_cli.errors import UsageError
 
-    if kind != "learned" and model.config.model.parts.mode == "pooling":
+    try:
+        return replace(model, detector=model.detector.with_part_offsets(part_offsets))
+    except UsageError as error:
         raise UsageError(
-            f"--part-offsets {kind}: {model.source} has no part boxes, its pooling bins shift "
-            "(model.parts.mode=pooling); leave the option out"
-        )
+            f"--part-offsets {part_offsets}: {model.source}: {error}; leave the option out"
+        ) from error
 
 
 def existing(path: Path | None) -> Path | None:

@@ -35,7 +35,7 @@ def submit(
     for line in dataset.report.warnings:
         say(f"  warning: {line}")
     say("test-dev has no annotations: nothing is measured here, the evaluation server does it")
-    with_masks = any(stage.mask_head is not None for stage in model.detector.roi_heads.cascade)
+    with_masks = model.detector.roi_heads.has_masks
     if not with_masks:
         say("this model predicts no masks: only bbox results are written")
     folder = output_folder(out or _folder(model.source), [])
@@ -46,7 +46,7 @@ def submit(
             model.detector,
             dataset,
             config,
-            EvaluationOptions(limit=limit, part_offsets=part_offsets, tta=tta, progress=update),
+            EvaluationOptions(limit=limit, tta=tta, progress=update),
             world,
         )
         rows = [(one.number, submission.rows(one.sample.image_id, one.detections)) for one in found]

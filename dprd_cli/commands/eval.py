@@ -19,13 +19,13 @@ from dprd_cli.commands._options import (
     PartOffsets,
     Tta,
     Weights,
-    check_part_offsets,
     data_flags,
     in_processes,
     print_json,
     progress,
     say,
     with_data,
+    with_part_offsets,
 )
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def evaluate(
     with joined(device or "auto") as world:
         model = world.main_first(lambda: load_model(weights, device or "auto"))
         say(f"checkpoint: {model.source} (step {model.step})")
-        check_part_offsets(part_offsets, model)
+        model = with_part_offsets(model, part_offsets)
         config = with_data(model.config, overrides, data_flags(model.config, data, on_bad_image))
         if split == "test-dev":
             found = submit(model, config, out, world, part_offsets=part_offsets, limit=limit, tta=tta)
@@ -226,7 +226,6 @@ def _measure(
     with progress("evaluate") as update:
         options = EvaluationOptions(
             limit=limit,
-            part_offsets=part_offsets,
             tta=tta,
             masks=model.with_masks,
             save_results=save_results,

@@ -16,11 +16,11 @@ from dprd_cli.commands._options import (
     PartOffsets,
     Tta,
     Weights,
-    check_part_offsets,
     in_processes,
     print_json,
     say,
     with_data,
+    with_part_offsets,
 )
 
 _DEFAULT_KINDS = "images,video,coco,csv"
@@ -134,15 +134,15 @@ def predict(
             raise UsageError("videos and webcams: in one process; start one command for each")
         model = world.main_first(lambda: load_model(weights, device or "auto"))
         say(f"checkpoint: {model.source} (step {model.step})")
-        check_part_offsets(part_offsets, model)
+        model = with_part_offsets(model, part_offsets)
         model = replace(model, config=with_data(model.config, overrides))
-        if save_parts and model.config.model.parts.mode in {"none", "pooling"}:
+        if save_parts and not model.detector.has_parts:
             say("this model has no parts; --save-parts does nothing")
         if "masks" in kinds and (no_masks or not model.with_masks):
             say("no masks here; --save masks does nothing")
         if kinds:
             output_folder(out, [source.path for source in sources if source.is_file], FOLDERS)
-        predictor = Predictor(model, part_offsets=part_offsets, tta=tta, masks=not no_masks)
+        predictor = Predictor(model, tta=tta, masks=not no_masks)
         reading = Reading(batch_size, workers, frame_step, max_frames)
         style = Style(score_thresh, not no_masks, save_parts)
         writer = Writer(sources, out, kinds, style, keep=json, main=world.is_main)

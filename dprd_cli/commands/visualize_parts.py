@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dprd_cli.commands._options import PART_OFFSETS, Device, Json, PartOffsets, Weights, print_json, say
+from dprd_cli.commands._options import (
+    PART_OFFSETS,
+    Device,
+    Json,
+    PartOffsets,
+    Weights,
+    print_json,
+    say,
+    with_part_offsets,
+)
 
 if TYPE_CHECKING:
     from dprd_cli.evaluation.parts import PartDeformation
@@ -65,8 +74,9 @@ def visualize_parts(
     model = load_model(weights, device or "auto")
     say(f"checkpoint: {model.source} (step {model.step})")
     _check_parts(model)
+    model = with_part_offsets(model, part_offsets)
     output_folder(out, paths)
-    predictor = Predictor(model, min_score=score_thresh, part_offsets=part_offsets)
+    predictor = Predictor(model, min_score=score_thresh)
     statistics, errors = PartStatistics(model.class_names), 0
     written: list[Path] = []
     cells: list[ImageArray] = []
@@ -78,15 +88,15 @@ def visualize_parts(
             say(f"skipped: {item.message}")
             errors += 1
             continue
-        found = item.detections[:max_objects]
-        statistics.add(found)
-        figures = part_figures(item, found, model, compare=compare, per_stage=per_stage)
+        shown = item.best(max_objects)
+        statistics.add(shown.detections)
+        figures = part_figures(shown, model, compare=compare, per_stage=per_stage)
         for kind, figure in figures.items():
             path = out / (Path(name).stem + kind + ".png")
             write_image(path, figure)
             written.append(path)
         if grid and len(cells) < _GRID_LIMIT:
-            cells.append(draw_parts(item.image, found.boxes, found.part_boxes))
+            cells.append(draw_parts(item.image, shown.detections.boxes, shown.detections.part_boxes))
     if cells:
         written.append(_save_grid(cells, columns, len(paths) - errors, out))
     how = {"checkpoint": str(model.source), "part_offsets": part_offsets, "score_thresh": score_thresh}
@@ -107,12 +117,12 @@ def _check_parts(model: LoadedModel) -> None:
     from dprd_cli.errors import UserError
 
     mode = model.config.model.parts.mode
-    if mode in {"none", "pooling"}:
+    if not model.detector.has_parts:
         raise UserError(
             f"{model.source}: this model has no parts (preset {model.config.preset}, "
             f"model.parts.mode={mode}); pass the weights of a dprd or cascade-dprd run"
         )
-    if mode == "fixed":
+    if model.detector.part_layer is None:
         say("the parts of this model are fixed: they are the reference parts")
 
 

@@ -119,6 +119,11 @@ class PartsConfig(Section):
     level: Literal["own", "whole"] = "own"
     losses: bool = True
 
+    @property
+    def moving(self) -> bool:
+        """Whether parts are learned to move."""
+        return self.mode == "deformable"
+
 
 class FusionConfig(Section):
     """How part and whole features become one (paper: Eq. 1, Fig. 1, Table 2).

@@ -40,7 +40,6 @@ class EvaluationOptions:
 
     Args:
         limit: Number of images, the split's first ones; 0 takes all.
-        part_offsets: `learned`, `mean` (one template per part) or `reference` (no offsets).
         tta: Detect at several scales and mirrored.
         masks: Evaluate masks, where the split has any.
         batch_size: Images that go through the network at once; 0 takes the config's.
@@ -50,7 +49,6 @@ class EvaluationOptions:
     """
 
     limit: int = 0
-    part_offsets: str = "learned"
     tta: bool = False
     masks: bool = True
     batch_size: int = 0
@@ -199,11 +197,11 @@ def detect_split(
     size = options.batch_size or config.train.pass_size
     batches = iterate_eval(dataset, config.data, size, options.limit, (group.rank, group.size))
     for start in range(0, total, size * group.size):
-        images, targets, samples = next(batches, ([], [], []))
+        batch = next(batches, ([], [], []))
         with autocast(detector.device, config.train.amp):
-            detections, proposals = _detect_batch(detector, config, options, images, samples)
+            detections, proposals = _detect_batch(detector, config, options, batch)
         number = start + group.rank * size
-        for sample, target, one, boxes in zip(samples, targets, detections, proposals, strict=True):
+        for target, sample, one, boxes in zip(*batch[1:], detections, proposals, strict=True):
             frame = (sample.image.shape[0], sample.image.shape[1])
             yield DetectionRecord(number, sample, target, one.to("cpu").resize(frame), boxes)
             number += 1
@@ -215,20 +213,17 @@ def _detect_batch(
     detector: Detector,
     config: Config,
     options: EvaluationOptions,
-    images: list[Tensor],
-    samples: list[Sample],
+    batch: tuple[list[Tensor], list[Target], list[Sample]],
 ) -> tuple[list[Detections], list[Tensor] | list[None]]:
     """Return the detections in each image of a batch, and its proposals, which are None with `tta`."""
+    images, targets, samples = batch
     if options.tta:
-        found = [
-            detect_views(detector, sample.image, config.data, options.part_offsets, masks=options.masks)
-            for sample in samples
-        ]
+        found = [detect_views(detector, sample.image, config.data, masks=options.masks) for sample in samples]
         return found, [None] * len(samples)
     if not images:
         return [], []
     moved = [image.to(detector.device) for image in images]
-    output = detector.detect(moved, options.part_offsets, masks=options.masks)
+    output = detector.detect(moved, masks=options.masks, targets=targets if detector.needs_targets else None)
     return output.detections, [boxes.float().cpu() for boxes in output.proposals]
 
 

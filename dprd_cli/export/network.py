@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torchvision import ops
 
 from dprd_cli.model.detector import Detector
-from dprd_cli.model.layers import FoldedConv2d, FoldedNorm
+from dprd_cli.model.layers import merge_folded_norms
 from dprd_cli.model.regions import RegionPooler, RoIFeatures, RoIs
-from dprd_cli.model.roi_heads import StageOutputs
+from dprd_cli.model.selection import StageOutputs
 from dprd_cli.ops.boxes import apply_deltas, clip_boxes
 from dprd_cli.ops.roi_align import FeatureTable
 
@@ -117,19 +117,19 @@ class ExportDetector(nn.Module):
         super().__init__()
         detector = copy.deepcopy(detector).eval().requires_grad_(False)
         heads = detector.roi_heads
-        if any(stage.box_pooler is not heads.pooler for stage in heads.cascade):
+        if heads.bins_shift:
             raise ValueError("ExportDetector: bins that shift have no counterpart in ONNX")
         heads.pooler = ExportPooler.like(heads.pooler)
         for stage in heads.cascade:
             stage.box_pooler = heads.pooler
-        _merge_norms(detector)
+        merge_folded_norms(detector)
         self.detector = detector
-        self.limit = limit or heads.detections_per_image
+        self.limit = limit or heads.selector.detections_per_image
         #: Names of what `forward` returns, in order.
         self.outputs = ["boxes", "scores", "labels"]
-        if any(stage.mask_head is not None for stage in heads.cascade):
+        if heads.has_masks:
             self.outputs += ["masks", "mask_scores"]
-        if heads.parts is not None:
+        if detector.has_parts:
             self.outputs += ["part_boxes"]
         self.outputs += ["count"]
 
@@ -158,9 +158,9 @@ class ExportDetector(nn.Module):
         image = (
             torch.arange(boxes.shape[0], device=boxes.device)[:, None].expand(-1, boxes.shape[1]).reshape(-1)
         )
-        rois = RoIs(boxes.flatten(0, 1), image, anchor_index.flatten(0, 1), image, image)
-        ran = detector.roi_heads.run_stages(rois, features, "learned")
-        return self._finish(ran, real.flatten(), features)
+        rois = RoIs(boxes.flatten(0, 1), image, anchor_index.flatten(0, 1))
+        outputs = detector.roi_heads.run_stages(rois, features)
+        return self._finish(outputs, real.flatten(), features)
 
     def _normalise(self, images: Tensor, image_sizes: Tensor) -> Tensor:
         """Return what `Detector` makes of images: normalised, zero outside. [N, 3, H, W]."""
@@ -215,28 +215,29 @@ class ExportDetector(nn.Module):
         boxes = boxes.gather(1, order[..., None].expand(-1, -1, 4))
         return boxes, anchor_index.gather(1, order[..., None].expand(-1, -1, 2)), best > _NEVER
 
-    def _finish(self, ran: StageOutputs, real: Tensor, features: RoIFeatures) -> tuple[Tensor, ...]:
-        """Select detections (see `RoIHeads._select`) and describe them."""
-        heads = self.detector.roi_heads
+    def _finish(self, outputs: StageOutputs, real: Tensor, features: RoIFeatures) -> tuple[Tensor, ...]:
+        """Select detections (see `DetectionSelector`) and describe them."""
+        heads, rois = self.detector.roi_heads, outputs.stage_rois[-1]
+        settings = heads.selector
         num_images, num_classes = features.image_sizes.shape[0], heads.num_classes
-        probs = ran.probs[:, :num_classes]  # [N*R, K]
-        valid = ran.boxes.isfinite().flatten(1).all(dim=1) & ran.probs.isfinite().all(dim=1) & real
-        hit = (probs > heads.score_thresh) & valid[:, None]
-        if heads.min_size > 0:
-            hit = hit & (ran.boxes[..., 2:] - ran.boxes[..., :2] >= heads.min_size).all(dim=-1)
+        probs = outputs.probs[:, :num_classes]  # [N*R, K]
+        valid = outputs.boxes.isfinite().flatten(1).all(dim=1) & outputs.probs.isfinite().all(dim=1) & real
+        hit = (probs > settings.score_thresh) & valid[:, None]
+        if settings.min_size > 0:
+            hit = hit & (outputs.boxes[..., 2:] - outputs.boxes[..., :2] >= settings.min_size).all(dim=-1)
         row, label = torch.nonzero(hit).unbind(dim=1)
-        boxes = ran.boxes[row, label if ran.boxes.shape[1] > 1 else torch.zeros_like(label)]
-        group = ran.rois.image_index[row] * num_classes + label
-        keep = nms_by_group(boxes, probs[row, label], group, features.image_sizes.max(), heads.nms_iou)
+        boxes = outputs.boxes[row, label if outputs.boxes.shape[1] > 1 else torch.zeros_like(label)]
+        group = rois.image_index[row] * num_classes + label
+        keep = nms_by_group(boxes, probs[row, label], group, features.image_sizes.max(), settings.nms_iou)
         kept = _only(probs.flatten(), (row * num_classes + label)[keep]).view(num_images, -1)
         scores, order = kept.topk(min(self.limit, kept.shape[1]), dim=1)  # [N, D]
         found = scores > _NEVER
         per_image = kept.shape[1] // num_classes
         image = torch.arange(num_images, device=order.device)[:, None].expand_as(order)
         row, label = (image * per_image + order // num_classes).flatten(), (order % num_classes).flatten()
-        boxes = ran.boxes[row, label if ran.boxes.shape[1] > 1 else torch.zeros_like(label)]
-        rois = RoIs(boxes, image.flatten(), ran.rois.anchor_index[row], label, row)
-        details = heads.details(heads.feed_again(rois, features), features, "learned", masks=True)
+        boxes = outputs.boxes[row, label if outputs.boxes.shape[1] > 1 else torch.zeros_like(label)]
+        final = heads.feed_again(RoIs(boxes, image.flatten(), rois.anchor_index[row]), features)
+        details = heads.predict_details(final, label, features, masks=True)
         scores = torch.where(found, scores, torch.zeros_like(scores))
         described = {
             "boxes": boxes,
@@ -261,21 +262,6 @@ def _only(scores: Tensor, rows: Tensor) -> Tensor:
     """Return scores [R] where those of all rows but the given ones are padding's."""
     kept = torch.full_like(scores, _NEVER)
     return kept.index_copy(0, rows, scores[rows])
-
-
-def _merge_norms(module: nn.Module) -> None:
-    """Replace convolutions that fold a frozen norm at every call by plain ones that hold the product."""
-    for layer in module.modules():
-        if isinstance(layer, FoldedConv2d):
-            (norm,) = layer.norm
-            scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-            layer.weight = nn.Parameter(layer.weight * scale[:, None, None, None], requires_grad=False)
-            layer.bias = nn.Parameter(norm.bias - norm.running_mean * scale, requires_grad=False)
-            layer.__class__ = nn.Conv2d  # type: ignore[assignment]
-    for parent in list(module.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, FoldedNorm):
-                setattr(parent, name, nn.Identity())
 
 
 __all__ = ["ExportDetector", "ExportPooler", "Pyramid", "nms_by_group"]

@@ -105,7 +105,7 @@ def export(
     """
     if kind == "onnx":
         require("onnx", "onnxscript")
-    if model.config.model.parts.mode == "pooling":
+    if model.detector.roi_heads.bins_shift:
         raise UsageError(f"{model.source}: bins that shift (model.parts.mode=pooling) cannot be exported")
     module = ExportDetector(model.detector)
     content = describe(model, module.outputs, batch, image_size)

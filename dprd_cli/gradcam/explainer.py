@@ -23,7 +23,7 @@ from dprd_cli.data.transforms import prepare
 from dprd_cli.errors import UsageError, UserError, did_you_mean
 from dprd_cli.gradcam.localization import Localization
 from dprd_cli.model.detector import Detector
-from dprd_cli.structures.detections import Detections
+from dprd_cli.structures.detections import CascadeTrace, Detections
 from dprd_cli.structures.sample import Dataset, ImageArray, Sample, without_objects
 
 if TYPE_CHECKING:
@@ -49,20 +49,21 @@ class ClassScores(nn.Module):
 
     Args:
         detector: In eval mode.
-        found: What it found in the image, with `stage_boxes` and `stage_anchor_index`. [D]
+        found: What it found in the image. [D]
+        trace: Way of these detections through the cascade. [D]
 
     Reading: a score is the detection's class logit, averaged over the stages as the probabilities of its
     score are. The boxes are constants.
     """
 
-    def __init__(self, detector: Detector, found: Detections) -> None:
+    def __init__(self, detector: Detector, found: Detections, trace: CascadeTrace) -> None:
         super().__init__()
-        self.detector, self.found = detector, found
+        self.detector, self.found, self.trace = detector, found, trace
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the class scores [1, D] in one image, padded at right and bottom. [1, 3, H, W]."""
         height, width = self.found.image_size
-        logits = self.detector.class_logits(images[0, :, :height, :width], self.found).mean(dim=1)
+        logits = self.detector.class_logits(images[0, :, :height, :width], self.trace).mean(dim=1)
         return logits.gather(1, self.found.labels[:, None]).T
 
 
@@ -86,11 +87,13 @@ class View:
     Args:
         image: Resized for the network, RGB in 0..255. [3, h, w]
         found: In the frame of `image`, on the network's device.
+        trace: Way of `found` through the cascade.
         shown: The same in the frame of the image, on the CPU.
     """
 
     image: Tensor
     found: Detections
+    trace: CascadeTrace
     shown: Detections
 
 
@@ -115,7 +118,7 @@ class Explainer:
     ) -> None:
         self.loaded, self.method, self.layer, self.min_score = loaded, method, layer, min_score
         self.detector = loaded.detector.eval().requires_grad_(False)
-        self.device = self.detector.pixel_mean.device
+        self.device = self.detector.device
         if layer:
             self._module(layer)
 
@@ -140,9 +143,10 @@ class Explainer:
     def look(self, image: ImageArray) -> View:
         """Detect in an image. [H, W, 3]."""
         tensor = prepare(without_objects(image), self.loaded.config.data)[0].to(self.device).float()
-        found = self.detector.detect([tensor], masks=False).detections[0]
-        found = found[found.scores >= self.min_score]
-        return View(tensor, found, found.to("cpu").resize((image.shape[0], image.shape[1])))
+        output = self.detector.detect([tensor], masks=False)
+        kept = output.detections[0].scores >= self.min_score
+        found, trace = output.detections[0][kept], output.traces[0][kept]
+        return View(tensor, found, trace, found.to("cpu").resize((image.shape[0], image.shape[1])))
 
     def explain(self, view: View, index: int) -> Heatmap:
         """Return the map of one detection.
@@ -154,28 +158,28 @@ class Explainer:
         Raises:
             UserError: If the method is too expensive for the layer.
         """
-        one = view.found[index : index + 1]
-        layer = self.layer or self._pooled_from(one)
-        height, width = one.image_size
+        row = slice(index, index + 1)
+        scores = ClassScores(self.detector, view.found[row], view.trace[row])
+        layer = self.layer or self._pooled_from(scores.trace)
+        height, width = view.found.image_size
         # The package stretches the layer's map over its input: pad that as the network pads it
         padding = (0, -width % _STRIDE, 0, -height % _STRIDE)
         padded = F.pad(view.image[None], padding).requires_grad_()
-        values = self._map(padded, one, self._module(layer))[:height, :width]
+        values = self._map(padded, scores, self._module(layer))[:height, :width]
         full_height, full_width = view.shown.image_size
         return Heatmap(rescale(np.asarray(cv2.resize(values, (full_width, full_height)), np.float32)), layer)
 
-    def _pooled_from(self, one: Detections) -> str:
+    def _pooled_from(self, trace: CascadeTrace) -> str:
         """Return the level from which the last stage pools a detection."""
-        assert one.stage_boxes is not None
-        return f"p{int(self.detector.roi_heads.pooler.levels(one.stage_boxes[0, -1])) + 2}"
+        return f"p{int(self.detector.roi_heads.pooler.levels(trace.boxes[0, -1])) + 2}"
 
-    def _map(self, padded: Tensor, one: Detections, module: nn.Module) -> NDArray[np.float32]:
+    def _map(self, padded: Tensor, scores: ClassScores, module: nn.Module) -> NDArray[np.float32]:
         """Return the package's map of one detection over the padded image. [H, W]."""
         import pytorch_grad_cam
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
         guard = module.register_forward_hook(_limit_cells) if self.method == "eigengradcam" else None
-        cam = getattr(pytorch_grad_cam, METHODS[self.method])(ClassScores(self.detector, one), [module])
+        cam = getattr(pytorch_grad_cam, METHODS[self.method])(scores, [module])
         try:  # as a context manager the package would swallow an IndexError
             with torch.enable_grad():
                 return np.asarray(cam(padded, [ClassifierOutputTarget(0)])[0], dtype=np.float32)

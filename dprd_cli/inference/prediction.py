@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from dprd_cli.data.coco_results import to_coco_results
 from dprd_cli.drawing.detections import draw_detections
@@ -20,7 +21,7 @@ from dprd_cli.files.atomic import write_atomically
 from dprd_cli.files.images import WRITABLE_SUFFIXES, write_image
 from dprd_cli.inference.video import Moment
 from dprd_cli.ops.masks import paste_masks
-from dprd_cli.structures.detections import Detections
+from dprd_cli.structures.detections import CascadeTrace, Detections
 
 if TYPE_CHECKING:
     import supervision
@@ -37,6 +38,8 @@ class Prediction:
         all_class_names: Name of each class index. [K]
         category_ids: Category id, in the training data, of each class index. [K]
         moment: Where the frame of a video is in it; None for an image.
+        trace: Way of the detections through the cascade, in the frame of `image`; None for multi-scale
+            testing.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Prediction:
     all_class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     moment: Moment | None = None
+    trace: CascadeTrace | None = None
 
     def __len__(self) -> int:
         return len(self.detections)
@@ -92,8 +96,15 @@ class Prediction:
 
     def above(self, score_thresh: float) -> Prediction:
         """Return the detections from a score on."""
-        kept = self.detections[self.detections.scores >= score_thresh]
-        return replace(self, detections=kept)
+        return self._select(self.detections.scores >= score_thresh)
+
+    def best(self, count: int) -> Prediction:
+        """Return the best so many detections."""
+        return self._select(slice(count))
+
+    def _select(self, index: Tensor | slice) -> Prediction:
+        trace = None if self.trace is None else self.trace[index]
+        return replace(self, detections=self.detections[index], trace=trace)
 
     def summary(self) -> str:
         """Return `2 person, 1 dog`, the most frequent first."""

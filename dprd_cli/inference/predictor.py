@@ -26,7 +26,7 @@ from dprd_cli.inference.tta import detect_views
 from dprd_cli.inference.url import read_url
 from dprd_cli.inference.video import FrameReader, Moment
 from dprd_cli.runtime.device import autocast
-from dprd_cli.structures.detections import Detections
+from dprd_cli.structures.detections import CascadeTrace, Detections
 from dprd_cli.structures.sample import without_objects
 
 if TYPE_CHECKING:
@@ -87,7 +87,6 @@ class Predictor:
     Args:
         loaded: The model; its configuration says how images are resized.
         min_score: Leave out detections below this score.
-        part_offsets: `learned`, `mean` or `reference`.
         tta: Detect at several scales and mirrored, one image at a time.
         masks: Predict masks, where the detector has mask heads.
     """
@@ -97,7 +96,6 @@ class Predictor:
         loaded: LoadedModel,
         *,
         min_score: float = 0.0,
-        part_offsets: str = "learned",
         tta: bool = False,
         masks: bool = True,
     ) -> None:
@@ -105,9 +103,8 @@ class Predictor:
         self.config = loaded.config
         self.class_names, self.category_ids = loaded.class_names, loaded.category_ids
         self.min_score = min_score
-        self.part_offsets = part_offsets
         self.tta, self.masks = tta, masks
-        self.device = next(self.detector.parameters()).device
+        self.device = self.detector.device
 
     def predict(self, image: Image) -> Detections:
         """Detect in one image.
@@ -122,7 +119,7 @@ class Predictor:
 
     def predict_batch(self, images: Sequence[Image]) -> list[Detections]:
         """Detect in several images at once, each RGB [H, W, 3]; see `predict`."""
-        return self._detect([self.ready(image) for image in images])
+        return [found for found, _ in self._detect([self.ready(image) for image in images])]
 
     def predict_files(
         self, paths: Sequence[Path], reading: Reading | None = None
@@ -234,27 +231,32 @@ class Predictor:
         names, ids = self.class_names, self.category_ids
         for number, item in waiting:
             if isinstance(item, Ready):
-                yield number, Prediction(item.name, item.image, next(found), names, ids, item.moment)
+                detections, trace = next(found)
+                yield number, Prediction(item.name, item.image, detections, names, ids, item.moment, trace)
             else:
                 yield number, item
 
     @torch.inference_mode()
-    def _detect(self, images: Sequence[Ready]) -> list[Detections]:
-        data, offsets, masks = self.config.data, self.part_offsets, self.masks
+    def _detect(self, images: Sequence[Ready]) -> list[tuple[Detections, CascadeTrace | None]]:
+        traces: Sequence[CascadeTrace | None] = [None] * len(images)
         with autocast(self.device, self.config.train.amp):
             if self.tta:
-                found = [detect_views(self.detector, p.image, data, offsets, masks=masks) for p in images]
+                found = [
+                    detect_views(self.detector, p.image, self.config.data, masks=self.masks) for p in images
+                ]
             else:
                 tensors = [p.tensor.to(self.device) for p in images if p.tensor is not None]
-                found = self.detector.detect(tensors, offsets, masks=masks).detections
-        return [
-            self._finish(detections, image.image.shape[:2])
-            for detections, image in zip(found, images, strict=True)
-        ]
+                output = self.detector.detect(tensors, masks=self.masks)
+                found, traces = output.detections, output.traces
+        return [self._finish(*row) for row in zip(found, traces, images, strict=True)]
 
-    def _finish(self, detections: Detections, image_size: tuple[int, int]) -> Detections:
-        found = detections.to("cpu")
-        return found[found.scores >= self.min_score].resize(image_size)
+    def _finish(
+        self, detections: Detections, trace: CascadeTrace | None, image: Ready
+    ) -> tuple[Detections, CascadeTrace | None]:
+        """Return what reaches the least score, on the CPU and in the frame of the image."""
+        found, size = detections.to("cpu"), image.image.shape[:2]
+        kept = found.scores >= self.min_score
+        return found[kept].resize(size), None if trace is None else trace.to("cpu")[kept].resize(size)
 
 
 def _read_remote(url: str, max_pixels: int) -> Image:

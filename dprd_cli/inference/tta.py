@@ -19,7 +19,7 @@ from dprd_cli.structures.sample import without_objects
 
 if TYPE_CHECKING:
     from dprd_cli.model.detector import Detector
-    from dprd_cli.model.roi_heads import BoxDetails
+    from dprd_cli.model.selection import BoxDetails
 
 Size = tuple[int, int]
 
@@ -83,7 +83,6 @@ def detect_views(
     detector: Detector,
     image: NDArray[np.uint8],
     config: DataConfig,
-    part_offsets: str = "learned",
     *,
     masks: bool = True,
 ) -> Detections:
@@ -97,12 +96,11 @@ def detect_views(
         image: RGB. [H, W, 3]
         config: `tta_min_sizes`, `tta_max_size` and `tta_flip` are the views; `test_min_size` and `max_size`
             the frame.
-        part_offsets: `learned`, `mean` or `reference`.
         masks: Predict masks, where there are mask heads.
 
     Returns:
-        Detections in the frame of the plain test image, as `Detector.detect` gives them; without stage
-        boxes, which belong to one view each.
+        Detections in the frame of the plain test image, as `Detector.detect` gives them; without a trace,
+        which belongs to one view.
 
     Source: "multi-scale testing" in Table 4; the scheme is that of Detectron2's `GeneralizedRCNNWithTTA`.
     Reading: its boxes are merged in the test frame and not in the original image's, which is the same but
@@ -113,12 +111,12 @@ def detect_views(
     views = make_views(size, config)
     found = []
     for view in views:
-        seen = detector.detect([view.render(image)], part_offsets, masks=False).detections[0]
+        seen = detector.detect([view.render(image)], masks=False).detections[0]
         boxes = clip_boxes(view.lift(seen.boxes, plain.size), seen.boxes.new_tensor(plain.size))
         found.append(Detections(boxes, seen.scores, seen.labels, plain.size))
-    heads = detector.roi_heads
-    merged = merge(found, heads.nms_iou, heads.detections_per_image)
-    return _describe(detector, image, merged, plain, views, part_offsets, masks=masks)
+    selector = detector.roi_heads.selector
+    merged = merge(found, selector.nms_iou, selector.detections_per_image)
+    return _describe(detector, image, merged, plain, views, masks=masks)
 
 
 def merge(found: list[Detections], nms_iou: float, limit: int) -> Detections:
@@ -156,7 +154,6 @@ def _describe(
     merged: Detections,
     plain: View,
     views: list[View],
-    part_offsets: str,
     *,
     masks: bool,
 ) -> Detections:
@@ -167,9 +164,7 @@ def _describe(
 
     def look(view: View) -> BoxDetails:
         boxes = view.place(merged.boxes, plain.size)
-        return detector.forward_with_given_boxes(
-            view.render(image), boxes, merged.labels, part_offsets, masks=masks
-        )
+        return detector.forward_with_given_boxes(view.render(image), boxes, merged.labels, masks=masks)
 
     first = look(plain)
     if first.masks is None or not len(merged):

@@ -41,7 +41,7 @@ class Backbone(nn.Module):
     Args:
         name: A key of `IMAGENET_WEIGHTS`.
         body: The torchvision model without its classifier; state-dict keys are torchvision's under `body.`.
-        stages: Modules of `body` in order: the stem, then the stages of stride 4, 8, 16 and 32.
+        stages: Names of modules in `body`, in order: the stem, then the stages of stride 4, 8, 16 and 32.
         channels: Channels of C2..C5.
         frozen_stages: How many of the stages, from the stem on, keep their weights.
     """
@@ -52,26 +52,26 @@ class Backbone(nn.Module):
         self,
         name: str,
         body: nn.Module,
-        stages: list[list[nn.Module]],
+        stages: list[list[str]],
         channels: tuple[int, ...],
         frozen_stages: int,
     ) -> None:
         super().__init__()
         self.name = name
         self.body = body
-        self._stages = stages  # a plain list: the modules are registered once, under `body`
+        self.stages = stages
         self.channels = channels
         for stage in stages[:frozen_stages]:
             for module in stage:
-                module.requires_grad_(False)
+                body.get_submodule(module).requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Return C2..C5, strides 4 to 32, of normalised images [N, 3, H, W]."""
+        """Return C2..C5, strides 4 to 32, of normalised images [N, 3, H, W]. 4 x [N, C, H, W]."""
         features = []
         x = images
-        for index, stage in enumerate(self._stages):
+        for index, stage in enumerate(self.stages):
             for module in stage:
-                x = module(x)
+                x = self.body.get_submodule(module)(x)
             if index > 0:
                 features.append(x)
         return features
@@ -91,7 +91,7 @@ def build_backbone(name: str, norm: str, frozen_stages: int, *, stride_in_1x1: b
         features = tvm.mobilenet_v2(weights=None, norm_layer=norm_layer).features
         fold_frozen_norms(features)
         body: nn.Module = nn.ModuleDict({"features": features})
-        stages = [list(features[low:high]) for low, high in pairwise(_MOBILENET_CUTS)]
+        stages = [[f"features.{i}" for i in range(*cut)] for cut in pairwise(_MOBILENET_CUTS)]
         return Backbone(name, body, stages, _MOBILENET_CHANNELS, frozen_stages)
     constructor, channels = _RESNETS[name]
     body = constructor(norm_layer=norm_layer)
@@ -102,8 +102,7 @@ def build_backbone(name: str, norm: str, frozen_stages: int, *, stride_in_1x1: b
         for block in body.modules():
             if isinstance(block, Bottleneck):
                 block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
-    stem: list[nn.Module] = [body.conv1, body.bn1, body.relu, body.maxpool]
-    stages = [stem, [body.layer1], [body.layer2], [body.layer3], [body.layer4]]
+    stages = [["conv1", "bn1", "relu", "maxpool"], ["layer1"], ["layer2"], ["layer3"], ["layer4"]]
     return Backbone(name, body, stages, channels, frozen_stages)
 
 

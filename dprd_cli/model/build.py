@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
@@ -13,15 +15,36 @@ from dprd_cli.model.detector import Detector
 from dprd_cli.model.fusion import ConcatFusion, NoFusion, RDAFusion, WholeTransform
 from dprd_cli.model.heads import BoxHead, MaskHead, MaskIoUHead
 from dprd_cli.model.neck import FPN, BiFPN, PANet
-from dprd_cli.model.parts import DeformableParts, FixedParts
+from dprd_cli.model.parts import DeformableParts, FixedParts, PartSource
 from dprd_cli.model.regions import DeformablePooler, RegionPooler
 from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.model.rpn import RPN, Anchors
 from dprd_cli.model.sampling import RoISampler
+from dprd_cli.model.selection import DetectionSelector
 from dprd_cli.model.stage import Stage
 
-#: Values of `model.parts.mode` with part features that a fusion assembles.
-_ASSEMBLED = ("fixed", "deformable")
+
+def _fixed_parts(config: ModelConfig) -> PartSource:
+    return FixedParts(config.parts.count)
+
+
+def _deformable_parts(config: ModelConfig) -> PartSource:
+    return DeformableParts(
+        config.parts.count,
+        config.neck.channels,
+        len(config.rpn.aspect_ratios),
+        sigma=config.parts.sigma,
+        feature_grad_scale=config.parts.feature_grad_scale,
+        straight_through=config.parts.straight_through,
+    )
+
+
+#: `model.parts.mode` -> what makes its parts, for the modes with part features that a fusion assembles. An
+#: experiment may put parts of its own in one's place (`scripts/oracle_parts.py`).
+PARTS: dict[str, Callable[[ModelConfig], PartSource]] = {
+    "fixed": _fixed_parts,
+    "deformable": _deformable_parts,
+}
 
 
 def build_detector(config: ModelConfig, *, num_classes: int, with_masks: bool = True) -> Detector:
@@ -47,7 +70,7 @@ def build_detector(config: ModelConfig, *, num_classes: int, with_masks: bool = 
     )
     neck = _build_neck(config, backbone.channels)
     rpn = _build_rpn(config)
-    roi_heads = _build_roi_heads(config, num_classes, with_masks)
+    roi_heads = _build_roi_heads(config, num_classes, with_masks=with_masks)
     detector = Detector(
         backbone=backbone,
         neck=neck,
@@ -93,25 +116,9 @@ def _build_rpn(config: ModelConfig) -> RPN:
     )
 
 
-def _build_parts(config: ModelConfig) -> FixedParts | DeformableParts | None:
-    settings = config.parts
-    if settings.mode not in _ASSEMBLED:
-        return None
-    if settings.mode == "fixed":
-        return FixedParts(settings.count)
-    return DeformableParts(
-        settings.count,
-        config.neck.channels,
-        len(config.rpn.aspect_ratios),
-        sigma=settings.sigma,
-        feature_grad_scale=settings.feature_grad_scale,
-        straight_through=settings.straight_through,
-    )
-
-
 def _build_fusion(config: ModelConfig, *, uses_parts: bool) -> nn.Module:
     channels, fusion, count = config.neck.channels, config.fusion, config.parts.count
-    if config.parts.mode not in _ASSEMBLED:
+    if config.parts.mode not in PARTS:
         return NoFusion()
     if not uses_parts:
         return WholeTransform(channels, fusion.bottleneck, fusion.norm, residual=fusion.residual)
@@ -144,7 +151,7 @@ def _build_stage(
     config: ModelConfig, index: int, pooler: RegionPooler, num_classes: int, *, with_masks: bool
 ) -> Stage:
     heads, cascade, channels = config.heads, config.cascade, config.neck.channels
-    uses_parts = config.parts.mode in _ASSEMBLED and index + 1 in cascade.part_stages
+    uses_parts = config.parts.mode in PARTS and index + 1 in cascade.part_stages
     masks = with_masks and index + 1 in cascade.mask_stages
     mask_head = mask_iou_head = None
     if masks:
@@ -180,7 +187,7 @@ def _build_stage(
     )
 
 
-def _build_roi_heads(config: ModelConfig, num_classes: int, with_masks: bool) -> RoIHeads:
+def _build_roi_heads(config: ModelConfig, num_classes: int, *, with_masks: bool) -> RoIHeads:
     heads, cascade, conventions = config.heads, config.cascade, CONVENTIONS[config.conventions]
     num_stages = len(cascade.ious)
     if num_stages > 1 and not cascade.class_agnostic_box:
@@ -188,7 +195,7 @@ def _build_roi_heads(config: ModelConfig, num_classes: int, with_masks: bool) ->
     pooler = _build_pooler(config)
     return RoIHeads(
         [_build_stage(config, i, pooler, num_classes, with_masks=with_masks) for i in range(num_stages)],
-        _build_parts(config),
+        PARTS[config.parts.mode](config) if config.parts.mode in PARTS else None,
         pooler=pooler,
         sampler=RoISampler(
             num_classes=num_classes,
@@ -199,6 +206,13 @@ def _build_roi_heads(config: ModelConfig, num_classes: int, with_masks: bool) ->
             aligned=conventions.aligned,
             soft_masks=conventions.soft_mask_targets,
         ),
+        selector=DetectionSelector(
+            num_classes=num_classes,
+            score_thresh=config.test.score_thresh,
+            nms_iou=config.test.nms_iou,
+            detections_per_image=config.test.detections_per_image,
+            min_size=conventions.min_detection,
+        ),
         num_classes=num_classes,
         box_pool=heads.box_pool,
         mask_pool=heads.mask_pool,
@@ -206,8 +220,4 @@ def _build_roi_heads(config: ModelConfig, num_classes: int, with_masks: bool) ->
         average_masks=cascade.average_masks,
         feature_grad_scale=cascade.feature_grad_scale,
         smooth_l1_beta=heads.smooth_l1_beta,
-        score_thresh=config.test.score_thresh,
-        nms_iou=config.test.nms_iou,
-        detections_per_image=config.test.detections_per_image,
-        min_size=conventions.min_detection,
     )

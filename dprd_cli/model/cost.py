@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dprd_cli.model.detector import Detector
-from dprd_cli.model.parts import DeformableParts
 from dprd_cli.model.regions import DeformablePooler
 from dprd_cli.model.roi_heads import RoIHeads
 
@@ -23,7 +22,7 @@ def _modules(detector: Detector) -> dict[str, list[nn.Module]]:
         "backbone": [detector.backbone],
         "neck": [detector.neck],
         "rpn": [detector.rpn],
-        "dpr": [*([] if heads.parts is None else [heads.parts]), *_bin_layers(heads)],
+        "dpr": [*([] if detector.part_layer is None else [detector.part_layer]), *_bin_layers(heads)],
     }
     for name in _MODULES[4:]:
         found[name] = [module for stage in heads.cascade if (module := getattr(stage, name)) is not None]
@@ -122,8 +121,12 @@ def _count_heads(
         macs["mask_head"] += count
         if stage.mask_iou_head is not None:
             macs["mask_iou_head"] += _count(stage.mask_iou_head, fused.whole, logits, labels)[1]
-    if isinstance(heads.parts, DeformableParts):
-        macs["dpr"] = decomposed * heads.parts.layer.weight.numel()
+    if heads.parts is not None and heads.parts.layer is not None:
+        macs["dpr"] = decomposed * sum(_weights_of(layer) for layer in heads.parts.layer.modules())
+
+
+def _weights_of(layer: nn.Module) -> int:
+    return layer.weight.numel() if isinstance(layer, nn.Conv2d | nn.Linear) else 0
 
 
 def _count(module: nn.Module | Any, *inputs: Any) -> tuple[Any, int]:

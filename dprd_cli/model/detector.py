@@ -9,28 +9,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dprd_cli.config.presets import pick
+from dprd_cli.errors import UsageError
 from dprd_cli.model.backbone import Backbone
+from dprd_cli.model.layers import share
+from dprd_cli.model.losses import LossOutput
 from dprd_cli.model.neck import FPN, BiFPN
-from dprd_cli.model.parts import DeformableParts
+from dprd_cli.model.parts import PART_OFFSETS, FixedParts, PartSource
 from dprd_cli.model.regions import RoIFeatures
-from dprd_cli.model.roi_heads import BoxDetails, RoIHeads
+from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.model.rpn import RPN, RPNOutput
+from dprd_cli.model.selection import BoxDetails
 from dprd_cli.ops.roi_align import FeatureTable
-from dprd_cli.structures.detections import Detections, Target
+from dprd_cli.structures.detections import CascadeTrace, Detections, Target
 
 _STRIDE = 32
-
-
-class LossOutput(NamedTuple):
-    """What a training step gives.
-
-    Args:
-        losses: Weighted losses; the total is their sum.
-        diagnostics: Scalars without gradient, for the log.
-    """
-
-    losses: dict[str, Tensor]
-    diagnostics: dict[str, Tensor]
 
 
 class InferenceOutput(NamedTuple):
@@ -38,10 +31,12 @@ class InferenceOutput(NamedTuple):
 
     Args:
         detections: Best score first.
+        traces: Way of the detections through the cascade, row by row.
         proposals: Boxes of the RPN, best first. [R, 4]
     """
 
     detections: list[Detections]
+    traces: list[CascadeTrace]
     proposals: list[Tensor]
 
 
@@ -79,14 +74,53 @@ class Detector(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """Where the network is, and where images go."""
         return self.pixel_mean.device
 
     @property
+    def has_parts(self) -> bool:
+        """Whether there are part boxes."""
+        return self.roi_heads.parts is not None
+
+    @property
     def part_layer(self) -> nn.Module | None:
-        """The part box transformation layer, or None where parts do not move."""
-        parts = self.roi_heads.parts
-        return parts.layer if isinstance(parts, DeformableParts) else None
+        """What is learned to move parts (the part box transformation layer); None where nothing is."""
+        return None if self.roi_heads.parts is None else self.roi_heads.parts.layer
+
+    @property
+    def needs_targets(self) -> bool:
+        """Whether `detect` has to be given the objects; see `PartSource`."""
+        return self.roi_heads.parts is not None and self.roi_heads.parts.needs_targets
+
+    @property
+    def running_means(self) -> list[tuple[Tensor, float]]:
+        """Buffers of the parts that training moves toward a batch's mean, and their momentum."""
+        return [] if self.roi_heads.parts is None else self.roi_heads.parts.running_means
+
+    def with_parts(self, parts: PartSource) -> Detector:
+        """Return this network, on its device, with other parts; both share all weights but the parts'."""
+        return share(self, roi_heads=share(self.roi_heads, parts=parts))
+
+    def with_part_offsets(self, part_offsets: str) -> Detector:
+        """Return this network with parts that are placed in another way; both share all weights.
+
+        Args:
+            part_offsets: `learned` (as they are), `mean` (by one mean offset for all RoIs) or `reference`
+                (parts do not move).
+
+        Raises:
+            UsageError: If there is no such word, or nothing that could be placed so.
+        """
+        parts, kind = self.roi_heads.parts, pick("kind of part offsets", part_offsets, PART_OFFSETS)
+        if kind == "learned":
+            return self
+        if self.roi_heads.bins_shift:
+            raise UsageError("no part boxes, the pooling bins shift (model.parts.mode=pooling)")
+        if kind == "mean":
+            if parts is None:
+                raise UsageError("no parts that move, and so no mean part offsets (model.parts.mode)")
+            return self.with_parts(parts.by_mean())
+        return self if parts is None else self.with_parts(FixedParts(parts.count))
 
     @overload
     def forward(self, images: list[Tensor], targets: list[Target]) -> LossOutput: ...
@@ -108,24 +142,27 @@ class Detector(nn.Module):
         """
         if targets is None:
             return self.detect(images).detections
-        rpn, features, _ = self._propose(images, targets)
-        losses, diagnostics = self.roi_heads.losses(rpn.proposals, features, targets)
-        return LossOutput(rpn.losses | losses, diagnostics)
+        rpn, features, sizes = self._propose(images, targets)
+        output: LossOutput = self.roi_heads(features, rpn.proposals, sizes, targets)
+        return LossOutput(rpn.losses | output.losses, output.diagnostics)
 
     @torch.no_grad()
     def detect(
-        self, images: list[Tensor], part_offsets: str = "learned", *, masks: bool = True
+        self, images: list[Tensor], *, masks: bool = True, targets: list[Target] | None = None
     ) -> InferenceOutput:
         """Detect objects, and return the proposals too.
 
         Args:
             images: RGB in 0..255. N x [3, H, W]
-            part_offsets: `learned`, `mean` (one mean offset for all RoIs) or `reference` (parts do not move).
             masks: Predict masks, where there are mask heads.
+            targets: Objects of each image, for parts that need them (`needs_targets`: an oracle's); nothing
+                else sees them.
         """
         rpn, features, sizes = self._propose(images, None)
-        detections = self.roi_heads.detect(rpn.proposals, features, sizes, part_offsets, masks=masks)
-        return InferenceOutput(detections, [p.boxes for p in rpn.proposals])
+        if targets is not None:
+            features = features._replace(targets=[target.to(self.device) for target in targets])
+        detections, traces = self.roi_heads(features, rpn.proposals, sizes, masks=masks)
+        return InferenceOutput(detections, traces, [p.boxes for p in rpn.proposals])
 
     @torch.no_grad()
     def forward_with_given_boxes(
@@ -133,7 +170,6 @@ class Detector(nn.Module):
         image: Tensor,
         boxes: Tensor,
         labels: Tensor,
-        part_offsets: str = "learned",
         *,
         masks: bool = True,
         beside: Sequence[Tensor] = (),
@@ -146,40 +182,38 @@ class Detector(nn.Module):
         Args:
             image: RGB in 0..255. [3, H, W]
             boxes: xyxy, pixels of `image`. [D, 4]
-            labels: Their classes, 0..K-1. [D]
-            part_offsets: As in `detect`.
+            labels: Classes of the boxes, 0..K-1. [D]
             masks: Predict masks, where there are mask heads.
-            beside: Other images of the batch, whose sizes the padding depends on.
+            beside: Other images of the batch, whose sizes the padding depends on. N x [3, H, W]
         """
         _, features, _ = self._propose([image, *beside], None)
-        return self.roi_heads.forward_with_given_boxes(boxes, labels, features, part_offsets, masks=masks)
+        return self.roi_heads.forward_with_given_boxes(features, boxes, labels, masks=masks)
 
-    def class_logits(self, image: Tensor, found: Detections) -> Tensor:
+    def class_logits(self, image: Tensor, trace: CascadeTrace) -> Tensor:
         """Return the class logits that each stage gives detections, with gradient down to the image.
 
         Law: the softmax over the classes, averaged over the stages, is at each label the detection's score.
 
         Args:
             image: RGB in 0..255. [3, H, W]
-            found: What `detect` found in it, with learned offsets.
+            trace: Way of detections that `detect` found in this image alone.
 
         Returns:
             [D, n, K+1]
         """
-        assert found.stage_boxes is not None
-        assert found.stage_anchor_index is not None
         _, features, _ = self._propose([image], None)
-        return self.roi_heads.class_logits(found.stage_boxes, found.stage_anchor_index, features)
+        return self.roi_heads.class_logits(features, trace)
 
     def _propose(
         self, images: list[Tensor], targets: list[Target] | None
     ) -> tuple[RPNOutput, RoIFeatures, list[tuple[int, int]]]:
         batch, image_sizes, sizes = self._batch(images)
         pyramid = self.neck(self.backbone(batch))
-        rpn = self.rpn(pyramid, sizes, targets)
+        rpn: RPNOutput = self.rpn(pyramid, sizes, targets)
         strides = self.roi_heads.pooler.strides
         table = FeatureTable.build(pyramid[: len(strides)], strides)
-        return rpn, RoIFeatures(table, rpn.hidden, image_sizes, self.rpn.anchors.locate), sizes
+        features = RoIFeatures(table, rpn.hidden, image_sizes, self.rpn.anchors.locate, targets)
+        return rpn, features, sizes
 
     def _batch(self, images: list[Tensor]) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
         """Normalise and pad to a common multiple of 32 with zeros (the mean colour), channels-last."""

@@ -1,14 +1,28 @@
-"""Losses of one D-PRD stage, Eq. 3 of the paper.
+"""Losses of one D-PRD stage, Eq. 3 of the paper, and what a training pass gives.
 
 Every function returns a scalar that stays connected to the graph, zero where it has nothing to compare.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import roi_align
+
+
+class LossOutput(NamedTuple):
+    """What a training pass gives.
+
+    Args:
+        losses: Weighted losses, scalars; the total is their sum.
+        diagnostics: Scalars without gradient, for the log.
+    """
+
+    losses: dict[str, Tensor]
+    diagnostics: dict[str, Tensor]
 
 
 def class_loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -5,12 +5,16 @@ Source: "Preliminaries of D-PRD" and "Deformable Part Region Network", Eq. 2, Fi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from dprd_cli.errors import UsageError
 from dprd_cli.model.layers import scale_gradient
+from dprd_cli.model.regions import RoIFeatures, RoIs
 from dprd_cli.ops.boxes import MAX_LOG_SCALE, clip_boxes, paired_iou
 from dprd_cli.ops.precision import full_precision
 
@@ -19,6 +23,8 @@ _QUADRANTS = ((0.0, 0.0, 0.5, 0.5), (0.5, 0.0, 1.0, 0.5), (0.0, 0.5, 0.5, 1.0), 
 _COLUMNS = tuple((i / 4, 0.0, (i + 1) / 4, 1.0) for i in range(4))
 _ROWS = tuple((0.0, i / 4, 1.0, (i + 1) / 4) for i in range(4))
 
+#: How `Detector.with_part_offsets` can place parts.
+PART_OFFSETS = ("learned", "mean", "reference")
 #: How far one step moves the mean offsets.
 MEAN_MOMENTUM = 0.02
 #: Parts of the unit box, xyxy, by part count.
@@ -56,11 +62,16 @@ class Parts(NamedTuple):
         boxes: xyxy in pixels; the gradient reaches the offsets that moved them. [R, P, 4]
         iou: IoU of each part box with its reference part, no gradient. [R, P]
         fallback: Parts that went back to their reference by the sigma rule, bool. [R, P]
+        losses: What placing the parts adds to a stage's losses, `loss_<kind>` to scalar; in training the
+            same kinds for any RoIs, none included.
+        diagnostics: Scalars without gradient, for the log.
     """
 
     boxes: Tensor
     iou: Tensor
     fallback: Tensor
+    losses: Mapping[str, Tensor] = MappingProxyType({})
+    diagnostics: Mapping[str, Tensor] = MappingProxyType({})
 
 
 def move_parts(reference: Tensor, offsets: Tensor) -> Tensor:
@@ -80,6 +91,28 @@ def move_parts(reference: Tensor, offsets: Tensor) -> Tensor:
     return reference + torch.cat(((shift - growth) * size, (shift + growth) * size), dim=-1)
 
 
+def undo_far_moves(
+    reference: Tensor, moved: Tensor, sigma: float, *, straight_through: bool = False
+) -> Parts:
+    """Put moved parts back that went too far from their reference: the sigma rule.
+
+    Args:
+        reference: Reference parts. [R, P, 4]
+        moved: Where they went, inside the image. [R, P, 4]
+        sigma: A part whose IoU with its reference is below this, or that is empty, becomes the reference.
+        straight_through: Pass the moved part's gradient where the reference is used.
+
+    Source: the paragraph after Eq. 2; Fig. 4. Reading: the paper's fallback has no gradient, so a part beyond
+    sigma is stuck until its proposal changes; `straight_through` is the other choice.
+    """
+    iou = paired_iou(moved.detach(), reference)
+    size = (moved[..., 2:] - moved[..., :2]).detach()
+    fallback = (iou < sigma) | (size <= 0).any(dim=-1)
+    kept = reference + (moved - moved.detach()) if straight_through else reference
+    boxes = torch.where(fallback[..., None], kept, moved)
+    return Parts(boxes, torch.where(fallback, torch.ones_like(iou), iou), fallback)
+
+
 def deform(
     reference: Tensor, offsets: Tensor, image_sizes: Tensor, sigma: float, *, straight_through: bool = False
 ) -> Parts:
@@ -89,31 +122,69 @@ def deform(
         reference: Reference parts. [R, P, 4]
         offsets: (dx, dy, dw, dh) in units of the part's own size. [R, P, 4]
         image_sizes: (height, width) of each RoI's image. [R, 2]
-        sigma: A part whose IoU with its reference is below this, or that is empty, becomes the reference.
-        straight_through: Pass the moved part's gradient where the reference is used.
+        sigma: See `undo_far_moves`.
+        straight_through: See `undo_far_moves`.
 
-    Source: Eq. 2 and the paragraph after it; Fig. 4. Reading: the paper's fallback has no gradient, so a
-    part beyond sigma is stuck until its proposal changes; `straight_through` is the other choice.
+    Source: Eq. 2 and the paragraph after it; Fig. 4.
     """
     moved = clip_boxes(move_parts(reference, offsets), image_sizes[:, None])
-    iou = paired_iou(moved.detach(), reference)
-    size = (moved[..., 2:] - moved[..., :2]).detach()
-    fallback = (iou < sigma) | (size <= 0).any(dim=-1)
-    kept = reference + (moved - moved.detach()) if straight_through else reference
-    boxes = torch.where(fallback[..., None], kept, moved)
-    return Parts(boxes, torch.where(fallback, torch.ones_like(iou), iou), fallback)
+    return undo_far_moves(reference, moved, sigma, straight_through=straight_through)
 
 
-class PartBoxes(Protocol):
-    """What turns RoIs into part boxes."""
+class PartSource(Protocol):
+    """What turns RoIs into part boxes: all that the rest of the network knows of parts.
 
-    count: int
+    A variant is an `nn.Module` with these members; `build.PARTS` makes it.
+    """
 
-    def __call__(
-        self, boxes: Tensor, anchor_index: Tensor, rows: Tensor, image_sizes: Tensor, mode: str
-    ) -> Parts:
-        """Return the parts of boxes [R, 4]; see `DeformableParts.forward`."""
+    @property
+    def count(self) -> int:
+        """P."""
         ...
+
+    @property
+    def layer(self) -> nn.Module | None:
+        """What is learned to move parts, with a learning rate and clipping of its own; None: nothing."""
+        ...
+
+    @property
+    def needs_targets(self) -> bool:
+        """Whether evaluation has to fill `RoIFeatures.targets`. No detector may say so, but an oracle."""
+        ...
+
+    @property
+    def running_means(self) -> list[tuple[Tensor, float]]:
+        """Buffers that `track` moves toward a batch's mean, and their momentum."""
+        ...
+
+    def __call__(self, rois: RoIs, features: RoIFeatures, labels: Tensor | None = None) -> Parts:
+        """Return the parts of RoIs.
+
+        Args:
+            rois: RoIs of all images of the batch.
+            features: Features of the batch.
+            labels: Class of each RoI's object, K for background; in training only. [R]
+        """
+        ...
+
+    def track(self, rois: RoIs, features: RoIFeatures) -> None:
+        """Move the running means toward those of a training batch's foreground RoIs, once a pass."""
+        ...
+
+    def by_mean(self) -> PartSource:
+        """Return parts that move by the same running mean for all RoIs.
+
+        Raises:
+            UsageError: If parts do not move.
+        """
+        ...
+
+
+def reference_parts(rois: RoIs, features: RoIFeatures, count: int) -> Parts:
+    """Return the parts of RoIs where they lie before anything moves them; `count` is P."""
+    reference = clip_boxes(decompose(rois.boxes, count), features.sizes_of(rois)[:, None])
+    ones = reference.new_ones(reference.shape[:2])
+    return Parts(reference, ones, torch.zeros_like(ones, dtype=torch.bool))
 
 
 class FixedParts(nn.Module):
@@ -123,18 +194,51 @@ class FixedParts(nn.Module):
         count: P.
     """
 
+    layer = None
+    needs_targets = False
+
     def __init__(self, count: int) -> None:
         super().__init__()
         self.count = count
 
-    def forward(
-        self, boxes: Tensor, anchor_index: Tensor, rows: Tensor, image_sizes: Tensor, mode: str
-    ) -> Parts:
-        """Return the reference parts; everything but the boxes is ignored."""
-        del anchor_index, rows, mode
-        reference = clip_boxes(decompose(boxes, self.count), image_sizes[:, None])
-        ones = reference.new_ones(reference.shape[:2])
-        return Parts(reference, ones, torch.zeros_like(ones, dtype=torch.bool))
+    @property
+    def running_means(self) -> list[tuple[Tensor, float]]:
+        """None."""
+        return []
+
+    def forward(self, rois: RoIs, features: RoIFeatures, labels: Tensor | None = None) -> Parts:
+        """Return the reference parts, whatever the features and labels [R] are."""
+        del labels
+        return reference_parts(rois, features, self.count)
+
+    def track(self, rois: RoIs, features: RoIFeatures) -> None:
+        """Do nothing."""
+
+    def by_mean(self) -> PartSource:
+        """Raise `UsageError`."""
+        raise UsageError("no parts that move, and so no mean part offsets (model.parts.mode)")
+
+
+class MeanParts(FixedParts):
+    """Parts that all move by the same offsets.
+
+    Args:
+        offsets: (dx, dy, dw, dh) of each part, in units of its own size. [P, 4]
+        sigma: See `deform`.
+    """
+
+    offsets: Tensor
+
+    def __init__(self, offsets: Tensor, sigma: float) -> None:
+        super().__init__(len(offsets))
+        self.sigma = sigma
+        self.register_buffer("offsets", offsets)
+
+    def forward(self, rois: RoIs, features: RoIFeatures, labels: Tensor | None = None) -> Parts:
+        """Return the moved parts, whatever the features and labels [R] are."""
+        del labels
+        reference = reference_parts(rois, features, self.count).boxes
+        return deform(reference, self.offsets.expand_as(reference), features.sizes_of(rois), self.sigma)
 
 
 class DeformableParts(nn.Module):
@@ -154,6 +258,7 @@ class DeformableParts(nn.Module):
     Source: Eq. 2. Reading: zero-initialised, so that training starts from the reference parts.
     """
 
+    needs_targets = False
     mean_offsets: Tensor
 
     def __init__(
@@ -179,49 +284,61 @@ class DeformableParts(nn.Module):
         #: Running mean of the offsets of foreground RoIs, for `--part-offsets mean`. [P, 4]
         self.register_buffer("mean_offsets", torch.zeros(count, 4))
 
+    @property
+    def running_means(self) -> list[tuple[Tensor, float]]:
+        """The mean offsets [P, 4]."""
+        return [(self.mean_offsets, MEAN_MOMENTUM)]
+
     def offsets(self, anchor_index: Tensor, rows: Tensor) -> Tensor:
-        """Return the raw offsets (dx, dy, dw, dh) of RoIs. [R, P, 4]; see `forward`."""
+        """Return the raw offsets of RoIs.
+
+        Args:
+            anchor_index: (row, anchor) that each RoI takes its offsets from, int64. [R, 2]
+            rows: The RPN's hidden feature, a row a cell. [cells, C]
+
+        Returns:
+            (dx, dy, dw, dh) in units of each part's own size. [R, P, 4]
+        """
         cells = scale_gradient(rows[anchor_index[:, 0]], self.feature_grad_scale)
         out = nn.functional.linear(cells, self.layer.weight.flatten(1), self.layer.bias)
         out = full_precision(out).view(-1, self.num_anchors, self.count, 4)
         return out[torch.arange(out.shape[0], device=out.device), anchor_index[:, 1]]
 
-    def forward(
-        self, boxes: Tensor, anchor_index: Tensor, rows: Tensor, image_sizes: Tensor, mode: str
-    ) -> Parts:
-        """Return the part boxes of RoIs.
-
-        Args:
-            boxes: [R, 4]
-            anchor_index: (row, anchor) in the RPN's hidden feature that each RoI takes its offsets from,
-                int64. [R, 2]
-            rows: The RPN's hidden feature, a row a cell. [cells, C]
-            image_sizes: (height, width) of each RoI's image. [R, 2]
-            mode: `learned`, `mean` (the same mean offsets for every RoI) or `reference` (no offsets).
-        """
-        reference = clip_boxes(decompose(boxes, self.count), image_sizes[:, None])
-        if mode == "learned":
-            offsets = self.offsets(anchor_index, rows)
-        else:
-            offsets = (
-                self.mean_offsets if mode == "mean" else torch.zeros_like(self.mean_offsets)
-            ).expand_as(reference)
-        return deform(reference, offsets, image_sizes, self.sigma, straight_through=self.straight_through)
+    def forward(self, rois: RoIs, features: RoIFeatures, labels: Tensor | None = None) -> Parts:
+        """Return the part boxes of RoIs, whatever their labels [R] are; see `PartSource`."""
+        del labels
+        reference = reference_parts(rois, features, self.count).boxes
+        return deform(
+            reference,
+            self.offsets(rois.anchor_index, features.hidden.rows),
+            features.sizes_of(rois),
+            self.sigma,
+            straight_through=self.straight_through,
+        )
 
     @torch.no_grad()
-    def track_mean(self, anchor_index: Tensor, rows: Tensor, momentum: float = MEAN_MOMENTUM) -> None:
+    def track(self, rois: RoIs, features: RoIFeatures) -> None:
         """Move `mean_offsets` toward the mean offsets of the given (foreground) RoIs."""
-        if len(anchor_index):
-            self.mean_offsets.lerp_(self.offsets(anchor_index, rows).mean(dim=0), momentum)
+        if len(rois.boxes):
+            offsets = self.offsets(rois.anchor_index, features.hidden.rows)
+            self.mean_offsets.lerp_(offsets.mean(dim=0), MEAN_MOMENTUM)
+
+    def by_mean(self) -> PartSource:
+        """Return parts that move by `mean_offsets`, as they are at each call."""
+        return MeanParts(self.mean_offsets, self.sigma)
 
 
 __all__ = [
-    "MEAN_MOMENTUM",
+    "PART_OFFSETS",
     "UNIT_PARTS",
     "DeformableParts",
     "FixedParts",
-    "PartBoxes",
+    "MeanParts",
+    "PartSource",
     "Parts",
     "decompose",
     "deform",
+    "move_parts",
+    "reference_parts",
+    "undo_far_moves",
 ]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dprd_cli.ops.precision import full_precision
 from dprd_cli.ops.roi_align import FeatureTable, assign_levels, roi_align
+from dprd_cli.structures.detections import Target
 
 
 class RoIs(NamedTuple):
@@ -17,27 +18,42 @@ class RoIs(NamedTuple):
     Args:
         boxes: No gradient. [R, 4]
         image_index: Image of each RoI, int64. [R]
-        anchor_index: Where the part offsets come from, see `DeformableParts.forward`. [R, 2]
-        labels: Class of the matched object, K for background (training only). [R]
-        gt_index: The matched object, counted through all images of the batch (training only). [R]
+        anchor_index: (row, anchor) in the RPN's hidden feature that part offsets are read at, int64; valid
+            for that one batch. [R, 2]
     """
 
     boxes: Tensor
     image_index: Tensor
     anchor_index: Tensor
+
+    def select(self, index: Tensor) -> RoIs:
+        """Return the RoIs that a mask [R] or an index tensor selects."""
+        return RoIs(*(value[index] for value in self))
+
+
+class LabeledRoIs(NamedTuple):
+    """RoIs in training, and the objects that they stand for.
+
+    Args:
+        rois: Where they are. [R]
+        labels: Class of the matched object, K for background, int64. [R]
+        gt_index: The matched object, counted through all images of the batch, int64. [R]
+    """
+
+    rois: RoIs
     labels: Tensor
     gt_index: Tensor
 
-    def select(self, index: Tensor) -> RoIs:
-        """Return the RoIs that a mask or index tensor selects."""
-        return RoIs(*(value[index] for value in self))
+    def select(self, index: Tensor) -> LabeledRoIs:
+        """Return the RoIs that a mask [R] or an index tensor selects."""
+        return LabeledRoIs(self.rois.select(index), self.labels[index], self.gt_index[index])
 
 
 class Locate(Protocol):
     """Signature of `Anchors.locate`."""
 
     def __call__(self, boxes: Tensor, image_index: Tensor, table: FeatureTable) -> Tensor:
-        """Map boxes [R, 4] and their images [R] to `RoIs.anchor_index` [R, 2]."""
+        """Map boxes [R, 4] and the images [R] that they lie in to `RoIs.anchor_index` [R, 2]."""
         ...
 
 
@@ -48,13 +64,24 @@ class RoIFeatures(NamedTuple):
         pyramid: P2..P5 of the batch.
         hidden: The RPN's hidden features.
         image_sizes: (height, width) of each image. [N, 2]
-        locate: Finds the anchor of boxes that came from no anchor.
+        locate: Finds the anchor of boxes that came from none.
+        targets: Objects of each image, for parts that look at them: in training, and in evaluation where
+            `PartSource.needs_targets`; None otherwise.
     """
 
     pyramid: FeatureTable
     hidden: FeatureTable
     image_sizes: Tensor
     locate: Locate
+    targets: list[Target] | None = None
+
+    def find_anchors(self, boxes: Tensor, image_index: Tensor) -> Tensor:
+        """Return the `RoIs.anchor_index` [R, 2] of boxes [R, 4] of no anchor, in images [R] of the batch."""
+        return self.locate(boxes, image_index, self.hidden)
+
+    def sizes_of(self, rois: RoIs) -> Tensor:
+        """Return the (height, width) of the image of each RoI. [R, 2]."""
+        return self.image_sizes[rois.image_index]
 
 
 class RegionPooler(nn.Module):

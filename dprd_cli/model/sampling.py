@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dprd_cli.model.losses import crop_masks
 from dprd_cli.model.matching import match_boxes, sample_labels
-from dprd_cli.model.regions import RoIFeatures, RoIs
+from dprd_cli.model.regions import LabeledRoIs, RoIFeatures, RoIs
 from dprd_cli.model.rpn import Proposals
 from dprd_cli.model.stage import MaskTargets
 from dprd_cli.structures.detections import Target
@@ -50,17 +50,22 @@ class RoISampler:
         targets: list[Target],
         thresh: float,
         features: RoIFeatures,
-    ) -> RoIs:
-        """Append the objects to the proposals, match, and draw the RoIs of the first stage."""
+    ) -> LabeledRoIs:
+        """Append the objects to the proposals, match, and draw the RoIs of the first stage.
+
+        Args:
+            proposals: Proposals of each image.
+            targets: Objects of each image.
+            thresh: IoU from which a RoI is an object.
+            features: Features of the batch.
+        """
         drawn = []
         first = 0
         for index, (proposal, target) in enumerate(zip(proposals, targets, strict=True)):
             image = torch.full((len(target),), index, dtype=torch.int64, device=proposal.boxes.device)
             gt_boxes = target.boxes.to(proposal.boxes.dtype)
             boxes = torch.cat((proposal.boxes, gt_boxes))
-            anchor_index = torch.cat(
-                (proposal.anchor_index, features.locate(gt_boxes, image, features.hidden))
-            )
+            anchor_index = torch.cat((proposal.anchor_index, features.find_anchors(gt_boxes, image)))
             iou, gt = match_boxes(boxes, gt_boxes)
             kind = torch.full_like(gt, -1)
             kind[(iou >= self.bg_iou_low) & (iou < thresh)] = 0
@@ -70,71 +75,93 @@ class RoISampler:
             labels = torch.full_like(keep, self.num_classes)
             if len(target):
                 labels[: len(positive)] = target.labels[gt[positive]]
-            drawn.append(
-                RoIs(boxes[keep], torch.full_like(keep, index), anchor_index[keep], labels, gt[keep] + first)
-            )
+            rois = RoIs(boxes[keep], torch.full_like(keep, index), anchor_index[keep])
+            drawn.append((*rois, labels, gt[keep] + first))
             first += len(target)
-        return RoIs(*(torch.cat(values) for values in zip(*drawn, strict=True)))
+        *places, labels, gt_index = (torch.cat(values) for values in zip(*drawn, strict=True))
+        return LabeledRoIs(RoIs(*places), labels, gt_index)
 
     @torch.no_grad()
-    def relabel(self, rois: RoIs, targets: list[Target], thresh: float) -> RoIs:
+    def relabel(self, rois: RoIs, targets: list[Target], thresh: float) -> LabeledRoIs:
         """Match refined RoIs again, at the next stage's IoU threshold; none is dropped.
+
+        Args:
+            rois: Refined RoIs of all images.
+            targets: Objects of each image.
+            thresh: IoU from which a RoI is an object.
 
         Reading: the background range [0.1, 0.5) is a rule of sampling, and later stages do not sample.
         """
-        labels, gt_index = rois.labels.clone(), rois.gt_index.clone()
+        labels, gt_index = torch.full_like(rois.image_index, self.num_classes), rois.image_index.clone()
         first = 0
         for index, target in enumerate(targets):
             mine = torch.nonzero(rois.image_index == index)[:, 0]
             iou, gt = match_boxes(rois.boxes[mine], target.boxes)
-            background = torch.full_like(gt, self.num_classes)
-            labels[mine] = (
-                torch.where(iou >= thresh, target.labels[gt], background) if len(target) else background
-            )
+            if len(target):
+                labels[mine] = torch.where(iou >= thresh, target.labels[gt], labels[mine])
             gt_index[mine] = gt + first
             first += len(target)
-        return rois._replace(labels=labels, gt_index=gt_index)
+        return LabeledRoIs(rois, labels, gt_index)
 
-    def target_boxes(self, rois: RoIs, gt_boxes: Tensor) -> Tensor:
-        """Return the object of each foreground RoI, and background RoIs as they are. [R, 4]."""
+    def target_boxes(self, labeled: LabeledRoIs, gt_boxes: Tensor) -> Tensor:
+        """Return the object of each foreground RoI, and background RoIs as they are.
+
+        Args:
+            labeled: RoIs of all images.
+            gt_boxes: Objects of all images. [G, 4]
+
+        Returns:
+            [R, 4]
+        """
+        boxes = labeled.rois.boxes
         if len(gt_boxes) == 0:
-            return rois.boxes
-        foreground = (rois.labels < self.num_classes)[:, None]
-        matched = gt_boxes[rois.gt_index.clamp(max=len(gt_boxes) - 1)]  # background may point past the end
-        return torch.where(foreground, matched.to(rois.boxes.dtype), rois.boxes)
+            return boxes
+        foreground = (labeled.labels < self.num_classes)[:, None]
+        # background may point past the end
+        matched = gt_boxes[labeled.gt_index.clamp(max=len(gt_boxes) - 1)]
+        return torch.where(foreground, matched.to(boxes.dtype), boxes)
 
     @torch.no_grad()
-    def masked(self, rois: RoIs, targets: list[Target]) -> Tensor:
-        """Return which RoIs the mask branch is trained on: those on an object with a mask. [F]."""
-        index = torch.nonzero(rois.labels < self.num_classes)[:, 0]
+    def masked(self, labeled: LabeledRoIs, targets: list[Target]) -> Tensor:
+        """Return which RoIs the mask branch is trained on: those on an object with a mask.
+
+        Args:
+            labeled: RoIs of all images.
+            targets: Objects of each image.
+
+        Returns:
+            Row numbers, int64. [F]
+        """
+        index = torch.nonzero(labeled.labels < self.num_classes)[:, 0]
         has_mask = torch.cat([target.has_mask for target in targets])
         if len(has_mask):
-            index = index[has_mask[rois.gt_index[index]]]
+            index = index[has_mask[labeled.gt_index[index]]]
         limit = self.mask_rois_per_image * len(targets)
         if 0 < limit < len(index):
             index = index[torch.randperm(len(index), device=index.device)[:limit].sort().values]
         return index
 
     @torch.no_grad()
-    def mask_targets(self, rois: RoIs, targets: list[Target], size: int) -> MaskTargets:
+    def mask_targets(self, labeled: LabeledRoIs, targets: list[Target], size: int) -> MaskTargets:
         """Return what the mask branch should say of foreground RoIs.
 
         Args:
-            rois: Foreground RoIs.
+            labeled: Foreground RoIs.
             targets: Objects of each image.
             size: M.
         """
-        kind = rois.boxes.dtype if self.soft_masks else torch.bool
-        masks = torch.zeros((len(rois.boxes), size, size), dtype=kind, device=rois.boxes.device)
-        areas = rois.boxes.new_zeros(len(rois.boxes))
+        boxes, image_index = labeled.rois.boxes, labeled.rois.image_index
+        kind = boxes.dtype if self.soft_masks else torch.bool
+        masks = torch.zeros((len(boxes), size, size), dtype=kind, device=boxes.device)
+        areas = boxes.new_zeros(len(boxes))
         first = 0
         for index, target in enumerate(targets):
-            mine = torch.nonzero(rois.image_index == index)[:, 0]
+            mine = torch.nonzero(image_index == index)[:, 0]
             if target.masks is not None and len(mine):
-                gt = rois.gt_index[mine] - first
+                gt = labeled.gt_index[mine] - first
                 masks[mine] = crop_masks(
-                    target.masks, gt, rois.boxes[mine], size, aligned=self.aligned, soft=self.soft_masks
+                    target.masks, gt, boxes[mine], size, aligned=self.aligned, soft=self.soft_masks
                 )
                 areas[mine] = target.masks.flatten(1).sum(1).to(areas.dtype)[gt]
             first += len(target)
-        return MaskTargets(rois.labels, masks, areas, rois.boxes)
+        return MaskTargets(labeled.labels, masks, areas, boxes)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -79,10 +80,6 @@ class Detections:
         mask_scores: Score of each mask (class score times predicted mask IoU where there is a MaskIoU
             head), or None. [D]
         part_boxes: Deformed parts of each final box, xyxy, or None. [D, P, 4]
-        stage_boxes: The box that went into each cascade stage, xyxy, or None. [D, n, 4]
-        stage_part_boxes: The parts that each stage pooled (empty for stages without parts: equal to the
-            reference parts there), xyxy, or None. [D, n, P, 4]
-        stage_anchor_index: Where each stage's part offsets came from (see `RoIs`), int64, or None. [D, n, 2]
 
     Raises:
         ValueError: If the shapes do not agree.
@@ -95,26 +92,19 @@ class Detections:
     masks: Tensor | None = None
     mask_scores: Tensor | None = None
     part_boxes: Tensor | None = None
-    stage_boxes: Tensor | None = None
-    stage_part_boxes: Tensor | None = None
-    stage_anchor_index: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check("boxes", self.boxes, (None, 4))
         num = len(self.boxes)
         _check("scores", self.scores, (num,))
         _check("labels", self.labels, (num,))
-        optional: tuple[tuple[str, tuple[int | None, ...]], ...] = (
-            ("masks", (num, None, None)),
-            ("mask_scores", (num,)),
-            ("part_boxes", (num, None, 4)),
-            ("stage_boxes", (num, None, 4)),
-            ("stage_part_boxes", (num, None, None, 4)),
-            ("stage_anchor_index", (num, None, 2)),
-        )
-        for name, shape in optional:
-            value = getattr(self, name)
-            if value is not None:
+        optional: dict[str, tuple[int | None, ...]] = {
+            "masks": (num, None, None),
+            "mask_scores": (num,),
+            "part_boxes": (num, None, 4),
+        }
+        for name, shape in optional.items():
+            if (value := getattr(self, name)) is not None:
                 _check(name, value, shape)
 
     def __len__(self) -> int:
@@ -122,33 +112,75 @@ class Detections:
 
     def __getitem__(self, index: Tensor | slice) -> Detections:
         """Return the detections that `index` (a slice, mask or index tensor) selects."""
-        return self._map(lambda tensor: tensor[index])
+        return _map(self, lambda tensor: tensor[index])
 
     def to(self, device: torch.device | str) -> Detections:
         """Return a copy whose tensors are on `device`."""
-        return self._map(lambda tensor: tensor.to(device))
+        return _map(self, lambda tensor: tensor.to(device))
 
     def resize(self, image_size: tuple[int, int]) -> Detections:
         """Return the same detections in the frame of an image of `image_size` (height, width)."""
-        sy, sx = image_size[0] / self.image_size[0], image_size[1] / self.image_size[1]
-        scale = self.boxes.new_tensor([sx, sy, sx, sy])
-        scaled = {
-            name: None if (value := getattr(self, name)) is None else value * scale
-            for name in ("boxes", "part_boxes", "stage_boxes", "stage_part_boxes")
-        }
-        return replace(self, image_size=image_size, **scaled)  # type: ignore[arg-type]
+        return _resize(self, image_size)
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> Detections:
-        names = (
-            "boxes",
-            "scores",
-            "labels",
-            "masks",
-            "mask_scores",
-            "part_boxes",
-            "stage_boxes",
-            "stage_part_boxes",
-            "stage_anchor_index",
-        )
-        changed = {name: function(value) for name in names if (value := getattr(self, name)) is not None}
-        return replace(self, **changed)  # type: ignore[arg-type]
+
+@dataclass(frozen=True, slots=True)
+class CascadeTrace:
+    """The way of an image's detections through the cascade, row by row as in their `Detections`.
+
+    Args:
+        boxes: The box that went into each stage, xyxy in pixels of `image_size`. [D, n, 4]
+        anchor_index: Where each stage's part offsets were read (see `RoIs`), int64. Valid for the one batch
+            of images that was detected in; in any other it points elsewhere. [D, n, 2]
+        part_boxes: The parts that each stage pooled, xyxy (reference parts where a stage pools none), or
+            None without parts. [D, n, P, 4]
+        image_size: (height, width) of the frame the boxes are in.
+
+    Raises:
+        ValueError: If the shapes do not agree.
+    """
+
+    boxes: Tensor
+    anchor_index: Tensor
+    part_boxes: Tensor | None
+    image_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        _check("boxes", self.boxes, (None, None, 4))
+        num, stages = self.boxes.shape[:2]
+        _check("anchor_index", self.anchor_index, (num, stages, 2))
+        if self.part_boxes is not None:
+            _check("part_boxes", self.part_boxes, (num, stages, None, 4))
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: Tensor | slice) -> CascadeTrace:
+        """Return the rows that `index` (a slice, mask or index tensor) selects."""
+        return _map(self, lambda tensor: tensor[index])
+
+    def to(self, device: torch.device | str) -> CascadeTrace:
+        """Return a copy whose tensors are on `device`."""
+        return _map(self, lambda tensor: tensor.to(device))
+
+    def resize(self, image_size: tuple[int, int]) -> CascadeTrace:
+        """Return the same trace in the frame of an image of `image_size` (height, width)."""
+        return _resize(self, image_size)
+
+
+_Rows = TypeVar("_Rows", Detections, CascadeTrace)
+
+
+def _map(rows: _Rows, function: Callable[[Tensor], Tensor]) -> _Rows:
+    values = {f.name: getattr(rows, f.name) for f in fields(rows)}
+    changed: dict[str, Any] = {
+        name: function(value) for name, value in values.items() if isinstance(value, Tensor)
+    }
+    return replace(rows, **changed)
+
+
+def _resize(rows: _Rows, image_size: tuple[int, int]) -> _Rows:
+    sy, sx = image_size[0] / rows.image_size[0], image_size[1] / rows.image_size[1]
+    scale = rows.boxes.new_tensor([sx, sy, sx, sy])
+    values = {"boxes": rows.boxes, "part_boxes": rows.part_boxes}
+    scaled: dict[str, Any] = {name: v * scale for name, v in values.items() if v is not None}
+    return replace(rows, image_size=image_size, **scaled)

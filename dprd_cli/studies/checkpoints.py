@@ -225,7 +225,7 @@ def _row(checkpoint: StudyCheckpoint, model: LoadedModel) -> Variant:
 def _check_parts(study: Study, checkpoint: StudyCheckpoint, model: LoadedModel) -> None:
     needs = any(key.startswith("model.parts.") for variant in study.variants for key in variant.changes)
     needs |= any(variant.part_offsets != "learned" for variant in study.variants)
-    if needs and model.config.model.parts.mode != "deformable":
+    if needs and model.detector.part_layer is None:
         raise UsageError(
             f"--weights {checkpoint.name}: {model.source} has no deformable parts "
             f"(model.parts.mode={model.config.model.parts.mode}), which {study.name} is about"
@@ -276,12 +276,11 @@ def _measure(
     device = pick_device(options.device)
     with progress("evaluate") as update:
         return evaluate(
-            _with_settings(model, changed, device),
+            _with_settings(model, changed, device).with_part_offsets(variant.part_offsets),
             dataset,
             config,
             EvaluationOptions(
                 limit=options.limit,
-                part_offsets=variant.part_offsets,
                 tta=options.tta,
                 masks=model.with_masks,
                 progress=update,

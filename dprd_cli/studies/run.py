@@ -109,7 +109,7 @@ def _measure_offsets(study: Study, job: Job) -> None:
     """Measure a run's last checkpoint with other part offsets, where the study wants that."""
     kinds: tuple[str, ...] = OTHER_OFFSETS if study.measures_offsets else (job.variant.part_offsets,)
     wanted = [kind for kind in kinds if kind != "learned" and not _is_measured(job, kind)]
-    if not wanted or job.config.model.parts.mode != "deformable":
+    if not wanted or not job.config.model.parts.moving:
         return
     with RunLock(job.folder):
         model = load_model(str(job.folder / "last.pt"), job.config.train.device)
@@ -119,10 +119,10 @@ def _measure_offsets(study: Study, job: Job) -> None:
         for kind in wanted:
             say(f"  {job.folder}: measuring with {kind} part offsets")
             found = evaluate(
-                model.detector,
+                model.detector.with_part_offsets(kind),
                 dataset,
                 job.config,
-                EvaluationOptions(part_offsets=kind, masks=model.with_masks),
+                EvaluationOptions(masks=model.with_masks),
             )
             content = {
                 "checkpoint": str(model.source),

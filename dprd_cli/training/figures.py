@@ -71,12 +71,12 @@ def _best(found: Detections) -> Detections:
 @contextlib.contextmanager
 def _any_score(detector: Detector) -> Iterator[None]:
     """Let every score through: early in training none passes the usual threshold."""
-    heads = detector.roi_heads
-    usual, heads.score_thresh = heads.score_thresh, 0.0
+    selector = detector.roi_heads.selector
+    usual, selector.score_thresh = selector.score_thresh, 0.0
     try:
         yield
     finally:
-        heads.score_thresh = usual
+        selector.score_thresh = usual
 
 
 def _to_array(image: Tensor) -> NDArray[np.uint8]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from dprd_cli.model.parts import MEAN_MOMENTUM, DeformableParts
+from dprd_cli.model.detector import Detector
 from dprd_cli.runtime.distributed import Ranks
 
 
@@ -83,7 +83,7 @@ class RunningStatistics:
         world: The ranks.
     """
 
-    def __init__(self, detector: nn.Module, passes: int, world: Ranks) -> None:
+    def __init__(self, detector: Detector, passes: int, world: Ranks) -> None:
         self._detector, self._passes, self._world = detector, passes, world
         self._norms: list[_BatchNorm] = []
         self._means: list[tuple[Tensor, float]] = []  # and their momentum
@@ -93,9 +93,8 @@ class RunningStatistics:
         """Remember the statistics before a step."""
         if self._world.size == 1:
             return
-        modules = list(self._detector.modules())
-        self._norms = [m for m in modules if isinstance(m, _BatchNorm) and m.training]
-        self._means = [(m.mean_offsets, MEAN_MOMENTUM) for m in modules if isinstance(m, DeformableParts)]
+        self._norms = [m for m in self._detector.modules() if isinstance(m, _BatchNorm) and m.training]
+        self._means = list(self._detector.running_means)
         for norm in self._norms:
             means = (norm.running_mean, norm.running_var)
             self._means += [(mean, norm.momentum or 0.0) for mean in means if mean is not None]

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from dprd_cli.config.schema import TrainConfig
-from dprd_cli.model.detector import Detector, LossOutput
+from dprd_cli.model.detector import Detector
+from dprd_cli.model.losses import LossOutput
 from dprd_cli.runtime.device import autocast
 from dprd_cli.runtime.distributed import ALONE, Ranks
 from dprd_cli.runtime.ranks import rank_slice

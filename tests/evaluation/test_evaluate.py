@@ -16,12 +16,14 @@ class Oracle(torch.nn.Module):
     """Gives, for image after image, the boxes it was told."""
 
     device = torch.device("cpu")
+    needs_targets = False
 
     def __init__(self, answers):
         super().__init__()
         self.answers = list(answers)
 
-    def detect(self, images, part_offsets, *, masks):
+    def detect(self, images, *, masks, targets):
+        assert targets is None
         found = []
         for image in images:
             rows = self.answers.pop(0)

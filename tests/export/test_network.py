@@ -129,7 +129,7 @@ def test_the_pooler_has_the_values_of_the_differentiable_one(aligned, ratio):
     low = torch.rand(40, 2) * 60
     boxes = torch.cat((low, low + torch.rand(40, 2) ** 2 * 90), dim=1)  # of all levels, some beyond the maps
     image = torch.arange(40) % 2
-    rois = RoIs(boxes, image, image[:, None].expand(-1, 2), image, image)
+    rois = RoIs(boxes, image, image[:, None].expand(-1, 2))
     parts = boxes[:, None] + torch.rand(40, 4, 4)
     pooler = RegionPooler(strides, ratio, "own", 28.0, aligned=aligned)
     assert set(pooler.levels(boxes).tolist()) == {0, 1, 2, 3}

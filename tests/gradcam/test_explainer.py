@@ -32,13 +32,13 @@ def test_the_logits_give_the_scores_back_and_their_gradient_reaches_the_layers(p
     explainer = Explainer(model)
     view = explainer.look(IMAGE)
     assert len(view.found) > 0
-    logits = model.detector.class_logits(view.image, view.found)
+    logits = model.detector.class_logits(view.image, view.trace)
     probs = logits.softmax(dim=2).mean(dim=1).gather(1, view.found.labels[:, None])[:, 0]
     torch.testing.assert_close(probs, view.found.scores)
     outputs = []
     layer = explainer.layers[explainer.explain(view, 0).layer]
     hook = layer.register_forward_hook(lambda module, given, output: outputs.append(output))
-    scores = ClassScores(model.detector, view.found)(view.image[None].requires_grad_())
+    scores = ClassScores(model.detector, view.found, view.trace)(view.image[None].requires_grad_())
     hook.remove()
     assert scores.shape == (1, len(view.found))
     (gradient,) = torch.autograd.grad(scores[0, 0], outputs[0])
@@ -66,7 +66,7 @@ def test_a_linear_score_gives_the_map_that_the_formula_gives(monkeypatch):
 
     def linear(self, images):
         self.detector.class_logits(
-            images[0, :, : self.found.image_size[0], : self.found.image_size[1]], self.found
+            images[0, :, : self.found.image_size[0], : self.found.image_size[1]], self.trace
         )
         return (kept["p3"] * weights[:, None, None]).sum()[None, None]
 

@@ -34,11 +34,20 @@ def test_the_longest_side_is_limited(left_half):
     assert model.detector.seen == [(3, 48, 96)]
 
 
-def test_low_scores_are_left_out_and_part_offsets_are_passed_on(left_half):
-    model = left_half()
-    found = Predictor(model, min_score=0.5, part_offsets="mean").predict(np.zeros((9, 9, 3), dtype=np.uint8))
+def test_low_scores_are_left_out(left_half):
+    found = Predictor(left_half(), min_score=0.5).predict(np.zeros((9, 9, 3), dtype=np.uint8))
     assert len(found) == len(found.masks) == 1
-    assert model.detector.part_offsets == ["mean"]
+
+
+def test_the_trace_goes_with_the_detections_into_the_image_s_frame(tmp_path, left_half):
+    paths = [save(tmp_path / "a.png"), save(tmp_path / "b.png", (30, 60))]
+    for item in Predictor(left_half(), min_score=0.1).predict_files(paths, Reading(2, 0)):
+        assert torch.equal(item.trace.boxes[:, 0], item.detections.boxes)
+        assert item.trace.image_size == item.image.shape[:2]
+        for shown in (item.above(0.5), item.best(1)):
+            assert len(shown.trace) == len(shown.detections) == 1
+            assert torch.equal(shown.trace.anchor_index, item.trace.anchor_index[:1])
+        assert len(item.best(9)) == 2
 
 
 @pytest.mark.parametrize("workers", [0, 3])

@@ -3,8 +3,10 @@ import torch
 
 from dprd_cli.config.model_schema import ModelConfig
 from dprd_cli.config.presets import PRESETS, resolve
+from dprd_cli.errors import UsageError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.cost import count_macs, count_parameters
+from dprd_cli.model.parts import PART_OFFSETS, decompose
 from dprd_cli.structures.detections import Target
 
 SMALL = [name for name in PRESETS if name.endswith("-small")]
@@ -168,8 +170,76 @@ def test_moved_parts_change_the_result():
     torch.nn.init.normal_(detector.part_layer.bias, std=0.1)
     images = make_batch()[0]
     learned = detections_of(detector, images)[0]
-    reference = detections_of(detector, images, part_offsets="reference")[0]
+    reference = detections_of(detector.with_part_offsets("reference"), images)[0]
     assert not torch.equal(learned.scores, reference.scores)
+    again = detections_of(detector, images)[0]
+    assert torch.equal(learned.scores, again.scores)  # the detector itself stays as it is
+
+
+@pytest.mark.parametrize("part_offsets", PART_OFFSETS)
+def test_other_part_offsets_share_every_weight(part_offsets: str):
+    detector = build_detector(small_config("cascade-dprd-small"), num_classes=6).eval()
+    other = detector.with_part_offsets(part_offsets)
+    assert (other is detector) is (part_offsets == "learned")
+    mine = {id(p): name for name, p in detector.named_parameters()}
+    names = {mine[id(p)] for p in other.parameters()}
+    moving = {"roi_heads.parts.layer.weight", "roi_heads.parts.layer.bias"}
+    assert names == set(mine.values()) - (set() if part_offsets == "learned" else moving)
+    buffers = {b.data_ptr() for b in detector.buffers()}
+    assert {b.data_ptr() for b in other.buffers()} <= buffers
+    assert other.training is detector.training is False
+    assert (other.part_layer is not None) is (part_offsets == "learned")
+    assert other.has_parts
+
+
+def test_mean_part_offsets_are_those_of_equal_offsets_everywhere():
+    torch.manual_seed(0)
+    detector = build_detector(
+        small_config("cascade-dprd-small", "model.test.score_thresh=0.01"), num_classes=6
+    )
+    offsets = 0.1 * torch.randn(4, 4)
+    with torch.no_grad():
+        detector.part_layer.bias.copy_(offsets.flatten().repeat(3))  # the same of each anchor
+        detector.roi_heads.parts.mean_offsets.copy_(offsets)
+    images = make_batch()[0]
+    learned = detections_of(detector, images)[0]
+    mean = detections_of(detector.with_part_offsets("mean"), images)[0]
+    for name in ("boxes", "scores", "labels", "masks", "part_boxes"):
+        assert torch.equal(getattr(learned, name), getattr(mean, name)), name
+
+
+@pytest.mark.parametrize(
+    ("mode", "part_offsets", "line"),
+    [
+        (
+            "deformable",
+            "learnt",
+            "unknown kind of part offsets 'learnt' (did you mean 'learned'?); "
+            "there are: learned, mean, reference",
+        ),
+        ("fixed", "mean", "no parts that move, and so no mean part offsets (model.parts.mode)"),
+        ("none", "mean", "no parts that move, and so no mean part offsets (model.parts.mode)"),
+        ("pooling", "mean", "no part boxes, the pooling bins shift (model.parts.mode=pooling)"),
+        ("pooling", "reference", "no part boxes, the pooling bins shift (model.parts.mode=pooling)"),
+    ],
+)
+def test_part_offsets_that_there_are_not(mode: str, part_offsets: str, line: str):
+    with torch.device("meta"):
+        config = small_config("dprd-small", f"model.parts.mode={mode}")
+        detector = build_detector(config, num_classes=6)
+    with pytest.raises(UsageError) as caught:
+        detector.with_part_offsets(part_offsets)
+    assert str(caught.value) == line
+
+
+@pytest.mark.parametrize("mode", ["fixed", "none"])
+def test_parts_that_do_not_move_are_reference_parts(mode: str):
+    with torch.device("meta"):
+        config = small_config("dprd-small", f"model.parts.mode={mode}")
+        detector = build_detector(config, num_classes=6)
+    other = detector.with_part_offsets("reference")
+    assert other.has_parts is detector.has_parts is (mode == "fixed")
+    assert list(other.state_dict()) == list(detector.state_dict())
 
 
 def test_detections_have_every_field_in_its_frame():
@@ -177,13 +247,19 @@ def test_detections_have_every_field_in_its_frame():
     detector = build_detector(
         small_config("cascade-dprd-small", "model.test.score_thresh=0.01"), num_classes=6
     )
-    found = detections_of(detector, make_batch()[0])[0]
+    detector.eval()
+    output = detector.detect(make_batch()[0])
+    found, trace = output.detections[0], output.traces[0]
     num = len(found)
     assert 0 < num <= 100
+    assert trace.image_size == found.image_size
     assert found.masks.shape == (num, 20, 20)
     assert found.part_boxes.shape == (num, 4, 4)
-    assert found.stage_boxes.shape == (num, 3, 4)
-    assert found.stage_part_boxes.shape == (num, 3, 4, 4)
+    assert trace.boxes.shape == (num, 3, 4)
+    assert trace.part_boxes.shape == (num, 3, 4, 4)
+    assert trace.anchor_index.shape == (num, 3, 2)
+    # the second stage pools no parts: its entries are reference parts
+    assert torch.equal(trace.part_boxes[:, 1], decompose(trace.boxes[:, 1], 4))
     assert found.boxes.min() >= 0
     assert found.boxes.max() <= 128
     assert (found.scores.diff() <= 0).all()

@@ -1,7 +1,9 @@
 import pytest
 import torch
 
+from dprd_cli.errors import UsageError
 from dprd_cli.model.parts import DeformableParts, FixedParts, decompose, deform, move_parts
+from dprd_cli.model.regions import RoIFeatures, RoIs
 from dprd_cli.ops.roi_align import FeatureTable, roi_align
 
 BOX = torch.tensor([[10.0, 20.0, 50.0, 60.0]])  # 40 x 40
@@ -117,25 +119,50 @@ def test_offsets_at_rows_equal_the_whole_map():
     torch.testing.assert_close(found[0], whole[1, :, :, 1, 2])
 
 
-def test_modes_of_evaluation():
+def rois_at(boxes: torch.Tensor, anchor_index: torch.Tensor) -> RoIs:
+    return RoIs(boxes, torch.zeros(len(boxes), dtype=torch.int64), anchor_index)
+
+
+def features_of(rows: torch.Tensor, image_sizes: torch.Tensor) -> RoIFeatures:
+    """Return features with the given rows of the RPN's hidden feature, for one image."""
+    table = FeatureTable(rows, torch.tensor([[1, len(rows)]]), torch.tensor([0]), (4,))
+    return RoIFeatures(table, table, image_sizes, None)
+
+
+def test_parts_by_the_mean_and_reference_parts():
     parts = DeformableParts(4, 8, 3)
     torch.nn.init.normal_(parts.layer.bias, std=0.1)
     parts.mean_offsets.fill_(0.05)
-    arguments = (BOX, torch.zeros((1, 2), dtype=torch.int64), torch.zeros(1, 8), LIMITS)
-    reference = FixedParts(4)(*arguments, "learned").boxes
-    assert torch.equal(parts(*arguments, "reference").boxes, reference)
-    mean = move_parts(reference, torch.full((1, 4, 4), 0.05))
-    torch.testing.assert_close(parts(*arguments, "mean").boxes, mean)
-    assert not torch.equal(parts(*arguments, "learned").boxes, reference)
+    rois = rois_at(BOX, torch.zeros((1, 2), dtype=torch.int64))
+    features = features_of(torch.zeros(1, 8), LIMITS)
+    reference = FixedParts(4)(rois, features)
+    still = deform(reference.boxes, torch.zeros(1, 4, 4), LIMITS, 0.5)
+    assert all(torch.equal(a, b) for a, b in zip(reference[:3], still[:3], strict=True))
+    mean = move_parts(reference.boxes, torch.full((1, 4, 4), 0.05))
+    by_mean = parts.by_mean()
+    torch.testing.assert_close(by_mean(rois, features).boxes, mean)
+    parts.mean_offsets.zero_()
+    assert torch.equal(by_mean(rois, features).boxes, reference.boxes)  # it is the running mean itself
+    assert not torch.equal(parts(rois, features).boxes, reference.boxes)
+
+
+@pytest.mark.parametrize("parts", [FixedParts(4), DeformableParts(4, 8, 3).by_mean()])
+def test_parts_that_do_not_learn_have_no_mean(parts):
+    assert (parts.layer, parts.needs_targets, parts.running_means) == (None, False, [])
+    with pytest.raises(UsageError, match="no mean part offsets"):
+        parts.by_mean()
 
 
 def test_running_mean_follows_the_offsets():
     parts = DeformableParts(2, 4, 1)
     torch.nn.init.constant_(parts.layer.bias, 0.3)
+    rois = rois_at(BOX.expand(2, 4), torch.tensor([[0, 0], [1, 0]]))
     for _ in range(400):
-        parts.track_mean(torch.tensor([[0, 0], [1, 0]]), torch.randn(2, 4))
+        parts.track(rois, features_of(torch.randn(2, 4), LIMITS))
+    ((tracked, _),) = parts.running_means
+    assert tracked is parts.mean_offsets
     torch.testing.assert_close(parts.mean_offsets, torch.full((2, 4), 0.3), rtol=1e-2, atol=1e-2)
-    parts.track_mean(torch.zeros((0, 2), dtype=torch.int64), torch.randn(2, 4))
+    parts.track(rois.select(torch.tensor([False, False])), features_of(torch.randn(2, 4), LIMITS))
     assert parts.mean_offsets.isfinite().all()
 
 
@@ -147,16 +174,17 @@ def test_parts_move_toward_the_informative_region():
     parts = DeformableParts(4, 4, 1, sigma=0.0)
     optimizer = torch.optim.Adam(parts.parameters(), lr=0.001)
     table = FeatureTable.build([feature], (4,))
-    anchor_index, rows = torch.zeros((1, 2), dtype=torch.int64), torch.ones(1, 4)
+    rois = rois_at(box, torch.zeros((1, 2), dtype=torch.int64))
+    features = features_of(torch.ones(1, 4), torch.tensor([[128.0, 128.0]]))
     index = torch.zeros(4, dtype=torch.int64)
-    start = parts(box, anchor_index, rows, torch.tensor([[128.0, 128.0]]), "learned").boxes.detach()
+    start = parts(rois, features).boxes.detach()
     for _ in range(60):
         optimizer.zero_grad()
-        boxes = parts(box, anchor_index, rows, torch.tensor([[128.0, 128.0]]), "learned").boxes[0]
+        boxes = parts(rois, features).boxes[0]
         loss = -roi_align(table, boxes, index, index, 7).mean()
         loss.backward()
         optimizer.step()
-    end = parts(box, anchor_index, rows, torch.tensor([[128.0, 128.0]]), "learned").boxes.detach()
+    end = parts(rois, features).boxes.detach()
     centers = [(b[0, :, 0] + b[0, :, 2]) / 2 for b in (start, end)]
     assert (centers[1][1] - centers[0][1]) > 3  # the right part moved right by pixels
     assert (centers[1] >= centers[0] - 1e-3).all()

@@ -116,11 +116,11 @@ def test_an_image_without_detections(pair):
     _, results = detect_with_theirs(theirs, images)
     best = sorted(result["scores"].max().item() for result in results)
     thresh = (best[0] + best[1]) / 2
-    before = theirs.roi_heads.score_thresh, ours.roi_heads.score_thresh
-    theirs.roi_heads.score_thresh = ours.roi_heads.score_thresh = thresh
+    before = theirs.roi_heads.score_thresh, ours.roi_heads.selector.score_thresh
+    theirs.roi_heads.score_thresh = ours.roi_heads.selector.score_thresh = thresh
     _, results = detect_with_theirs(theirs, images)
     detections = ours.eval().detect(images).detections
-    theirs.roi_heads.score_thresh, ours.roi_heads.score_thresh = before
+    theirs.roi_heads.score_thresh, ours.roi_heads.selector.score_thresh = before
     assert sorted(min(len(d), 1) for d in detections) == [0, 1]
     for mine, result in zip(detections, results, strict=True):
         assert mine.labels.tolist() == (result["labels"] - 1).tolist()

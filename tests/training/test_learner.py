@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from dprd_cli.config.schema import TrainConfig
-from dprd_cli.model.detector import LossOutput
+from dprd_cli.model.losses import LossOutput
 from dprd_cli.structures.detections import Target
 from dprd_cli.training.learner import Learner, NotFiniteError, draw_seed
 
