@@ -69,7 +69,7 @@ class Model:
     @property
     def device(self) -> torch.device:
         """Where the detector is."""
-        return next(self.loaded.detector.parameters()).device
+        return self.loaded.detector.device
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a path is a sequence too: the first wins

@@ -155,7 +155,7 @@ def test_a_model_with_deformable_pooling(images, capsys):
     for command in (["predict", "in"], ["eval"]):
         assert run([*command, "--weights", model, "--part-offsets", "mean"]) == 2
         assert capsys.readouterr().err.splitlines()[-1] == (
-            f"error: --part-offsets mean: {model} has no part boxes, its pooling bins shift "
+            f"error: --part-offsets mean: {model}: no part boxes, the pooling bins shift "
             "(model.parts.mode=pooling); leave the option out"
         )
 

@@ -127,6 +127,8 @@ def test_a_model_without_parts_and_one_with_fixed_parts(images, capsys):
     fixed = save_model(images.parent / "fixed.pt", more=("model.parts.mode=fixed",))
     assert run(["visualize-parts", "in", "--weights", fixed, "--score-thresh", "0"]) == 0
     assert "the parts of this model are fixed" in capsys.readouterr().err
+    assert run(["visualize-parts", "in", "--weights", fixed, "--part-offsets", "mean"]) == 2
+    assert "no parts that move, and so no mean part offsets" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

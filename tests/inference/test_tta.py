@@ -81,8 +81,9 @@ def test_masks_of_the_last_stage_only_and_other_part_offsets_keep_the_law():
     detector = make("cascade-dprd", "model.cascade.average_masks=false")
     image, config = noise_image(), data((96,))
     for offsets in ("learned", "mean", "reference"):
-        plain = detector.detect([prepare(without_objects(image), config)[0]], offsets).detections[0]
-        assert_equal(detect_views(detector, image, config, offsets), plain)
+        placed = detector.with_part_offsets(offsets)
+        plain = placed.detect([prepare(without_objects(image), config)[0]]).detections[0]
+        assert_equal(detect_views(placed, image, config), plain)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
