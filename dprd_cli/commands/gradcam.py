@@ -92,7 +92,8 @@ def gradcam(
     from dprd_cli.files.results import output_folder
     from dprd_cli.gradcam.explainer import METHODS, Explainer
     from dprd_cli.inference.sources import find_images
-    from dprd_cli.weights.load import find_preset, load_model
+    from dprd_cli.weights.find import find_preset
+    from dprd_cli.weights.load import load_model
 
     pick("method", method, METHODS)
     pick("split", split, ("val", "train"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,7 @@ from dprd_cli.commands._options import Json, check_backbone, print_json, say
 from dprd_cli.errors import one_line
 
 if TYPE_CHECKING:
-    from dprd_cli.weights.zoo import Published
+    from dprd_cli.weights.zoo import PublishedWeights
 
 weights_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -34,10 +34,9 @@ def list_weights(json: Json = False) -> None:
     from dprd_cli.weights.zoo import ZOO
 
     folder = download_folder()
-    rows = [
-        {**_summary(name, file), "fetched": (folder / file.file_name).is_file()} for name, file in ZOO.items()
-    ]
+    here = {name: (folder / file.file_name).is_file() for name, file in ZOO.items()}
     if json:
+        rows = [{"name": name, **file.to_json(), "fetched": here[name]} for name, file in ZOO.items()]
         print_json({"folder": str(folder), "weights": rows})
         return
     from rich.table import Column, Table
@@ -45,13 +44,9 @@ def list_weights(json: Json = False) -> None:
     from dprd_cli.commands._tables import LiteralConsole
 
     table = Table(Column("name", no_wrap=True, overflow="fold"), "network", "for", "here", box=None)
-    for row in rows:
-        network = f"{row['preset']} {row['backbone']}".strip()
-        option = "--weights" if row["preset"] else "--backbone-weights"
-        table.add_row(row["name"], network, option, "yes" if row["fetched"] else "")
-    console = LiteralConsole()
-    if not console.is_terminal:
-        console.width = 140
+    for name, file in ZOO.items():
+        option = "--weights" if file.preset else "--backbone-weights"
+        table.add_row(name, f"{file.preset} {file.backbone}".strip(), option, "yes" if here[name] else "")
     console.print(table)
     say(f"downloads are kept in {folder}; 'imagenet' (torchvision's backbones) and 'demo' are names too")
 
@@ -64,7 +59,7 @@ def fetch_weights(name: _Name, backbone: _Backbone = "r50", json: Json = False) 
     file = _find(name, backbone)
     path = fetch(file.url, file.file_name, file.sha256)
     if json:
-        print_json({**_summary(name, file), "path": str(path)})
+        print_json({"name": name, **file.to_json(), "path": str(path)})
     else:
         typer.echo(path)
 
@@ -78,23 +73,24 @@ def show_weights(
     json: Json = False,
 ) -> None:
     """Tell what a file of weights is, and which tensor becomes which."""
-    from dprd_cli.weights.load import inspect_weights
+    from dprd_cli.weights.describe import describe_weights
 
-    found = inspect_weights(spec)
+    found = describe_weights(spec)
+    content = found.to_json()
     if json:
-        print_json(found)
+        print_json(content)
         return
-    for key, value in found.items():
+    for key, value in content.items():
         if key not in {"origin", "classes"}:
             text = ", ".join(value) or "none" if isinstance(value, list) else value
             typer.echo(one_line(f"{key}: {text}"))
-    typer.echo(one_line(f"classes: {len(found['classes'])} ({', '.join(found['classes'][:5])}, ...)"))
+    typer.echo(one_line(f"classes: {len(found.classes)} ({', '.join(found.classes[:5])}, ...)"))
     if keys:
-        for ours, theirs in found["origin"].items():
+        for ours, theirs in found.origin.items():
             typer.echo(one_line(f"  {ours} <- {theirs}"))
 
 
-def _find(name: str, backbone: str) -> Published:
+def _find(name: str, backbone: str) -> PublishedWeights:
     from dprd_cli.weights.zoo import published
 
     if name != "imagenet":
@@ -103,14 +99,3 @@ def _find(name: str, backbone: str) -> Published:
 
     check_backbone(backbone)
     return imagenet_file(backbone)
-
-
-def _summary(name: str, file: Published) -> dict[str, Any]:
-    return {
-        "name": name,
-        "preset": file.preset,
-        "backbone": file.model["backbone"].get("name", "r50"),
-        "url": file.url,
-        "file": file.file_name,
-        "sha256": file.sha256,
-    }

@@ -13,7 +13,7 @@ from dprd_cli.config.presets import resolve
 from dprd_cli.config.tree import differences, flatten, read_toml
 from dprd_cli.errors import UserError
 from dprd_cli.training.metrics_log import read_metrics
-from dprd_cli.weights.load import find_checkpoint
+from dprd_cli.weights.find import find_checkpoint
 
 _RUN_FILES = ("config.toml", "metrics.jsonl", "best.pt", "last.pt", "previous.pt")
 _STUDY_FILES = ("study.json", "table.csv", "table.md", "plot.png")

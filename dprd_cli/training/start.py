@@ -135,7 +135,7 @@ def find_run(folder: Path | None, options: TrainOptions) -> Path:
         UsageError: If an option is given that a run keeps from its start.
         UserError: If there is none.
     """
-    from dprd_cli.weights.load import newest_run
+    from dprd_cli.weights.find import newest_run
 
     if options.fixed:
         names = ", ".join(options.fixed)

@@ -27,7 +27,7 @@ from dprd_cli.weights.zoo import (
     TORCHVISION_V2,
     ZOO,
     Keys,
-    Published,
+    PublishedWeights,
     detectron2_model,
     is_published,
     published,
@@ -78,7 +78,7 @@ def identify(state: Mapping[str, Tensor]) -> Keys | None:
     return next((keys for keys, sign in signs if any(name.startswith(sign) for name in state)), None)
 
 
-def describe_file(path: Path, state: Mapping[str, Tensor]) -> Published:
+def describe_file(path: Path, state: Mapping[str, Tensor]) -> PublishedWeights:
     """Return what a detector's file holds, as the zoo would list it, by the names and shapes of its tensors.
 
     Depth and kind of the ResNet, cascade or not, and the class count show in them. How pixels are scaled does
@@ -111,7 +111,7 @@ def describe_file(path: Path, state: Mapping[str, Tensor]) -> Published:
     preset = "cascade-mrcnn" if ".0." in predictor else "mask-rcnn"
     known_file = next((file for file in ZOO.values() if file.file_name == path.name), None)
     norm_eps = known_file.norm_eps if known_file else 1e-5
-    return Published(str(path), keys, preset, model, classes=classes, norm_eps=norm_eps)
+    return PublishedWeights(str(path), keys, preset, model, classes=classes, norm_eps=norm_eps)
 
 
 def _width(state: Mapping[str, Tensor], name: str) -> int:
@@ -318,7 +318,7 @@ def _strip(state: dict[str, Tensor], wanted: dict[str, Tensor]) -> dict[str, Ten
     return max((stripped(prefix) for prefix in _PREFIXES), key=lambda tree: len(wanted.keys() & tree.keys()))
 
 
-def imagenet_file(name: str) -> Published:
+def imagenet_file(name: str) -> PublishedWeights:
     """Return torchvision's ImageNet weights of a backbone.
 
     Raises:
@@ -328,7 +328,7 @@ def imagenet_file(name: str) -> Published:
         raise UsageError(f"there are no ImageNet weights for {name}; pass --backbone-weights FILE or none")
     url: str = IMAGENET_WEIGHTS[name].url
     sha256 = url.removesuffix(".pth").rpartition("-")[2]
-    return Published(url, "torchvision", model={"backbone": {"name": name}}, sha256=sha256)
+    return PublishedWeights(url, "torchvision", model={"backbone": {"name": name}}, sha256=sha256)
 
 
 def _imagenet(name: str) -> dict[str, Any]:

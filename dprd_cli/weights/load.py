@@ -10,18 +10,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dprd_cli.config.presets import resolve
 from dprd_cli.config.schema import Config
-from dprd_cli.config.tree import merge, read_toml, validate
+from dprd_cli.config.tree import validate
 from dprd_cli.errors import UsageError, UserError
-from dprd_cli.files.downloads import download_folder, fetch
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.runtime.device import pick_device
+from dprd_cli.runtime.distributed import Ranks
 from dprd_cli.weights.checkpoint import check_state, load_state, read_checkpoint
-from dprd_cli.weights.foreign import caffe2_model, describe_file, load_exactly, read_foreign, warm_start
-from dprd_cli.weights.names import Translation, translate
-from dprd_cli.weights.zoo import ZOO, Published, foreign_file, is_published, published
+from dprd_cli.weights.find import find_checkpoint
+from dprd_cli.weights.foreign import caffe2_model, load_exactly, read_foreign, warm_start
+from dprd_cli.weights.published import (
+    published_config,
+    published_detector,
+    read_published,
+    translate_state,
+)
+from dprd_cli.weights.zoo import PublishedWeights, foreign_file, is_published, published
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,17 @@ def load_model(spec: str = "", device: str = "auto") -> LoadedModel:
     return model
 
 
+def load_in_group(spec: str, device: str, group: Ranks) -> LoadedModel:
+    """Do what `load_model` does in each process of a job, in the main one first: it alone downloads.
+
+    Args:
+        spec: As for `load_model`.
+        device: As for `load_model`; each process gets its own GPU.
+        group: The processes.
+    """
+    return group.main_first(lambda: load_model(spec, device))
+
+
 def _load_own(spec: str) -> LoadedModel:
     path = find_checkpoint(spec)
     content = read_checkpoint(path)
@@ -106,30 +122,8 @@ def _load_foreign(spec: str) -> LoadedModel:
     return build_published(file, state, path)
 
 
-def read_published(spec: str) -> tuple[Published, Path, dict[str, Tensor]]:
-    """Return what a published detector (or such a file) is, where it lies, and its tensors.
-
-    Raises:
-        UserError: If it cannot be had, or is no detector.
-    """
-    if path := foreign_file(spec):
-        state = read_foreign(path)
-        return describe_file(path, state), path, state
-    file = _detector(spec)
-    path = fetch(file.url, file.file_name, file.sha256)
-    return file, path, read_foreign(path)
-
-
-def _detector(spec: str) -> Published:
-    """Return the published detector of that name; backbones are an error."""
-    file = published(spec)
-    if not file.preset:
-        raise UsageError(f"{spec}: the weights of a backbone; pass them to --backbone-weights")
-    return file
-
-
 def build_published(
-    file: Published, state: dict[str, Tensor], source: Path, overrides: Mapping[str, Any] | None = None
+    file: PublishedWeights, state: dict[str, Tensor], source: Path, overrides: Mapping[str, Any] | None = None
 ) -> LoadedModel:
     """Build a published detector: the same network as in its framework, to the last tensor.
 
@@ -145,7 +139,7 @@ def build_published(
     with_masks = any(".mask_" in name for name in state)
     config = published_config(file, overrides)
     detector = build_detector(config.model, num_classes=len(file.classes), with_masks=with_masks)
-    load_exactly(detector, _translate(file, state, detector), str(source))
+    load_exactly(detector, translate_state(file, state, detector), str(source))
     return LoadedModel(
         detector=detector,
         config=config,
@@ -155,19 +149,6 @@ def build_published(
         step=0,
         source=source,
     )
-
-
-def published_config(file: Published, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Return the configuration of a published detector."""
-    tree = resolve(preset=file.preset, schedule="1x").model_dump(mode="json")
-    merge(tree["model"], file.model)
-    merge(tree["model"], {"backbone": {"frozen_stages": 2, "weights": "none"}})
-    merge(tree["model"], overrides or {})
-    return validate(tree, file.url)
-
-
-def _translate(file: Published, state: dict[str, Tensor], detector: Detector) -> Translation:
-    return translate(state, file.keys, detector.state_dict(), norm_eps=file.norm_eps)
 
 
 def start_from(detector: Detector, spec: str, classes: tuple[str, ...]) -> list[str]:
@@ -183,54 +164,13 @@ def start_from(detector: Detector, spec: str, classes: tuple[str, ...]) -> list[
     """
     if is_published(spec) or foreign_file(spec):
         file, path, foreign = read_published(spec)
-        found = _translate(file, foreign, detector)
+        found = translate_state(file, foreign, detector)
         lines = warm_start(detector, found.state, str(path), tuple(file.classes.values()), classes)
         return lines + ([f"  unused there: {', '.join(found.unused)}"] if found.unused else [])
     path = find_checkpoint(spec)
     content = read_checkpoint(path)
     names = tuple(content["class_names"])
     return warm_start(detector, content["model"], str(path), names, classes)
-
-
-def inspect_weights(spec: str) -> dict[str, Any]:
-    """Return what weights are: their network, classes, and which tensor becomes which.
-
-    Args:
-        spec: As for `load_model`.
-    """
-    if not (is_published(spec) or foreign_file(spec)):
-        model = load_model(spec, "cpu")
-        names = list(model.detector.state_dict())
-        known = {"file": str(model.source), "preset": model.config.preset, "keys": "dprd"}
-        return {
-            **known,
-            "backbone": model.config.model.backbone.name,
-            "tensors": len(names),
-            "classes": list(model.class_names),
-            "origin": {name: name for name in names},
-        }
-    file, path, state = read_published(spec)
-    config = published_config(file)
-    masks = any(".mask_" in name for name in state)
-    with torch.device("meta"):
-        detector = build_detector(config.model, num_classes=len(file.classes), with_masks=masks)
-    found = _translate(file, state, detector)
-    return {
-        "file": str(path),
-        "preset": file.preset,
-        "keys": file.keys,
-        "backbone": config.model.backbone.name,
-        "tensors": len(state),
-        "used": len(set(found.origin.values())),
-        "unused": found.unused,
-        "missing": [
-            name
-            for name in detector.state_dict()
-            if name not in found.state and not name.endswith("num_batches_tracked")
-        ],
-        "classes": list(file.classes.values()),
-        "origin": found.origin,
-    }
 
 
 def implied_config(spec: str, preset: str | None) -> tuple[str | None, dict[str, Any]]:
@@ -247,7 +187,7 @@ def implied_config(spec: str, preset: str | None) -> tuple[str | None, dict[str,
     if foreign_file(spec):
         model = read_published(spec)[0].model
     elif is_published(spec):
-        model = _detector(spec).model
+        model = published_detector(spec).model
     else:
         path = find_checkpoint(spec)
         content = read_checkpoint(path)
@@ -268,78 +208,3 @@ def implied_by_backbone(spec: str) -> dict[str, Any]:
         return {"model": file.model}
     path = foreign_file(spec)
     return {"model": caffe2_model(read_foreign(path))} if path and path.suffix == ".pkl" else {}
-
-
-def find_checkpoint(spec: str = "", runs: Path = Path("runs")) -> Path:
-    """Return the file that `spec` stands for (see `load_model`).
-
-    Raises:
-        UserError: If there is none, with the next step.
-    """
-    if spec == "demo":
-        return _demo_checkpoint()
-    path = Path(spec)
-    if spec and path.is_file():
-        return path
-    if spec and path.is_dir():
-        return _checkpoint_in(path) or _no_checkpoint(path)
-    if spec:
-        raise UserError(f"no such checkpoint: {spec}; pass a file, a run folder, or 'demo'")
-    newest = newest_run(runs)
-    return (newest and _checkpoint_in(newest)) or _no_checkpoint(runs)
-
-
-def find_preset(preset: str, runs: Path = Path("runs")) -> str:
-    """Return what `load_model` takes for the newest run of a preset, else for its published weights.
-
-    Args:
-        preset: Its `-small` and `-medium` forms count too.
-        runs: Where runs are.
-
-    Raises:
-        UserError: If there is no such run, and no such weights were downloaded before.
-    """
-    run = newest_run(runs, preset)
-    if run is not None:
-        return str(run)
-    names = [name for name, file in ZOO.items() if file.preset == preset]
-    here = [name for name in names if (download_folder() / ZOO[name].file_name).is_file()]
-    if here:
-        return here[-1]
-    fetching = f", fetch published ones with `dprd weights fetch {names[-1]}`" if names else ""
-    raise UserError(
-        f"no run of preset {preset} in {runs}/; train one with `dprd train --preset {preset}`{fetching}, "
-        "or pass a run folder or checkpoint"
-    )
-
-
-def newest_run(runs: Path = Path("runs"), preset: str = "") -> Path | None:
-    """Return the run folder (of a preset, where one is given) whose checkpoint is the newest, or None."""
-    found = {
-        folder: path
-        for folder in runs.glob("*/")
-        if (path := _checkpoint_in(folder, ("last", "previous", "best")))
-        and (not preset or _preset_of(folder) in (preset, f"{preset}-small", f"{preset}-medium"))
-    }
-    return max(found, key=lambda folder: found[folder].stat().st_mtime, default=None)
-
-
-def _preset_of(folder: Path) -> str:
-    path = folder / "config.toml"
-    return str(read_toml(path).get("preset", "")) if path.is_file() else ""
-
-
-def _checkpoint_in(folder: Path, names: tuple[str, ...] = ("best", "last", "previous")) -> Path | None:
-    return next((path for name in names if (path := folder / f"{name}.pt").is_file()), None)
-
-
-def _no_checkpoint(folder: Path) -> Path:
-    raise UserError(f"no checkpoint in {folder}/; train one with `dprd train`, or pass --weights")
-
-
-def _demo_checkpoint() -> Path:
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package, package.parent):
-        if (path := folder / "assets" / "demo.safetensors").is_file():
-            return path
-    raise UserError("the demo checkpoint is not installed; train one with `dprd train`, or pass --weights")

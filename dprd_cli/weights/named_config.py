@@ -27,7 +27,8 @@ def named_base(spec: str) -> Base:
             f"'{spec}': no such preset, config file, run or checkpoint{did_you_mean(spec, PRESETS)}"
         )
     from dprd_cli.weights.checkpoint import read_checkpoint
-    from dprd_cli.weights.load import find_checkpoint, published_config
+    from dprd_cli.weights.find import find_checkpoint
+    from dprd_cli.weights.published import published_config
     from dprd_cli.weights.zoo import is_published, published
 
     if is_published(spec):

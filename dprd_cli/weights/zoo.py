@@ -49,7 +49,7 @@ DETECTRON2_HEADS: dict[str, Any] = {"heads": {"sampling_ratio": 0}}
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedWeights:
     """A file of published weights.
 
     Attributes:
@@ -77,6 +77,21 @@ class Published:
             return self.url.rsplit("/", 1)[1]
         return self.url.removeprefix(_DETECTRON2).replace("/", "_")
 
+    @property
+    def backbone(self) -> str:
+        """Name of the network's backbone."""
+        return str(self.model["backbone"].get("name", "r50"))
+
+    def to_json(self) -> dict[str, str]:
+        """Return what it is and where, without the tables that it is translated by."""
+        return {
+            "preset": self.preset,
+            "backbone": self.backbone,
+            "url": self.url,
+            "file": self.file_name,
+            "sha256": self.sha256,
+        }
+
 
 def detectron2_model(backbone: str) -> dict[str, Any]:
     """Return the overrides of a Detectron2 detector on `r50`, `r101` or `x101`."""
@@ -84,14 +99,14 @@ def detectron2_model(backbone: str) -> dict[str, Any]:
     return {**base, "backbone": {**base["backbone"], "name": backbone}, **DETECTRON2_HEADS}
 
 
-def _detectron2(path: str, preset: str, backbone: str) -> Published:
-    return Published(
+def _detectron2(path: str, preset: str, backbone: str) -> PublishedWeights:
+    return PublishedWeights(
         f"{_DETECTRON2}{path}", "detectron2", preset, detectron2_model(backbone), classes=COCO_CLASSES
     )
 
 
-def _caffe2(path: str, name: str, base: dict[str, Any]) -> Published:
-    return Published(
+def _caffe2(path: str, name: str, base: dict[str, Any]) -> PublishedWeights:
+    return PublishedWeights(
         f"{_DETECTRON2}ImageNetPretrained/{path}",
         "caffe2",
         model={**base, "backbone": {**base["backbone"], "name": name}},
@@ -99,8 +114,8 @@ def _caffe2(path: str, name: str, base: dict[str, Any]) -> Published:
 
 
 #: `--weights` name -> file.
-ZOO: dict[str, Published] = {
-    "torchvision:maskrcnn_resnet50_fpn": Published(
+ZOO: dict[str, PublishedWeights] = {
+    "torchvision:maskrcnn_resnet50_fpn": PublishedWeights(
         MaskRCNN_ResNet50_FPN_Weights.COCO_V1.url,
         "torchvision",
         "mask-rcnn",
@@ -109,7 +124,7 @@ ZOO: dict[str, Published] = {
         COCO_CLASSES_WITH_GAPS,
         norm_eps=0.0,
     ),
-    "torchvision:maskrcnn_resnet50_fpn_v2": Published(
+    "torchvision:maskrcnn_resnet50_fpn_v2": PublishedWeights(
         MaskRCNN_ResNet50_FPN_V2_Weights.COCO_V1.url,
         "torchvision",
         "mask-rcnn",
@@ -169,7 +184,7 @@ def is_published(spec: str) -> bool:
     return spec.startswith(("torchvision:", "detectron2:"))
 
 
-def published(spec: str) -> Published:
+def published(spec: str) -> PublishedWeights:
     """Return the published weights of that name.
 
     The folder in Detectron2's names may be left out, and a trailing `.yaml` is ignored.

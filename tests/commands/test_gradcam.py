@@ -14,7 +14,7 @@ from dprd_cli.data.synthetic.dataset import SyntheticDataset
 from dprd_cli.errors import UserError
 from dprd_cli.model.build import build_detector
 from dprd_cli.weights.checkpoint import save_checkpoint
-from dprd_cli.weights.load import find_preset
+from dprd_cli.weights.find import find_preset
 
 SMALL = (
     "model.neck.channels=16",

@@ -11,8 +11,8 @@ from dprd_cli.config.presets import resolve
 from dprd_cli.model.backbone import build_backbone
 from dprd_cli.model.build import build_detector
 from dprd_cli.weights.foreign import imagenet_file
-from dprd_cli.weights.load import published_config
 from dprd_cli.weights.names import TABLES, candidates
+from dprd_cli.weights.published import published_config
 from dprd_cli.weights.zoo import ZOO
 from paths import ROOT
 

@@ -13,8 +13,6 @@ from dprd_cli import cli
 from dprd_cli.config.presets import resolve
 from dprd_cli.errors import ResourceError, UserError
 from dprd_cli.files.atomic import write_atomically
-from dprd_cli.model.build import build_detector
-from dprd_cli.weights import load as weights
 from dprd_cli.weights.checkpoint import (
     export_safetensors,
     load_state,
@@ -22,7 +20,7 @@ from dprd_cli.weights.checkpoint import (
     read_tensors,
     save_checkpoint,
 )
-from dprd_cli.weights.load import find_checkpoint, load_model, newest_run
+from dprd_cli.weights.load import load_model
 from paths import TINY
 
 
@@ -34,21 +32,6 @@ class Attack:
 
     def __reduce__(self):
         return os.system, (f"touch {self.path}",)
-
-
-@pytest.fixture(scope="module")
-def payload():
-    config = resolve(config_file=TINY)
-    torch.manual_seed(0)
-    detector = build_detector(config.model, num_classes=2, with_masks=True)
-    return {
-        "config": config.model_dump(mode="json"),
-        "class_names": ["cat", "dog"],
-        "category_ids": [17, 18],
-        "with_masks": True,
-        "model": detector.state_dict(),
-        "step": 7,
-    }
 
 
 def small(**changes):
@@ -243,47 +226,6 @@ def test_broken_and_foreign_safetensors_get_one_line(tmp_path, payload):
     assert "a bare state dict of 1 tensors (first: w)" in message(path)
 
 
-@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
-def test_load_model_builds_what_was_saved(tmp_path, payload, suffix):
-    path = tmp_path / f"model.{suffix}"
-    if suffix == "pt":
-        save_checkpoint(path, payload)
-    else:
-        export_safetensors(payload, path, {})
-    model = load_model(str(path), "cpu")
-    assert model.class_names == ("cat", "dog")
-    assert model.category_ids == (17, 18)
-    assert model.step == 7
-    assert model.with_masks
-    assert model.source == path
-    assert model.config == resolve(config_file=TINY)
-    assert not model.detector.training
-    for key, tensor in model.detector.state_dict().items():
-        assert torch.equal(tensor, payload["model"][key])
-
-
-def test_another_class_count_is_named(tmp_path, payload):
-    path = tmp_path / "x.pt"
-    save_checkpoint(path, {**payload, "class_names": ["a", "b", "c"], "category_ids": [1, 2, 3]})
-    with pytest.raises(UserError) as caught:
-        load_model(str(path), "cpu")
-    text = str(caught.value)
-    assert text.startswith(f"{path}: checkpoint of another model or class count (")
-    assert "expected [4, 16]" in text
-    assert "\n" not in text
-
-
-def test_a_tensor_that_is_not_finite_is_named(tmp_path, payload):
-    path = tmp_path / "x.pt"
-    name = next(iter(payload["model"]))
-    bad = payload["model"][name].clone()
-    bad[0] = float("nan")
-    save_checkpoint(path, {**payload, "model": {**payload["model"], name: bad}})
-    with pytest.raises(UserError) as caught:
-        load_model(str(path), "cpu")
-    assert str(caught.value) == f"{path}: {name} is not finite (of a run that diverged?); take another file"
-
-
 def compressed(path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(50_000_000))
@@ -349,47 +291,6 @@ def test_load_state_names_the_first_differences():
     )
     with pytest.raises(UserError, match=r"\(weight is \[3, 5\], expected \[3, 2\]\)"):
         load_state(layer, {"weight": torch.ones(3, 5), "bias": torch.ones(3)}, Path("x.pt"))
-
-
-def test_a_run_folder_gives_its_best_then_last_then_previous(tmp_path):
-    for name in ("previous", "last", "best"):
-        (tmp_path / f"{name}.pt").write_bytes(b"")
-        assert find_checkpoint(str(tmp_path)) == tmp_path / f"{name}.pt"
-    assert find_checkpoint(str(tmp_path / "previous.pt")) == tmp_path / "previous.pt"
-
-
-def test_without_a_name_the_newest_run_is_taken(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for number, name in enumerate(("old", "new", "empty")):
-        folder = tmp_path / "runs" / name
-        folder.mkdir(parents=True)
-        if name != "empty":
-            (folder / "last.pt").write_bytes(b"")
-            os.utime(folder / "last.pt", (number, number))
-    assert newest_run() == Path("runs/new")
-    assert find_checkpoint("") == Path("runs/new/last.pt")
-
-
-def test_what_to_do_without_a_checkpoint(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError) as caught:
-        find_checkpoint("")
-    assert str(caught.value) == "no checkpoint in runs/; train one with `dprd train`, or pass --weights"
-    with pytest.raises(UserError, match=r"^no such checkpoint: gone; pass a file, a run folder, or 'demo'$"):
-        find_checkpoint("gone")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"^no checkpoint in empty/; train one"):
-        find_checkpoint("empty")
-
-
-def test_the_demo_is_found_in_the_package_or_beside_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(weights, "__file__", str(tmp_path / "dprd_cli" / "weights/load.py"))
-    with pytest.raises(UserError, match="the demo checkpoint is not installed"):
-        find_checkpoint("demo")
-    for folder in (tmp_path / "assets", tmp_path / "dprd_cli" / "assets"):
-        folder.mkdir(parents=True)
-        (folder / "demo.safetensors").write_bytes(b"")
-        assert find_checkpoint("demo") == folder / "demo.safetensors"
 
 
 def test_checkpoints_are_read_to_the_cpu_without_running_the_optimizer_code(tmp_path):

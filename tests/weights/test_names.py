@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from dprd_cli.model.build import build_detector
-from dprd_cli.weights.load import published_config
 from dprd_cli.weights.names import TABLES, candidates, translate
+from dprd_cli.weights.published import published_config
 from dprd_cli.weights.zoo import ZOO
 from paths import PARITY
 

@@ -1,0 +1,51 @@
+"""Which file `--weights` stands for."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dprd_cli.errors import UserError
+from dprd_cli.weights import find
+from dprd_cli.weights.find import find_checkpoint, newest_run
+
+
+def test_a_run_folder_gives_its_best_then_last_then_previous(tmp_path):
+    for name in ("previous", "last", "best"):
+        (tmp_path / f"{name}.pt").write_bytes(b"")
+        assert find_checkpoint(str(tmp_path)) == tmp_path / f"{name}.pt"
+    assert find_checkpoint(str(tmp_path / "previous.pt")) == tmp_path / "previous.pt"
+
+
+def test_without_a_name_the_newest_run_is_taken(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(("old", "new", "empty")):
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        if name != "empty":
+            (folder / "last.pt").write_bytes(b"")
+            os.utime(folder / "last.pt", (number, number))
+    assert newest_run() == Path("runs/new")
+    assert find_checkpoint("") == Path("runs/new/last.pt")
+
+
+def test_what_to_do_without_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        find_checkpoint("")
+    assert str(caught.value) == "no checkpoint in runs/; train one with `dprd train`, or pass --weights"
+    with pytest.raises(UserError, match=r"^no such checkpoint: gone; pass a file, a run folder, or 'demo'$"):
+        find_checkpoint("gone")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"^no checkpoint in empty/; train one"):
+        find_checkpoint("empty")
+
+
+def test_the_demo_is_found_in_the_package_or_beside_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(find, "__file__", str(tmp_path / "dprd_cli" / "weights/find.py"))
+    with pytest.raises(UserError, match="the demo checkpoint is not installed"):
+        find_checkpoint("demo")
+    for folder in (tmp_path / "assets", tmp_path / "dprd_cli" / "assets"):
+        folder.mkdir(parents=True)
+        (folder / "demo.safetensors").write_bytes(b"")
+        assert find_checkpoint("demo") == folder / "demo.safetensors"

@@ -1,0 +1,104 @@
+"""From a file to a detector that is ready, and what training from it implies."""
+
+import pytest
+import torch
+
+from dprd_cli.config.presets import resolve
+from dprd_cli.errors import UsageError, UserError
+from dprd_cli.runtime.distributed import Ranks
+from dprd_cli.weights.checkpoint import export_safetensors, save_checkpoint
+from dprd_cli.weights.load import implied_by_backbone, implied_config, load_in_group, load_model, start_from
+from paths import TINY
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_load_model_builds_what_was_saved(tmp_path, payload, suffix):
+    path = tmp_path / f"model.{suffix}"
+    if suffix == "pt":
+        save_checkpoint(path, payload)
+    else:
+        export_safetensors(payload, path, {})
+    model = load_model(str(path), "cpu")
+    assert model.class_names == ("cat", "dog")
+    assert model.category_ids == (17, 18)
+    assert model.step == 7
+    assert model.with_masks
+    assert model.source == path
+    assert model.config == resolve(config_file=TINY)
+    assert not model.detector.training
+    for key, tensor in model.detector.state_dict().items():
+        assert torch.equal(tensor, payload["model"][key])
+
+
+def test_another_class_count_is_named(tmp_path, payload):
+    path = tmp_path / "x.pt"
+    save_checkpoint(path, {**payload, "class_names": ["a", "b", "c"], "category_ids": [1, 2, 3]})
+    with pytest.raises(UserError) as caught:
+        load_model(str(path), "cpu")
+    text = str(caught.value)
+    assert text.startswith(f"{path}: checkpoint of another model or class count (")
+    assert "expected [4, 16]" in text
+    assert "\n" not in text
+
+
+def test_a_tensor_that_is_not_finite_is_named(tmp_path, payload):
+    path = tmp_path / "x.pt"
+    name = next(iter(payload["model"]))
+    bad = payload["model"][name].clone()
+    bad[0] = float("nan")
+    save_checkpoint(path, {**payload, "model": {**payload["model"], name: bad}})
+    with pytest.raises(UserError) as caught:
+        load_model(str(path), "cpu")
+    assert str(caught.value) == f"{path}: {name} is not finite (of a run that diverged?); take another file"
+
+
+def test_the_main_process_loads_first(tmp_path, payload):
+    """A group that notes who called; a main process that failed leaves the others nothing to wait for."""
+    path = tmp_path / "x.pt"
+    save_checkpoint(path, payload)
+
+    class Noted(Ranks):
+        calls = 0
+
+        def main_first(self, call):
+            self.calls += 1
+            return super().main_first(call)
+
+    group = Noted()
+    assert load_in_group(str(path), "cpu", group).step == 7
+    assert group.calls == 1
+
+
+def test_training_from_a_checkpoint_takes_all_of_its_network_or_what_is_shared(tmp_path, payload):
+    path = tmp_path / "x.pt"
+    save_checkpoint(path, payload)
+    config = resolve(config_file=TINY)
+    preset, base = implied_config(str(path), None)
+    assert preset == config.preset
+    assert base == {"model": config.model.model_dump(mode="json")}
+    preset, base = implied_config(str(path), "mask-rcnn")
+    assert preset == "mask-rcnn"
+    assert set(base["model"]) == {"backbone", "pixel_mean", "pixel_std", "neck"}
+
+
+def test_training_from_published_weights_takes_their_backbone_and_scale():
+    preset, base = implied_config("detectron2:mask_rcnn_X_101_32x8d_FPN_3x", "dprd")
+    assert preset == "dprd"
+    assert base["model"]["backbone"]["name"] == "x101"
+    assert set(base["model"]) == {"backbone", "pixel_std"}
+    assert implied_by_backbone("detectron2:MSRA/R-101")["model"]["backbone"]["name"] == "r101"
+    assert implied_by_backbone("imagenet") == implied_by_backbone("none") == {}
+    with pytest.raises(UsageError, match=r"the weights of a detector; pass them to --weights$"):
+        implied_by_backbone("detectron2:mask_rcnn_R_50_FPN_3x")
+
+
+def test_starting_from_the_same_network_takes_every_tensor(tmp_path, payload):
+    path = tmp_path / "x.pt"
+    save_checkpoint(path, payload)
+    fresh = load_model(str(path), "cpu").detector
+    with torch.no_grad():
+        for parameter in fresh.parameters():
+            parameter.add_(1)
+    lines = start_from(fresh, str(path), ("cat", "dog"))
+    assert str(path) in lines[0]
+    assert all(torch.equal(value, payload["model"][key]) for key, value in fresh.state_dict().items())
