@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from dprd_cli.commands._options import DataOverrides, Json, parse_size, print_json, say, with_data
-
-if TYPE_CHECKING:
-    from dprd_cli.export.check import Difference
 
 
 def export(
@@ -46,45 +43,29 @@ def export(
     from dataclasses import replace
 
     from dprd_cli.config.presets import pick
-    from dprd_cli.errors import UserError
-    from dprd_cli.export.check import compare, open_exported
-    from dprd_cli.export.write import FORMATS, SUFFIXES
-    from dprd_cli.export.write import export as write
+    from dprd_cli.export.detector import export_detector
+    from dprd_cli.export.write import FORMATS, ExportOptions
     from dprd_cli.inference.sources import find_images
     from dprd_cli.weights.load import load_model
 
     pick("format", kind, FORMATS)
     fixed = image_size != "dynamic"
     size = parse_size(image_size, multiple=32, otherwise="dynamic") if fixed else None
-    number = _parse_batch(batch)
+    options = ExportOptions(kind, _parse_batch(batch), size)
     paths = find_images(check or [])
     model = load_model(source, "cpu")
     model = replace(model, config=with_data(model.config, overrides))
     say(f"checkpoint: {model.source} (step {model.step})")
-    file = out or Path(f"{model.config.preset}{SUFFIXES[kind]}")
-    content = write(model, file, kind, batch=number, image_size=size)
-    say(f"{file}: {file.stat().st_size / 1e6:.1f} MB, outputs {', '.join(content['outputs'])}")
-    found: list[Difference] = []
-    if paths:
-        runner = open_exported(file, kind)
-        found = list(compare(model, runner, paths, batch=number, image_size=size))
-    rows = [_row(item) for item in found]
+    result = export_detector(model, out, options, check=paths)
+    megabytes = result.file.stat().st_size / 1e6
+    say(f"{result.file}: {megabytes:.1f} MB, outputs {', '.join(result.metadata['outputs'])}")
     if json:
-        known = {"checkpoint": str(model.source), "out": str(file), "format": kind}
-        print_json({**known, "metadata": content, "check": rows})
-    else:
-        for item in found:
-            largest = ", ".join(f"{name} {value:.2g}" for name, value in item.largest.items())
-            counts = f"{item.matched} of {item.found} detections are in the file's {item.exported}"
-            typer.echo(f"{item.path}: {counts}; largest differences: {largest or 'none'}")
-    wrong = sum(not item.agrees for item in found)
-    if wrong:
-        raise UserError(f"{file}: differs from PyTorch on {wrong} of {len(found)} images")
-
-
-def _row(item: Difference) -> dict[str, object]:
-    counts = {"found": item.found, "exported": item.exported, "matched": item.matched}
-    return {"file": str(item.path), **counts, "largest": item.largest, "agrees": item.agrees}
+        print_json(result.to_json())
+    for item in result.differences if not json else ():
+        largest = ", ".join(f"{name} {value:.2g}" for name, value in item.largest.items())
+        counts = f"{item.matched} of {item.found} detections are in the file's {item.exported}"
+        typer.echo(f"{item.path}: {counts}; largest differences: {largest or 'none'}")
+    result.raise_for_differences()
 
 
 def _parse_batch(text: str) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dprd_cli.data.transforms import prepare
-from dprd_cli.export.write import METADATA, STRIDE, require
+from dprd_cli.export.write import METADATA, STRIDE, ExportOptions, require
 from dprd_cli.files.images import read_image
 from dprd_cli.ops.boxes import paired_iou
 from dprd_cli.structures.sample import without_objects
@@ -27,7 +27,7 @@ Runner = Callable[[NDArray[np.uint8], NDArray[np.int64]], dict[str, NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ExportDifference:
     """How far an exported file is from PyTorch on one image.
 
     Args:
@@ -50,6 +50,11 @@ class Difference:
         """Whether the same objects were found, boxes to half a pixel and scores and masks to 0.01."""
         close = all(value <= (0.5 if "boxes" in name else 0.01) for name, value in self.largest.items())
         return self.found == self.exported == self.matched and close
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain containers."""
+        counts = {"found": self.found, "exported": self.exported, "matched": self.matched}
+        return {"file": str(self.path), **counts, "largest": self.largest, "agrees": self.agrees}
 
 
 def open_exported(file: Path, kind: str) -> Runner:
@@ -81,29 +86,24 @@ def open_exported(file: Path, kind: str) -> Runner:
     return run_program
 
 
-def compare(
-    model: LoadedModel,
-    runner: Runner,
-    paths: list[Path],
-    *,
-    batch: int | None = None,
-    image_size: tuple[int, int] | None = None,
-) -> Iterator[Difference]:
+def compare_exported(
+    model: LoadedModel, runner: Runner, paths: Sequence[Path], options: ExportOptions
+) -> Iterator[ExportDifference]:
     """Say of each image how far an exported file is from PyTorch.
 
     Args:
         model: What was exported, on the CPU.
         runner: Runs the file.
         paths: Images.
-        batch: The file's fixed number of images, or None.
-        image_size: The file's fixed (height, width), or None; larger images are shrunk to fit.
+        options: The form of the file; images larger than a fixed size are shrunk to fit.
 
     Raises:
         DataError: If an image cannot be read.
     """
+    image_size = options.image_size
     for path in paths:
         image = _prepared(model, read_image(path, model.config.data.max_pixels), image_size)
-        outputs = runner(*to_inputs(image, batch or 1, image_size))
+        outputs = runner(*to_inputs(image, options.batch or 1, image_size))
         # PyTorch pads to the batch's largest image, and padding changes features near the edges
         frame = [] if image_size is None else [torch.zeros(3, *image_size, dtype=torch.uint8)]
         yield _difference(path, model, [image, *frame], outputs)
@@ -132,7 +132,7 @@ def to_inputs(
 
 def _difference(
     path: Path, model: LoadedModel, images: list[Tensor], outputs: dict[str, NDArray[Any]]
-) -> Difference:
+) -> ExportDifference:
     found = model.detector.detect(images).detections[0]
     count = int(outputs["count"][0])
     rows = {name: torch.from_numpy(value[0, :count]) for name, value in outputs.items() if name != "count"}
@@ -150,4 +150,4 @@ def _difference(
         found = replace(found, masks=details.masks, part_boxes=details.part_boxes, mask_scores=scores)
     gaps = {name: (getattr(found, name) - value).abs() for name, value in rows.items() if name != "labels"}
     largest = {name: float(gap.max()) for name, gap in gaps.items() if len(found)}
-    return Difference(path, len(best), count, len(found), largest)
+    return ExportDifference(path, len(best), count, len(found), largest)

@@ -10,6 +10,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,19 +41,32 @@ _OUTPUTS = {
 }
 
 
-def describe(
-    model: LoadedModel, outputs: list[str], batch: int | None, image_size: tuple[int, int] | None
-) -> dict[str, Any]:
-    """Return what a program needs to know to run the file; JSON-serialisable.
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """The form of an exported file.
+
+    Args:
+        kind: One of `FORMATS`.
+        batch: Fixed number of images, or None: any.
+        image_size: Fixed (height, width), multiples of 32, or None: any.
+    """
+
+    kind: str = "onnx"
+    batch: int | None = None
+    image_size: tuple[int, int] | None = None
+
+
+def export_metadata(model: LoadedModel, outputs: list[str], options: ExportOptions) -> dict[str, Any]:
+    """Return what a program needs to know to run the file, as JSON.
 
     Args:
         model: What is exported.
-        outputs: Names, in order.
-        batch: Fixed N, or None.
-        image_size: Fixed (height, width), or None.
+        outputs: Names of the outputs, in order.
+        options: The form of the file.
     """
     data = model.config.data
-    height, width = image_size or ("32*h", "32*w")
+    batch = options.batch or "N"
+    height, width = options.image_size or ("32*h", "32*w")
     return {
         "format_version": 1,
         "program": f"dprd-cli {__version__}",
@@ -62,8 +76,8 @@ def describe(
         "class_names": list(model.class_names),
         "category_ids": list(model.category_ids),
         "inputs": {
-            "images": {"shape": [batch or "N", 3, height, width], "dtype": "uint8"},
-            "image_sizes": {"shape": [batch or "N", 2], "dtype": "int64", "meaning": "height, width"},
+            "images": {"shape": [batch, 3, height, width], "dtype": "uint8"},
+            "image_sizes": {"shape": [batch, 2], "dtype": "int64", "meaning": "height, width"},
         },
         "preprocessing": {
             "color_order": "RGB",
@@ -79,40 +93,31 @@ def describe(
     }
 
 
-def export(
-    model: LoadedModel,
-    file: Path,
-    kind: str,
-    *,
-    batch: int | None = None,
-    image_size: tuple[int, int] | None = None,
-) -> dict[str, Any]:
+def write_export(model: LoadedModel, file: Path, options: ExportOptions) -> dict[str, Any]:
     """Write a detector to a file, atomically.
 
     Args:
-        model: On the CPU.
+        model: What is exported, on the CPU.
         file: Where it goes.
-        kind: One of `FORMATS`.
-        batch: Fixed number of images, or None: any.
-        image_size: Fixed (height, width), multiples of 32, or None: any.
+        options: The form of the file.
 
     Returns:
-        The description that the file carries.
+        The metadata that the file carries.
 
     Raises:
         UsageError: If the model cannot be exported, or what ONNX needs is not installed.
         ResourceError: If the file cannot be written.
     """
-    if kind == "onnx":
+    if options.kind == "onnx":
         require("onnx", "onnxscript")
     if model.detector.roi_heads.bins_shift:
         raise UsageError(f"{model.source}: bins that shift (model.parts.mode=pooling) cannot be exported")
     module = ExportDetector(model.detector)
-    content = describe(model, module.outputs, batch, image_size)
+    content = export_metadata(model, module.outputs, options)
     onnx = None
     with _quiet():
-        program = _trace(module, batch, image_size)
-        if kind == "onnx":
+        program = _trace(module, options.batch, options.image_size)
+        if options.kind == "onnx":
             onnx = torch.onnx.export(
                 program,
                 (),
@@ -180,18 +185,3 @@ def _beside(file: Path) -> Iterator[str]:
         temporary = Path(folder) / file.name
         yield str(temporary)
         os.replace(temporary, file)
-
-
-def read_metadata(file: Path, kind: str) -> dict[str, Any]:
-    """Return the description that an exported file carries."""
-    if kind == "onnx":
-        import onnx
-
-        properties = {p.key: p.value for p in onnx.load(file, load_external_data=False).metadata_props}
-        text = properties[METADATA]
-    else:
-        extra = {METADATA: ""}
-        torch.export.load(file, extra_files=extra)
-        text = extra[METADATA]
-    content: dict[str, Any] = json.loads(text)
-    return content
