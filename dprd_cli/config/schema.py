@@ -56,6 +56,8 @@ class DataConfig(Section):
             is smaller; 0 is off.
         color_jitter: Strength of brightness, contrast and saturation jitter in training, 0..1.
         crop: Probability of a random crop in training.
+        copy_paste: Probability that objects of another training image, those that have masks, are pasted over
+            one in training.
         repeat_threshold: Share of the images; an epoch repeats those with a class that is in fewer: for a
             class in a share f, sqrt(repeat_threshold / f) times on average (0.001 on LVIS); 0 is off.
         limit: Use only the first so many images of each split; 0 uses all.
@@ -94,6 +96,7 @@ class DataConfig(Section):
     lsj_size: Count = 0
     color_jitter: Fraction = 0.0
     crop: Fraction = 0.0
+    copy_paste: Fraction = 0.0
     repeat_threshold: Fraction = 0.0
     limit: Count = 0
     skip_empty: bool = False

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from dprd_cli.config.schema import DataConfig
+from dprd_cli.data.copy_paste import Donor, copy_paste
 from dprd_cli.data.rotation import rotate, turn
 from dprd_cli.data.transforms import (
     change_color,
@@ -23,21 +24,27 @@ from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Sample
 
 
-def augment(sample: Sample, rng: np.random.Generator, config: DataConfig) -> tuple[Tensor, Target]:
+def augment(
+    sample: Sample, rng: np.random.Generator, config: DataConfig, donor: Donor | None = None
+) -> tuple[Tensor, Target]:
     """Change an image at random, for training.
 
-    First its geometry (`change_geometry`), then its colours. The result is a function of the sample, the
-    generator's state and the config alone, and what is off draws nothing.
+    First its geometry (`change_geometry`); then objects of the donor, changed likewise, are pasted; then
+    the colours of it all. The result is a function of the samples, the generators' states and the config
+    alone, and what is off draws nothing.
 
     Args:
         sample: An image with its objects.
-        rng: Source of all randomness.
+        rng: Source of all randomness but the donor's.
         config: The keys that `change_geometry` uses, and `color_jitter`.
+        donor: Another image, whose objects are pasted.
 
     Returns:
         The image, uint8 RGB [3, h, w], and its objects in the image's frame.
     """
     sample = change_geometry(sample, rng, config)
+    if donor is not None:
+        sample = copy_paste(sample, change_geometry(donor.sample, donor.rng, config), donor.rng)
     if config.color_jitter > 0:
         low, high = 1 - config.color_jitter, 1 + config.color_jitter
         brightness, contrast, saturation = rng.uniform(low, high, size=3)

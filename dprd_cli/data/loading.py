@@ -35,13 +35,13 @@ class TrainLoader:
 
     Neither the number of loader processes nor where the run resumes changes a batch: position p of the
     endless order is image `permutation(seed, epoch)[p mod N]` of epoch p // N, and its augmentation is
-    drawn from (seed, epoch, image). Where images with rare classes are repeated (`ImageOrder`), N is the
-    length of an epoch, and the number of the repeat is drawn from too. The global random state is neither
-    read nor changed.
+    drawn from (seed, epoch, image), and so is the image whose objects are pasted. Where images with rare
+    classes are repeated (`ImageOrder`), N is the length of an epoch, and the number of the repeat is drawn
+    from too. The global random state is neither read nor changed.
 
     Args:
         dataset: The training split.
-        config: Augmentation, `repeat_threshold`, `workers` and `on_bad_image`.
+        config: Augmentation, `copy_paste`, `repeat_threshold`, `workers` and `on_bad_image`.
         batch_size: Images a step.
         seed: Seed of the order and the augmentation.
         steps: Last step, exclusive.
@@ -51,6 +51,9 @@ class TrainLoader:
     Attributes:
         skipped: How often each unreadable file was skipped.
         workers: Loader processes in use.
+
+    Raises:
+        DataError: If objects are to be pasted and none has a mask.
     """
 
     def __init__(
@@ -63,6 +66,10 @@ class TrainLoader:
         start_step: int = 0,
         world: tuple[int, int] = (0, 1),
     ) -> None:
+        if config.copy_paste and not dataset.has_masks:
+            raise DataError(
+                f"{dataset.name}: no object has a mask, so none can be pasted; set data.copy_paste=0"
+            )
         self.batch_size, self.steps, self.start_step = batch_size, steps, start_step
         self._share = rank_slice(batch_size, *world)
         self.workers = choose_workers(config)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.augment import augment
+from dprd_cli.data.copy_paste import Donor
 from dprd_cli.data.image_order import ImageOrder, Visit
 from dprd_cli.data.repeat_sampling import repeat_factors
 from dprd_cli.errors import DataError
@@ -38,7 +39,7 @@ class Reader:
 
     Args:
         dataset: A training split.
-        config: Augmentation, `repeat_threshold` and `on_bad_image`.
+        config: Augmentation, `copy_paste`, `repeat_threshold` and `on_bad_image`.
         seed: Seed of the order and the augmentation.
     """
 
@@ -54,18 +55,26 @@ class Reader:
         return ImageOrder(self.seed, len(self.dataset), factors)
 
     def __getitem__(self, position: int) -> Item:
-        rng = self._rng(1, self.order[position])
+        place = self.order[position]
         skipped: list[tuple[str, str]] = []
         for visit in self.order.from_position(position):
             try:
-                sample = self.dataset[visit.image]
+                sample, donor = self.dataset[visit.image], self._donor(place, visit.image)
             except DataError as error:
                 if self.config.on_bad_image == "error":
                     return Item(None, None, error=f"{error}{OR_SKIP}")
                 skipped.append((str(error).partition(":")[0], str(error)))
                 continue
-            return Item(*augment(sample, rng, self.config), skipped=tuple(skipped))
+            changed = augment(sample, self._rng(1, place), self.config, donor)
+            return Item(*changed, skipped=tuple(skipped))
         return Item(None, None, error=f"{self.dataset.name}: no image can be read; first: {skipped[0][1]}")
+
+    def _donor(self, place: Visit, image: int) -> Donor | None:
+        """Return the image whose objects are pasted over another, if any are."""
+        rng, others = self._rng(2, place), len(self.dataset) - 1
+        if not others or rng.random() >= self.config.copy_paste:
+            return None
+        return Donor(self.dataset[(image + int(rng.integers(1, others, endpoint=True))) % (others + 1)], rng)
 
     def _rng(self, purpose: int, visit: Visit) -> np.random.Generator:
         """Return the source of randomness of a visit; every purpose has its own."""

@@ -46,12 +46,18 @@ def jitter_scale(sample: Sample, rng: np.random.Generator, side: int, factors: t
     return pad(resize(sample, (new_height, new_width)), (side, side))
 
 
-def pad(sample: Sample, shape: tuple[int, int]) -> Sample:
-    """Add grey at the right and the bottom, up to `shape` (height, width); boxes stay."""
-    height, width = sample.image.shape[:2]
-    more = ((0, shape[0] - height), (0, shape[1] - width))
+def pad(sample: Sample, shape: tuple[int, int], corner: tuple[int, int] = (0, 0)) -> Sample:
+    """Surround an image with grey, up to `shape` (height, width); its upper left comes to `corner` (y, x)."""
+    before = [corner[0], corner[1]]
+    after = [shape[side] - sample.image.shape[side] - corner[side] for side in (0, 1)]
+    more = tuple(zip(before, after, strict=True))
     masks = None if sample.masks is None else np.pad(sample.masks, ((0, 0), *more))
-    return replace(sample, image=np.pad(sample.image, (*more, (0, 0)), constant_values=PADDING), masks=masks)
+    return replace(
+        sample,
+        image=np.pad(sample.image, (*more, (0, 0)), constant_values=PADDING),
+        boxes=sample.boxes + np.array([corner[1], corner[0]] * 2, dtype=np.float32),
+        masks=masks,
+    )
 
 
 def prepare(sample: Sample, config: DataConfig) -> tuple[Tensor, Target]:

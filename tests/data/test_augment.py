@@ -8,6 +8,7 @@ import torch
 
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.augment import augment
+from dprd_cli.data.copy_paste import Donor
 from dprd_cli.data.transforms import prepare
 from samples import empty, sample
 
@@ -78,17 +79,19 @@ def test_large_scale_jitter_is_what_augment_does_when_asked():
 TURNED = {"vflip": 0.5, "quarter_turns": 0.5, "rotate": 15.0}
 
 
+@pytest.mark.parametrize("pasted", [False, True])
 @pytest.mark.parametrize("lsj_size", [0, 64])
 @pytest.mark.parametrize("kind", ["masks", "boxes", "both", "empty"])
-def test_turned_images_keep_the_contract(kind, lsj_size):
+def test_turned_and_pasted_images_keep_the_contract(kind, lsj_size, pasted):
     config = CONFIG.model_copy(update={**TURNED, "lsj_size": lsj_size, "scale_jitter": (0.3, 2.0)})
     mixed = replace(sample(), has_mask=np.array([True, False]))
     mixed.masks[1] = False
     image = {"masks": sample(), "boxes": sample(masks=False), "both": mixed, "empty": empty()}[kind]
     rng = np.random.default_rng(0)
     shapes = set()
-    for _ in range(60):
-        pixels, target = augment(image, rng, config)
+    for number in range(60):
+        donor = Donor([sample(40, 64), mixed, empty()][number % 3], np.random.default_rng(number))
+        pixels, target = augment(image, rng, config, donor if pasted else None)
         shapes.add(tuple(pixels.shape))
         check_contract(pixels, target)
         if target.masks is not None:

@@ -38,6 +38,17 @@ def test_the_seed_says_what_is_shown(dataset, tmp_path):
         assert one[number].shape != other[number].shape or (one[number] != other[number]).any()
 
 
+@pytest.mark.parametrize(
+    "changes", [{"vflip": 1.0}, {"quarter_turns": 1.0}, {"rotate": 30.0}, {"copy_paste": 1.0}]
+)
+def test_what_training_sees_is_drawn_turned_and_pasted(dataset, tmp_path, changes):
+    (tmp_path / "plain").mkdir()
+    plain = read(*show_augmented(dataset, CONFIG, tmp_path / "plain", 4, 0))
+    changed = read(*show_augmented(dataset, CONFIG.model_copy(update=changes), tmp_path, 4, 0))
+    assert plain.shape == changed.shape
+    assert (plain != changed).mean() > 0.02
+
+
 def test_plots_of_two_splits_and_of_nothing(dataset, tmp_path):
     rpn = RPNConfig()
     both = [

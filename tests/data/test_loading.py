@@ -1,5 +1,6 @@
 """Batches that depend on nothing but seed and step."""
 
+import json
 import os
 import signal
 import warnings
@@ -52,7 +53,7 @@ def test_batches_do_not_depend_on_workers_or_on_where_they_start(folder):
     assert_equal(batches(train, small_config(folder, workers=1), start=3), straight[3:])
 
 
-SMALL_DATA = {"vflip": 0.5, "quarter_turns": 0.5, "rotate": 10.0, "repeat_threshold": 1.0}
+SMALL_DATA = {"vflip": 0.5, "quarter_turns": 0.5, "rotate": 10.0, "copy_paste": 0.7, "repeat_threshold": 1.0}
 
 
 def test_small_data_s_augmentation_is_a_function_of_the_position_too(folder):
@@ -64,6 +65,51 @@ def test_small_data_s_augmentation_is_a_function_of_the_position_too(folder):
     halves = [list(TrainLoader(train, settings, 4, 3, 3, 0, (rank, 2))) for rank in (0, 1)]
     both = [(a[0] + b[0], a[1] + b[1]) for a, b in zip(*halves, strict=True)]
     assert_equal(both, batches(train, settings, steps=3, size=4))
+
+
+def test_objects_are_pasted_as_often_as_asked_and_nothing_else_changes(folder):
+    train = build_dataset(small_config(folder), "train")
+    plain = batches(train, small_config(folder, color_jitter=0), steps=70, size=1)
+    always = batches(train, small_config(folder, color_jitter=0, copy_paste=1.0), steps=70, size=1)
+    half = batches(train, small_config(folder, color_jitter=0, copy_paste=0.5), steps=70, size=1)
+    changed = 0
+    for (images, targets), (pasted, more), (some, _) in zip(plain, always, half, strict=True):
+        assert (targets[0].image_id, targets[0].image_size) == (more[0].image_id, more[0].image_size)
+        added = more[0].masks[-1] if len(more[0].masks) else torch.zeros(more[0].image_size)
+        assert torch.equal(images[0][:, added == 0], pasted[0][:, added == 0])  # every image has one object
+        assert torch.equal(some[0], images[0]) or torch.equal(some[0], pasted[0])
+        changed += not torch.equal(some[0], images[0])
+    assert 15 <= changed <= 55
+
+
+def test_pasting_without_another_image_or_without_masks(folder):
+    alone = small_config(folder, copy_paste=1.0, limit=1)
+    assert_equal(
+        batches(build_dataset(alone, "train"), alone),
+        batches(build_dataset(alone, "train"), small_config(folder, limit=1)),
+    )
+    tree = json.loads((folder / "train.json").read_text())
+    for note in tree["annotations"]:
+        del note["segmentation"]
+    (folder / "train.json").write_text(json.dumps(tree))
+    settings = small_config(folder, copy_paste=0.5)
+    train = build_dataset(settings, "train")
+    assert refused(lambda: batches(train, settings)) == (
+        f"{train.name}: no object has a mask, so none can be pasted; set data.copy_paste=0"
+    )
+
+
+def test_an_unreadable_image_is_skipped_where_its_objects_would_be_pasted(folder):
+    settings = small_config(folder, copy_paste=1.0, on_bad_image="skip")
+    train = build_dataset(settings, "train")
+    (folder / "images" / "p3.png").unlink()
+    loader = TrainLoader(train, settings, 7, 3, 4)
+    with pytest.warns(DprdWarning, match=r"skipped: .*p3\.png"):
+        shown = [t.image_id for _, targets in loader for t in targets]
+    assert len(shown) == 28
+    assert 3 not in shown
+    assert loader.skipped[str(folder / "images" / "p3.png")] > 4  # once an epoch as itself
+    assert "p3.png: no such file" in refused(lambda: batches(train, small_config(folder, copy_paste=1.0)))
 
 
 def test_a_repeated_image_is_changed_anew_each_time(folder):
