@@ -10,7 +10,7 @@ from dprd_cli.commands._options import progress, say
 
 if TYPE_CHECKING:
     from dprd_cli.config.schema import Config
-    from dprd_cli.runtime.distributed import Ranks
+    from dprd_cli.runtime.process_group import ProcessGroup
     from dprd_cli.weights.load import LoadedModel
 
 
@@ -18,7 +18,7 @@ def submit(
     model: LoadedModel,
     config: Config,
     out: Path | None,
-    world: Ranks,
+    group: ProcessGroup,
     *,
     part_offsets: str,
     limit: int,
@@ -47,11 +47,11 @@ def submit(
             dataset,
             config,
             EvaluationOptions(limit=limit, tta=tta, progress=update),
-            world,
+            group,
         )
         rows = [(one.number, submission.rows(one.sample.image_id, one.detections)) for one in found]
-    parts = world.gather(rows)
-    if not world.is_main:
+    parts = group.gather(rows)
+    if not group.is_main:
         return {}
     images = sorted((one for part in parts for one in part), key=lambda one: one[0])
     for _, image in images:

@@ -31,7 +31,7 @@ from dprd_cli.commands._options import (
 if TYPE_CHECKING:
     from dprd_cli.config.schema import Config
     from dprd_cli.evaluation.analysis import Analysis, ImageExample
-    from dprd_cli.runtime.distributed import Ranks
+    from dprd_cli.runtime.process_group import ProcessGroup
     from dprd_cli.weights.load import LoadedModel
 
 
@@ -100,7 +100,7 @@ def evaluate(
     from dprd_cli.errors import UsageError
     from dprd_cli.files.atomic import write_json
     from dprd_cli.files.results import output_folder
-    from dprd_cli.runtime.distributed import joined
+    from dprd_cli.runtime.process_group import join_process_group
     from dprd_cli.weights.load import load_model
 
     pick("split", split, ("val", "train", "test-dev"))
@@ -124,13 +124,13 @@ def evaluate(
         return
     if in_processes(context, gpus, device):
         return
-    with joined(device or "auto") as world:
-        model = world.main_first(lambda: load_model(weights, device or "auto"))
+    with join_process_group(device or "auto") as group:
+        model = group.main_first(lambda: load_model(weights, device or "auto"))
         say(f"checkpoint: {model.source} (step {model.step})")
         model = with_part_offsets(model, part_offsets)
         config = with_data(model.config, overrides, data_flags(model.config, data, on_bad_image))
         if split == "test-dev":
-            found = submit(model, config, out, world, part_offsets=part_offsets, limit=limit, tta=tta)
+            found = submit(model, config, out, group, part_offsets=part_offsets, limit=limit, tta=tta)
         else:
             path = out or _results_path(model.source, split, part_offsets, tta=tta)
             if path.is_dir():
@@ -144,12 +144,12 @@ def evaluate(
                 split,
                 part_offsets,
                 limit,
-                world,
+                group,
                 tta=tta,
                 save_results=save_results,
                 plots=drawn,
             )
-    if not world.is_main:
+    if not group.is_main:
         return
     if split == "test-dev":
         if json:
@@ -201,7 +201,7 @@ def _measure(
     split: str,
     part_offsets: str,
     limit: int,
-    world: Ranks,
+    group: ProcessGroup,
     *,
     tta: bool,
     save_results: Path | None,
@@ -221,7 +221,7 @@ def _measure(
     )
     for line in describe(dataset):
         say(line)
-    alone = plots is not None and world.size == 1
+    alone = plots is not None and group.size == 1
     analyst = Analyst(dataset.coco(), dataset.category_ids, dataset.class_names) if alone else None
     with progress("evaluate") as update:
         options = EvaluationOptions(
@@ -232,7 +232,7 @@ def _measure(
             progress=update,
             watch=analyst.watch if analyst else None,
         )
-        measured = evaluate_in_group(model.detector, dataset, config, options, world)
+        measured = evaluate_in_group(model.detector, dataset, config, options, group)
     if measured is None:
         return {}
     if plots and analyst:

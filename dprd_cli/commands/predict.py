@@ -111,7 +111,7 @@ def predict(
     from dprd_cli.inference.sharding import merged, own_batches
     from dprd_cli.inference.sources import find_sources
     from dprd_cli.inference.writer import Writer
-    from dprd_cli.runtime.distributed import joined
+    from dprd_cli.runtime.process_group import join_process_group
     from dprd_cli.runtime.signals import StopRequest
     from dprd_cli.weights.load import load_model
 
@@ -129,10 +129,10 @@ def predict(
     moving = any(source.is_moving for source in sources)
     chosen = own_batches(range(len(sources)), batch_size, *share)
     errors: list[Unreadable] = []
-    with joined(device or "auto") as world:
-        if moving and world.size > 1:
+    with join_process_group(device or "auto") as group:
+        if moving and group.size > 1:
             raise UsageError("videos and webcams: in one process; start one command for each")
-        model = world.main_first(lambda: load_model(weights, device or "auto"))
+        model = group.main_first(lambda: load_model(weights, device or "auto"))
         say(f"checkpoint: {model.source} (step {model.step})")
         model = with_part_offsets(model, part_offsets)
         model = replace(model, config=with_data(model.config, overrides))
@@ -145,8 +145,8 @@ def predict(
         predictor = Predictor(model, tta=tta, masks=not no_masks)
         reading = Reading(batch_size, workers, frame_step, max_frames)
         style = Style(score_thresh, not no_masks, save_parts)
-        writer = Writer(sources, out, kinds, style, keep=json, main=world.is_main)
-        own = own_batches(chosen, batch_size, world.rank, world.size)
+        writer = Writer(sources, out, kinds, style, keep=json, main=group.is_main)
+        own = own_batches(chosen, batch_size, group.rank, group.size)
         with (
             StopRequest() as stop,
             writer,
@@ -156,7 +156,7 @@ def predict(
                 (number, item if isinstance(item, Unreadable) else writer.make(number, item))
                 for number, item in found
             )
-            for _, item in merged(made, chosen, batch_size, world, lambda: stop.exit_code > 0):
+            for _, item in merged(made, chosen, batch_size, group, lambda: stop.exit_code > 0):
                 if isinstance(item, Unreadable):
                     say(f"skipped: {item.message}")
                     errors.append(item)
@@ -164,8 +164,8 @@ def predict(
                 writer.write(item)
                 if not json:
                     say(item.line)
-        stopped = world.largest(stop.exit_code)
-    if not world.is_main:
+        stopped = group.all_reduce_max(stop.exit_code)
+    if not group.is_main:
         raise typer.Exit(stopped)
     if json:
         print_json(

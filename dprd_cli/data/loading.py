@@ -46,7 +46,7 @@ class TrainLoader:
         seed: Seed of the order and the augmentation.
         steps: Last step, exclusive.
         start_step: First step.
-        world: Which of how many processes this one is; each gets its share of every step's images.
+        shard: Which of how many processes this one is; each gets its share of every step's images.
 
     Attributes:
         skipped: How often each unreadable file was skipped.
@@ -64,14 +64,14 @@ class TrainLoader:
         seed: int,
         steps: int,
         start_step: int = 0,
-        world: tuple[int, int] = (0, 1),
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
         if config.copy_paste and not dataset.has_masks:
             raise DataError(
                 f"{dataset.name}: no object has a mask, so none can be pasted; set data.copy_paste=0"
             )
         self.batch_size, self.steps, self.start_step = batch_size, steps, start_step
-        self._share = rank_slice(batch_size, *world)
+        self._share = rank_slice(batch_size, *shard)
         self.workers = choose_workers(config)
         self.skipped: Counter[str] = Counter()
         self._reader = Reader(dataset, config, seed)
@@ -189,7 +189,7 @@ def _start(loader: DataLoader[Any]) -> Iterator[Packed]:
 
 
 def iterate_eval(
-    dataset: Dataset, config: DataConfig, batch_size: int, limit: int = 0, world: tuple[int, int] = (0, 1)
+    dataset: Dataset, config: DataConfig, batch_size: int, limit: int = 0, shard: tuple[int, int] = (0, 1)
 ) -> Iterator[tuple[list[Tensor], list[Target], list[Sample]]]:
     """Yield (images, targets, samples) in the data set's order, read ahead by threads.
 
@@ -202,12 +202,12 @@ def iterate_eval(
             a batch may be empty then).
         batch_size: Images a batch; the last batch may be smaller.
         limit: Only the first so many images; 0 takes all.
-        world: (rank, ranks): this process gets every so many-th batch.
+        shard: (rank, number of ranks): this process gets every so many-th batch.
 
     Raises:
         DataError: At an unreadable image, unless those are skipped.
     """
-    total, (rank, ranks) = min(len(dataset), limit or len(dataset)), world
+    total, (rank, ranks) = min(len(dataset), limit or len(dataset)), shard
     starts = range(rank * batch_size, total, ranks * batch_size)
     batches = [range(start, min(start + batch_size, total)) for start in starts]
     items = _read_ahead(dataset, config, [index for batch in batches for index in batch], batch_size)

@@ -23,7 +23,7 @@ from dprd_cli.evaluation.voc import VocMetrics, voc_metrics
 from dprd_cli.files.atomic import write_atomically
 from dprd_cli.inference.tta import detect_views
 from dprd_cli.runtime.device import autocast
-from dprd_cli.runtime.distributed import ALONE, Ranks
+from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.structures.detections import Detections, Target
 from dprd_cli.structures.sample import Dataset, Sample
 
@@ -122,14 +122,14 @@ def evaluate(
         config: Image sizes, batch size, mixed precision.
         options: Number of images, part offsets, what is called on the way; by default all of the split.
     """
-    evaluation = evaluate_in_group(detector, dataset, config, options or EvaluationOptions(), ALONE)
+    evaluation = evaluate_in_group(detector, dataset, config, options or EvaluationOptions(), SINGLE_PROCESS)
     assert evaluation is not None  # a process alone is the main one
     return evaluation
 
 
 @torch.no_grad()  # not inference mode: what the network caches here, training uses
 def evaluate_in_group(
-    detector: Detector, dataset: Dataset, config: Config, options: EvaluationOptions, group: Ranks
+    detector: Detector, dataset: Dataset, config: Config, options: EvaluationOptions, group: ProcessGroup
 ) -> Evaluation | None:
     """Do what `evaluate` does, with the images shared among the processes of a job.
 
@@ -182,7 +182,7 @@ def detect_split(
     dataset: Dataset,
     config: Config,
     options: EvaluationOptions,
-    group: Ranks = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> Iterator[DetectionRecord]:
     """Yield this process's share of a split's images, each with its detections.
 

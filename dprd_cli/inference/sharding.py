@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from dprd_cli.runtime.distributed import Ranks
+from dprd_cli.runtime.process_group import ProcessGroup
 
 T = TypeVar("T")
 _IMAGES = 16  # of a rank, between two meetings
@@ -29,7 +29,7 @@ def merged(
     items: Iterator[tuple[int, T]],
     numbers: Sequence[int],
     batch_size: int,
-    world: Ranks,
+    group: ProcessGroup,
     stopped: Callable[[], bool],
 ) -> Iterator[tuple[int, T]]:
     """Yield what all ranks found on the main one, in order, and nothing on the others.
@@ -41,19 +41,19 @@ def merged(
         items: This rank's: for several ranks, one a number of its `own_batches`; else any.
         numbers: What all ranks look at together.
         batch_size: As for `own_batches`.
-        world: The ranks.
+        group: The ranks.
         stopped: Whether this rank was asked to stop.
     """
-    if world.size == 1:
+    if group.size == 1:
         for item in items:
             yield item
             if stopped():
                 return
         return
-    span = world.size * batch_size * max(1, _IMAGES // batch_size)
+    span = group.size * batch_size * max(1, _IMAGES // batch_size)
     for start in range(0, len(numbers), span):
-        mine = own_batches(numbers[start : start + span], batch_size, world.rank, world.size)
-        parts = world.gather(list(islice(items, len(mine))))
+        mine = own_batches(numbers[start : start + span], batch_size, group.rank, group.size)
+        parts = group.gather(list(islice(items, len(mine))))
         yield from sorted((item for part in parts for item in part), key=lambda item: item[0])
-        if world.largest(stopped()):
+        if group.all_reduce_max(stopped()):
             return

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dprd_cli.model.detector import Detector
-from dprd_cli.runtime.distributed import Ranks
+from dprd_cli.runtime.process_group import ProcessGroup
 
 
 class StepSum:
@@ -23,11 +23,11 @@ class StepSum:
 
     Args:
         detector: Its trainable parameters' gradients are summed.
-        world: The ranks.
+        group: The ranks.
     """
 
-    def __init__(self, detector: nn.Module, world: Ranks) -> None:
-        self._world = world
+    def __init__(self, detector: nn.Module, group: ProcessGroup) -> None:
+        self._group = group
         self._keys: list[str] = []
         self._parameters = [p for p in detector.parameters() if p.requires_grad]
         sizes = [p.numel() for p in self._parameters]
@@ -42,7 +42,7 @@ class StepSum:
         """Replace each gradient by its sum over the ranks."""
         own = [p.grad is not None for p in self._parameters]
         used = torch.tensor(own, dtype=torch.int32)
-        self._world.sum_(used)
+        self._group.all_reduce_sum(used)
         self._buffer.zero_()
         pairs = [
             (v, p.grad) for v, p in zip(self._views, self._parameters, strict=True) if p.grad is not None
@@ -50,21 +50,21 @@ class StepSum:
         if pairs:
             views, gradients = zip(*pairs, strict=True)
             torch._foreach_copy_(views, gradients)
-        self._world.sum_(self._buffer)
+        self._group.all_reduce_sum(self._buffer)
         for parameter, view, count in zip(self._parameters, self._views, used.tolist(), strict=True):
             parameter.grad = view if count else None
 
     def values(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the sums over the ranks of scalars; a rank may lack some (diagnostics of objects, say)."""
-        if self._world.largest(any(key not in self._keys for key in values)):
-            parts = self._world.gather(list(values))
+        if self._group.all_reduce_max(any(key not in self._keys for key in values)):
+            parts = self._group.gather(list(values))
             known = dict.fromkeys([*self._keys, *(key for part in parts for key in part)])
-            self._keys = self._world.from_main(lambda: list(known))
+            self._keys = self._group.broadcast(lambda: list(known))
         present = torch.tensor([key in values for key in self._keys], dtype=torch.int32)
-        self._world.sum_(present)
+        self._group.all_reduce_sum(present)
         zero = self._buffer.new_zeros(())
         stacked = torch.stack([values.get(key, zero).float() for key in self._keys])
-        self._world.sum_(stacked)
+        self._group.all_reduce_sum(stacked)
         rows = zip(self._keys, stacked.unbind(), present.tolist(), strict=True)
         return {key: value for key, value, count in rows if count}
 
@@ -80,18 +80,18 @@ class RunningStatistics:
     Args:
         detector: Its BatchNorms in training mode and its parts' mean offsets are looked after.
         passes: Passes of each rank in a step.
-        world: The ranks.
+        group: The ranks.
     """
 
-    def __init__(self, detector: Detector, passes: int, world: Ranks) -> None:
-        self._detector, self._passes, self._world = detector, passes, world
+    def __init__(self, detector: Detector, passes: int, group: ProcessGroup) -> None:
+        self._detector, self._passes, self._group = detector, passes, group
         self._norms: list[_BatchNorm] = []
         self._means: list[tuple[Tensor, float]] = []  # and their momentum
 
     @torch.no_grad()
     def begin(self) -> None:
         """Remember the statistics before a step."""
-        if self._world.size == 1:
+        if self._group.size == 1:
             return
         self._norms = [m for m in self._detector.modules() if isinstance(m, _BatchNorm) and m.training]
         self._means = list(self._detector.running_means)
@@ -105,12 +105,12 @@ class RunningStatistics:
         """Put the statistics after the step in their place."""
         if not self._means:
             return
-        size, later = self._world.size, self._world.size - 1 - self._world.rank
+        size, later = self._group.size, self._group.size - 1 - self._group.rank
         keeps = [(1 - momentum) ** self._passes for _, momentum in self._means]
         rows = list(zip(self._means, self._before, keeps, strict=True))
         seen = [((mean - keep * before) * keep**later).flatten() for (mean, _), before, keep in rows]
         buffer = torch.cat(seen)
-        self._world.sum_(buffer)
+        self._group.all_reduce_sum(buffer)
         pieces = torch.split(buffer, [len(piece) for piece in seen])
         for ((mean, _), before, keep), piece in zip(rows, pieces, strict=True):
             mean.copy_(keep**size * before + piece.view_as(mean))

@@ -12,7 +12,7 @@ from dprd_cli.config.schema import TrainConfig
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.losses import LossOutput
 from dprd_cli.runtime.device import autocast
-from dprd_cli.runtime.distributed import ALONE, Ranks
+from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.ranks import rank_slice
 from dprd_cli.structures.detections import Target
 from dprd_cli.training.gradient_sync import RunningStatistics, StepSum
@@ -39,18 +39,18 @@ class Learner:
     Args:
         detector: On its device.
         config: How to optimise.
-        world: The processes that share a step's images; all have the same weights.
+        group: The processes that share a step's images; all have the same weights.
     """
 
-    def __init__(self, detector: Detector, config: TrainConfig, world: Ranks = ALONE) -> None:
+    def __init__(self, detector: Detector, config: TrainConfig, group: ProcessGroup = SINGLE_PROCESS) -> None:
         self.detector = detector
         self.device = next(detector.parameters()).device
         self.optimizer = build_optimizer(detector, config)
         self._clip = GradientClipper(detector, config)
         self._config = config
-        self._world = world
-        self._sum = StepSum(detector, world) if world.size > 1 else None
-        self._statistics = RunningStatistics(detector, config.accumulate, world)
+        self._group = group
+        self._sum = StepSum(detector, group) if group.size > 1 else None
+        self._statistics = RunningStatistics(detector, config.accumulate, group)
 
     def step(
         self, number: int, rate: float, images: list[Tensor], targets: list[Target]
@@ -102,12 +102,12 @@ class Learner:
         self, images: list[Tensor], targets: list[Target]
     ) -> Iterator[tuple[int, float, list[Tensor], list[Target]]]:
         """Split this rank's images into its passes: (number among all, share of all, images, targets)."""
-        world = self._world
-        total = len(images) if world.size == 1 else self._config.batch_size
-        passes = min(world.size * self._config.accumulate, total)
-        first = rank_slice(total, world.rank, world.size).start
-        each = passes // world.size
-        for number in range(world.rank * each, (world.rank + 1) * each):
+        group = self._group
+        total = len(images) if group.size == 1 else self._config.batch_size
+        passes = min(group.size * self._config.accumulate, total)
+        first = rank_slice(total, group.rank, group.size).start
+        each = passes // group.size
+        for number in range(group.rank * each, (group.rank + 1) * each):
             part = rank_slice(total, number, passes)
             own = slice(part.start - first, part.stop - first)
             yield number, len(part) / total, images[own], targets[own]

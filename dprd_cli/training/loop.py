@@ -11,7 +11,7 @@ import torch
 
 from dprd_cli.config.schema import Config
 from dprd_cli.errors import UsageError
-from dprd_cli.runtime.distributed import ALONE, Ranks
+from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.signals import StopRequest
 from dprd_cli.training.best import check_metric
 from dprd_cli.training.memory import memory_advice
@@ -23,14 +23,16 @@ from dprd_cli.training.trackers import check_trackers, start_trackers
 from dprd_cli.training.trainer import Trainer
 
 
-def train(config: Config, run_dir: Path, *, resume: bool = False, world: Ranks = ALONE) -> TrainResult | None:
+def train(
+    config: Config, run_dir: Path, *, resume: bool = False, group: ProcessGroup = SINGLE_PROCESS
+) -> TrainResult | None:
     """Train a detector, or continue a run.
 
     Args:
         config: The whole run.
         run_dir: Where everything is written; empty, or a run to continue.
         resume: Continue from `last.pt` (else `previous.pt`) in `run_dir`.
-        world: The processes that train together, all of which call this. The main one alone reads and writes
+        group: The processes that train together, all of which call this. The main one alone reads and writes
             the run folder. Law: W of them are the same as one with W times `train.accumulate`.
 
     Returns:
@@ -41,25 +43,27 @@ def train(config: Config, run_dir: Path, *, resume: bool = False, world: Ranks =
             (`DivergedError`), a full disk (`ResourceError`), another process that trains this run
             (`BusyError`), or a signal (`InterruptedRun`, all saved).
     """
-    with RunLock(run_dir) if world.is_main else nullcontext():
-        return train_locked(config, run_dir, resume=resume, world=world)
+    with RunLock(run_dir) if group.is_main else nullcontext():
+        return train_locked(config, run_dir, resume=resume, group=group)
 
 
-def train_locked(config: Config, run_dir: Path, *, resume: bool, world: Ranks = ALONE) -> TrainResult | None:
+def train_locked(
+    config: Config, run_dir: Path, *, resume: bool, group: ProcessGroup = SINGLE_PROCESS
+) -> TrainResult | None:
     """Do what `train` does, in a run folder whose `RunLock` the main rank holds."""
     check_metric(config.train.best_metric)
     check_trackers(config.train.loggers)
-    _check_share(config, world)
-    saved = world.from_main(lambda: read_resumable(run_dir) if resume else None)
+    _check_share(config, group)
+    saved = group.broadcast(lambda: read_resumable(run_dir) if resume else None)
     with memory_advice(config, run_dir):
-        setup = set_up(config, saved, run_dir, world)
+        setup = set_up(config, saved, run_dir, group)
         check_metric(
             config.train.best_metric,
             masks=setup.with_masks and setup.val_set.has_masks,
             voc=setup.val_set.is_voc,
         )
-        with _start_log(config, run_dir, saved, setup.device, world) as log, StopRequest() as stop:
-            trainer = Trainer(config, run_dir, setup, log=log, stop=stop, world=world)
+        with _start_log(config, run_dir, saved, setup.device, group) as log, StopRequest() as stop:
+            trainer = Trainer(config, run_dir, setup, log=log, stop=stop, group=group)
             if saved is None:
                 trainer.save()
             else:
@@ -67,21 +71,21 @@ def train_locked(config: Config, run_dir: Path, *, resume: bool, world: Ranks = 
             return trainer.run()
 
 
-def _check_share(config: Config, world: Ranks) -> None:
+def _check_share(config: Config, group: ProcessGroup) -> None:
     """Check that every pass of every rank has an image."""
-    passes = world.size * config.train.accumulate
-    if world.size > 1 and config.train.batch_size < passes:
+    passes = group.size * config.train.accumulate
+    if group.size > 1 and config.train.batch_size < passes:
         raise UsageError(
             f"train.batch_size={config.train.batch_size}: the images of a step over all processes; at "
-            f"least {passes} for {world.size} processes with train.accumulate={config.train.accumulate}"
+            f"least {passes} for {group.size} processes with train.accumulate={config.train.accumulate}"
         )
 
 
 def _start_log(
-    config: Config, run_dir: Path, saved: Mapping[str, Any] | None, device: torch.device, world: Ranks
+    config: Config, run_dir: Path, saved: Mapping[str, Any] | None, device: torch.device, group: ProcessGroup
 ) -> RunLog:
     """Describe the run in its folder and open its log; not for ranks that the main one writes for."""
-    if not world.is_main:
+    if not group.is_main:
         return SilentLog()
     describe_run(run_dir, config, device)  # from here on there is something to continue
     step = saved["step"] if saved else 0

@@ -17,7 +17,7 @@ from dprd_cli.errors import DataError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.runtime.device import pick_device
-from dprd_cli.runtime.distributed import ALONE, Ranks
+from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.progress import progress, say
 from dprd_cli.structures.sample import Dataset
 from dprd_cli.weights.checkpoint import load_state
@@ -47,7 +47,7 @@ def set_up(
     config: Config,
     saved: Mapping[str, Any] | None = None,
     source: Path = Path("checkpoint"),
-    world: Ranks = ALONE,
+    group: ProcessGroup = SINGLE_PROCESS,
 ) -> TrainingSetup:
     """Find the data, say what is in it, and build the detector.
 
@@ -55,7 +55,7 @@ def set_up(
         config: The whole run.
         saved: Checkpoint of a run that is resumed.
         source: Where it is from, for messages.
-        world: The main rank checks the images and gets the weights, for all.
+        group: The main rank checks the images and gets the weights, for all.
 
     Raises:
         UserError: On data or weights that cannot be used.
@@ -66,7 +66,7 @@ def set_up(
         for line in describe(dataset):
             say(line)
         if config.data.check_images and isinstance(dataset, CocoDataset):
-            say(world.from_main(partial(_check_images, dataset, config)))
+            say(group.broadcast(partial(_check_images, dataset, config)))
     with_masks = _with_masks(config, train_set)
     torch.manual_seed(config.train.seed)
     detector = build_detector(config.model, num_classes=len(train_set.class_names), with_masks=with_masks)
@@ -74,7 +74,7 @@ def set_up(
         # "model" is the average of the weights, where there is one
         load_state(detector, saved.get("trained", saved["model"]), source)
     else:
-        _load_first_weights(detector, config, train_set.class_names, world)
+        _load_first_weights(detector, config, train_set.class_names, group)
     detector = detector.to(memory_format=torch.channels_last).to(device)
     return TrainingSetup(detector, train_set, val_set, with_masks, device)
 
@@ -93,10 +93,10 @@ def _datasets(config: Config, saved: Mapping[str, Any] | None) -> tuple[Dataset,
 
 
 def _load_first_weights(
-    detector: Detector, config: Config, class_names: tuple[str, ...], world: Ranks
+    detector: Detector, config: Config, class_names: tuple[str, ...], group: ProcessGroup
 ) -> None:
     """Load what training starts from, on the main rank, and give it to the others."""
-    if world.is_main:
+    if group.is_main:
         lines: list[str] = []
         if config.model.backbone.weights != "none":
             lines += load_backbone_weights(detector, config.model.backbone.weights)
@@ -104,8 +104,8 @@ def _load_first_weights(
             lines += start_from(detector, config.train.weights, class_names)
         for line in lines:
             say(line)
-    if world.size > 1:
-        detector.load_state_dict(world.from_main(detector.state_dict))
+    if group.size > 1:
+        detector.load_state_dict(group.broadcast(detector.state_dict))
 
 
 def _with_masks(config: Config, dataset: Dataset) -> bool:

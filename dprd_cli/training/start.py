@@ -203,17 +203,17 @@ def run_training(config: Config, run: Path | None = None, out: Path | None = Non
     Returns:
         The run with its final evaluation; None on ranks that are not the main one.
     """
-    from dprd_cli.runtime.distributed import joined
+    from dprd_cli.runtime.process_group import join_process_group
     from dprd_cli.training.loop import train
 
     with contextlib.ExitStack() as stack:
-        world = stack.enter_context(joined(config.train.device))
+        group = stack.enter_context(join_process_group(config.train.device))
         folder = run
         if folder is None:
-            made = stack.enter_context(new_folder(config, out)) if world.is_main else None
-            folder = world.from_main(lambda: made)
+            made = stack.enter_context(new_folder(config, out)) if group.is_main else None
+            folder = group.broadcast(lambda: made)
         assert folder is not None
         say(f"{config.preset} on {config.model.backbone.name}, {config.train.steps} steps, into {folder}")
-        if world.size > 1:
-            say(f"{world.size} processes share the {config.train.batch_size} images of a step")
-        return train(config, folder, resume=run is not None, world=world)
+        if group.size > 1:
+            say(f"{group.size} processes share the {config.train.batch_size} images of a step")
+        return train(config, folder, resume=run is not None, group=group)

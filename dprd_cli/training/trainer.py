@@ -24,7 +24,7 @@ from dprd_cli.data.loading import TrainLoader
 from dprd_cli.errors import DivergedError, InterruptedRun, UserError
 from dprd_cli.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_in_group
 from dprd_cli.files.atomic import write_json
-from dprd_cli.runtime.distributed import ALONE, Ranks
+from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.signals import StopRequest
 from dprd_cli.structures.detections import Target
 from dprd_cli.training.best import best_score, evaluations_since_best
@@ -49,7 +49,7 @@ class Trainer:
         setup: The detector and the data.
         log: Metrics and messages.
         stop: Whether a signal asked to stop.
-        world: The processes that train together.
+        group: The processes that train together.
 
     Attributes:
         learner: The trained detector and its optimizer.
@@ -64,15 +64,15 @@ class Trainer:
         *,
         log: RunLog,
         stop: StopRequest,
-        world: Ranks = ALONE,
+        group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
         self.config = config
         self.run_dir = run_dir
         self.train_set, self.val_set = setup.train_set, setup.val_set
         self.with_masks = setup.with_masks
-        self.world = world
+        self.group = group
         detector = setup.detector
-        self.learner = Learner(detector, config.train, world)
+        self.learner = Learner(detector, config.train, group)
         self.average = WeightAverage(detector, config.train.ema) if config.train.ema else None
         self.model = self.average.detector if self.average else detector
         self.log = log
@@ -108,7 +108,7 @@ class Trainer:
     def run(self) -> TrainResult | None:
         """Train to the last step, evaluating on the way, and return the result; None on other ranks."""
         result = None
-        if self._evaluation_due() and not self.world.from_main(self._is_evaluated):
+        if self._evaluation_due() and not self.group.broadcast(self._is_evaluated):
             result = self.evaluate()  # the run was stopped between a step and its evaluation
         batches = self._batches()
         while self.step < self.config.train.steps and not self.stale:
@@ -131,9 +131,9 @@ class Trainer:
         try:
             values = self.learner.step(self.step, rate, images, targets)
         except NotFiniteError as error:
-            parts = self.world.gather([target.image_id for target in targets])
+            parts = self.group.gather([target.image_id for target in targets])
             image_ids = [image_id for part in parts for image_id in part]
-            raise self.world.agreed(self._diverged(error.values, rate, image_ids)) from error
+            raise self.group.shared_error(self._diverged(error.values, rate, image_ids)) from error
         self.interval.add(values)
         self.step += 1
         if self.average:
@@ -163,7 +163,7 @@ class Trainer:
 
     def _look_for_progress(self) -> None:
         """Decide by the evaluations so far whether to go on."""
-        self.stale = self.world.from_main(self._is_stale)
+        self.stale = self.group.broadcast(self._is_stale)
 
     def _is_stale(self) -> bool:
         settings = self.config.train
@@ -181,7 +181,7 @@ class Trainer:
     def finish(self, result: Evaluation | None) -> TrainResult | None:
         """Evaluate on the whole split, write `results.json` and the curves; see `loop.train`."""
         limit = self.config.train.eval_limit
-        if self.world.from_main(lambda: result is None) or (limit and limit < len(self.val_set)):
+        if self.group.broadcast(lambda: result is None) or (limit and limit < len(self.val_set)):
             result = self._measure(0)
         if result is None:
             return None
@@ -192,7 +192,7 @@ class Trainer:
 
     def save(self) -> None:
         """Save `last.pt`; the one that was there becomes `previous.pt`."""
-        if not self.world.is_main:
+        if not self.group.is_main:
             return
         payload = self._payload()
         if self.average:
@@ -220,10 +220,10 @@ class Trainer:
             seed=settings.seed,
             steps=settings.steps,
             start_step=self.step,
-            world=(self.world.rank, self.world.size),
+            shard=(self.group.rank, self.group.size),
         )
         for number, (images, targets) in enumerate(loader, start=self.step):
-            if number < _DRAWN_BATCHES and self.world.is_main:
+            if number < _DRAWN_BATCHES and self.group.is_main:
                 path = self.run_dir / f"train_batch{number}.png"
                 draw_batch(images, targets, self.train_set.class_names, path)
             yield images, targets
@@ -254,20 +254,20 @@ class Trainer:
         options = EvaluationOptions(
             limit=limit,
             masks=self.with_masks,
-            batch_size=-(-self.config.train.pass_size // self.world.size),
+            batch_size=-(-self.config.train.pass_size // self.group.size),
             progress=progress,
         )
-        return evaluate_in_group(self.model, self.val_set, self.config, options, self.world)
+        return evaluate_in_group(self.model, self.val_set, self.config, options, self.group)
 
     def _agree_on_stop(self) -> None:
-        self.stop.exit_code = self.world.largest(self.stop.exit_code)
+        self.stop.exit_code = self.group.all_reduce_max(self.stop.exit_code)
 
     def _stop_if_asked(self) -> None:
         """Leave if a signal came; the state of this step has been saved."""
         if self.stop.exit_code:
-            self.world.largest(0)  # nobody leaves before all is saved: its end would be the others'
+            self.group.all_reduce_max(0)  # nobody leaves before all is saved: its end would be the others'
             resume = f"dprd train --resume {self.run_dir}"
-            raise self.world.agreed(
+            raise self.group.shared_error(
                 InterruptedRun(
                     f"stopped at step {self.step} and saved; continue with: {resume}", self.stop.exit_code
                 )
@@ -279,7 +279,7 @@ class Trainer:
         base = self.config.train.lr
         advice = f"lower the learning rate (--set train.lr={base / 2:g}) or clip (--set train.clip_norm=5)"
         path = self.run_dir / "diverged.json"
-        if self.world.is_main:
+        if self.group.is_main:
             write_json(
                 path,
                 {

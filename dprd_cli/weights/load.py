@@ -16,7 +16,7 @@ from dprd_cli.errors import UsageError, UserError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.runtime.device import pick_device
-from dprd_cli.runtime.distributed import Ranks
+from dprd_cli.runtime.process_group import ProcessGroup
 from dprd_cli.weights.checkpoint import check_state, load_state, read_checkpoint
 from dprd_cli.weights.find import find_checkpoint
 from dprd_cli.weights.foreign import caffe2_model, load_exactly, read_foreign, warm_start
@@ -70,7 +70,7 @@ def load_model(spec: str = "", device: str = "auto") -> LoadedModel:
     return model
 
 
-def load_in_group(spec: str, device: str, group: Ranks) -> LoadedModel:
+def load_in_group(spec: str, device: str, group: ProcessGroup) -> LoadedModel:
     """Do what `load_model` does in each process of a job, in the main one first: it alone downloads.
 
     Args:

@@ -5,7 +5,7 @@ import torch
 
 from dprd_cli.config.presets import resolve
 from dprd_cli.errors import UsageError, UserError
-from dprd_cli.runtime.distributed import Ranks
+from dprd_cli.runtime.process_group import ProcessGroup
 from dprd_cli.weights.checkpoint import export_safetensors, save_checkpoint
 from dprd_cli.weights.load import implied_by_backbone, implied_config, load_in_group, load_model, start_from
 from paths import TINY
@@ -57,7 +57,7 @@ def test_the_main_process_loads_first(tmp_path, payload):
     path = tmp_path / "x.pt"
     save_checkpoint(path, payload)
 
-    class Noted(Ranks):
+    class Noted(ProcessGroup):
         calls = 0
 
         def main_first(self, call):

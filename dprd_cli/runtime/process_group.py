@@ -28,7 +28,7 @@ class RankLostError(UserError):
     """Another process of the job has ended, or did not answer in time."""
 
 
-class Ranks:
+class ProcessGroup:
     """The processes of a job; every method must be called by all of them, in the same order.
 
     Args:
@@ -44,7 +44,7 @@ class Ranks:
         """Whether this process is the one that writes and talks."""
         return self.rank == 0
 
-    def sum_(self, tensor: Tensor) -> None:
+    def all_reduce_sum(self, tensor: Tensor) -> None:
         """Replace a tensor by its sum over the ranks, the same to the bit on all of them."""
         if self.size == 1:
             return
@@ -53,7 +53,7 @@ class Ranks:
                 dist.all_reduce(torch.zeros(1))
             dist.all_reduce(tensor)
 
-    def largest(self, value: int) -> int:
+    def all_reduce_max(self, value: int) -> int:
         """Return the largest of the ranks' values."""
         if self.size == 1:
             return value
@@ -71,7 +71,7 @@ class Ranks:
             dist.gather_object(item, items)
         return items or []
 
-    def from_main(self, call: Callable[[], T]) -> T:
+    def broadcast(self, call: Callable[[], T]) -> T:
         """Call on the main rank alone, and return there and everywhere what it gave."""
         if self.size == 1:
             return call()
@@ -84,20 +84,20 @@ class Ranks:
     def main_first(self, call: Callable[[], T]) -> T:
         """Call on all ranks, on the main one first: what it downloads is there for those on its machine."""
         result = [call()] if self.is_main else []
-        self.largest(0)
+        self.all_reduce_max(0)
         return result[0] if result else call()
 
-    def agreed(self, error: UserError) -> BaseException:
+    def shared_error(self, error: UserError) -> BaseException:
         """Return what to raise for an error that all ranks come to together: the main rank says it."""
         return error if self.is_main else SystemExit(error.exit_code)
 
 
 #: The job of a single process.
-ALONE = Ranks()
+SINGLE_PROCESS = ProcessGroup()
 
 
 @contextmanager
-def joined(device: str = "auto") -> Iterator[Ranks]:
+def join_process_group(device: str = "auto") -> Iterator[ProcessGroup]:
     """Join the other processes of the job, if there are any.
 
     `DPRD_RANK_TIMEOUT` is how many seconds a process waits for the others.
@@ -110,7 +110,7 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
         UsageError: If there is no GPU for this process.
     """
     if world_size() == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     place = pick_device(device)
     if place.type == "cuda":
@@ -119,7 +119,7 @@ def joined(device: str = "auto") -> Iterator[Ranks]:
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=timedelta(seconds=_timeout())
         )
-    yield Ranks(dist.get_rank(), dist.get_world_size())
+    yield ProcessGroup(dist.get_rank(), dist.get_world_size())
     dist.destroy_process_group()  # not after an error: the end of the process tells the others sooner
 
 
