@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable
+
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel = _SHORT.maxdict = 3
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -82,6 +87,14 @@ def one_line(text: object, longest: int = 1500) -> str:
     if line.isprintable():
         return line
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
+def short_repr(value: object) -> str:
+    """Return how Python writes a value, whatever its size: of containers and texts only the ends."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # an integer of thousands of digits
+        return f"a {type(value).__name__} beyond all bounds"
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from dprd_cli.config.aliases import RENAMED
 from dprd_cli.config.schema import Config
-from dprd_cli.errors import UsageError, did_you_mean
+from dprd_cli.errors import UsageError, did_you_mean, short_repr
 
 
 def known_keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
@@ -42,7 +42,7 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
             raise UsageError(f"--set {pair}: no config key '{key}'{did_you_mean(key, keys)}")
         try:
             value: Any = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             value = text.strip()
         merge(tree, nest(key, value))
     return tree
@@ -74,7 +74,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot read the config file ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # tomllib's own, or of numbers and bytes
         raise UsageError(f"{path}: not a TOML config file ({error})") from error
 
 
@@ -97,7 +97,7 @@ def validate(tree: Mapping[str, Any], source: str = "config") -> Config:
                 first["input"],
                 [w.strip("' ") for w in first["ctx"]["expected"].replace(" or ", ",").split(",")],
             )
-        raise UsageError(f"{source}: {key} = {first['input']!r}: {first['msg']}{hint}") from error
+        raise UsageError(f"{source}: {key} = {short_repr(first['input'])}: {first['msg']}{hint}") from error
 
 
 def settle(config: Config) -> Config:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,12 @@ Split: TypeAlias = Literal["train", "val"]
 SPLITS: tuple[Split, Split] = ("train", "val")
 #: A COCO `instances` file as parsed: `images`, `annotations`, `categories`.
 CocoTree: TypeAlias = dict[str, Any]
+LONGEST_NAME = 200
+
+
+def is_class_name(name: object) -> TypeGuard[str]:
+    """Whether something can be a class's name: a text of printable characters that is no novel."""
+    return isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,27 +1,41 @@
 """Checkpoints: saved atomically, read without ever running code, and explained when they do not fit.
 
 A checkpoint is a dict of tensors and plain containers, either in PyTorch's zip format (`.pt`) or, without
-the optimizer, as safetensors with the rest as JSON in its metadata.
+the optimizer, as safetensors with the rest as JSON in its metadata. It carries a checksum; older ones do not.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
-import zipfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
 
 from dprd_cli.errors import UserError, is_out_of_memory
 from dprd_cli.files.atomic import write_atomically
+from dprd_cli.structures.sample import is_class_name
+from dprd_cli.weights.checksum import (
+    METADATA,
+    CutError,
+    fits_checksum,
+    has_checksum,
+    sum_safetensors,
+    sum_zip,
+)
+from dprd_cli.weights.pickle_machine import RefusedPickleError
+from dprd_cli.weights.torch_file import InflatedError, read_torch
 
 FORMAT = "dprd-checkpoint"
 VERSION = 1
 _REQUIRED = ("config", "class_names", "category_ids", "with_masks", "model", "step")
+_MOST_VALUES = 1_000_000
+_DEEPEST = 12
+_LONGEST_TEXT = 2**16
+_LARGEST_ID = 2**53  # the evaluators keep ids in floats
 _BACKBONE_HINT = "backbone weights go to --backbone-weights"
 
 
@@ -36,26 +50,33 @@ def save_checkpoint(path: Path, payload: Mapping[str, Any], *, previous: Path | 
         previous: Where the checkpoint that was there goes.
     """
     content = {"format": FORMAT, "version": VERSION, **payload}
-    write_atomically(path, lambda file: torch.save(content, file), previous=previous)
+
+    def write(file: BinaryIO) -> None:
+        torch.save(content, file)
+        sum_zip(file)
+
+    write_atomically(path, write, previous=previous)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a `.pt` or `.safetensors` checkpoint onto the CPU; code in it is refused, never run.
 
     Raises:
-        UserError: One line, if there is no such file, it is broken, holds code, or is something else.
+        UserError: One line, if there is no such file, it is broken, damaged since it was written, holds code,
+            or is something else.
     """
     content = _read(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or not _is(content.get("format"), FORMAT):
         raise UserError(f"{path}: not a dprd checkpoint but {_describe(content)}; {_BACKBONE_HINT}")
-    if content.get("version") != VERSION:
-        version = content.get("version")
-        shown = version if isinstance(version, int) else "unknown"
+    version = content.get("version")
+    if not _is(version, VERSION):
+        shown = version if type(version) is int and abs(version) < _LARGEST_ID else "unknown"
         raise UserError(f"{path}: checkpoint version {shown}; version {VERSION} expected")
     missing = [key for key in _REQUIRED if key not in content]
     if missing:
         raise UserError(f"{path}: the checkpoint is incomplete (no {', '.join(missing)})")
-    wrong = [key for key, right in _KINDS.items() if key in content and not right(content[key])]
+    wrong = [str(key) for key, value in content.items() if not _is_tree(value)]
+    wrong = wrong or [key for key, right in _KINDS.items() if key in content and not right(content[key])]
     if not wrong and len(content["class_names"]) != len(content["category_ids"]):
         wrong = ["category_ids"]
     if wrong:
@@ -63,8 +84,42 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def _all(kind: type, value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(type(one) is kind for one in value)
+def _is(value: Any, expected: str | int) -> bool:
+    """Whether a value is that one; a tensor in its place would be compared number by number."""
+    return type(value) is type(expected) and bool(value == expected)
+
+
+def _is_tree(content: Any) -> bool:
+    """Whether a value is made of whole tensors, plain values and containers, and a walk over it soon ends.
+
+    Containers that hold one another, or themselves, are few bytes in a file and no end in a message.
+    """
+    todo, left = [(content, 0)], _MOST_VALUES
+    while todo:
+        value, depth = todo.pop()
+        if isinstance(value, dict | list | tuple):
+            left -= len(value)
+            if left < 0 or depth == _DEEPEST:
+                return False
+            if isinstance(value, dict):
+                todo += [(key, depth + 1) for key in value]
+            todo += [(one, depth + 1) for one in (value.values() if isinstance(value, dict) else value)]
+        elif isinstance(value, str):
+            if len(value) > _LONGEST_TEXT:
+                return False
+        elif not (value is None or isinstance(value, bool | int | float) or _is_plain(value)):
+            return False
+    return True
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) > 0 and all(map(is_class_name, value))
+
+
+def _are_ids(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(
+        type(one) is int and abs(one) <= _LARGEST_ID for one in value
+    )
 
 
 def _are_tensors(value: Any) -> bool:
@@ -76,12 +131,12 @@ def _are_tensors(value: Any) -> bool:
 #: What each part of a checkpoint has to be. A file from elsewhere may hold anything.
 _KINDS: dict[str, Callable[[Any], bool]] = {
     "config": lambda value: isinstance(value, dict),
-    "class_names": lambda value: _all(str, value) and len(value) > 0,
-    "category_ids": lambda value: _all(int, value),
+    "class_names": lambda value: _are_names(value),
+    "category_ids": lambda value: _are_ids(value),
     "with_masks": lambda value: isinstance(value, bool),
     "model": lambda value: _are_tensors(value),
     "trained": lambda value: _are_tensors(value),
-    "step": lambda value: type(value) is int and value >= 0,
+    "step": lambda value: type(value) is int and 0 <= value <= _LARGEST_ID,
     "optimizer": lambda value: isinstance(value, dict),
 }
 
@@ -116,40 +171,42 @@ def _read(path: Path) -> Any:
     try:
         with path.open("rb") as file:
             head = file.read(9)
+        is_summed = has_checksum(path)
     except OSError as error:
         raise UserError(f"{path}: cannot read the checkpoint ({error.strerror})") from error
-    return _read_safetensors(path) if head[8:9] == b"{" else _read_torch(path, head)
+    except CutError as error:
+        raise _broken(path) from error
+    with ThreadPoolExecutor(1) as aside:
+        fits = aside.submit(fits_checksum, path) if is_summed else None
+        is_safetensors = head[8:9] == b"{"
+        content = _read_safetensors(path) if is_safetensors else _read_torch(path, head, is_summed=is_summed)
+    if fits is not None and not fits.result():
+        raise UserError(f"{path}: damaged: its checksum is that of another content; take another copy")
+    return content
 
 
-def _read_torch(path: Path, head: bytes) -> Any:
-    broken = UserError(f"{path}: not a checkpoint, or truncated; pass a .pt or .safetensors file of a run")
-    # Zip files without an end record (truncated) and files of other kinds would reach torch's older reader.
-    zipped = zipfile.is_zipfile(path)
-    if not zipped and not head.startswith(b"\x80"):
-        raise broken
-    if zipped and _inflates(path):
-        raise UserError(f"{path}: holds more than its size, as no checkpoint of PyTorch does; refused")
+def _broken(path: Path) -> UserError:
+    return UserError(f"{path}: not a checkpoint, or truncated; pass a .pt or .safetensors file of a run")
+
+
+def _read_torch(path: Path, head: bytes, *, is_summed: bool) -> Any:
+    # zip files without an end record (truncated) and files of other kinds
+    if not head.startswith((b"PK", b"\x80")):
+        raise _broken(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
-            raise UserError(f"{path}: contains pickled code; refused") from error
-        raise broken from error
-    except Exception as error:  # whatever torch's readers stumble over in a broken file
+        return read_torch(path, check_numbers=not is_summed)
+    except RefusedPickleError as error:
+        raise UserError(f"{path}: contains pickled code; refused") from error
+    except InflatedError as error:
+        raise UserError(
+            f"{path}: holds more than its size, as no checkpoint of PyTorch does; refused"
+        ) from error
+    except Exception as error:  # whatever a broken file leads to
         if is_out_of_memory(error):
             raise UserError(
                 f"{path}: claims more memory than there is; broken, or not a checkpoint"
             ) from error
-        raise broken from error
-
-
-def _inflates(path: Path) -> bool:
-    """Whether a zip file's entries are larger than the file: compressed, or one inside the other."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size
-    except (zipfile.BadZipFile, ValueError, NotImplementedError):
-        return False  # torch's reader will say what is wrong
+        raise _broken(path) from error
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -203,12 +260,18 @@ def export_safetensors(
         for name, tensor in checkpoint["model"].items()
     }
     kept = {key: checkpoint[key] for key in _REQUIRED if key != "model"}
-    content = json.dumps({"version": VERSION, **kept, "provenance": dict(provenance)})
+    about = {"version": VERSION, **kept, "provenance": dict(provenance)}
+    content = json.dumps(about, separators=(",", ":"))
     data = save(
         {name: tensor.contiguous().clone() for name, tensor in narrow.items()},
-        metadata={"format": FORMAT, "content": content},
+        metadata={"format": FORMAT, "content": content, **METADATA},
     )
-    write_atomically(path, lambda file: file.write(data))
+
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+        sum_safetensors(file)
+
+    write_atomically(path, write)
 
 
 def load_state(module: nn.Module, state: Mapping[str, Tensor], source: Path) -> None:

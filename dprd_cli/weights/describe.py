@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from dprd_cli.model.build import build_detector
+from dprd_cli.weights.checksum import has_checksum
 from dprd_cli.weights.load import load_model
 from dprd_cli.weights.published import published_config, read_published, translate_state
 from dprd_cli.weights.zoo import foreign_file, is_published
@@ -30,6 +31,7 @@ class WeightsDescription:
             for the next two.
         unused: Names of the others.
         missing: Names of the tensors here that the file has nothing for.
+        checksum: Whether the file's checksum `fits`, or it has none; None for others' weights.
     """
 
     file: Path
@@ -42,6 +44,7 @@ class WeightsDescription:
     used: int | None = None
     unused: tuple[str, ...] | None = None
     missing: tuple[str, ...] | None = None
+    checksum: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain containers, without what is None."""
@@ -50,6 +53,7 @@ class WeightsDescription:
             "preset": self.preset,
             "keys": self.keys,
             "backbone": self.backbone,
+            "checksum": self.checksum,
             "tensors": self.tensors,
             "used": self.used,
             "unused": None if self.unused is None else list(self.unused),
@@ -81,6 +85,8 @@ def describe_weights(spec: str) -> WeightsDescription:
         tensors=len(names),
         classes=model.class_names,
         origin={name: name for name in names},
+        # one that does not fit is an error at loading
+        checksum="fits" if has_checksum(model.source) else "none (of an older version)",
     )
 
 

@@ -10,6 +10,7 @@ from dprd_cli import cli
 from dprd_cli.config.presets import resolve
 from dprd_cli.model.backbone import build_backbone
 from dprd_cli.model.build import build_detector
+from dprd_cli.weights.checkpoint import read_checkpoint, save_checkpoint
 from dprd_cli.weights.foreign import imagenet_file
 from dprd_cli.weights.names import TABLES, candidates
 from dprd_cli.weights.published import published_config
@@ -172,3 +173,22 @@ def test_caffe2_backbones(tmp_path, names):
     else:
         assert torch.equal(variance, torch.from_numpy(arrays[f"res5_0_branch1_bn_{names[3]}"]))
     assert body.layer2[0].conv1.stride == (2, 2)
+
+
+def test_show_tells_whether_a_checksum_was_compared(tmp_path, capsys):
+    assert run_json(["weights", "show", "demo"], capsys)["checksum"] == "fits"
+    content = read_checkpoint(ROOT / "assets" / "demo.safetensors")
+    old = tmp_path / "old.pt"
+    torch.save(content, old)
+    assert run_json(["weights", "show", str(old)], capsys)["checksum"] == "none (of an older version)"
+    new = tmp_path / "new.pt"
+    save_checkpoint(new, content)
+    assert cli.run(["weights", "show", str(new)]) == 0
+    assert "checksum: fits" in capsys.readouterr().out
+    data = bytearray(new.read_bytes())
+    data[len(data) // 2] ^= 4
+    new.write_bytes(data)
+    assert cli.run(["weights", "show", str(new)]) == 1
+    assert capsys.readouterr().err == (
+        f"error: {new}: damaged: its checksum is that of another content; take another copy\n"
+    )

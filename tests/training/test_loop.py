@@ -167,6 +167,12 @@ def test_a_broken_last_checkpoint_falls_back_to_the_previous_one(straight, tmp_p
     (tmp_path / "last.pt").write_bytes(b"PK broken")
     with pytest.warns(DprdWarning, match=r"last\.pt: not a checkpoint, or truncated.*; trying previous\.pt"):
         assert read_resumable(tmp_path)["step"] == 3
+    flipped = bytearray((tmp_path / "previous.pt").read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    (tmp_path / "last.pt").write_bytes(flipped)
+    with pytest.warns(DprdWarning, match=r"last\.pt: .*; trying previous\.pt"):
+        assert read_resumable(tmp_path)["step"] == 3
+    (tmp_path / "last.pt").write_bytes(b"broken")
     (tmp_path / "previous.pt").write_bytes(b"")
     with pytest.warns(DprdWarning), pytest.raises(UserError, match=r"previous\.pt: not a checkpoint"):
         read_resumable(tmp_path)

@@ -16,7 +16,8 @@ from dprd_cli.data.formats.segmentation import (
     is_far_from_box,
     segmentation_fault,
 )
-from dprd_cli.errors import DataError
+from dprd_cli.errors import DataError, short_repr
+from dprd_cli.structures.sample import is_class_name
 
 #: Objects with a thinner box, in pixels and after clipping to the image, are left out.
 MIN_BOX_SIDE = 0.01
@@ -158,8 +159,8 @@ def _check_categories(categories: list[dict[str, Any]], problems: Problems) -> N
     seen: dict[str, Any] = {}
     for category in categories:
         name, ident = category.get("name"), category.get("id")
-        if not isinstance(name, str) or not name.isprintable() or not name:
-            problems.add("name", f"category {ident} has name {name!r}, expected a word", ident)
+        if not is_class_name(name):
+            problems.add("name", f"category {ident} has name {short_repr(name)}, expected a word", ident)
         elif name in seen:
             problems.add(
                 "same name", f"categories {seen[name]} and {ident} have the same name '{name}'", ident

@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle_masks
 
 from dprd_cli.data.formats.paths import is_absolute, leaves_folder
+from dprd_cli.errors import short_repr
 from dprd_cli.files.images import open_image
+from dprd_cli.structures.sample import is_class_name
 
 #: Value of the pixels around objects that belong to none.
 VOID = 255
@@ -141,6 +143,8 @@ def _object(entry: Element, number: int) -> VocObject:
     name, difficult = _text(entry, "name"), _text(entry, "difficult") or "0"
     if not name:
         raise FileError("name", f"object {number} has no <name>")
+    if not is_class_name(name):
+        raise FileError("name", f"object {number} has <name> {short_repr(name)}, expected a word")
     if difficult not in ("0", "1"):
         raise FileError("difficult", f"object {number} ({name}) has difficult '{difficult}', expected 0 or 1")
     sides = [_text(entry, f"bndbox/{side}") for side in _SIDES]

@@ -10,13 +10,16 @@ from typing import Any
 import yaml
 
 from dprd_cli.data.formats.paths import is_absolute, is_file, leaves_folder
-from dprd_cli.errors import DataError
+from dprd_cli.errors import DataError, short_repr
 from dprd_cli.files.images import IMAGE_SUFFIXES
+from dprd_cli.structures.sample import is_class_name
 
 #: Names of the description, in the order in which they are tried.
 YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 _SPLIT_KEYS = {"train": ("train",), "val": ("val", "valid")}
 _MAX_BYTES = 1 << 20
+_DEEPEST = 20
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,9 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise DataError(f"{path}: larger than 1 MiB; expected a short description of a YOLO data set")
-        tree = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        text = path.read_text(encoding="utf-8-sig")
+        _check_events(text)
+        tree = yaml.load(text, _Loader)
     except OSError as error:
         raise DataError(f"{path}: cannot read the file ({error.strerror})") from error
     except (yaml.YAMLError, ValueError, TypeError, KeyError, RecursionError, AttributeError) as error:
@@ -66,6 +71,26 @@ def _load(path: Path) -> dict[str, Any]:
     if not isinstance(tree, dict):
         raise DataError(f"{path}: expected keys such as 'names', 'train' and 'val'")
     return tree
+
+
+def _check_events(text: str) -> None:
+    """Check that YAML is as large as it looks: an alias of a list or mapping is that once more.
+
+    Raises:
+        YAMLError: If it is not, or is nested deep.
+    """
+    scalars: set[str] = set()
+    depth = 0
+    for event in yaml.parse(text, _Loader):
+        if isinstance(event, yaml.AliasEvent) and event.anchor not in scalars:
+            raise yaml.YAMLError(f"*{event.anchor} repeats a list or mapping; write it out")
+        if isinstance(event, yaml.ScalarEvent):
+            scalars.add(event.anchor)
+        else:
+            scalars.discard(getattr(event, "anchor", ""))
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise yaml.YAMLError(f"more than {_DEEPEST} levels")
 
 
 def _root(path: Path, tree: dict[str, Any]) -> Path:
@@ -84,14 +109,17 @@ def _names(path: Path, tree: dict[str, Any]) -> dict[int, str]:
     if not isinstance(pairs, dict) or not pairs:
         raise DataError(f"{path}: 'names' must be a list of class names, or an object {{0: name, 1: ...}}")
     found: dict[int, str] = {}
+    seen: set[str] = set()
     for number, name in pairs.items():
         if type(number) is not int or number < 0:
-            raise DataError(f"{path}: 'names' has the class number {number!r}, expected an integer from 0")
-        text = str(name) if type(name) in (str, int, float) else ""
-        if not text.isprintable() or not text:
-            raise DataError(f"{path}: class {number} has name {name!r}, expected a word")
-        if text in found.values():
+            shown = short_repr(number)
+            raise DataError(f"{path}: 'names' has the class number {shown}, expected an integer from 0")
+        text = name if isinstance(name, str) else short_repr(name) if type(name) in (int, float) else ""
+        if not is_class_name(text):
+            raise DataError(f"{path}: class {number} has name {short_repr(name)}, expected a word")
+        if text in seen:
             raise DataError(f"{path}: 'names' has '{text}' twice")
+        seen.add(text)
         found[number] = text
     classes = tree.get("nc")
     if type(classes) is int and classes != len(found):
