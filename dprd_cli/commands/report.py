@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dprd_cli.commands._options import Data, Device, Json, data_flags, print_json, progress, say, with_data
+from dprd_cli.commands._options import Data, Device, Json, print_json, progress, say
 
 
 def report(
@@ -42,20 +42,12 @@ def report(
     json: Json = False,
 ) -> None:
     """Write one self-contained HTML page about runs: settings, curves, AP, confusions, images, parts."""
-    from dprd_cli.report.page import write_report
+    from dprd_cli.report.measure import ReportOptions
+    from dprd_cli.report.write import write_report
 
+    options = ReportOptions(limit=limit, evaluate=evaluate, data=data, device=device or "auto")
     with progress("measure") as update:
-        written = write_report(
-            runs or [],
-            out,
-            limit=limit,
-            evaluate=evaluate,
-            configure=lambda config: with_data(config, None, data_flags(config, data, None)),
-            device=device or "auto",
-            say=say,
-            progress=update,
-        )
+        page = write_report(runs or [], out, options, progress=update)
     if json:
-        content = {"report": str(written.path), "bytes": written.bytes, "limit": limit}
-        print_json({**content, "studies": written.studies, "runs": written.runs})
-    say(f"report: {written.path} ({written.bytes / 1e6:.1f} MB)")
+        print_json(page.to_json())
+    say(f"report: {page.path} ({page.bytes / 1e6:.1f} MB)")

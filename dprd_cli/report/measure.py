@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.config.schema import Config
+from dprd_cli.config.data_section import with_data_section
 from dprd_cli.data.build import build_dataset
 from dprd_cli.evaluation.analysis import Analyst, ImageExample
 from dprd_cli.evaluation.confusion import MATCH_SCORE
@@ -19,9 +19,33 @@ from dprd_cli.structures.sample import ImageArray
 from dprd_cli.weights.load import LoadedModel, load_model
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """What a report measures.
+
+    Attributes:
+        limit: Number of images that each checkpoint is measured on; 0 takes all.
+        evaluate: Measure checkpoints; by default if the runs are few.
+        data: Folder of the data, or `synthetic`; each checkpoint's own by default.
+        device: `auto`, `cpu` or `cuda`.
+    """
+
+    limit: int = 64
+    evaluate: bool | None = None
+    data: str | None = None
+    device: str = "auto"
+
+
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """An image with its annotations, the same with its detections, and what to say of it."""
+class ImagePair:
+    """An image with its annotations, and the same with its detections.
+
+    Attributes:
+        name: The image's file name.
+        f1: How well its objects were detected, 0..1.
+        annotated: RGB. [H, W, 3]
+        detected: RGB. [H, W, 3]
+    """
 
     name: str
     f1: float
@@ -30,8 +54,16 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Map:
-    """A Grad-CAM of one detection over its image, and what to say of it."""
+class GradCamMap:
+    """A Grad-CAM of one detection over its image.
+
+    Attributes:
+        image: RGB. [H, W, 3]
+        name: The detection's class.
+        score: Its score.
+        layer: Where the gradient was taken.
+        share: Share of the energy inside its box; None for a map of zeros.
+    """
 
     image: ImageArray
     name: str
@@ -41,10 +73,10 @@ class Map:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What was measured of a checkpoint.
+class RunMeasurement:
+    """What was measured of a run's checkpoint.
 
-    Args:
+    Attributes:
         checkpoint: The file.
         step: Its optimiser steps.
         config: Its configuration.
@@ -70,35 +102,41 @@ class Measured:
     metrics: dict[str, Any]
     seconds_per_image: float
     analysis: dict[str, Any]
-    best: list[Pair]
-    worst: list[Pair]
-    maps: list[Map]
+    best: list[ImagePair]
+    worst: list[ImagePair]
+    maps: list[GradCamMap]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its numbers."""
+        return {
+            "images": self.images,
+            "total": self.total,
+            "step": self.step,
+            "metrics": self.metrics,
+            **{name: self.analysis[name] for name in ("ap", "confusion", "parts", "tide")},
+        }
 
 
 def measure(
     checkpoint: Path,
+    options: ReportOptions,
     *,
-    configure: Callable[[Config], Config] = lambda config: config,
-    limit: int,
     keep: int,
-    device: str = "auto",
     progress: Callable[[int, int], None] | None = None,
-) -> Measured:
+) -> RunMeasurement:
     """Evaluate a checkpoint on the first images of its held-out split.
 
     Args:
         checkpoint: The file.
-        configure: Changes its data section, where other data is asked for.
-        limit: Images; 0 takes all.
+        options: Number of images, data and device.
         keep: Best images, worst images and Grad-CAM maps to keep.
-        device: `auto`, `cpu` or `cuda`.
         progress: Called with (images done, images).
 
     Raises:
         UserError: If the checkpoint or the data cannot be used.
     """
-    model = load_model(str(checkpoint), device)
-    config = configure(model.config)
+    model = load_model(str(checkpoint), options.device)
+    config = with_data_section(model.config, path=options.data)
     dataset = build_dataset(
         config.data, "val", class_names=model.class_names, category_ids=model.category_ids
     )
@@ -107,9 +145,11 @@ def measure(
         model.detector,
         dataset,
         config,
-        EvaluationOptions(limit=limit, masks=model.with_masks, progress=progress, watch=analyst.watch),
+        EvaluationOptions(
+            limit=options.limit, masks=model.with_masks, progress=progress, watch=analyst.watch
+        ),
     )
-    return Measured(
+    return RunMeasurement(
         checkpoint=checkpoint,
         step=model.step,
         config=config.model_dump(mode="json"),
@@ -126,8 +166,8 @@ def measure(
     )
 
 
-def _pair(one: ImageExample, model: LoadedModel) -> Pair:
-    return Pair(
+def _pair(one: ImageExample, model: LoadedModel) -> ImagePair:
+    return ImagePair(
         Path(one.sample.file_name).name,
         one.f1,
         draw_truth(one.sample, model.class_names),
@@ -135,10 +175,10 @@ def _pair(one: ImageExample, model: LoadedModel) -> Pair:
     )
 
 
-def _maps(model: LoadedModel, images: list[ImageExample], most: int) -> list[Map]:
+def _maps(model: LoadedModel, images: list[ImageExample], most: int) -> list[GradCamMap]:
     """Explain the surest object of each image, the best images first."""
     explainer = Explainer(model, min_score=MATCH_SCORE)
-    maps: list[Map] = []
+    maps: list[GradCamMap] = []
     for one in images:
         if len(maps) == most:
             break
@@ -149,6 +189,6 @@ def _maps(model: LoadedModel, images: list[ImageExample], most: int) -> list[Map
     return maps
 
 
-def _map(image: ImageArray, name: str, evidence: Evidence) -> Map:
+def _map(image: ImageArray, name: str, evidence: Evidence) -> GradCamMap:
     drawn = overlay(image, evidence)
-    return Map(drawn, name, evidence.score, evidence.heatmap.layer, share_in_box(evidence))
+    return GradCamMap(drawn, name, evidence.score, evidence.heatmap.layer, share_in_box(evidence))
