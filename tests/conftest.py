@@ -1,4 +1,4 @@
-"""For the tests of every layer: a tiny Pascal VOC folder, a detector without a network, a cache folder."""
+"""For all tests: a tiny VOC folder, a detector without a network, a tiny checkpoint, a cache folder."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,8 +9,12 @@ import torch
 from PIL import Image
 from torch import nn
 
+from dprd_cli.config.presets import resolve
 from dprd_cli.config.schema import Config
+from dprd_cli.model.build import build_detector
 from dprd_cli.structures.detections import CascadeTrace, Detections
+from dprd_cli.weights.checkpoint import save_checkpoint
+from paths import TINY
 
 WIDTH, HEIGHT = 64, 48
 XML = """<annotation>
@@ -143,6 +147,26 @@ def _left_half(min_size=64, max_size=128):
 def left_half():
     """Make a loaded model that finds the left half of every image."""
     return _left_half
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory):
+    """A detector that was never trained, each of whose parts lies a little off its reference."""
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.pt"
+    config = resolve(config_file=TINY, overrides=["model.test.score_thresh=0.0"])
+    torch.manual_seed(0)
+    state = build_detector(config.model, num_classes=6, with_masks=True).state_dict()
+    torch.nn.init.normal_(state["roi_heads.parts.layer.bias"], std=0.1)
+    payload = {
+        "config": config.model_dump(mode="json"),
+        "class_names": ["tadpole", "dumbbell", "flower", "fan", "lizard", "squid"],
+        "category_ids": [1, 2, 3, 4, 5, 6],
+        "with_masks": True,
+        "model": state,
+        "step": 3,
+    }
+    save_checkpoint(path, payload)
+    return str(path)
 
 
 @pytest.fixture(autouse=True)

@@ -2,8 +2,6 @@
 
 import json
 import re
-from collections import Counter
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -12,22 +10,11 @@ import torch
 from dprd_cli import cli
 from dprd_cli.config.presets import resolve
 from dprd_cli.model.build import build_detector
-from dprd_cli.report.html import element, number, table, text
-from dprd_cli.report.runs import changed_settings, read_run
 from dprd_cli.weights.checkpoint import save_checkpoint
+from pages import check, make_run
 from paths import TINY
 
 CLASSES = ("<script>alert('x')</script>", 'a "quoted" & b', "flower", "fan", "lizard", "$cash$ 10^2")
-VOID = {"meta", "img", "wbr", "br", "hr", "link", "input"}
-
-
-def rows(steps=3):
-    """Return rows of a run's metrics, as training writes them."""
-    train = [
-        {"kind": "train", "step": n, "loss": 5.0 / n, "part_iou": 0.9, "lr": 1e-3}
-        for n in range(1, steps + 1)
-    ]
-    return [*train, {"kind": "eval", "step": steps, "images": 4, "bbox_AP": 12.5, "bbox_AP50": 30.0}]
 
 
 @pytest.fixture(scope="module")
@@ -60,75 +47,6 @@ def checkpoints(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-
-
-def make_run(name, checkpoint=None, **files):
-    """Make a run folder with a configuration, metrics, an environment, and other files' texts."""
-    folder = Path(name)
-    folder.mkdir()
-    texts = {
-        "config.toml": TINY.read_text(),
-        "metrics.jsonl": "".join(json.dumps(row) + "\n" for row in rows()),
-        "environment.json": json.dumps({"dprd": "0.1.0", "device": "cpu", "commit": "abc", "torch": "2"}),
-        **files,
-    }
-    for file, content in texts.items():
-        if content is not None:
-            (folder / file).write_text(content)
-    if checkpoint is not None:
-        (folder / "best.pt").write_bytes(checkpoint.read_bytes())
-    return folder
-
-
-class Page(HTMLParser):
-    """Reads a page strictly: every element is closed in order."""
-
-    def __init__(self, path):
-        super().__init__()
-        self.open, self.ids, self.references, self.images, self.links = [], [], [], [], []
-        self.words = []
-        self.source = Path(path).read_text(encoding="utf-8")
-        self.feed(self.source)
-        self.close()
-        assert self.open == []
-        self.text = re.sub(r"\s+", " ", "".join(self.words))
-
-    def handle_starttag(self, tag, attributes):
-        given = dict(attributes)
-        assert not any(key.startswith("on") for key in given)
-        self.references += [given[key] for key in ("src", "href", "data", "action", "srcset") if key in given]
-        self.ids += [given["id"]] if "id" in given else []
-        if tag == "a":
-            self.links.append(given["href"])
-        if tag == "img" or (tag == "svg" and "role" in given):
-            self.images.append(given.get("alt") or given.get("aria-label"))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.handle_starttag(tag, attributes)
-        if tag not in VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-
-def check(path):
-    """Return a page that needs nothing else, whose ids differ, whose links lead somewhere."""
-    page = Page(path)
-    assert all(one.startswith(("#", "data:image/")) for one in page.references)
-    assert not re.search(r"@import|url\((?!#)", page.source)
-    assert [name for name, times in Counter(page.ids).items() if times > 1] == []
-    assert all(one[1:] in page.ids for one in page.references if one.startswith("#"))
-    assert set(re.findall(r"url\(#([\w-]+)\)", page.source)) <= set(page.ids)
-    assert all(page.images)
-    assert "<script" not in page.source
-    return page
 
 
 def test_a_whole_run(checkpoints, capsys):
@@ -293,32 +211,3 @@ def test_a_page_that_cannot_be_written(capsys):
     Path("file").write_text("")
     assert cli.run(["report", "run", "--out", "file/page.html"]) == 2
     assert capsys.readouterr().err == "error: --out file: a file; choose a folder\n"
-
-
-def test_text_is_escaped_once():
-    assert text('<a & "b">') == "&lt;a &amp; &quot;b&quot;&gt;"
-    assert element("p", text("&"), title='"') == '<p title="&quot;">&amp;</p>'
-    assert text("a\x00b") == "a\ufffdb"
-    assert "&lt;td&gt;" in table("", ("a", "b"), [("x", "<td>")])
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"), [(1.25, "1.2"), (None, "-"), (float("nan"), "-"), ("x", "-"), (True, "-")]
-)
-def test_numbers(value, shown):
-    assert number(value) == shown
-
-
-def test_only_changed_settings_are_differences():
-    config = resolve(preset="dprd-small", schedule="small", flags={"data.path": "synthetic"})
-    assert changed_settings(config.model_dump(mode="json")) == {}
-    tree = config.model_dump(mode="json")
-    tree["train"]["steps"] += 1
-    assert changed_settings(tree) == {"train.steps": (config.train.steps + 1, config.train.steps)}
-    assert changed_settings({"preset": "unheard-of"}) is None
-
-
-def test_a_checkpoint_in_a_run_belongs_to_it(checkpoints):
-    run = make_run("run", checkpoints / "plain.pt")
-    assert read_run(run / "best.pt").metrics == rows()
-    assert read_run(checkpoints / "plain.pt").folder is None

@@ -5,15 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
-from dprd_cli.config.presets import resolve
 from dprd_cli.config.tree import to_toml
-from dprd_cli.model.build import build_detector
 from dprd_cli.studies.plan import StudySettings, plan
 from dprd_cli.studies.study import Study, Variant
 from dprd_cli.studies.summary import StudyRun
-from dprd_cli.weights.checkpoint import save_checkpoint
 from paths import TINY
 
 _TWO_ROWS = Study(
@@ -89,23 +85,3 @@ def start():
         return job
 
     return make
-
-
-@pytest.fixture(scope="session")
-def tiny_checkpoint(tmp_path_factory):
-    """A detector that was never trained, each of whose parts lies a little off its reference."""
-    path = tmp_path_factory.mktemp("checkpoint") / "tiny.pt"
-    config = resolve(config_file=TINY, overrides=["model.test.score_thresh=0.0"])
-    torch.manual_seed(0)
-    state = build_detector(config.model, num_classes=6, with_masks=True).state_dict()
-    torch.nn.init.normal_(state["roi_heads.parts.layer.bias"], std=0.1)
-    payload = {
-        "config": config.model_dump(mode="json"),
-        "class_names": ["tadpole", "dumbbell", "flower", "fan", "lizard", "squid"],
-        "category_ids": [1, 2, 3, 4, 5, 6],
-        "with_masks": True,
-        "model": state,
-        "step": 3,
-    }
-    save_checkpoint(path, payload)
-    return str(path)
