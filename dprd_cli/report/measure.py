@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from dprd_cli.evaluation.evaluate import EvaluationOptions, evaluate
 from dprd_cli.evaluation.figures import draw_found, draw_truth
 from dprd_cli.gradcam.explainer import Evidence, Explainer, compare
 from dprd_cli.gradcam.figures import overlay, share_in_box
+from dprd_cli.runtime.progress import Progress
 from dprd_cli.structures.sample import ImageArray
 from dprd_cli.weights.load import LoadedModel, load_model
 
@@ -122,7 +122,7 @@ def measure(
     options: ReportOptions,
     *,
     keep: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> RunMeasurement:
     """Evaluate a checkpoint on the first images of its held-out split.
 

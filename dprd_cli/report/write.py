@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from dprd_cli.report.headline import headline
 from dprd_cli.report.measure import ReportOptions, RunMeasurement, measure
 from dprd_cli.report.render import render
 from dprd_cli.report.runs import RunFiles
-from dprd_cli.runtime.progress import say
+from dprd_cli.runtime.progress import Progress, say
 
 #: More runs than these are not measured unless asked for.
 MEASURED_RUNS = 4
@@ -94,7 +94,7 @@ def write_report(
     out: Path | None = None,
     options: ReportOptions | None = None,
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> ReportFile:
     """Write one HTML page about runs, which needs no other file and no network.
 
@@ -122,7 +122,7 @@ def write_report(
 
 
 def _measure_runs(
-    runs: Sequence[RunFiles], options: ReportOptions, progress: Callable[[int, int], None] | None
+    runs: Sequence[RunFiles], options: ReportOptions, progress: Progress | None
 ) -> tuple[Mapping[str, RunMeasurement], Mapping[str, str]]:
     """Return what was measured of each run, or why nothing was, by its name."""
     evaluate = len(runs) <= MEASURED_RUNS if options.evaluate is None else options.evaluate

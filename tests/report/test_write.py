@@ -1,6 +1,7 @@
 """From what the command line names to one HTML file."""
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -35,13 +36,14 @@ def test_a_page_of_one_run_lies_in_its_folder_and_one_of_several_here(measured):
     check("new/page.html")
 
 
-def test_few_runs_are_measured_and_many_only_if_asked_for(measured, capsys):
+def test_few_runs_are_measured_and_many_only_if_asked_for(measured, caplog):
+    caplog.set_level(logging.INFO, logger="dprd_cli")
     names = [f"run{number}" for number in range(MEASURED_RUNS + 1)]
     for name in names:
         make_run(name, **{"best.pt": ""})
     write_report(names[:1])
     assert measured == [("run0/best.pt", 4)]
-    assert capsys.readouterr().err == "run0: measuring best.pt\nrun0: not measured: broken\n"
+    assert caplog.messages == ["run0: measuring best.pt", "run0: not measured: broken"]
     page = write_report(names)
     assert len(measured) == 1
     assert page.runs[0].not_measured == "Nothing was measured for this page (see --eval)."

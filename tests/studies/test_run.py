@@ -1,6 +1,7 @@
 """A study's trainings, with a trainer that takes no time."""
 
 import json
+import logging
 import shutil
 from dataclasses import replace
 from types import SimpleNamespace
@@ -63,14 +64,15 @@ def test_a_folder_in_the_way_is_named_before_anything_is_trained(planned, start,
     assert trained.folders == []
 
 
-def test_busy_and_diverged_runs_do_not_stop_the_others(planned, trained, capsys):
+def test_busy_and_diverged_runs_do_not_stop_the_others(planned, trained, caplog):
+    caplog.set_level(logging.INFO, logger="dprd_cli")
     plan = planned(seeds=(0, 1))
     trained.errors["a-seed0"] = BusyError("held")
     trained.errors["b-seed0"] = DivergedError("step 1: not finite")
     outcome = run_study(plan, lambda outcome: None)
     assert (names(outcome.busy), names(outcome.diverged)) == (["a-seed0"], ["b-seed0"])
     assert names(outcome.done) == ["a-seed1", "b-seed1"]
-    assert "sigmas: b, seed 0 (2 of 4): step 1: not finite\n" in capsys.readouterr().err
+    assert "sigmas: b, seed 0 (2 of 4): step 1: not finite" in caplog.messages
 
 
 def test_a_stopped_run_keeps_its_exit_code(planned, trained):
