@@ -32,6 +32,8 @@ SETTINGS = {
     "data.color_jitter": 0.2,
 }
 JITTER = ["--set", "data.lsj_size=64", "--set", "data.scale_jitter=[0.5, 2.0]"]
+for change in ("vflip=0.5", "quarter_turns=0.5", "rotate=10", "copy_paste=0.7", "repeat_threshold=0.8"):
+    JITTER += ["--set", f"data.{change}"]
 START = ["train", "--config", str(TESTS / "tiny.toml")]
 START += [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={value}")]
 LAST_STEP = 6
@@ -85,7 +87,7 @@ def straight(server, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def jittered(server, tmp_path_factory):
-    """The same with large-scale jitter."""
+    """The same with large-scale jitter, turns, pasted objects and repeated images."""
     folder = tmp_path_factory.mktemp("jittered")
     code, lines = server.live(*START, *JITTER, "--out", str(folder))
     assert code == 0, lines
