@@ -13,7 +13,7 @@ from dprd_cli.errors import one_line
 
 if TYPE_CHECKING:
     from dprd_cli.data.check import SplitCheck
-    from dprd_cli.data.statistics import Statistics
+    from dprd_cli.data.statistics import SplitStatistics
 
 _STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -38,20 +38,21 @@ def print_checks(checks: Sequence[SplitCheck]) -> None:
 
     console = LiteralConsole(soft_wrap=True)
     for one in checks:
-        console.print(Text(one_line(f"{one.split}  {one.source}"), style="bold"))
+        console.print(Text(one_line(f"{one.split}  {one.annotations_name}"), style="bold"))
         if one.counts:
             counts = one.counts
             parts = [
-                f"{plural(counts['images'], 'image')} ({counts['without_objects']} without objects)",
-                f"{plural(counts['objects'], 'object')} in {plural(len(one.classes), 'class')} "
-                f"({counts['with_masks']} with masks)",
+                f"{plural(counts.images, 'image')} ({counts.without_objects} without objects)",
+                f"{plural(counts.objects, 'object')} in {plural(len(one.classes), 'class')} "
+                f"({counts.with_masks} with masks)",
             ]
-            parts += [plural(counts[key], word) for key, word in _EXTRAS.items() if counts[key]]
+            extras = {"crowd": counts.crowds, "difficult object": counts.difficult}
+            parts += [plural(count, word) for word, count in extras.items() if count]
             console.print(f"  {', '.join(parts)}")
         if one.decoded:
             console.print(f"  {one.decoded.line()}")
         for problem in sorted_problems(one.problems):
-            start = f"{problem.source}: " if problem.source and problem.severity == "error" else ""
+            start = f"{problem.file}: " if problem.file and problem.severity == "error" else ""
             end = f"; {problem.advice}" if problem.advice else ""
             line = Text("  ")
             line.append(f"{problem.severity:8}", style=_STYLES[problem.severity])
@@ -60,10 +61,7 @@ def print_checks(checks: Sequence[SplitCheck]) -> None:
         console.print()
 
 
-_EXTRAS = {"crowds": "crowd", "difficult": "difficult object"}
-
-
-def print_statistics(splits: Sequence[Statistics]) -> None:
+def print_statistics(splits: Sequence[SplitStatistics]) -> None:
     """Print the splits side by side, then every class."""
     found = [one.to_json() for one in splits]
     rows = [
@@ -94,17 +92,17 @@ def print_statistics(splits: Sequence[Statistics]) -> None:
     ):
         rows.append((title, *(_text(one["anchors"][key]) for one in found)))
     print_rows("", tuple(one.split for one in splits), rows)
-    first, *others = (one.class_rows() for one in splits)
-    more = [{row["name"]: row["objects"] for row in other} for other in others]
+    first, *others = (one.classes() for one in splits)
+    more = [{row.name: row.objects for row in other} for other in others]
     columns = ("objects", "images", "masks", "median side", *(f"{one.split} objects" for one in splits[1:]))
     print_rows(
         f"{splits[0].split} class",
         columns,
         [
             (
-                row["name"],
-                *(_text(row[key]) for key in ("objects", "images", "masks", "median_side")),
-                *(str(counts.get(row["name"], 0)) for counts in more),
+                row.name,
+                *map(_text, (row.objects, row.images, row.masks, row.median_side)),
+                *(str(counts.get(row.name, 0)) for counts in more),
             )
             for row in first
         ],

@@ -25,7 +25,7 @@ def submit(
     tta: bool,
 ) -> dict[str, Any]:
     """Detect in test-dev and write the server's files; return what to print, on the main rank."""
-    from dprd_cli.data.unlabeled import build_test_dev
+    from dprd_cli.data.coco_test_dev import build_test_dev
     from dprd_cli.evaluation.evaluate import EvaluationOptions, detect_split
     from dprd_cli.evaluation.submission import MOST, Submission
     from dprd_cli.files.results import output_folder

@@ -86,11 +86,9 @@ def check(
     """Check both splits: annotations, files, every pixel. Exit code 3 if anything cannot be used."""
     from dprd_cli.commands._data_report import print_checks, verdict
     from dprd_cli.data.check import check_data
-    from dprd_cli.errors import DataError, UsageError
+    from dprd_cli.errors import DataError
 
     config = _resolve(path, overrides, on_bad_image=on_bad_image).data
-    if config.path == "synthetic":
-        raise UsageError("the built-in data is drawn, not read: there is nothing to check")
     with progress("decoding images") as show:
         checks = check_data(config, workers=workers, progress=show)
     usable, line = verdict(path, checks)
@@ -119,17 +117,18 @@ def show(
     """Draw images as annotated, and as training sees them after augmentation."""
     from dprd_cli.config.presets import pick
     from dprd_cli.data.build import build_dataset
-    from dprd_cli.data.figures import show_annotated, show_augmented
+    from dprd_cli.data.figures import draw_split
     from dprd_cli.structures.sample import SPLITS
 
     which = pick("split", split, SPLITS)
     config = _resolve(path, overrides, schedule).data
-    dataset = build_dataset(config, which)
-    _make_folder(out)
-    files = [*show_annotated(dataset, config, out, split, limit, seed)]
-    if which == "train":
-        files += show_augmented(dataset, config, out, limit, seed)
-    _tell(files, as_json)
+    files = draw_split(build_dataset(config, which), which, config, out, limit=limit, seed=seed)
+    names = [str(file) for file in files]
+    if as_json:
+        print_json({"files": names})
+    else:
+        for name in names:
+            say(name)
 
 
 @data_app.command("stats")
@@ -145,21 +144,14 @@ def stats(
 ) -> None:
     """Count classes, sizes and shapes, and how well the anchors fit; with --out, plots too."""
     from dprd_cli.commands._data_report import print_statistics
-    from dprd_cli.data.build import build_dataset
-    from dprd_cli.data.statistics import measure
+    from dprd_cli.data.statistics import dataset_statistics
 
     config = _resolve(path, overrides, schedule, preset)
-    train = build_dataset(config.data, "train")
-    val = build_dataset(config.data, "val", training=train)
-    measured = [
-        measure(train, "train", config.data, config.model.rpn),
-        measure(val, "val", config.data, config.model.rpn),
-    ]
+    measured = dataset_statistics(config.data, config.model.rpn)
     files: list[Path] = []
     if out is not None:
         from dprd_cli.data.figures import plot_statistics
 
-        _make_folder(out)
         files = plot_statistics(measured, out)
     if as_json:
         splits = [one.to_json() for one in measured]
@@ -170,31 +162,9 @@ def stats(
         say(str(file))
 
 
-def _make_folder(folder: Path) -> None:
-    """Make the folder for images.
-
-    Raises:
-        ResourceError: If it cannot be made.
-    """
-    from dprd_cli.errors import ResourceError
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(f"{folder}: cannot create the folder ({error.strerror})") from error
-
-
-def _tell(files: list[Path], as_json: bool) -> None:
-    if as_json:
-        print_json({"files": [str(file) for file in files]})
-    else:
-        for file in files:
-            say(str(file))
-
-
 @data_app.command("convert")
 def convert(
-    source: DataPath,
+    path: DataPath,
     target: Annotated[Path, typer.Argument(metavar="DST", help="A new or empty folder.")],
     to: Annotated[str, typer.Option("--to", metavar="coco|voc|yolo", help="The format to write.")],
     images: Annotated[
@@ -207,21 +177,17 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """Write both splits in another format; what it cannot hold is counted."""
-    from dataclasses import asdict
-
     from dprd_cli.config.presets import pick
-    from dprd_cli.data import convert as conversion
-    from dprd_cli.errors import UsageError
+    from dprd_cli.data.convert import FORMATS, TRANSFERS
+    from dprd_cli.data.convert import convert as write
 
-    pick("format", to, ("coco", "voc", "yolo"))
-    pick("choice of --images", images, ("copy", "link", "none"))
-    config = _resolve(source, overrides).data
-    if config.path == "synthetic":
-        raise UsageError("the built-in data is written with `dprd data synth`, then converted from there")
+    kind = pick("format", to, FORMATS)
+    transfer = pick("choice of --images", images, TRANSFERS)
+    config = _resolve(path, overrides).data
     with progress(f"writing {target}") as show:
-        summary = conversion.convert(config, target, to, images=images, progress=show)  # type: ignore[arg-type]
+        summary = write(config, target, kind, images=transfer, progress=show)
     if as_json:
-        print_json({"source": source, "target": str(target), "format": to, **asdict(summary)})
+        print_json({"source": path, "target": str(target), "format": to, **summary.to_json()})
         return
     for line in summary.lines():
         say(line)
@@ -240,16 +206,13 @@ def synth(
     as_json: Json = False,
 ) -> None:
     """Write the built-in data as COCO json and PNG; `dprd train --data DIR` then takes it like any other."""
-    from dprd_cli.data.synthetic.dataset import SyntheticDataset, write_coco
-    from dprd_cli.errors import UsageError
+    from dprd_cli.data.synthetic.write import write_splits
 
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is not empty; choose another folder")
-    written = []
-    for split, count in (("train", train), ("val", val)):
-        path = write_coco(SyntheticDataset(split, count, size, seed), folder)  # type: ignore[arg-type]
-        say(f"{count} images: {path}")
-        written.append({"split": split, "images": count, "file": str(path)})
+    counts = {"train": train, "val": val}
+    rows = []
+    for split, file in write_splits(folder, {"train": train, "val": val}, size=size, seed=seed):
+        say(f"{counts[split]} images: {file}")
+        rows.append({"split": split, "images": counts[split], "file": str(file)})
     if as_json:
-        print_json({"path": str(folder), "splits": written})
+        print_json({"path": str(folder), "splits": rows})
     say(f"next: dprd train --data {folder} --schedule small")

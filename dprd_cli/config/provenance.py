@@ -28,7 +28,7 @@ _COMMENT_COLUMN = 44
 
 
 @dataclass(frozen=True, slots=True)
-class Explained:
+class ConfigProvenance:
     """A resolved configuration.
 
     Args:
@@ -62,7 +62,7 @@ class Explained:
 
 
 @dataclass(frozen=True, slots=True)
-class Base:
+class ConfigBase:
     """What a name stands for: a preset, a file, or the configuration that a checkpoint holds."""
 
     title: str = ""
@@ -73,12 +73,12 @@ class Base:
 
 
 def explain(
-    base: Base,
+    base: ConfigBase,
     *,
     schedule: str | None = None,
     flags: Mapping[str, Any] | None = None,
     overrides: Iterable[str] = (),
-) -> Explained:
+) -> ConfigProvenance:
     """Resolve a configuration, and find out where each value comes from.
 
     The configuration is resolved with one source more at a time. A value that changes with a source that does
@@ -125,7 +125,7 @@ def explain(
         named_keys = flatten(tree)
         origins |= {key: title if key in named_keys else "auto" for key in now if now[key] != before[key]}
         before = now
-    return Explained(final, origins)
+    return ConfigProvenance(final, origins)
 
 
 def json_schema() -> dict[str, Any]:

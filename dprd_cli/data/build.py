@@ -9,7 +9,7 @@ import numpy as np
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.formats.coco import CocoDataset
 from dprd_cli.data.formats.problems import first_five, plural
-from dprd_cli.data.splits import locate, warn_of_overlap
+from dprd_cli.data.splits import read_split, warn_of_overlap
 from dprd_cli.data.synthetic.dataset import SyntheticDataset
 from dprd_cli.errors import DataError
 from dprd_cli.structures.sample import Dataset, Split
@@ -67,13 +67,18 @@ def _from_files(
     classes = None
     if class_names is not None:
         classes = dict(zip(class_names, category_ids or range(1, len(class_names) + 1), strict=True))
-    found = locate(config, split, classes)
-    train = split == "train"
-    if found.annotations.is_voc and train and not config.skip_difficult:
-        for note in found.tree["annotations"]:
-            note["iscrowd"] = 0  # a target like any other; evaluation reads the files anew, and ignores it
+    files = read_split(config, split, classes)
+    if files.annotations.is_voc and split == "train" and not config.skip_difficult:
+        for ann in files.tree["annotations"]:
+            ann["iscrowd"] = 0  # a target like any other; evaluation reads the files anew, and ignores it
     return CocoDataset(
-        found.annotations, config, train, class_names, category_ids, tree=found.tree, problems=found.problems
+        files.annotations,
+        config,
+        split,
+        class_names=class_names,
+        category_ids=category_ids,
+        tree=files.tree,
+        problems=files.problems,
     )
 
 

@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.formats.coco import CocoDataset, match_classes
 from dprd_cli.data.formats.problems import Problem, Problems, first_five, plural
 from dprd_cli.data.image_checks import ImageCounts, check_images
-from dprd_cli.data.splits import locate, warn_of_overlap
-from dprd_cli.errors import DataError
+from dprd_cli.data.splits import read_split, warn_of_overlap
+from dprd_cli.errors import DataError, UsageError
 from dprd_cli.runtime.progress import Progress
-from dprd_cli.structures.sample import SPLITS
+from dprd_cli.structures.sample import SPLITS, CocoEntry, CocoTree, Split
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotationCounts:
+    """How much annotations hold, as far as they are sound.
+
+    Args:
+        images: Images listed.
+        without_objects: Images without an object.
+        objects: Annotations that are no crowd (difficult ones included).
+        with_masks: Objects that have a segmentation.
+        crowds: Annotations of crowds.
+        difficult: Objects that VOC marks as difficult.
+    """
+
+    images: int
+    without_objects: int
+    objects: int
+    with_masks: int
+    crowds: int
+    difficult: int
 
 
 @dataclass(slots=True)
@@ -22,17 +44,17 @@ class SplitCheck:
 
     Attributes:
         split: `train` or `val`.
-        source: The annotations; empty if none were found.
+        annotations_name: The annotation files in words; empty if none were found.
         problems: Everything odd.
-        counts: Images, objects and so on, by name.
+        counts: How much the annotations hold; None if they could not be read.
         classes: Objects of each class.
         decoded: How many images were decoded; None if it did not come to that.
     """
 
-    split: str
-    source: str = ""
+    split: Split
+    annotations_name: str = ""
     problems: Problems = field(default_factory=Problems)
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: AnnotationCounts | None = None
     classes: dict[str, int] = field(default_factory=dict)
     decoded: ImageCounts | None = None
 
@@ -40,8 +62,8 @@ class SplitCheck:
         """Return what `--json` prints of it."""
         return {
             "split": self.split,
-            "source": self.source,
-            **self.counts,
+            "source": self.annotations_name,
+            **(asdict(self.counts) if self.counts else {}),
             "decoded": self.decoded.decoded if self.decoded else 0,
             "known": self.decoded.known if self.decoded else 0,
             "classes": self.classes,
@@ -63,22 +85,27 @@ def check_data(
         config: Where the data is; `limit`, `max_pixels` and `on_bad_image` are used.
         workers: Processes that decode images; -1 takes one for each core.
         progress: Called with the images (done, total) of a split.
+
+    Raises:
+        UsageError: If it is the built-in data.
     """
+    if config.path == "synthetic":
+        raise UsageError("the built-in data is drawn, not read: there is nothing to check")
     checks: list[SplitCheck] = []
     classes: dict[str, int] | None = None
-    files: list[set[Any]] = []
+    image_files: list[set[Path]] = []
     for split in SPLITS:
         check = SplitCheck(split)
         checks.append(check)
         try:
-            found = locate(config, split, classes, check.problems)
+            files = read_split(config, split, classes, check.problems)
         except DataError as error:
             check.problems.take("annotations", error)
             continue
-        check.source, tree = found.annotations.name, found.tree
+        check.annotations_name, tree = files.annotations.name, files.tree
         skip_bad = config.on_bad_image == "skip"
         try:
-            report = found.annotations.check(tree, check.problems, missing_ok=skip_bad)
+            report = files.annotations.check(tree, check.problems, missing_ok=skip_bad)
         except DataError as error:
             check.problems.take("files", error)
             continue
@@ -86,14 +113,14 @@ def check_data(
         classes = _match(tree, check, classes)
         images = report.usable_images[: config.limit or None]
         sizes = {image["file_name"]: (image["height"], image["width"]) for image in images}
-        folder = found.annotations.images_dir
-        if files:
-            warn_of_overlap(files[0], folder, list(sizes), check.problems)
-        files.append({folder / name for name in sizes})
+        folder = files.annotations.images_dir
+        if image_files:
+            warn_of_overlap(image_files[0], folder, list(sizes), check.problems)
+        image_files.append({folder / name for name in sizes})
         check.decoded = check_images(
             sizes,
             folder,
-            found.annotations.file_of,
+            files.annotations.file_of,
             check.problems,
             max_pixels=config.max_pixels,
             workers=workers,
@@ -104,45 +131,45 @@ def check_data(
     return checks
 
 
-def _count(tree: dict[str, Any], check: SplitCheck) -> None:
+def _count(tree: CocoTree, check: SplitCheck) -> None:
     """Count what the annotations hold, as far as they are sound."""
     names = {
         category["id"]: category["name"]
         for category in tree["categories"]
         if type(category.get("id")) is int and isinstance(category.get("name"), str)
     }
-    notes = [note for note in tree["annotations"] if type(note.get("category_id")) is int]
-    objects = [note for note in notes if not note.get("iscrowd", 0) or note.get("difficult")]
-    histogram = Counter(names[note["category_id"]] for note in objects if note["category_id"] in names)
-    used = {note["image_id"] for note in objects if type(note.get("image_id")) is int}
-    masks = sum(bool(note.get("segmentation")) for note in objects)
-    check.counts = {
-        "images": len(tree["images"]),
-        "without_objects": sum(image.get("id") not in used for image in tree["images"] if _has_id(image)),
-        "objects": len(objects),
-        "with_masks": masks,
-        "crowds": len(notes) - len(objects),
-        "difficult": sum(bool(note.get("difficult")) for note in notes),
-    }
+    anns = [ann for ann in tree["annotations"] if type(ann.get("category_id")) is int]
+    objects = [ann for ann in anns if not ann.get("iscrowd", 0) or ann.get("difficult")]
+    histogram = Counter(names[ann["category_id"]] for ann in objects if ann["category_id"] in names)
+    used = {ann["image_id"] for ann in objects if type(ann.get("image_id")) is int}
+    masks = sum(bool(ann.get("segmentation")) for ann in objects)
+    check.counts = AnnotationCounts(
+        images=len(tree["images"]),
+        without_objects=sum(image.get("id") not in used for image in tree["images"] if _has_id(image)),
+        objects=len(objects),
+        with_masks=masks,
+        crowds=len(anns) - len(objects),
+        difficult=sum(bool(ann.get("difficult")) for ann in anns),
+    )
     check.classes = {name: histogram[name] for name in names.values()}
     if 0 < masks < len(objects):
-        bare = [note.get("id") for note in objects if not note.get("segmentation")]
+        bare = [ann.get("id") for ann in objects if not ann.get("segmentation")]
         text = f"{plural(len(bare), 'object')} without a mask among {masks} with one"
         line = f"{text} (annotation ids {first_five(bare)}): mask losses where there are masks"
         check.problems.count("no mask", line, bare, "note")
 
 
-def _has_id(image: dict[str, Any]) -> bool:
+def _has_id(image: CocoEntry) -> bool:
     return type(image.get("id")) is int
 
 
-def _match(tree: dict[str, Any], check: SplitCheck, classes: dict[str, int] | None) -> dict[str, int] | None:
+def _match(tree: CocoTree, check: SplitCheck, classes: dict[str, int] | None) -> dict[str, int] | None:
     """Compare the categories with those of the training split; return the latter."""
     if any(kind in check.problems.kinds for kind in ("category id", "category twice", "name", "same name")):
         return classes
     known = (tuple(classes), tuple(classes.values())) if classes else (None, None)
     try:
-        names, ids = match_classes(tree, check.source, *known)
+        names, ids = match_classes(tree, check.annotations_name, *known)
     except DataError as error:
         check.problems.take("classes", error)
         return classes

@@ -5,45 +5,58 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.formats.coco_writer import CocoWriter
-from dprd_cli.data.formats.conversion_split import Split
+from dprd_cli.data.formats.conversion_split import ConversionSplit
 from dprd_cli.data.formats.problems import plural
 from dprd_cli.data.formats.voc_writer import VocWriter
 from dprd_cli.data.formats.yolo_writer import YoloWriter
-from dprd_cli.data.splits import locate
+from dprd_cli.data.splits import read_split
 from dprd_cli.errors import UsageError
 from dprd_cli.files.atomic import writing
+from dprd_cli.files.results import check_is_empty
 from dprd_cli.runtime.progress import Progress
-from dprd_cli.structures.sample import SPLITS
+from dprd_cli.structures.sample import SPLITS, CocoTree, Split
 
-Format = Literal["coco", "voc", "yolo"]
+AnnotationFormat = Literal["coco", "voc", "yolo"]
+FORMATS: tuple[AnnotationFormat, ...] = ("coco", "voc", "yolo")
 ImageTransfer = Literal["copy", "link", "none"]
+TRANSFERS: tuple[ImageTransfer, ...] = ("copy", "link", "none")
 
 
-class Writer(Protocol):
+class AnnotationWriter(Protocol):
     """Writes annotations in one format into a folder."""
 
-    def image_path(self, split: Split, file_name: str) -> Path:
+    def image_path(self, split: ConversionSplit, file_name: str) -> Path:
         """Return where an image goes."""
         ...
 
-    def write(self, split: Split, progress: Progress) -> None:
+    def write(self, split: ConversionSplit, progress: Progress) -> None:
         """Write a split's annotations."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """What was converted: images and objects of each split, and what changed on the way."""
+class ConversionSummary:
+    """How much was converted, and what changed on the way.
+
+    Args:
+        images: Split -> images.
+        objects: Split -> annotations.
+        changes: Split -> what the target format cannot hold -> how often.
+    """
 
     images: dict[str, int]
     objects: dict[str, int]
     changes: dict[str, dict[str, int]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `--json` prints of it."""
+        return asdict(self)
 
     def lines(self) -> list[str]:
         """Return it in words."""
@@ -58,11 +71,11 @@ class Summary:
 def convert(
     config: DataConfig,
     target: Path,
-    to: Format,
+    to: AnnotationFormat,
     *,
     images: ImageTransfer = "copy",
     progress: Progress | None = None,
-) -> Summary:
+) -> ConversionSummary:
     """Write a data set in another format.
 
     Reading: an object that VOC marks as difficult is trained on, and ignored in evaluation; COCO's crowds are
@@ -77,7 +90,7 @@ def convert(
         progress: Called with (done, total) of the images of a split.
 
     Raises:
-        UsageError: If the folder is not empty, or inside the data.
+        UsageError: If the folder is not empty, or inside the data, or the data is the built-in one.
         DataError: If the data cannot be used; `dprd data check` lists everything.
         ResourceError: If the disk is full.
     """
@@ -91,7 +104,7 @@ def convert(
             if images != "none":
                 _bring_images(split, writer, images, show)
             writer.write(split, show)
-    return Summary(
+    return ConversionSummary(
         {split.name: len(split.tree["images"]) for split in splits},
         {split.name: len(split.tree["annotations"]) for split in splits},
         {split.name: dict(split.changes) for split in splits},
@@ -99,25 +112,28 @@ def convert(
 
 
 def _check_target(config: DataConfig, target: Path) -> None:
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(f"{target} is not empty; choose another folder")
-    source = Path(config.path).resolve()
-    if source in target.resolve().parents or source == target.resolve():
+    if config.path == "synthetic":
+        raise UsageError("the built-in data is written with `dprd data synth`, then converted from there")
+    check_is_empty(target)
+    data = Path(config.path).resolve()
+    if data in target.resolve().parents or data == target.resolve():
         raise UsageError(f"{target} is inside {config.path}, into which nothing is written; choose another")
 
 
-def _read(config: DataConfig) -> list[Split]:
+def _read(config: DataConfig) -> list[ConversionSplit]:
     classes: dict[str, int] | None = None
-    found: list[tuple[Literal["train", "val"], dict[str, Any], Path]] = []
+    found: list[tuple[Split, CocoTree, Path]] = []
     for name in SPLITS:
-        located = locate(config, name, classes)
-        located.annotations.check(located.tree, located.problems, missing_ok=False)
-        located.problems.stop()
-        found.append((name, located.tree, located.annotations.images_dir))
-        classes = classes or {one["name"]: one["id"] for one in located.tree["categories"]}
+        files = read_split(config, name, classes)
+        files.annotations.check(files.tree, files.problems, missing_ok=False)
+        files.problems.stop()
+        found.append((name, files.tree, files.annotations.images_dir))
+        classes = classes or {one["name"]: one["id"] for one in files.tree["categories"]}
     names = _new_names([folder / image["file_name"] for _, tree, folder in found for image in tree["images"]])
     return [
-        Split(name, tree, folder, {i["file_name"]: names[folder / i["file_name"]] for i in tree["images"]})
+        ConversionSplit(
+            name, tree, folder, {i["file_name"]: names[folder / i["file_name"]] for i in tree["images"]}
+        )
         for name, tree, folder in found
     ]
 
@@ -139,22 +155,24 @@ def _new_names(paths: list[Path]) -> dict[Path, str]:
     return names
 
 
-def _writer(to: Format, target: Path, splits: list[Split]) -> Writer:
+def _writer(to: AnnotationFormat, target: Path, splits: list[ConversionSplit]) -> AnnotationWriter:
     names = [one["name"] for one in sorted(splits[0].tree["categories"], key=lambda one: one["id"])]
     if to == "coco":
         return CocoWriter(target)
     return VocWriter(target) if to == "voc" else YoloWriter(target, names)
 
 
-def _bring_images(split: Split, writer: Writer, how: ImageTransfer, progress: Progress) -> None:
+def _bring_images(
+    split: ConversionSplit, writer: AnnotationWriter, how: ImageTransfer, progress: Progress
+) -> None:
     total = len(split.tree["images"])
     for done, image in enumerate(split.tree["images"], start=1):
-        source, place = split.images_dir / image["file_name"], writer.image_path(split, image["file_name"])
+        original, place = split.images_dir / image["file_name"], writer.image_path(split, image["file_name"])
         place.parent.mkdir(parents=True, exist_ok=True)
         if place.exists():  # the other split has it too
             continue
         if how == "link":
-            os.link(source.resolve(), place)
+            os.link(original.resolve(), place)
         else:
-            shutil.copyfile(source, place)
+            shutil.copyfile(original, place)
         progress(done, total)

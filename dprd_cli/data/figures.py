@@ -12,48 +12,67 @@ from matplotlib.ticker import FuncFormatter
 
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.loading import TrainLoader
-from dprd_cli.data.reading import Reader
-from dprd_cli.data.statistics import SIZES, Floats, Statistics
+from dprd_cli.data.statistics import SIZES, Floats, SplitStatistics
+from dprd_cli.data.train_items import TrainReader
 from dprd_cli.data.transforms import to_tensors
 from dprd_cli.drawing.detections import draw_targets, grid
 from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, save_figure
 from dprd_cli.files.images import write_image
+from dprd_cli.files.results import make_folder
 from dprd_cli.structures.detections import Target
-from dprd_cli.structures.sample import Dataset, ImageArray
+from dprd_cli.structures.sample import Dataset, ImageArray, Split
 
 _A_SHEET, _COLUMNS = 12, 4
 _MOST_CLASSES = 25
 _COLORS = {"train": BLUE, "val": ORANGE}
 
 
-def show_annotated(
-    dataset: Dataset, config: DataConfig, folder: Path, split: str, limit: int, seed: int
+def draw_split(
+    dataset: Dataset, split: Split, config: DataConfig, folder: Path, *, limit: int, seed: int
 ) -> Iterator[Path]:
-    """Draw images as they are annotated, in sheets `SPLIT_annotated0.png` and so on.
+    """Draw images as they are annotated, and those of the training split as training sees them.
 
-    They are in the order in which a training with this seed sees them, as those of `show_augmented`.
+    They are in sheets `SPLIT_annotated0.png`, `train_batch0.png` and so on, in the order in which a training
+    with this seed sees them.
+
+    Args:
+        dataset: The split.
+        split: Which split it is.
+        config: Sizes and augmentation.
+        folder: Where the sheets go; made where missing.
+        limit: Images of each kind.
+        seed: Seed of the order and the augmentation.
 
     Yields:
         Each file written.
+
+    Raises:
+        ResourceError: If a file cannot be written.
     """
-    order = Reader(dataset, config, seed).order
+    make_folder(folder)
+    yield from draw_annotated(dataset, config, folder / f"{split}_annotated", limit=limit, seed=seed)
+    if split == "train":
+        yield from draw_augmented(dataset, config, folder / "train_batch", limit=limit, seed=seed)
+
+
+def draw_annotated(
+    dataset: Dataset, config: DataConfig, start: Path, *, limit: int, seed: int
+) -> Iterator[Path]:
+    """Draw the first images of the shuffled order as they are annotated, in sheets `START0.png` and so on."""
+    order = TrainReader(dataset, config, seed).order
     images, titles = [], []
     for position in range(min(limit, len(dataset))):
         sample = dataset[order[position].image]
         _, target = to_tensors(sample)
         images.append(draw_targets(sample.image, target, dataset.class_names))
         titles.append(f"{Path(sample.file_name).name} (id {sample.image_id})")
-    yield from _sheets(images, titles, folder / f"{split}_annotated")
+    yield from _sheets(images, titles, start)
 
 
-def show_augmented(
-    dataset: Dataset, config: DataConfig, folder: Path, limit: int, seed: int
+def draw_augmented(
+    dataset: Dataset, config: DataConfig, start: Path, *, limit: int, seed: int
 ) -> Iterator[Path]:
-    """Draw the first images that a training with this seed sees, in sheets `train_batch0.png` and so on.
-
-    Yields:
-        Each file written.
-    """
+    """Draw the first images that a training with this seed sees, in sheets `START0.png` and so on."""
     one_process = config.model_copy(update={"workers": 0})
     steps = min(limit, len(dataset))
     loader = TrainLoader(dataset, one_process, batch_size=1, seed=seed, steps=steps)
@@ -62,7 +81,7 @@ def show_augmented(
         pixels = np.ascontiguousarray(images[0].permute(1, 2, 0).numpy())  # [H, W, 3]
         panels.append(draw_targets(pixels, targets[0], dataset.class_names))
         titles.append(_caption(targets[0]))
-    yield from _sheets(panels, titles, folder / "train_batch")
+    yield from _sheets(panels, titles, start)
 
 
 def _caption(target: Target) -> str:
@@ -78,26 +97,30 @@ def _sheets(images: list[ImageArray], titles: list[str], start: Path) -> Iterato
         yield path
 
 
-def plot_statistics(splits: Sequence[Statistics], folder: Path) -> list[Path]:
+def plot_statistics(splits: Sequence[SplitStatistics], folder: Path) -> list[Path]:
     """Draw `classes.png` and `objects.png`.
 
     Args:
         splits: One or both; the first says which classes are frequent.
-        folder: Where the figures go.
+        folder: Where the figures go; made where missing.
 
     Returns:
         The files written.
+
+    Raises:
+        ResourceError: If a file cannot be written.
     """
+    make_folder(folder)
     paths = [folder / "classes.png", folder / "objects.png"]
     save_figure(_classes(splits), paths[0])
     save_figure(_objects(splits), paths[1])
     return paths
 
 
-def _classes(splits: Sequence[Statistics]) -> Figure:
+def _classes(splits: Sequence[SplitStatistics]) -> Figure:
     """Draw bars of the objects of each class."""
-    rows = splits[0].class_rows()
-    names = [row["name"] for row in rows[:_MOST_CLASSES]]
+    rows = splits[0].classes()
+    names = [row.name for row in rows[:_MOST_CLASSES]]
     figure = Figure(
         figsize=(7.2, 1.2 + 0.24 * len(names) * max(1, len(splits) ** 0.5)), dpi=150, layout="constrained"
     )
@@ -105,7 +128,7 @@ def _classes(splits: Sequence[Statistics]) -> Figure:
     thick = 0.8 / len(splits)
     places = np.arange(len(names))
     for number, one in enumerate(splits):
-        counts = {row["name"]: row["objects"] for row in one.class_rows()}
+        counts = {row.name: row.objects for row in one.classes()}
         values = np.array([counts.get(name, 0) for name in names])
         bars = axes.barh(
             places + (number - (len(splits) - 1) / 2) * thick, values, thick, color=_COLORS[one.split]
@@ -114,7 +137,7 @@ def _classes(splits: Sequence[Statistics]) -> Figure:
         axes.bar_label(bars, [f"{value:,}" for value in values], padding=2, fontsize=6, color="#555555")
     axes.set_yticks(places, [_short(name) for name in names], fontsize=8)
     axes.invert_yaxis()
-    spread = max(rows[0]["objects"], 1) / max(rows[len(names) - 1]["objects"], 1)
+    spread = max(rows[0].objects, 1) / max(rows[len(names) - 1].objects, 1)
     if spread > 50:
         axes.set_xscale("symlog", linthresh=1)
         axes.set_xlim(left=0)
@@ -134,7 +157,7 @@ def _short(name: str) -> str:
     return name if len(name) <= 24 else f"{name[:23]}…"
 
 
-def _objects(splits: Sequence[Statistics]) -> Figure:
+def _objects(splits: Sequence[SplitStatistics]) -> Figure:
     """Draw sizes, shapes, numbers and places of the objects."""
     figure = Figure(figsize=(11.5, 6.6), dpi=150, layout="constrained")
     panels = figure.subplots(2, 3)
@@ -150,7 +173,7 @@ def _objects(splits: Sequence[Statistics]) -> Figure:
     return figure
 
 
-def _size_panel(axes: Axes, splits: Sequence[Statistics]) -> None:
+def _size_panel(axes: Axes, splits: Sequence[SplitStatistics]) -> None:
     low = min(8.0, *(float(one.scales.min(initial=8)) for one in splits))
     high = max(max(one.scales.max(initial=64.0), *one.anchor_sizes) for one in splits)
     bins = np.geomspace(max(low, 1.0), high * 1.05, 42)
@@ -162,7 +185,7 @@ def _size_panel(axes: Axes, splits: Sequence[Statistics]) -> None:
     _finish(axes, "Box size at test size", "square root of the area (pixels)")
 
 
-def _shape_panel(axes: Axes, splits: Sequence[Statistics]) -> None:
+def _shape_panel(axes: Axes, splits: Sequence[SplitStatistics]) -> None:
     bins = np.geomspace(1 / 8, 8, 42)
     for one in splits:
         _histogram(axes, np.clip(one.ratios, 1 / 8, 8), bins, one.split)
@@ -172,7 +195,7 @@ def _shape_panel(axes: Axes, splits: Sequence[Statistics]) -> None:
     _finish(axes, "Aspect ratio", "height : width")
 
 
-def _fit_panel(axes: Axes, splits: Sequence[Statistics]) -> None:
+def _fit_panel(axes: Axes, splits: Sequence[SplitStatistics]) -> None:
     for one in splits:
         best = one.anchor_ious()
         _histogram(axes, best, np.linspace(0, 1, 41), one.split)
@@ -186,7 +209,7 @@ def _fit_panel(axes: Axes, splits: Sequence[Statistics]) -> None:
     _finish(axes, "How well an anchor can fit", "IoU with the anchor of the nearest shape")
 
 
-def _area_panel(axes: Axes, splits: Sequence[Statistics]) -> None:
+def _area_panel(axes: Axes, splits: Sequence[SplitStatistics]) -> None:
     thick = 0.8 / len(splits)
     for number, one in enumerate(splits):
         counts = np.array(list(one.size_counts().values()))
@@ -204,7 +227,7 @@ def _area_panel(axes: Axes, splits: Sequence[Statistics]) -> None:
 _SIZE_TEXTS = ("below 32² px", "32² to 96² px", "from 96² px")
 
 
-def _number_panel(axes: Axes, splits: Sequence[Statistics]) -> None:
+def _number_panel(axes: Axes, splits: Sequence[SplitStatistics]) -> None:
     top = max(2, *(int(np.quantile(one.per_image, 0.99)) for one in splits if one.num_images))
     step = max(1, -(-top // 30))
     bins = np.arange(-0.5, top + step + 0.5, step)
@@ -217,7 +240,7 @@ def _number_panel(axes: Axes, splits: Sequence[Statistics]) -> None:
     _finish(axes, "Objects in an image", f"objects (the last bar: {bins[-2] + 0.5:.0f} and more)")
 
 
-def _place_panel(axes: Axes, one: Statistics) -> None:
+def _place_panel(axes: Axes, one: SplitStatistics) -> None:
     """Draw where the objects' centres are, each axis in shares of the image."""
     cells, _, _ = np.histogram2d(one.centres[:, 1], one.centres[:, 0], bins=32, range=((0, 1), (0, 1)))
     axes.imshow(

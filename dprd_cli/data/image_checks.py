@@ -17,7 +17,7 @@ from typing import Any
 
 from dprd_cli.data.formats.problems import Problems, first_five, plural
 from dprd_cli.errors import ResourceError
-from dprd_cli.files.images import TRAITS, ImageError, examine, size_fault
+from dprd_cli.files.images import TRAITS, ImageError, inspect_image, size_fault
 from dprd_cli.runtime.cores import available_cores
 from dprd_cli.runtime.progress import Progress
 
@@ -26,7 +26,7 @@ _VERSION = 1  # of what is remembered: a later version may look closer
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
+class ImageCheck:
     """What decoding an image showed.
 
     Args:
@@ -83,32 +83,32 @@ def check_images(
         progress: Called with (done, total).
     """
     started = time.monotonic()
-    memory = _Memory(images_dir)
-    found = {name: known for name in images if (known := memory.recall(name, max_pixels)) is not None}
+    sound = _SoundImages(images_dir)
+    found = {name: known for name in images if (known := sound.recall(name, max_pixels)) is not None}
     missing = [name for name in images if name not in found]
     num_known = len(found)
-    for name, examined in _examine_all(missing, images_dir, max_pixels, workers):
-        found[name] = examined
-        memory.keep(name, examined)
+    for name, check in _check_all(missing, images_dir, max_pixels, workers):
+        found[name] = check
+        sound.keep(name, check)
         if progress is not None:
             progress(len(found), len(images))
-    memory.save()
+    sound.save()
     bad = Problems()
     traits: dict[str, list[str]] = {}
     for name, size in images.items():
-        examined = found[name]
-        if examined.error:
-            bad.add(examined.kind, examined.error, name, "")
-        elif examined.size != size:
-            bad.add("image size", size_fault(images_dir / name, examined.size, said_in(name), size), name, "")
-        for trait in examined.traits:
+        check = found[name]
+        if check.error:
+            bad.add(check.kind, check.error, name, "")
+        elif check.size != size:
+            bad.add("image size", size_fault(images_dir / name, check.size, said_in(name), size), name, "")
+        for trait in check.traits:
             traits.setdefault(trait, []).append(name)
     num_bad = sum(len(problem.who) for problem in bad.kinds.values())
-    _report(bad, traits, problems, skip_bad and num_bad < len(images))
+    _report(bad, traits, problems, skip_bad=skip_bad and num_bad < len(images))
     return ImageCounts(len(missing), num_known, time.monotonic() - started)
 
 
-def _report(bad: Problems, traits: dict[str, list[str]], problems: Problems, skip_bad: bool) -> None:
+def _report(bad: Problems, traits: dict[str, list[str]], problems: Problems, *, skip_bad: bool) -> None:
     if skip_bad and bad.kinds:
         names = [name for problem in bad.kinds.values() for name in problem.who]
         first = next(iter(bad.kinds.values())).message
@@ -125,19 +125,19 @@ def _report(bad: Problems, traits: dict[str, list[str]], problems: Problems, ski
             problems.count(trait, line, found, "note")
 
 
-def _examine_all(
+def _check_all(
     names: list[str], images_dir: Path, max_pixels: int, workers: int
-) -> Iterator[tuple[str, Examined]]:
+) -> Iterator[tuple[str, ImageCheck]]:
     """Yield every image's name and what decoding it showed, in any order."""
     workers = min(workers if workers >= 0 else available_cores(), len(names) // _CHUNK)
     chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
     if workers <= 1:
         for name in names:
-            yield from _examine([name], images_dir, max_pixels)
+            yield from _check_some([name], images_dir, max_pixels)
         return
     pool = ProcessPoolExecutor(workers, initializer=_ignore_interrupts)
     try:
-        futures = [pool.submit(_examine, chunk, images_dir, max_pixels) for chunk in chunks]
+        futures = [pool.submit(_check_some, chunk, images_dir, max_pixels) for chunk in chunks]
         for future in _in_order(futures):
             yield from future.result()
     except BrokenProcessPool as error:
@@ -160,14 +160,15 @@ def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
 
 
-def _examine(names: Iterable[str], images_dir: Path, max_pixels: int) -> list[tuple[str, Examined]]:
+def _check_some(names: Iterable[str], images_dir: Path, max_pixels: int) -> list[tuple[str, ImageCheck]]:
     found = []
     for name in names:
         try:
-            examined = Examined(*examine(images_dir / name, max_pixels))
+            info = inspect_image(images_dir / name, max_pixels)
+            check = ImageCheck(info.size, info.traits)
         except ImageError as error:
-            examined = Examined(kind=error.kind, error=str(error))
-        found.append((name, examined))
+            check = ImageCheck(kind=error.kind, error=str(error))
+        found.append((name, check))
     return found
 
 
@@ -176,7 +177,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dprd"
 
 
-class _Memory:
+class _SoundImages:
     """Which images of a folder were sound, in a file of the user's cache folder.
 
     A file that is broken, or cannot be written, is as good as none.
@@ -193,7 +194,7 @@ class _Memory:
             if isinstance(content, dict) and content.get("version") == _VERSION:
                 self._entries = content["images"] if isinstance(content.get("images"), dict) else {}
 
-    def recall(self, name: str, max_pixels: int) -> Examined | None:
+    def recall(self, name: str, max_pixels: int) -> ImageCheck | None:
         """Return what is known of an image, unless its file has changed."""
         entry = self._entries.get(name)
         try:
@@ -203,13 +204,13 @@ class _Memory:
             return None
         if not fits or self._stamp(name) != [num_bytes, changed]:
             return None
-        return Examined((height, width), tuple(traits))
+        return ImageCheck((height, width), tuple(traits))
 
-    def keep(self, name: str, examined: Examined) -> None:
+    def keep(self, name: str, check: ImageCheck) -> None:
         """Remember a sound image."""
         stamp = self._stamp(name)
-        if stamp and not examined.error:
-            self._entries[name] = [*stamp, *examined.size, *examined.traits]
+        if stamp and not check.error:
+            self._entries[name] = [*stamp, *check.size, *check.traits]
             self._changed = True
 
     def save(self) -> None:

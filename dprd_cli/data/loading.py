@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.reading import OR_SKIP, Item, Packed, Reader, pack, unpack
+from dprd_cli.data.train_items import OR_SKIP, PackedItems, TrainItem, TrainReader, pack, unpack
 from dprd_cli.data.transforms import prepare
 from dprd_cli.errors import DataError, DprdWarning
 from dprd_cli.runtime.cores import available_cores
@@ -28,6 +28,32 @@ from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Dataset, Sample
 
 _MIN_SHARED_MEMORY = 512 << 20  # below this, images in flight between processes can end in a bus error
+
+
+class TrainBatch(NamedTuple):
+    """Images of a step, after augmentation.
+
+    Attributes:
+        images: RGB, uint8. Each [3, h, w]
+        targets: The objects of each, in its frame.
+    """
+
+    images: list[Tensor]
+    targets: list[Target]
+
+
+class EvalBatch(NamedTuple):
+    """Images for evaluation.
+
+    Attributes:
+        images: RGB, uint8, at test size. Each [3, h, w]
+        targets: The objects of each, in its frame.
+        samples: What they come from, at the images' own size.
+    """
+
+    images: list[Tensor]
+    targets: list[Target]
+    samples: list[Sample]
 
 
 class TrainLoader:
@@ -60,6 +86,7 @@ class TrainLoader:
         self,
         dataset: Dataset,
         config: DataConfig,
+        *,
         batch_size: int,
         seed: int,
         steps: int,
@@ -74,7 +101,7 @@ class TrainLoader:
         self._share = rank_slice(batch_size, *shard)
         self.workers = choose_workers(config)
         self.skipped: Counter[str] = Counter()
-        self._reader = Reader(dataset, config, seed)
+        self._reader = TrainReader(dataset, config, seed)
         self._order = self._reader.order  # made once, before the loader processes start
 
     def __len__(self) -> int:
@@ -82,13 +109,14 @@ class TrainLoader:
 
     def indices(self, step: int) -> list[int]:
         """Return which images of the data set a step trains on (before any is skipped)."""
-        return [self._order[position].image for position in self._positions(step)]
+        return [self._order[position].image for position in self.positions(step)]
 
-    def _positions(self, step: int) -> range:
+    def positions(self, step: int) -> range:
+        """Return this process's places of a step in the endless order."""
         first = step * self.batch_size
         return range(first + self._share.start, first + self._share.stop)
 
-    def __iter__(self) -> Iterator[tuple[list[Tensor], list[Target]]]:
+    def __iter__(self) -> Iterator[TrainBatch]:
         for items in self._batches():
             images: list[Tensor] = []
             targets: list[Target] = []
@@ -98,9 +126,9 @@ class TrainLoader:
                 assert item.target is not None
                 images.append(item.image)
                 targets.append(item.target)
-            yield images, targets
+            yield TrainBatch(images, targets)
 
-    def _note(self, item: Item) -> None:
+    def _note(self, item: TrainItem) -> None:
         """Count and warn of skipped files, and raise what a loader process could not."""
         for name, message in item.skipped:
             if name not in self.skipped:
@@ -109,7 +137,7 @@ class TrainLoader:
         if item.error:
             raise DataError(item.error)
 
-    def _batches(self) -> Iterator[list[Item]]:
+    def _batches(self) -> Iterator[list[TrainItem]]:
         step = self.start_step
         iterator = _start(self._loader()) if self.workers else iter(())
         while self.workers and step < self.steps:
@@ -128,12 +156,12 @@ class TrainLoader:
             yield unpack(packed)
             step += 1
         for later in range(step, self.steps):
-            yield [self._reader[position] for position in self._positions(later)]
+            yield [self._reader[position] for position in self.positions(later)]
 
     def _loader(self) -> DataLoader[Any]:
         return DataLoader(
             self._reader,  # type: ignore[arg-type]
-            batch_sampler=_Steps(self),
+            batch_sampler=_StepSampler(self),
             num_workers=self.workers,
             collate_fn=pack,
             worker_init_fn=_init_worker,
@@ -142,13 +170,13 @@ class TrainLoader:
 
 
 @dataclass(frozen=True)
-class _Steps:
+class _StepSampler:
     """The positions of each step that is left."""
 
     loader: TrainLoader
 
     def __iter__(self) -> Iterator[list[int]]:
-        return (list(self.loader._positions(s)) for s in range(self.loader.start_step, self.loader.steps))
+        return (list(self.loader.positions(s)) for s in range(self.loader.start_step, self.loader.steps))
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -174,7 +202,7 @@ def _init_worker(_: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _start(loader: DataLoader[Any]) -> Iterator[Packed]:
+def _start(loader: DataLoader[Any]) -> Iterator[PackedItems]:
     """Start the loader processes without torch's SIGCHLD handler.
 
     It raises in the middle of whatever the main process does when one dies, such as saving a checkpoint
@@ -190,8 +218,8 @@ def _start(loader: DataLoader[Any]) -> Iterator[Packed]:
 
 def iterate_eval(
     dataset: Dataset, config: DataConfig, batch_size: int, limit: int = 0, shard: tuple[int, int] = (0, 1)
-) -> Iterator[tuple[list[Tensor], list[Target], list[Sample]]]:
-    """Yield (images, targets, samples) in the data set's order, read ahead by threads.
+) -> Iterator[EvalBatch]:
+    """Yield batches in the data set's order, read ahead by threads.
 
     Batch b is images b B to (b + 1) B - 1, whatever can be read and whoever asks, because padding to the
     largest of a batch changes what the network sees.
@@ -212,7 +240,7 @@ def iterate_eval(
     batches = [range(start, min(start + batch_size, total)) for start in starts]
     items = _read_ahead(dataset, config, [index for batch in batches for index in batch], batch_size)
     for indices in batches:
-        batch: list[_Prepared] = []
+        batch: list[_EvalItem] = []
         for item in islice(items, len(indices)):
             if not isinstance(item, DataError):
                 batch.append(item)
@@ -220,22 +248,22 @@ def iterate_eval(
                 warnings.warn(f"skipped: {item}", DprdWarning, stacklevel=2)
             else:
                 raise DataError(f"{item}{OR_SKIP}")
-        yield _unzip(batch)
+        yield EvalBatch(
+            [image for image, _, _ in batch],
+            [target for _, target, _ in batch],
+            [sample for _, _, sample in batch],
+        )
 
 
-_Prepared = tuple[Tensor, Target, Sample]
-
-
-def _unzip(batch: list[_Prepared]) -> tuple[list[Tensor], list[Target], list[Sample]]:
-    return [one[0] for one in batch], [one[1] for one in batch], [one[2] for one in batch]
+_EvalItem = tuple[Tensor, Target, Sample]
 
 
 def _read_ahead(
     dataset: Dataset, config: DataConfig, indices: Sequence[int], batch_size: int
-) -> Iterator[_Prepared | DataError]:
+) -> Iterator[_EvalItem | DataError]:
     """Yield images in the order of their indices, while threads read as many as the next batch needs."""
 
-    def read(index: int) -> _Prepared | DataError:
+    def read(index: int) -> _EvalItem | DataError:
         try:
             sample = dataset[index]
         except DataError as error:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.formats.coco import Annotations, CocoFile
+from dprd_cli.data.formats.coco import Annotations, CocoAnnotations
 from dprd_cli.data.formats.coco_checks import read_coco_json
 from dprd_cli.data.formats.paths import is_file, name_fault
 from dprd_cli.data.formats.problems import Problems, first_five, plural
@@ -16,7 +16,7 @@ from dprd_cli.data.formats.voc_lists import choose_lists, find_years
 from dprd_cli.data.formats.yolo import YoloAnnotations
 from dprd_cli.data.formats.yolo_files import find_yaml, read_description
 from dprd_cli.errors import DataError
-from dprd_cli.structures.sample import Split
+from dprd_cli.structures.sample import CocoTree, Split
 
 SplitOrTest = Literal["train", "val", "test"]
 
@@ -56,26 +56,6 @@ IMAGE_NAMES: dict[SplitOrTest, tuple[str, ...]] = {
     "val": ("images", "val2017", "images/val2017", "images/val", "val", "val2014", "images/val2014"),
     "test": ("test2017", "images/test2017", "images", "images/test", "test"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A split's files, and the parsed annotations."""
-
-    json_path: Path
-    images_dir: Path
-    tree: dict[str, Any]
-
-
-def find_split(config: DataConfig, split: SplitOrTest) -> Found:
-    """Find a split's annotation file and image folder: named in the config, or below `config.path`.
-
-    Raises:
-        DataError: If either is missing; the line lists what was tried and says what to add.
-    """
-    json_path = _find_json(config, split)
-    tree = read_coco_json(json_path)
-    return Found(json_path, _find_images(config, split, json_path, tree), tree)
 
 
 def _root(config: DataConfig) -> Path | None:
@@ -120,7 +100,7 @@ def _find_json(config: DataConfig, split: SplitOrTest) -> Path:
     )
 
 
-def _find_images(config: DataConfig, split: SplitOrTest, json_path: Path, tree: dict[str, Any]) -> Path:
+def _find_images(config: DataConfig, split: SplitOrTest, json_path: Path, tree: CocoTree) -> Path:
     root = _root(config)
     named: str = getattr(config, f"{split}_images")
     if named:
@@ -144,24 +124,30 @@ def _find_images(config: DataConfig, split: SplitOrTest, json_path: Path, tree: 
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
-    """A split's annotations, what they say, and what was found in reading them."""
+class SplitFiles:
+    """A split's annotation files, and what was read from them.
+
+    Args:
+        annotations: The files, and the folder of the images.
+        tree: What they say, in COCO's form.
+        problems: What is wrong with them, as far as reading showed it.
+    """
 
     annotations: Annotations
-    tree: dict[str, Any]
+    tree: CocoTree
     problems: Problems
 
 
-def locate(
+def read_split(
     config: DataConfig,
     split: Split,
     classes: dict[str, int] | None = None,
     problems: Problems | None = None,
-) -> Located:
+) -> SplitFiles:
     """Find a split's annotations in whatever format they are, and read them.
 
     Args:
-        config: Where to look.
+        config: `path`, and the keys that name files, say where they are.
         split: Which one.
         classes: Category id of each class name, of the training split or a checkpoint.
         problems: Gets the errors of single images and objects.
@@ -175,14 +161,30 @@ def locate(
         annotations: Annotations = VocAnnotations(
             root, choose_lists(find_years(root), config, split), classes
         )
-        return Located(annotations, annotations.read(problems), problems)
+        return SplitFiles(annotations, annotations.read(problems), problems)
     description = _find_yolo(config)
     if description is not None:
         skip_bad = config.on_bad_image == "skip"
         annotations = YoloAnnotations(read_description(description), split, classes, skip_bad)
-        return Located(annotations, annotations.read(problems), problems)
-    found = find_split(config, split)
-    return Located(CocoFile(found.json_path, found.images_dir), found.tree, problems)
+        return SplitFiles(annotations, annotations.read(problems), problems)
+    return read_coco_split(config, split, problems)
+
+
+def read_coco_split(config: DataConfig, split: SplitOrTest, problems: Problems | None = None) -> SplitFiles:
+    """Find a split's json and image folder, named in the config or below `config.path`, and read the json.
+
+    Args:
+        config: `path`, and the keys that name files, say where they are.
+        split: Which one; `test` is COCO's test-dev.
+        problems: What is found later can be collected here.
+
+    Raises:
+        DataError: If either is missing; the line lists what was tried and says what to add.
+    """
+    json_path = _find_json(config, split)
+    tree = read_coco_json(json_path)
+    annotations = CocoAnnotations(json_path, _find_images(config, split, json_path, tree))
+    return SplitFiles(annotations, tree, problems if problems is not None else Problems())
 
 
 def _is_voc(config: DataConfig) -> bool:

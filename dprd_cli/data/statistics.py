@@ -1,8 +1,8 @@
-"""Statistics of a split's objects: classes, sizes, shapes, and how the anchors fit them."""
+"""SplitStatistics of a split's objects: classes, sizes, shapes, and how the anchors fit them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from dprd_cli.config.model_schema import RPNConfig
 from dprd_cli.config.schema import DataConfig
+from dprd_cli.data.build import build_dataset
 from dprd_cli.data.formats.coco_checks import clip_box, is_degenerate
 from dprd_cli.data.transforms import resize_shape
-from dprd_cli.structures.sample import Dataset
+from dprd_cli.structures.sample import Dataset, Split
 
 Floats = NDArray[np.float64]
 
@@ -22,7 +23,26 @@ _QUANTILES = {"5%": 0.05, "median": 0.5, "95%": 0.95}
 
 
 @dataclass(frozen=True, slots=True)
-class Statistics:
+class ClassStatistics:
+    """What the objects of one class are like.
+
+    Args:
+        name: Class name.
+        objects: How many there are.
+        images: Images that show any.
+        masks: Objects that have a mask.
+        median_side: Square root of their median area, pixels of the original image; None without any.
+    """
+
+    name: str
+    objects: int
+    images: int
+    masks: int
+    median_side: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SplitStatistics:
     """What a split's objects are like; crowds are left out.
 
     Args:
@@ -31,7 +51,7 @@ class Statistics:
         num_images: Images.
         num_crowds: Annotations that are crowds, or difficult in evaluation.
         labels: Class of each object. [G]
-        images: Number of the image of each object. [G]
+        image_index: Number of the image of each object. [G]
         areas: Area of the mask, or of the box where there is none, in square pixels. [G]
         sides: (width, height) of each box, pixels of the image as it is tested. [G, 2]
         centres: Centre of each box, in shares of the image's width and height. [G, 2]
@@ -40,12 +60,12 @@ class Statistics:
         aspect_ratios: Height over width of the anchors.
     """
 
-    split: str
+    split: Split
     class_names: tuple[str, ...]
     num_images: int
     num_crowds: int
     labels: NDArray[np.int64]
-    images: NDArray[np.int64]
+    image_index: NDArray[np.int64]
     areas: Floats
     sides: Floats
     centres: Floats
@@ -56,7 +76,7 @@ class Statistics:
     @property
     def per_image(self) -> NDArray[np.int64]:
         """Objects of each image. [N]."""
-        return np.bincount(self.images, minlength=self.num_images)
+        return np.bincount(self.image_index, minlength=self.num_images)
 
     @property
     def ratios(self) -> Floats:
@@ -68,16 +88,20 @@ class Statistics:
         """Square root of each box's area, pixels of the image as it is tested. [G]."""
         return np.asarray(np.sqrt(self.sides.prod(axis=1)))
 
-    def class_rows(self) -> list[dict[str, Any]]:
-        """Return objects, images, masks and the median area of every class, the most frequent first."""
+    def classes(self) -> list[ClassStatistics]:
+        """Return what the objects of every class are like, the most frequent class first."""
         rows = []
         for label, name in enumerate(self.class_names):
             mine = self.labels == label
-            row = {"name": name, "objects": int(mine.sum())}
-            row |= {"images": len(np.unique(self.images[mine])), "masks": int(self.has_mask[mine].sum())}
-            row["median_side"] = round(float(np.sqrt(np.median(self.areas[mine]))), 1) if mine.any() else None
+            row = ClassStatistics(
+                name,
+                objects=int(mine.sum()),
+                images=len(np.unique(self.image_index[mine])),
+                masks=int(self.has_mask[mine].sum()),
+                median_side=round(float(np.sqrt(np.median(self.areas[mine]))), 1) if mine.any() else None,
+            )
             rows.append(row)
-        return sorted(rows, key=lambda row: -row["objects"])
+        return sorted(rows, key=lambda row: -row.objects)
 
     def size_counts(self) -> dict[str, int]:
         """Return how many objects are small, medium and large in COCO's sense."""
@@ -118,7 +142,7 @@ class Statistics:
                 "share_above_0.5": round(float((best >= 0.5).mean()), 4) if len(best) else None,
                 "share_above_0.7": round(float((best >= 0.7).mean()), 4) if len(best) else None,
             },
-            "classes": self.class_rows(),
+            "classes": [asdict(row) for row in self.classes()],
         }
 
 
@@ -129,12 +153,12 @@ def _quantiles(values: NDArray[Any]) -> dict[str, float | None]:
     }
 
 
-def measure(dataset: Dataset, split: str, config: DataConfig, rpn: RPNConfig) -> Statistics:
+def split_statistics(dataset: Dataset, split: Split, config: DataConfig, rpn: RPNConfig) -> SplitStatistics:
     """Measure the objects of a split.
 
     Args:
         dataset: The split.
-        split: What to call it.
+        split: Which split it is.
         config: The size that images are tested at.
         rpn: The anchors.
     """
@@ -142,26 +166,26 @@ def measure(dataset: Dataset, split: str, config: DataConfig, rpn: RPNConfig) ->
     images = {image["id"]: (number, image) for number, image in enumerate(tree["images"])}
     label = {ident: number for number, ident in enumerate(dataset.category_ids)}
     rows, has_mask, crowds = [], [], 0
-    for note in tree["annotations"]:
-        number, image = images[note["image_id"]]
+    for ann in tree["annotations"]:
+        number, image = images[ann["image_id"]]
         size = image["height"], image["width"]
-        if note["iscrowd"]:
+        if ann["iscrowd"]:
             crowds += 1
-        elif not is_degenerate(note["bbox"], size):
-            x1, y1, x2, y2 = clip_box(note["bbox"], size)
+        elif not is_degenerate(ann["bbox"], size):
+            x1, y1, x2, y2 = clip_box(ann["bbox"], size)
             tested = resize_shape(*size, config.test_min_size, config.max_size)
             across, down = tested[1] / size[1], tested[0] / size[0]
             box = ((x2 - x1) * across, (y2 - y1) * down, (x1 + x2) / 2 / size[1], (y1 + y2) / 2 / size[0])
-            rows.append((label[note["category_id"]], number, note["area"], *box))
-            has_mask.append(bool(note.get("segmentation")))
+            rows.append((label[ann["category_id"]], number, ann["area"], *box))
+            has_mask.append(bool(ann.get("segmentation")))
     table = np.array(rows, dtype=np.float64).reshape(-1, 7)
-    return Statistics(
+    return SplitStatistics(
         split=split,
         class_names=dataset.class_names,
         num_images=len(images),
         num_crowds=crowds,
         labels=table[:, 0].astype(np.int64),
-        images=table[:, 1].astype(np.int64),
+        image_index=table[:, 1].astype(np.int64),
         areas=table[:, 2],
         sides=table[:, 3:5],
         centres=table[:, 5:],
@@ -169,3 +193,18 @@ def measure(dataset: Dataset, split: str, config: DataConfig, rpn: RPNConfig) ->
         anchor_sizes=tuple(float(size) for size in rpn.anchor_sizes),
         aspect_ratios=tuple(float(ratio) for ratio in rpn.aspect_ratios),
     )
+
+
+def dataset_statistics(data: DataConfig, rpn: RPNConfig) -> list[SplitStatistics]:
+    """Build both splits and measure their objects.
+
+    Args:
+        data: Where the data is, and the size that images are tested at.
+        rpn: The anchors.
+
+    Raises:
+        DataError: If a split is missing or broken.
+    """
+    train = build_dataset(data, "train")
+    val = build_dataset(data, "val", training=train)
+    return [split_statistics(train, "train", data, rpn), split_statistics(val, "val", data, rpn)]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dprd_cli.config.schema import Config
 from dprd_cli.data.coco_results import Kind
-from dprd_cli.data.loading import iterate_eval
+from dprd_cli.data.loading import EvalBatch, iterate_eval
 from dprd_cli.evaluation.coco import CocoEvaluator, CocoMetrics
 from dprd_cli.evaluation.parts import PartDrift
 from dprd_cli.evaluation.recall import ProposalRecall
@@ -197,7 +197,7 @@ def detect_split(
     size = options.batch_size or config.train.pass_size
     batches = iterate_eval(dataset, config.data, size, options.limit, (group.rank, group.size))
     for start in range(0, total, size * group.size):
-        batch = next(batches, ([], [], []))
+        batch = next(batches, EvalBatch([], [], []))
         with autocast(detector.device, config.train.amp):
             detections, proposals = _detect_batch(detector, config, options, batch)
         number = start + group.rank * size
@@ -213,7 +213,7 @@ def _detect_batch(
     detector: Detector,
     config: Config,
     options: EvaluationOptions,
-    batch: tuple[list[Tensor], list[Target], list[Sample]],
+    batch: EvalBatch,
 ) -> tuple[list[Detections], list[Tensor] | list[None]]:
     """Return the detections in each image of a batch, and its proposals, which are None with `tta`."""
     images, targets, samples = batch

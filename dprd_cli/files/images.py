@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -104,11 +105,21 @@ def read_size(path: Path | str, max_pixels: int) -> tuple[int, int]:
         raise ImageError("corrupt", f"{path}: {_corrupt(error)}") from error
 
 
-def examine(path: Path | str, max_pixels: int) -> tuple[tuple[int, int], tuple[str, ...]]:
-    """Decode an image and forget it, without any warning.
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What is known of an image without its pixels.
 
-    Returns:
-        The (height, width), upright, and which of `TRAITS` it has.
+    Args:
+        size: (height, width), upright.
+        traits: Which of `TRAITS` it has.
+    """
+
+    size: tuple[int, int]
+    traits: tuple[str, ...]
+
+
+def inspect_image(path: Path | str, max_pixels: int) -> ImageInfo:
+    """Decode an image and forget its pixels, without any warning.
 
     Raises:
         ImageError: As `read_image`.
@@ -126,7 +137,7 @@ def examine(path: Path | str, max_pixels: int) -> tuple[tuple[int, int], tuple[s
                 "turned": exif_orientation(path) > 1,
                 "animated": getattr(image, "n_frames", 1) > 1,
             }
-    return (height, width), tuple(name for name, there in found.items() if there)
+    return ImageInfo((height, width), tuple(name for name, there in found.items() if there))
 
 
 def size_fault(path: Path, found: tuple[int, ...], said_in: Path, said: tuple[int, int]) -> str:
@@ -169,14 +180,8 @@ def open_image(path: Path | str) -> Image.Image:
 
 def _open(path: Path, max_pixels: int) -> Image.Image:
     """Open an image without decoding it, after every check that needs no pixels."""
-    if os.path.isdir(path):
-        raise ImageError("folder", f"{path}: a folder, where an image was expected")
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise ImageError("file", f"{path}: a device or pipe, where an image was expected")
-        if found.st_size == 0:
-            raise ImageError("empty", f"{path}: the file is empty; replace or remove it")
+        _check_kind(path)
         image = open_image(path)
     except FileNotFoundError as error:
         raise ImageError("missing", f"{path}: no such file; check the path") from error
@@ -201,6 +206,17 @@ def _open(path: Path, max_pixels: int) -> Image.Image:
             f"pass --set data.max_pixels={image.width * image.height}",
         )
     return image
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what is no file with something in it."""
+    if os.path.isdir(path):
+        raise ImageError("folder", f"{path}: a folder, where an image was expected")
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ImageError("file", f"{path}: a device or pipe, where an image was expected")
+    if found.st_size == 0:
+        raise ImageError("empty", f"{path}: the file is empty; replace or remove it")
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -31,11 +31,30 @@ def output_folder(folder: Path, inputs: Sequence[Path], subfolders: Sequence[str
     real = (Path(os.path.realpath(path)) for path in inputs)
     if any(path.parent == place or below & {*path.parents} for path in real):
         raise UsageError(f"--out {folder}: holds images that are read; choose another folder")
+    make_folder(folder)
+    return folder
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and those above it, where they are missing.
+
+    Raises:
+        ResourceError: If it cannot be created.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResourceError(f"{folder}: cannot create the folder ({error.strerror})") from error
-    return folder
+
+
+def check_is_empty(folder: Path) -> None:
+    """Refuse a place that holds anything, for data sets are never mixed.
+
+    Raises:
+        UsageError: If it is a file, or a folder that is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not empty; choose another folder")
 
 
 def image_names(paths: Sequence[Path], suffix: str = "", reserved: Sequence[str] = ()) -> list[str]:

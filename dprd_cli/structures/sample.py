@@ -14,6 +14,10 @@ Split: TypeAlias = Literal["train", "val"]
 SPLITS: tuple[Split, Split] = ("train", "val")
 #: A COCO `instances` file as parsed: `images`, `annotations`, `categories`.
 CocoTree: TypeAlias = dict[str, Any]
+#: One entry of COCO's json: an image, an annotation, a category or a result.
+CocoEntry: TypeAlias = dict[str, Any]
+#: A mask as COCO's run lengths: `size` [height, width] and `counts`.
+Rle: TypeAlias = dict[str, Any]
 LONGEST_NAME = 200
 
 

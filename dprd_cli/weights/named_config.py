@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from dprd_cli.config.presets import PRESETS
-from dprd_cli.config.provenance import Base
+from dprd_cli.config.provenance import ConfigBase
 from dprd_cli.errors import UsageError, did_you_mean
 
 
-def named_base(spec: str) -> Base:
+def named_base(spec: str) -> ConfigBase:
     """Find out what a name stands for.
 
     Raises:
@@ -18,10 +18,10 @@ def named_base(spec: str) -> Base:
     """
     path = Path(spec)
     if not spec or spec in PRESETS:
-        return Base(preset=spec or None)
+        return ConfigBase(preset=spec or None)
     for file in (path, path / "config.toml"):
         if file.suffix == ".toml" and file.is_file():
-            return Base(str(file), file=file)
+            return ConfigBase(str(file), file=file)
     if spec != "demo" and ":" not in spec and not path.exists():  # before torch is imported
         raise UsageError(
             f"'{spec}': no such preset, config file, run or checkpoint{did_you_mean(spec, PRESETS)}"
@@ -37,5 +37,5 @@ def named_base(spec: str) -> Base:
     return _of_tree("demo" if spec == "demo" else str(file), read_checkpoint(file)["config"])
 
 
-def _of_tree(title: str, tree: dict[str, Any]) -> Base:
-    return Base(title, preset=tree["preset"], schedule=tree["schedule"], tree=tree)
+def _of_tree(title: str, tree: dict[str, Any]) -> ConfigBase:
+    return ConfigBase(title, preset=tree["preset"], schedule=tree["schedule"], tree=tree)

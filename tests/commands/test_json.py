@@ -9,7 +9,8 @@ from typer.main import get_command
 
 from dprd_cli import cli
 from dprd_cli.config.presets import resolve
-from dprd_cli.data.synthetic.dataset import SyntheticDataset, write_coco
+from dprd_cli.data.synthetic.dataset import SyntheticDataset
+from dprd_cli.data.synthetic.write import write_coco
 from dprd_cli.model.build import build_detector
 from dprd_cli.weights.checkpoint import save_checkpoint
 from paths import TINY

@@ -2,23 +2,16 @@
 
 import json
 
-import pytest
-
-from data_folders import CATEGORIES, both_splits, refused, small_config, write_cups, write_split
+from data_folders import CATEGORIES, both_splits, refused, small_config, write_split
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.build import build_dataset, describe
 
 
-@pytest.fixture
-def folder(tmp_path):
-    return write_cups(tmp_path)
-
-
-def test_both_splits_of_a_folder(folder):
-    train, val = both_splits(small_config(folder))
+def test_both_splits_of_a_folder(cups):
+    train, val = both_splits(small_config(cups))
     assert (len(train), len(val)) == (7, 5)
     assert train.class_names == val.class_names == ("cup", "jug")
-    assert build_dataset(small_config(folder), "val").file_names == val.file_names
+    assert build_dataset(small_config(cups), "val").file_names == val.file_names
 
 
 def test_a_broken_file_is_reported_by_the_check(tmp_path):
@@ -34,22 +27,22 @@ def test_a_broken_file_is_reported_by_the_check(tmp_path):
         assert expected in refused(lambda: build_dataset(small_config(tmp_path), "train"))
 
 
-def test_classes_of_the_splits_must_agree(folder):
-    write_split(folder / "val.json", folder / "images", 5, categories=CATEGORIES[:1], prefix="v")
-    assert both_splits(small_config(folder))[1].class_names == ("cup", "jug")  # val may lack classes
+def test_classes_of_the_splits_must_agree(cups):
+    write_split(cups / "val.json", cups / "images", 5, categories=CATEGORIES[:1], prefix="v")
+    assert both_splits(small_config(cups))[1].class_names == ("cup", "jug")  # val may lack classes
     write_split(
-        folder / "val.json",
-        folder / "images",
+        cups / "val.json",
+        cups / "images",
         5,
         categories=[*CATEGORIES, {"id": 9, "name": "pot"}],
         prefix="v",
     )
-    assert refused(lambda: both_splits(small_config(folder))) == (
-        f"{folder / 'val.json'}: category 'pot' is not a class of the training data or checkpoint "
+    assert refused(lambda: both_splits(small_config(cups))) == (
+        f"{cups / 'val.json'}: category 'pot' is not a class of the training data or checkpoint "
         f"(cup, jug); "
         "use data with the same classes"
     )
-    assert len(build_dataset(small_config(folder), "val").class_names) == 3
+    assert len(build_dataset(small_config(cups), "val").class_names) == 3
 
 
 def test_built_in_data(tmp_path):
@@ -64,23 +57,23 @@ def test_built_in_data(tmp_path):
     )
 
 
-def test_describe(folder):
-    train = build_dataset(small_config(folder), "train")
+def test_describe(cups):
+    train = build_dataset(small_config(cups), "train")
     assert describe(train) == [
-        f"train ({folder / 'train.json'}): 7 images (1 without objects), 6 objects (all with masks)",
+        f"train ({cups / 'train.json'}): 7 images (1 without objects), 6 objects (all with masks)",
         "  2 classes: cup 6",
         "  no object of 1 class: jug",
     ]
-    tree = json.loads((folder / "train.json").read_text())
+    tree = json.loads((cups / "train.json").read_text())
     tree["annotations"][0]["segmentation"] = []
     tree["annotations"][1]["bbox"] = [0, 0, 0, 0]
-    (folder / "train.json").write_text(json.dumps(tree))
-    lines = describe(build_dataset(small_config(folder), "train"))
+    (cups / "train.json").write_text(json.dumps(tree))
+    lines = describe(build_dataset(small_config(cups), "train"))
     assert lines[0].endswith("7 images (2 without objects), 5 objects (4 with masks, 1 without)")
     assert lines[-1].startswith("  warning: 1 object left out: the box")
     for one in tree["annotations"]:
         one["segmentation"] = []
-    (folder / "train.json").write_text(json.dumps(tree))
-    assert describe(build_dataset(small_config(folder), "train"))[0].endswith(
+    (cups / "train.json").write_text(json.dumps(tree))
+    assert describe(build_dataset(small_config(cups), "train"))[0].endswith(
         "5 objects (boxes only, no masks)"
     )

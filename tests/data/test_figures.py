@@ -4,8 +4,8 @@ import pytest
 
 from dprd_cli.config.model_schema import RPNConfig
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.figures import plot_statistics, show_annotated, show_augmented
-from dprd_cli.data.statistics import measure
+from dprd_cli.data.figures import draw_annotated, draw_augmented, draw_split, plot_statistics
+from dprd_cli.data.statistics import split_statistics
 from dprd_cli.data.synthetic.dataset import SyntheticDataset
 
 CONFIG = DataConfig(train_min_sizes=(96,), test_min_size=96, max_size=128, flip=1.0)
@@ -21,7 +21,7 @@ def read(path):
 
 
 def test_sheets_hold_all_images(dataset, tmp_path):
-    files = [*show_annotated(dataset, CONFIG, tmp_path, "train", 20, seed=0)]
+    files = [*draw_annotated(dataset, CONFIG, tmp_path / "train_annotated", limit=20, seed=0)]
     assert [path.name for path in files] == ["train_annotated0.png", "train_annotated1.png"]  # 12 and 2
     assert all(abs(read(path).shape[1] - 2000) < 20 for path in files)
 
@@ -29,8 +29,9 @@ def test_sheets_hold_all_images(dataset, tmp_path):
 def test_the_seed_says_what_is_shown(dataset, tmp_path):
     def shown(seed, name):
         (tmp_path / name).mkdir()
-        files = [*show_annotated(dataset, CONFIG, tmp_path / name, "train", 4, seed)]
-        return read(*files), read(*show_augmented(dataset, CONFIG, tmp_path / name, 4, seed))
+        files = draw_annotated(dataset, CONFIG, tmp_path / name / "annotated", limit=4, seed=seed)
+        batch = draw_augmented(dataset, CONFIG, tmp_path / name / "batch", limit=4, seed=seed)
+        return read(*files), read(*batch)
 
     one, same, other = shown(0, "a"), shown(0, "b"), shown(1, "c")
     for number in range(2):
@@ -42,17 +43,28 @@ def test_the_seed_says_what_is_shown(dataset, tmp_path):
     "changes", [{"vflip": 1.0}, {"quarter_turns": 1.0}, {"rotate": 30.0}, {"copy_paste": 1.0}]
 )
 def test_what_training_sees_is_drawn_turned_and_pasted(dataset, tmp_path, changes):
-    (tmp_path / "plain").mkdir()
-    plain = read(*show_augmented(dataset, CONFIG, tmp_path / "plain", 4, 0))
-    changed = read(*show_augmented(dataset, CONFIG.model_copy(update=changes), tmp_path, 4, 0))
+    plain = read(*draw_augmented(dataset, CONFIG, tmp_path / "plain", limit=4, seed=0))
+    other = CONFIG.model_copy(update=changes)
+    changed = read(*draw_augmented(dataset, other, tmp_path / "changed", limit=4, seed=0))
     assert plain.shape == changed.shape
     assert (plain != changed).mean() > 0.02
+
+
+def test_only_the_training_split_is_drawn_as_training_sees_it(dataset, tmp_path):
+    for split, names in (
+        ("train", ["train_annotated0.png", "train_batch0.png"]),
+        ("val", ["val_annotated0.png"]),
+    ):
+        folder = tmp_path / split / "new"
+        files = [*draw_split(dataset, split, CONFIG, folder, limit=2, seed=0)]
+        assert [path.name for path in files] == names
+        assert sorted(path.name for path in folder.iterdir()) == names
 
 
 def test_plots_of_two_splits_and_of_nothing(dataset, tmp_path):
     rpn = RPNConfig()
     both = [
-        measure(SyntheticDataset(split, 3, 64, 0), split, CONFIG, rpn)  # type: ignore[arg-type]
+        split_statistics(SyntheticDataset(split, 3, 64, 0), split, CONFIG, rpn)  # type: ignore[arg-type]
         for split in ("train", "val")
     ]
     for path in plot_statistics(both, tmp_path):
@@ -63,7 +75,7 @@ def test_plots_of_two_splits_and_of_nothing(dataset, tmp_path):
         num_images=2,
         num_crowds=0,
         labels=np.zeros(0, np.int64),
-        images=np.zeros(0, np.int64),
+        image_index=np.zeros(0, np.int64),
         areas=np.zeros(0),
         sides=np.zeros((0, 2)),
         centres=np.zeros((0, 2)),
@@ -71,7 +83,6 @@ def test_plots_of_two_splits_and_of_nothing(dataset, tmp_path):
         anchor_sizes=(32.0,),
         aspect_ratios=(1.0,),
     )
-    (tmp_path / "empty").mkdir()
     assert [path.name for path in plot_statistics([empty], tmp_path / "empty")] == [
         "classes.png",
         "objects.png",

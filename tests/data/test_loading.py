@@ -10,26 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from data_folders import both_splits, refused, small_config, write_cups
+from data_folders import both_splits, refused, small_config
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.build import build_dataset
 from dprd_cli.data.loading import TrainLoader, choose_workers, iterate_eval
-from dprd_cli.data.reading import Item, pack, unpack
+from dprd_cli.data.train_items import TrainItem, pack, unpack
 from dprd_cli.data.transforms import prepare
 from dprd_cli.errors import DprdWarning
 from paths import DATA
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return write_cups(tmp_path)
-
 
 # --- training batches ---------------------------------------------------------------------------------
 
 
 def batches(dataset, settings, steps=6, start=0, seed=3, size=3):
-    return list(TrainLoader(dataset, settings, size, seed, steps, start))
+    return list(TrainLoader(dataset, settings, batch_size=size, seed=seed, steps=steps, start_step=start))
 
 
 def assert_equal(first, second):
@@ -43,35 +37,36 @@ def assert_equal(first, second):
                 assert torch.equal(getattr(a, name), getattr(b, name))
 
 
-def test_batches_do_not_depend_on_workers_or_on_where_they_start(folder):
-    train = build_dataset(small_config(folder), "train")
-    straight = batches(train, small_config(folder))
+def test_batches_do_not_depend_on_workers_or_on_where_they_start(cups):
+    train = build_dataset(small_config(cups), "train")
+    straight = batches(train, small_config(cups))
     assert len(straight) == 6
-    assert_equal(batches(train, small_config(folder)), straight)
-    assert_equal(batches(train, small_config(folder), start=4), straight[4:])
-    assert_equal(batches(train, small_config(folder, workers=2)), straight)
-    assert_equal(batches(train, small_config(folder, workers=1), start=3), straight[3:])
+    assert_equal(batches(train, small_config(cups)), straight)
+    assert_equal(batches(train, small_config(cups), start=4), straight[4:])
+    assert_equal(batches(train, small_config(cups, workers=2)), straight)
+    assert_equal(batches(train, small_config(cups, workers=1), start=3), straight[3:])
 
 
 SMALL_DATA = {"vflip": 0.5, "quarter_turns": 0.5, "rotate": 10.0, "copy_paste": 0.7, "repeat_threshold": 1.0}
 
 
-def test_small_data_s_augmentation_is_a_function_of_the_position_too(folder):
-    settings = small_config(folder, **SMALL_DATA)
+def test_small_data_s_augmentation_is_a_function_of_the_position_too(cups):
+    settings = small_config(cups, **SMALL_DATA)
     train = build_dataset(settings, "train")
     straight = batches(train, settings)
     assert_equal(batches(train, settings, start=4), straight[4:])
-    assert_equal(batches(train, small_config(folder, workers=2, **SMALL_DATA), start=1), straight[1:])
-    halves = [list(TrainLoader(train, settings, 4, 3, 3, 0, (rank, 2))) for rank in (0, 1)]
+    assert_equal(batches(train, small_config(cups, workers=2, **SMALL_DATA), start=1), straight[1:])
+    shared = {"batch_size": 4, "seed": 3, "steps": 3}
+    halves = [list(TrainLoader(train, settings, **shared, shard=(rank, 2))) for rank in (0, 1)]
     both = [(a[0] + b[0], a[1] + b[1]) for a, b in zip(*halves, strict=True)]
     assert_equal(both, batches(train, settings, steps=3, size=4))
 
 
-def test_objects_are_pasted_as_often_as_asked_and_nothing_else_changes(folder):
-    train = build_dataset(small_config(folder), "train")
-    plain = batches(train, small_config(folder, color_jitter=0), steps=70, size=1)
-    always = batches(train, small_config(folder, color_jitter=0, copy_paste=1.0), steps=70, size=1)
-    half = batches(train, small_config(folder, color_jitter=0, copy_paste=0.5), steps=70, size=1)
+def test_objects_are_pasted_as_often_as_asked_and_nothing_else_changes(cups):
+    train = build_dataset(small_config(cups), "train")
+    plain = batches(train, small_config(cups, color_jitter=0), steps=70, size=1)
+    always = batches(train, small_config(cups, color_jitter=0, copy_paste=1.0), steps=70, size=1)
+    half = batches(train, small_config(cups, color_jitter=0, copy_paste=0.5), steps=70, size=1)
     changed = 0
     for (images, targets), (pasted, more), (some, _) in zip(plain, always, half, strict=True):
         assert (targets[0].image_id, targets[0].image_size) == (more[0].image_id, more[0].image_size)
@@ -82,39 +77,39 @@ def test_objects_are_pasted_as_often_as_asked_and_nothing_else_changes(folder):
     assert 15 <= changed <= 55
 
 
-def test_pasting_without_another_image_or_without_masks(folder):
-    alone = small_config(folder, copy_paste=1.0, limit=1)
+def test_pasting_without_another_image_or_without_masks(cups):
+    alone = small_config(cups, copy_paste=1.0, limit=1)
     assert_equal(
         batches(build_dataset(alone, "train"), alone),
-        batches(build_dataset(alone, "train"), small_config(folder, limit=1)),
+        batches(build_dataset(alone, "train"), small_config(cups, limit=1)),
     )
-    tree = json.loads((folder / "train.json").read_text())
+    tree = json.loads((cups / "train.json").read_text())
     for note in tree["annotations"]:
         del note["segmentation"]
-    (folder / "train.json").write_text(json.dumps(tree))
-    settings = small_config(folder, copy_paste=0.5)
+    (cups / "train.json").write_text(json.dumps(tree))
+    settings = small_config(cups, copy_paste=0.5)
     train = build_dataset(settings, "train")
     assert refused(lambda: batches(train, settings)) == (
         f"{train.name}: no object has a mask, so none can be pasted; set data.copy_paste=0"
     )
 
 
-def test_an_unreadable_image_is_skipped_where_its_objects_would_be_pasted(folder):
-    settings = small_config(folder, copy_paste=1.0, on_bad_image="skip")
+def test_an_unreadable_image_is_skipped_where_its_objects_would_be_pasted(cups):
+    settings = small_config(cups, copy_paste=1.0, on_bad_image="skip")
     train = build_dataset(settings, "train")
-    (folder / "images" / "p3.png").unlink()
-    loader = TrainLoader(train, settings, 7, 3, 4)
+    (cups / "images" / "p3.png").unlink()
+    loader = TrainLoader(train, settings, batch_size=7, seed=3, steps=4)
     with pytest.warns(DprdWarning, match=r"skipped: .*p3\.png"):
         shown = [t.image_id for _, targets in loader for t in targets]
     assert len(shown) == 28
     assert 3 not in shown
-    assert loader.skipped[str(folder / "images" / "p3.png")] > 4  # once an epoch as itself
-    assert "p3.png: no such file" in refused(lambda: batches(train, small_config(folder, copy_paste=1.0)))
+    assert loader.skipped[str(cups / "images" / "p3.png")] > 4  # once an epoch as itself
+    assert "p3.png: no such file" in refused(lambda: batches(train, small_config(cups, copy_paste=1.0)))
 
 
-def test_a_repeated_image_is_changed_anew_each_time(folder):
+def test_a_repeated_image_is_changed_anew_each_time(cups):
     # six images with a cup, f = 6/7, and one without any: with t = 1 the six are shown 1.08 times
-    settings = small_config(folder, repeat_threshold=1.0)
+    settings = small_config(cups, repeat_threshold=1.0)
     train = build_dataset(settings, "train")
     images, targets = batches(train, settings, steps=1, size=7)[0]  # sqrt(7/6) * 6 + 1 = 7.48: 8 an epoch
     more, others = batches(train, settings, steps=8, size=1)[7]
@@ -125,71 +120,71 @@ def test_a_repeated_image_is_changed_anew_each_time(folder):
     assert pair[0].shape != pair[1].shape or not torch.equal(*pair)
 
 
-def test_another_seed_is_another_order(folder):
-    train = build_dataset(small_config(folder), "train")
+def test_another_seed_is_another_order(cups):
+    train = build_dataset(small_config(cups), "train")
     orders = [
-        [t.image_id for _, targets in batches(train, small_config(folder), seed=s) for t in targets]
+        [t.image_id for _, targets in batches(train, small_config(cups), seed=s) for t in targets]
         for s in (0, 1)
     ]
     assert orders[0] != orders[1]
 
 
-def test_every_epoch_shows_every_image_once_in_another_order(folder):
-    train = build_dataset(small_config(folder), "train")
+def test_every_epoch_shows_every_image_once_in_another_order(cups):
+    train = build_dataset(small_config(cups), "train")
     shown = [
-        t.image_id for _, targets in batches(train, small_config(folder), steps=14, size=3) for t in targets
+        t.image_id for _, targets in batches(train, small_config(cups), steps=14, size=3) for t in targets
     ]
     epochs = [shown[i : i + 7] for i in range(0, 42, 7)]
     assert all(sorted(epoch) == [1, 2, 3, 4, 5, 6, 7] for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1
-    loader = TrainLoader(train, small_config(folder), 3, 3, 14)
+    loader = TrainLoader(train, small_config(cups), batch_size=3, seed=3, steps=14)
     assert len(loader) == 14
     assert [train[i].image_id for step in range(14) for i in loader.indices(step)] == shown
 
 
-def test_batches_larger_than_the_data(folder):
-    train = build_dataset(small_config(folder), "train")
-    images, targets = batches(train, small_config(folder), steps=1, size=16)[0]
+def test_batches_larger_than_the_data(cups):
+    train = build_dataset(small_config(cups), "train")
+    images, targets = batches(train, small_config(cups), steps=1, size=16)[0]
     assert len(images) == len(targets) == 16
 
 
-def test_the_global_random_state_is_left_alone(folder):
-    train = build_dataset(small_config(folder), "train")
+def test_the_global_random_state_is_left_alone(cups):
+    train = build_dataset(small_config(cups), "train")
     torch.manual_seed(0)
     np.random.seed(0)
     before, legacy = torch.get_rng_state(), np.random.get_state()[1].copy()
-    batches(train, small_config(folder, workers=1), steps=2)
+    batches(train, small_config(cups, workers=1), steps=2)
     assert torch.equal(torch.get_rng_state(), before)
     assert (np.random.get_state()[1] == legacy).all()
 
 
-def test_nothing_is_left_to_do(folder):
-    train = build_dataset(small_config(folder), "train")
-    assert batches(train, small_config(folder), steps=3, start=3) == []
-    assert len(TrainLoader(train, small_config(folder), 2, 0, 3, 5)) == 0
+def test_nothing_is_left_to_do(cups):
+    train = build_dataset(small_config(cups), "train")
+    assert batches(train, small_config(cups), steps=3, start=3) == []
+    assert len(TrainLoader(train, small_config(cups), batch_size=2, seed=0, steps=3, start_step=5)) == 0
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_bad_image_stops_the_run_with_one_line(folder, workers):
-    train = build_dataset(small_config(folder), "train")
-    (folder / "images" / "p3.png").write_text("x")
-    text = refused(lambda: batches(train, small_config(folder, workers=workers), steps=4))
+def test_a_bad_image_stops_the_run_with_one_line(cups, workers):
+    train = build_dataset(small_config(cups), "train")
+    (cups / "images" / "p3.png").write_text("x")
+    text = refused(lambda: batches(train, small_config(cups, workers=workers), steps=4))
     assert text == (
-        f"{folder / 'images' / 'p3.png'}: not an image that is read here; remove it or convert "
+        f"{cups / 'images' / 'p3.png'}: not an image that is read here; remove it or convert "
         f"it to PNG or "
         "JPEG (or pass --set data.on_bad_image=skip)"
     )
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_bad_image_is_skipped_counted_and_warned_of_once(folder, workers):
-    settings = small_config(folder, workers=workers, on_bad_image="skip")
+def test_a_bad_image_is_skipped_counted_and_warned_of_once(cups, workers):
+    settings = small_config(cups, workers=workers, on_bad_image="skip")
     train = build_dataset(settings, "train")
-    (folder / "images" / "p3.png").unlink()
-    loader = TrainLoader(train, settings, 7, 3, 2)
+    (cups / "images" / "p3.png").unlink()
+    loader = TrainLoader(train, settings, batch_size=7, seed=3, steps=2)
     with pytest.warns(DprdWarning) as caught:
         shown = [t.image_id for _, targets in loader for t in targets]
-    bad = str(folder / "images" / "p3.png")
+    bad = str(cups / "images" / "p3.png")
     ours = [str(w.message) for w in caught if w.category is DprdWarning]
     assert ours == [f"skipped: {bad}: no such file; check the path"]
     assert loader.skipped == Counter({bad: 2})
@@ -200,19 +195,19 @@ def test_a_bad_image_is_skipped_counted_and_warned_of_once(folder, workers):
         assert shown[7 * epoch + place] == following  # the next in order stands in
 
 
-def test_no_image_can_be_read(folder):
-    settings = small_config(folder, on_bad_image="skip")
+def test_no_image_can_be_read(cups):
+    settings = small_config(cups, on_bad_image="skip")
     train = build_dataset(settings, "train")
-    for path in (folder / "images").iterdir():
+    for path in (cups / "images").iterdir():
         path.write_text("x")
     assert "no image can be read; first: " in refused(lambda: batches(train, settings))
 
 
-def test_a_killed_worker_does_not_end_the_run(folder):
-    train = build_dataset(small_config(folder), "train")
-    straight = batches(train, small_config(folder), steps=40)
+def test_a_killed_worker_does_not_end_the_run(cups):
+    train = build_dataset(small_config(cups), "train")
+    straight = batches(train, small_config(cups), steps=40)
     handler = signal.getsignal(signal.SIGCHLD)
-    loader = TrainLoader(train, small_config(folder, workers=1), 3, 3, 40)
+    loader = TrainLoader(train, small_config(cups, workers=1), batch_size=3, seed=3, steps=40)
     iterator = iter(loader)
     got = [next(iterator)]
     assert signal.getsignal(signal.SIGCHLD) == handler
@@ -226,9 +221,9 @@ def test_a_killed_worker_does_not_end_the_run(folder):
     assert_equal(got, straight)
 
 
-def test_workers_leave_interrupts_to_the_main_process(folder):
-    train = build_dataset(small_config(folder), "train")
-    iterator = iter(TrainLoader(train, small_config(folder, workers=1), 3, 3, 30))
+def test_workers_leave_interrupts_to_the_main_process(cups):
+    train = build_dataset(small_config(cups), "train")
+    iterator = iter(TrainLoader(train, small_config(cups, workers=1), batch_size=3, seed=3, steps=30))
     next(iterator)
     import multiprocessing
 
@@ -250,13 +245,13 @@ def test_choose_workers(monkeypatch):
     assert choose_workers(DataConfig()) == 0
 
 
-def test_pack_and_unpack(folder):
-    train = build_dataset(small_config(folder), "train")
-    items = [Item(*prepare(train[i], small_config(folder)), skipped=(("a", "b"),)) for i in (0, 6)]
+def test_pack_and_unpack(cups):
+    train = build_dataset(small_config(cups), "train")
+    items = [TrainItem(*prepare(train[i], small_config(cups)), skipped=(("a", "b"),)) for i in (0, 6)]
     boxes_only = items[0].target.__class__(
         items[0].target.boxes, items[0].target.labels, items[0].target.image_size
     )
-    items += [Item(None, None, error="bad"), Item(items[0].image, boxes_only)]
+    items += [TrainItem(None, None, error="bad"), TrainItem(items[0].image, boxes_only)]
     back = unpack(pack(items))
     assert_equal(
         [([i.image for i in back[:2]], [i.target for i in back[:2]])],
@@ -271,30 +266,30 @@ def test_pack_and_unpack(folder):
 # --- evaluation batches -------------------------------------------------------------------------------
 
 
-def test_evaluation_goes_in_order(folder):
-    val = build_dataset(small_config(folder), "val")
-    groups = list(iterate_eval(val, small_config(folder), 2))
+def test_evaluation_goes_in_order(cups):
+    val = build_dataset(small_config(cups), "val")
+    groups = list(iterate_eval(val, small_config(cups), 2))
     assert [[s.image_id for s in samples] for _, _, samples in groups] == [[1, 2], [3, 4], [5]]
     assert [t.image_id for _, targets, _ in groups for t in targets] == [1, 2, 3, 4, 5]
     assert all(i.shape == (3, 24, 32) for images, _, _ in groups for i in images)
-    assert sum(len(images) for images, _, _ in iterate_eval(val, small_config(folder), 2, limit=3)) == 3
+    assert sum(len(images) for images, _, _ in iterate_eval(val, small_config(cups), 2, limit=3)) == 3
 
 
-def test_evaluation_may_be_left_early(folder):
-    val = build_dataset(small_config(folder), "val")
-    iterator = iterate_eval(val, small_config(folder), 1)
+def test_evaluation_may_be_left_early(cups):
+    val = build_dataset(small_config(cups), "val")
+    iterator = iterate_eval(val, small_config(cups), 1)
     assert next(iterator)[2][0].image_id == 1
     iterator.close()
 
 
-def test_evaluation_and_bad_images(folder):
-    val = build_dataset(small_config(folder), "val")
-    (folder / "images" / "v2.png").unlink()
-    assert refused(lambda: list(iterate_eval(val, small_config(folder), 2))) == (
-        f"{folder / 'images' / 'v2.png'}: no such file; check the path (or pass --set data.on_bad_image=skip)"
+def test_evaluation_and_bad_images(cups):
+    val = build_dataset(small_config(cups), "val")
+    (cups / "images" / "v2.png").unlink()
+    assert refused(lambda: list(iterate_eval(val, small_config(cups), 2))) == (
+        f"{cups / 'images' / 'v2.png'}: no such file; check the path (or pass --set data.on_bad_image=skip)"
     )
     with pytest.warns(DprdWarning, match=r"skipped: .*v2\.png: no such file"):
-        groups = list(iterate_eval(val, small_config(folder, on_bad_image="skip"), 2))
+        groups = list(iterate_eval(val, small_config(cups, on_bad_image="skip"), 2))
     assert [s.image_id for _, _, samples in groups for s in samples] == [1, 3, 4, 5]
 
 
@@ -308,7 +303,7 @@ def test_photographs(name):
     settings = small_config(DATA / name, train_min_sizes=(160, 192), max_size=320, test_min_size=160)
     train, val = both_splits(settings)
     assert len(val.class_names) == {"coco": 80, "pennfudan": 1}[name]
-    for images, targets in TrainLoader(train, settings, 4, 0, 10):
+    for images, targets in TrainLoader(train, settings, batch_size=4, seed=0, steps=10):
         for image, target in zip(images, targets, strict=True):
             assert tuple(image.shape[1:]) == target.image_size
             assert (target.boxes[:, 2:] > target.boxes[:, :2]).all()

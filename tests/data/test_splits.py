@@ -2,13 +2,8 @@
 
 import pytest
 
-from data_folders import both_splits, refused, small_config, write_cups, write_split
+from data_folders import both_splits, refused, small_config, write_split
 from dprd_cli.data.build import build_dataset
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return write_cups(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -31,34 +26,34 @@ def test_layouts(tmp_path, names, images):
     assert val.images_dir.resolve() == (tmp_path / images[1]).resolve()
 
 
-def test_named_files_win(folder, tmp_path):
+def test_named_files_win(cups, tmp_path):
     write_split(tmp_path / "other" / "a.json", tmp_path / "images", 2, prefix="o")
     named = {"train_json": "other/a.json", "train_images": str(tmp_path / "images")}
-    assert len(build_dataset(small_config(folder, **named), "train")) == 2
-    files = {f"{s}_json": str(folder / f"{s}.json") for s in ("train", "val")}
+    assert len(build_dataset(small_config(cups, **named), "train")) == 2
+    files = {f"{s}_json": str(cups / f"{s}.json") for s in ("train", "val")}
     train, val = both_splits(small_config("synthetic", **files))  # without a folder
     assert (len(train), len(val)) == (7, 5)
 
 
-def test_what_cannot_be_found(folder, tmp_path):
+def test_what_cannot_be_found(cups, tmp_path):
     assert refused(lambda: both_splits(small_config(tmp_path / "nowhere"))) == (
         f"{tmp_path / 'nowhere'}: no such data folder; pass --data FOLDER with COCO, VOC or YOLO "
         "annotations, or --data synthetic"
     )
-    assert refused(lambda: both_splits(small_config(folder / "train.json"))) == (
-        f"{folder / 'train.json'}: one file, but training and evaluation need an annotation file each: "
+    assert refused(lambda: both_splits(small_config(cups / "train.json"))) == (
+        f"{cups / 'train.json'}: one file, but training and evaluation need an annotation file each: "
         "pass the folder that holds train.json and val.json, or --set data.train_json=FILE --set "
         "data.val_json=FILE"
     )
-    (folder / "val.json").unlink()
+    (cups / "val.json").unlink()
     tried = (
         "(tried val.json, annotations/val.json, annotations/instances_val.json, "
         "annotations/instances_val2017.json, instances_val2017.json, annotations/instances_val2014.json, "
         "valid/_annotations.coco.json)"
     )
-    assert refused(lambda: both_splits(small_config(folder))) == (
-        f"{folder}: there is train.json, but no annotation file of the val split; add "
-        f"{folder / 'val.json'}, or "
+    assert refused(lambda: both_splits(small_config(cups))) == (
+        f"{cups}: there is train.json, but no annotation file of the val split; add "
+        f"{cups / 'val.json'}, or "
         f"pass --set data.val_json=FILE {tried}"
     )
     bare = tmp_path / "bare"
@@ -67,7 +62,7 @@ def test_what_cannot_be_found(folder, tmp_path):
         f"{bare}: no annotation file of the val split; add {bare / 'val.json'}, or pass "
         f"--set data.val_json=FILE {tried}"
     )
-    assert refused(lambda: both_splits(small_config("synthetic", val_json=str(folder / "val.json")))) == (
+    assert refused(lambda: both_splits(small_config("synthetic", val_json=str(cups / "val.json")))) == (
         "no train annotation file: pass --set data.train_json=FILE, or --data FOLDER that holds both"
     )
 

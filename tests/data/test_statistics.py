@@ -9,7 +9,7 @@ from PIL import Image
 from dprd_cli.config.model_schema import RPNConfig
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.build import build_dataset
-from dprd_cli.data.statistics import measure
+from dprd_cli.data.statistics import split_statistics
 
 
 def statistics(tmp_path, notes, ratios=(1.0,)):
@@ -26,7 +26,9 @@ def statistics(tmp_path, notes, ratios=(1.0,)):
     )
     config = DataConfig(path=str(tmp_path), test_min_size=200, max_size=1000)
     val = build_dataset(config, "val")
-    return measure(val, "val", config, RPNConfig(anchor_sizes=(32, 64, 64, 64, 64), aspect_ratios=ratios))
+    return split_statistics(
+        val, "val", config, RPNConfig(anchor_sizes=(32, 64, 64, 64, 64), aspect_ratios=ratios)
+    )
 
 
 def test_by_hand(tmp_path):

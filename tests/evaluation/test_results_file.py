@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from dprd_cli import cli
-from dprd_cli.data.formats.coco import CocoFile
+from dprd_cli.data.formats.coco import CocoAnnotations
 from dprd_cli.data.formats.problems import Problems
 from dprd_cli.errors import DataError
 from dprd_cli.evaluation.coco import METRICS
@@ -92,7 +92,7 @@ def truth(tmp_path):
         ],
     }
     (tmp_path / "val.json").write_text(json.dumps(content))
-    return CocoFile(tmp_path / "val.json", tmp_path).read(Problems())
+    return CocoAnnotations(tmp_path / "val.json", tmp_path).read(Problems())
 
 
 LARGER = coco_mask.encode(np.ones((100, 100), dtype=np.uint8, order="F"))["counts"].decode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from dprd_cli.data.formats.problems import Problems, first_five
 from dprd_cli.data.formats.segmentation import NO_MASK, MaskStore, decode, encode
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import read_image, size_fault
-from dprd_cli.structures.sample import Sample
+from dprd_cli.structures.sample import CocoEntry, CocoTree, Sample, Split
 
 
 class Annotations(Protocol):
@@ -37,7 +37,7 @@ class Annotations(Protocol):
         """Whether they are Pascal VOC's."""
         ...
 
-    def read(self, problems: Problems) -> dict[str, Any]:
+    def read(self, problems: Problems) -> CocoTree:
         """Return them as a COCO `instances` dict.
 
         Args:
@@ -48,7 +48,7 @@ class Annotations(Protocol):
         """
         ...
 
-    def check(self, tree: dict[str, Any], problems: Problems, *, missing_ok: bool) -> CheckReport:
+    def check(self, tree: CocoTree, problems: Problems, *, missing_ok: bool) -> CheckReport:
         """Check what `read` returned, and the image files; see `check_coco`."""
         ...
 
@@ -58,7 +58,7 @@ class Annotations(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class CocoFile:
+class CocoAnnotations:
     """An annotation file in COCO's format.
 
     Args:
@@ -75,17 +75,19 @@ class CocoFile:
         """The file's path."""
         return str(self.path)
 
-    def read(self, problems: Problems) -> dict[str, Any]:
+    def read(self, problems: Problems) -> CocoTree:
         """Parse the file; see `read_coco_json`."""
+        del problems  # what is wrong with entries shows in the check
         return read_coco_json(self.path)
 
-    def check(self, tree: dict[str, Any], problems: Problems, *, missing_ok: bool) -> CheckReport:
+    def check(self, tree: CocoTree, problems: Problems, *, missing_ok: bool) -> CheckReport:
         """Check the format and the image folder; see `check_coco`."""
-        problems.source = self.path
+        problems.file = self.path
         return check_coco(tree, self.path, self.images_dir, problems, missing_ok=missing_ok)
 
     def file_of(self, file_name: str) -> Path:
         """Return the one file."""
+        del file_name  # all images are in it
         return self.path
 
 
@@ -96,9 +98,9 @@ class CocoDataset:
     `coco()`. Objects whose box has no area inside the image are left out.
 
     Args:
-        annotations: Where they are.
+        annotations: The split's annotation files.
         config: `limit`, `skip_empty` (training only), `max_pixels` and `on_bad_image` are used.
-        train: Whether this is the training split.
+        split: Which split this is.
         class_names: Classes to use (those of the training split, or of a checkpoint); the file's own by
             default. The file may lack some of them.
         category_ids: Category id of each class in `class_names`; the file must agree.
@@ -120,36 +122,33 @@ class CocoDataset:
         self,
         annotations: Annotations,
         config: DataConfig,
-        train: bool,
+        split: Split,
+        *,
         class_names: tuple[str, ...] | None = None,
         category_ids: tuple[int, ...] | None = None,
-        tree: dict[str, Any] | None = None,
+        tree: CocoTree | None = None,
         problems: Problems | None = None,
     ) -> None:
         self.annotations, self.images_dir, self.config = annotations, annotations.images_dir, config
-        self.name, self.is_voc = f"{'train' if train else 'val'} ({annotations.name})", annotations.is_voc
+        self.name, self.is_voc = f"{split} ({annotations.name})", annotations.is_voc
         problems = problems if problems is not None else Problems()
         tree = tree if tree is not None else annotations.read(problems)
         self.report: CheckReport = annotations.check(tree, problems, missing_ok=config.on_bad_image == "skip")
         problems.stop()
         self.class_names, self.category_ids = match_classes(tree, annotations.name, class_names, category_ids)
-        self._collect(tree, skip_empty=train and config.skip_empty)
+        self._collect(tree, skip_empty=split == "train" and config.skip_empty)
         self.has_masks = bool(self.has_mask.any())
 
-    def _collect(self, tree: dict[str, Any], skip_empty: bool) -> None:
+    def _collect(self, tree: CocoTree, *, skip_empty: bool) -> None:
         """Fill the arrays: images in the file's order, objects image after image."""
         images = tree["images"][: self.config.limit or None]
         sizes = {image["id"]: (image["height"], image["width"]) for image in images}
-        notes: dict[int, list[dict[str, Any]]] = {ident: [] for ident in sizes}
-        for note in tree["annotations"]:
-            ident = note["image_id"]
-            if (
-                ident in notes
-                and not note.get("iscrowd", 0)
-                and not is_degenerate(note["bbox"], sizes[ident])
-            ):
-                notes[ident].append(note)
-        images = [image for image in images if notes[image["id"]] or not skip_empty]
+        anns: dict[int, list[CocoEntry]] = {ident: [] for ident in sizes}
+        for ann in tree["annotations"]:
+            ident = ann["image_id"]
+            if ident in anns and not ann.get("iscrowd", 0) and not is_degenerate(ann["bbox"], sizes[ident]):
+                anns[ident].append(ann)
+        images = [image for image in images if anns[image["id"]] or not skip_empty]
         if not images:
             raise DataError(
                 f"{self.annotations.name}: no image has an object; train without --set data.skip_empty=true"
@@ -158,13 +157,13 @@ class CocoDataset:
         self.file_names: list[str] = [image["file_name"] for image in images]
         self.image_ids = np.array([image["id"] for image in images], dtype=np.int64)
         self.sizes = np.array([sizes[image["id"]] for image in images], dtype=np.int64).reshape(-1, 2)
-        chosen = [(note, sizes[image["id"]]) for image in images for note in notes[image["id"]]]
-        boxes = [clip_box(note["bbox"], size) for note, size in chosen]
+        chosen = [(ann, sizes[image["id"]]) for image in images for ann in anns[image["id"]]]
+        boxes = [clip_box(ann["bbox"], size) for ann, size in chosen]
         self._boxes = np.array(boxes, dtype=np.float32).reshape(-1, 4)
-        self.labels = np.array([index[note["category_id"]] for note, _ in chosen], dtype=np.int64)
-        self._masks = MaskStore([(note.get("segmentation"), size) for note, size in chosen])
+        self.labels = np.array([index[ann["category_id"]] for ann, _ in chosen], dtype=np.int64)
+        self._masks = MaskStore([(ann.get("segmentation"), size) for ann, size in chosen])
         self.has_mask = self._masks.kinds != NO_MASK
-        self._first = np.cumsum([0, *(len(notes[image["id"]]) for image in images)])
+        self._first = np.cumsum([0, *(len(anns[image["id"]]) for image in images)])
 
     @property
     def objects_per_image(self) -> NDArray[np.int64]:
@@ -209,7 +208,7 @@ class CocoDataset:
         """Return the class indices of an image's objects. [G]."""
         return self.labels[self._first[index] : self._first[index + 1]]
 
-    def coco(self) -> dict[str, Any]:
+    def coco(self) -> CocoTree:
         """Return the original annotations, restricted to the images in use, for evaluation.
 
         They are read again each time, because they are large and rarely needed. A missing `area` or `iscrowd`
@@ -220,19 +219,19 @@ class CocoDataset:
         problems.stop()
         sizes = dict(zip(self.image_ids.tolist(), self.sizes.tolist(), strict=True))
         tree["images"] = [image for image in tree["images"] if image["id"] in sizes]
-        tree["annotations"] = [note for note in tree.get("annotations", []) if note["image_id"] in sizes]
-        unused = max((note["id"] for note in tree["annotations"]), default=0) + 1
-        for note in tree["annotations"]:
-            note["iscrowd"] = int(note.get("iscrowd", 0))
-            note["id"] = note["id"] or unused
-            if note.get("area") is None:
-                note["area"] = annotation_area(note, sizes[note["image_id"]])
+        tree["annotations"] = [ann for ann in tree.get("annotations", []) if ann["image_id"] in sizes]
+        unused = max((ann["id"] for ann in tree["annotations"]), default=0) + 1
+        for ann in tree["annotations"]:
+            ann["iscrowd"] = int(ann.get("iscrowd", 0))
+            ann["id"] = ann["id"] or unused
+            if ann.get("area") is None:
+                ann["area"] = annotation_area(ann, sizes[ann["image_id"]])
         return tree
 
 
 def match_classes(
-    tree: dict[str, Any],
-    source: str,
+    tree: CocoTree,
+    annotations_name: str,
     class_names: tuple[str, ...] | None,
     category_ids: tuple[int, ...] | None,
 ) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -243,7 +242,7 @@ def match_classes(
     unknown = [name for name in ids if name not in class_names]
     if unknown:
         raise DataError(
-            f"{source}: category '{unknown[0]}' is not a class of the training data or checkpoint "
+            f"{annotations_name}: category '{unknown[0]}' is not a class of the training data or checkpoint "
             f"({first_five(class_names)}); use data with the same classes"
         )
     if category_ids is None:
@@ -254,15 +253,20 @@ def match_classes(
     for name, expected in zip(class_names, category_ids, strict=True):
         if ids.get(name, expected) != expected:
             raise DataError(
-                f"{source}: category '{name}' has id {ids[name]}, but id {expected} in the training data "
-                "or checkpoint; give the categories the same ids"
+                f"{annotations_name}: category '{name}' has id {ids[name]}, but id {expected} in the "
+                "training data or checkpoint; give the categories the same ids"
             )
     return class_names, category_ids
 
 
-def annotation_area(note: dict[str, Any], size: tuple[int, int]) -> float:
-    """Return the area of an annotation in square pixels: its mask's, or its box's where there is no mask."""
-    kind, pieces = encode(note.get("segmentation"), size)
+def annotation_area(ann: CocoEntry, size: tuple[int, int]) -> float:
+    """Return the area of an annotation in square pixels: its mask's, or its box's where there is no mask.
+
+    Args:
+        ann: An annotation whose box and segmentation are sound.
+        size: (height, width) of its image.
+    """
+    kind, pieces = encode(ann.get("segmentation"), size)
     if kind == NO_MASK:
-        return float(note["bbox"][2] * note["bbox"][3])
+        return float(ann["bbox"][2] * ann["bbox"][3])
     return float(rle_masks.area(decode(kind, pieces, size)))

@@ -17,7 +17,7 @@ from dprd_cli.data.formats.segmentation import (
     segmentation_fault,
 )
 from dprd_cli.errors import DataError, short_repr
-from dprd_cli.structures.sample import is_class_name
+from dprd_cli.structures.sample import CocoEntry, CocoTree, is_class_name
 
 #: Objects with a thinner box, in pixels and after clipping to the image, are left out.
 MIN_BOX_SIDE = 0.01
@@ -46,7 +46,7 @@ class CheckReport:
     num_objects: int = 0
     num_crowds: int = 0
     degenerate: list[int] = field(default_factory=list)
-    usable_images: list[dict[str, Any]] = field(default_factory=list)
+    usable_images: list[CocoEntry] = field(default_factory=list)
 
     @property
     def warnings(self) -> list[str]:
@@ -54,7 +54,7 @@ class CheckReport:
         return self.problems.warnings
 
 
-def read_coco_json(path: Path) -> dict[str, Any]:
+def read_coco_json(path: Path) -> CocoTree:
     """Parse an annotation file, without looking into it.
 
     Raises:
@@ -81,7 +81,7 @@ _KEYS_TEXT = "'images', 'annotations' and 'categories'"
 
 
 def check_coco(
-    tree: dict[str, Any], json_path: Path, images_dir: Path, problems: Problems, *, missing_ok: bool = False
+    tree: CocoTree, json_path: Path, images_dir: Path, problems: Problems, *, missing_ok: bool = False
 ) -> CheckReport:
     """Check a parsed annotation file against the format and against the image folder.
 
@@ -109,8 +109,8 @@ def check_coco(
         report=report,
     )
     _check_ids(tree["annotations"], "annotation", problems)
-    for note in tree["annotations"]:
-        checker.check(note)
+    for ann in tree["annotations"]:
+        checker.check(ann)
     checker.summarise()
     named = [image for image, _ in sizes if not name_fault(image.get("file_name"))[0]]
     bad = check_files([image["file_name"] for image in named], images_dir, problems, missing_ok=missing_ok)
@@ -118,7 +118,7 @@ def check_coco(
     return report
 
 
-def _check_keys(tree: dict[str, Any], json_path: Path) -> None:
+def _check_keys(tree: CocoTree, json_path: Path) -> None:
     missing = [key for key in _KEYS if key not in tree]
     if missing:
         names = " and ".join(f"'{key}'" for key in missing)
@@ -137,7 +137,7 @@ def _check_keys(tree: dict[str, Any], json_path: Path) -> None:
             raise DataError(f"{json_path}: '{key}' is empty: there is nothing to learn from")
 
 
-def _check_ids(entries: list[dict[str, Any]], what: str, problems: Problems) -> None:
+def _check_ids(entries: list[CocoEntry], what: str, problems: Problems) -> None:
     """Every entry has an integer id, and no two the same."""
     seen: set[int] = set()
     for index, entry in enumerate(entries):
@@ -154,7 +154,7 @@ def _check_ids(entries: list[dict[str, Any]], what: str, problems: Problems) -> 
             seen.add(ident)
 
 
-def _check_categories(categories: list[dict[str, Any]], problems: Problems) -> None:
+def _check_categories(categories: list[CocoEntry], problems: Problems) -> None:
     _check_ids(categories, "category", problems)
     seen: dict[str, Any] = {}
     for category in categories:
@@ -173,10 +173,10 @@ def _check_categories(categories: list[dict[str, Any]], problems: Problems) -> N
         problems.count("gaps", f"{text}: the classes are numbered anew, results keep the ids", ids, "note")
 
 
-def _check_images(images: list[dict[str, Any]], problems: Problems) -> list[tuple[dict[str, Any], Size]]:
+def _check_images(images: list[CocoEntry], problems: Problems) -> list[tuple[CocoEntry, Size]]:
     """Check the images' entries; return those that annotations can refer to, with their (height, width)."""
     _check_ids(images, "image", problems)
-    sound: list[tuple[dict[str, Any], Size]] = []
+    sound: list[tuple[CocoEntry, Size]] = []
     seen: dict[str, Any] = {}
     twice: list[Any] = []
     for image in images:
@@ -222,9 +222,9 @@ class _AnnotationChecker:
         self.thin: list[Any] = []
         self.without_area: list[Any] = []
 
-    def check(self, note: dict[str, Any]) -> None:
+    def check(self, ann: CocoEntry) -> None:
         """Check an annotation."""
-        ident, category, image = note.get("id"), note.get("category_id"), note.get("image_id")
+        ident, category, image = ann.get("id"), ann.get("category_id"), ann.get("image_id")
         if type(category) is not int or category not in self.categories:
             text = f"annotation {ident} refers to category {category!r}, which is not in 'categories'"
             self.problems.add("category", text, ident)
@@ -232,42 +232,42 @@ class _AnnotationChecker:
             text = f"annotation {ident} refers to image {image!r}, which is not in 'images'"
             self.problems.add("image", text, ident)
             return
-        if note.get("iscrowd", 0) not in (0, 1):
-            text = f"annotation {ident} has iscrowd {note['iscrowd']!r}, expected 0 or 1"
+        if ann.get("iscrowd", 0) not in (0, 1):
+            text = f"annotation {ident} has iscrowd {ann['iscrowd']!r}, expected 0 or 1"
             self.problems.add("crowd", text, ident)
             return
-        if note.get("area") is None:
+        if ann.get("area") is None:
             self.without_area.append(ident)
-        elif not are_numbers([note["area"]]):
-            text = f"annotation {ident} has area {note['area']!r}, expected a finite number"
+        elif not are_numbers([ann["area"]]):
+            text = f"annotation {ident} has area {ann['area']!r}, expected a finite number"
             self.problems.add("area", text, ident)
-        crowd = bool(note.get("iscrowd", 0))
+        crowd = bool(ann.get("iscrowd", 0))
         self.report.num_crowds += crowd
         self.report.num_objects += not crowd
-        box = note.get("bbox")
+        box = ann.get("bbox")
         if not isinstance(box, list) or len(box) != 4 or not are_numbers(box):
             text = f"annotation {ident} has bbox {box!r}, expected four finite numbers [x, y, w, h]"
             self.problems.add("bbox", text, ident)
             box = None
         if image in self.sizes:
-            self._check_shape(note, box, self.sizes[image], crowd)
+            self._check_shape(ann, box, self.sizes[image], crowd=crowd)
 
-    def _check_shape(self, note: dict[str, Any], box: list[float] | None, size: Size, crowd: bool) -> None:
+    def _check_shape(self, ann: CocoEntry, box: list[float] | None, size: Size, *, crowd: bool) -> None:
         """Check box and segmentation against the image's size, and against each other."""
-        ident, segmentation = note.get("id"), note.get("segmentation")
+        ident, segmentation = ann.get("id"), ann.get("segmentation")
         fault = segmentation_fault(segmentation, size)
         if fault:
             self.problems.add("segmentation", f"annotation {ident}: {fault}", ident)
         elif has_thin_polygon(segmentation):
             self.thin.append(ident)
         if box is not None and not crowd:
-            self.objects.add({**note, "segmentation": None} if fault else note, size, ident)
+            self.objects.add({**ann, "segmentation": None} if fault else ann, size, ident)
 
     def summarise(self) -> None:
         """Turn the counts into lines."""
         self.objects.summarise()
         thin = "with polygons of fewer than three points, which are ignored"
-        count_objects(self.report.problems, "thin", "object", thin, self.thin, "annotation ids ")
+        count_objects(self.report.problems, "thin", "object", thin, self.thin, title="annotation ids ")
         if self.without_area:
             text = f"{plural(len(self.without_area), 'annotation')} without area, which is computed"
             self.problems.count("no area", text, self.without_area, "note")
@@ -287,18 +287,18 @@ class ObjectCounts:
         self.kinds: dict[str, list[Any]] = {"degenerate": [], "cut": [], "far mask": [], "same object": []}
         self._seen: set[tuple[Any, ...]] = set()
 
-    def add(self, note: dict[str, Any], size: Size, who: Any) -> None:
+    def add(self, ann: CocoEntry, size: Size, who: Any) -> None:
         """Look at an annotation with a sound box and mask, in an image of (height, width)."""
-        box = note["bbox"]
+        box = ann["bbox"]
         if is_degenerate(box, size):
-            self.report.degenerate.append(note["id"])
+            self.report.degenerate.append(ann["id"])
             self.kinds["degenerate"].append(who)
             return
         if _reaches_out(box, size, self.slack):
             self.kinds["cut"].append(who)
-        if is_far_from_box(note.get("segmentation"), box):
+        if is_far_from_box(ann.get("segmentation"), box):
             self.kinds["far mask"].append(who)
-        key = (note["image_id"], str(note.get("category_id")), *box)
+        key = (ann["image_id"], str(ann.get("category_id")), *box)
         if key in self._seen:
             self.kinds["same object"].append(who)
         self._seen.add(key)
@@ -311,11 +311,11 @@ class ObjectCounts:
             ("far mask", "object", "whose box and polygons overlap by less than half"),
             ("same object", "object", "annotated twice: same image, category and box"),
         ):
-            count_objects(self.report.problems, kind, what, text, self.kinds[kind], self.title)
+            count_objects(self.report.problems, kind, what, text, self.kinds[kind], title=self.title)
 
 
 def count_objects(
-    problems: Problems, kind: str, what: str, text: str, who: Sequence[object], title: str = ""
+    problems: Problems, kind: str, what: str, text: str, who: Sequence[object], *, title: str = ""
 ) -> None:
     """Record what is odd about some objects, if there are any."""
     if who:

@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+
+from dprd_cli.structures.sample import CocoEntry, CocoTree, Split
 
 
 @dataclass(slots=True)
-class Split:
+class ConversionSplit:
     """One split on its way into another format.
 
     Attributes:
@@ -21,16 +22,16 @@ class Split:
         changes: What the target format cannot hold -> how often, filled while writing.
     """
 
-    name: Literal["train", "val"]
-    tree: dict[str, Any]
+    name: Split
+    tree: CocoTree
     images_dir: Path
     names: dict[str, str]
     changes: Counter[str] = field(default_factory=Counter)
 
-    def by_image(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    def by_image(self) -> Iterator[tuple[CocoEntry, list[CocoEntry]]]:
         """Yield every image with its annotations."""
-        notes: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in self.tree["images"]}
-        for note in self.tree["annotations"]:
-            notes[note["image_id"]].append(note)
+        anns: dict[int, list[CocoEntry]] = {image["id"]: [] for image in self.tree["images"]}
+        for ann in self.tree["annotations"]:
+            anns[ann["image_id"]].append(ann)
         for image in self.tree["images"]:
-            yield image, notes[image["id"]]
+            yield image, anns[image["id"]]

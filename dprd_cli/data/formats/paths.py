@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from dprd_cli.data.formats.problems import Problems, first_five, plural
@@ -74,7 +73,7 @@ def check_files(
     """
     if not images_dir.is_dir():
         raise DataError(
-            f"{images_dir}: no such image folder (for {problems.source}); name it with "
+            f"{images_dir}: no such image folder (for {problems.file}); name it with "
             "--set data.train_images=DIR or data.val_images=DIR"
         )
     root = os.path.realpath(images_dir)
@@ -98,21 +97,14 @@ def check_files(
             refused[name] = None
         elif is_link is None or (is_link and not os.path.exists(path)):
             missing[name] = None
-    _report_missing(missing, len(names), images_dir, problems, missing_ok, advice)
+    if missing:
+        total = plural(len(names), "image")
+        text = f"{len(missing)} of {total} missing in {images_dir}: {first_five(missing)}"
+        if missing_ok and len(missing) < len(names):
+            problems.count("missing", f"{text}; they are skipped", missing)
+        else:
+            problems.count("missing", text, missing, "error", advice)
     return {*missing, *refused}
-
-
-def _report_missing(
-    missing: Iterable[str], total: int, images_dir: Path, problems: Problems, missing_ok: bool, advice: str
-) -> None:
-    names = list(missing)
-    if not names:
-        return
-    text = f"{len(names)} of {plural(total, 'image')} missing in {images_dir}: {first_five(names)}"
-    if missing_ok and len(names) < total:
-        problems.count("missing", f"{text}; they are skipped", names)
-    else:
-        problems.count("missing", text, names, "error", advice)
 
 
 class _Folder:

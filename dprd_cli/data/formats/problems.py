@@ -21,7 +21,7 @@ class Problem:
         severity: `error` (cannot be used), `warning` (something is left out or changed) or `note`.
         message: An error: the first one in words. Else, or where it counts, the whole line.
         who: Annotation ids or files; empty where it concerns all.
-        source: The file that it is in; empty where the message begins with its own.
+        file: The file that it is in; empty where the message begins with its own.
         advice: What to do about it.
         counts: Whether the message counts and names them already.
     """
@@ -30,7 +30,7 @@ class Problem:
     severity: Severity
     message: str
     who: list[str]
-    source: str = ""
+    file: str = ""
     advice: str = ""
     counts: bool = False
 
@@ -48,7 +48,7 @@ class Problem:
     def to_json(self) -> dict[str, Any]:
         """Return what `--json` prints of it."""
         found = {"kind": self.kind, "severity": self.severity, "count": self.number}
-        said = {"message": self.message, "first": self.who[:5], "source": self.source}
+        said = {"message": self.message, "first": self.who[:5], "source": self.file}
         return found | said | {"advice": self.advice}
 
 
@@ -56,16 +56,16 @@ class Problems:
     """What is odd about a data set, by kind.
 
     Args:
-        source: The file that errors are in; None where each message begins with its own.
+        file: The file that errors are in; None where each message begins with its own.
     """
 
-    def __init__(self, source: Path | None = None) -> None:
-        self.source = source
+    def __init__(self, file: Path | None = None) -> None:
+        self.file = file
         self.kinds: dict[str, Problem] = {}
 
     def add(self, kind: str, message: str, who: object, advice: str = "correct the file") -> None:
         """Record one error; `message` is kept for the first of its kind."""
-        new = Problem(kind, "error", message, [], str(self.source or ""), advice)
+        new = Problem(kind, "error", message, [], str(self.file or ""), advice)
         self.kinds.setdefault(kind, new).who.append(str(who))
 
     def count(
@@ -81,9 +81,7 @@ class Problems:
             advice: What to do about it.
         """
         names = [str(one) for one in who]
-        self.kinds[kind] = Problem(
-            kind, severity, message, names, str(self.source or ""), advice, counts=True
-        )
+        self.kinds[kind] = Problem(kind, severity, message, names, str(self.file or ""), advice, counts=True)
 
     def take(self, kind: str, error: DataError) -> None:
         """Record an error that stopped a part of the check."""
@@ -116,7 +114,7 @@ class Problems:
         first, *others = self.of("error")
         rest = sum(problem.number for problem in others)
         also = f"; {plural(rest, 'other problem')}" if rest else ""
-        start = f"{first.source}: " if first.source else ""
+        start = f"{first.file}: " if first.file else ""
         raise DataError(f"{start}{first.line()}{also}; {first.advice}")
 
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_masks
 
+from dprd_cli.structures.sample import Rle
+
 #: Kinds of segmentation.
 NO_MASK, POLYGONS, RLE = 0, 1, 2
 _NUMBERS = {int, float}
@@ -63,7 +65,7 @@ def segmentation_fault(segmentation: Any, size: tuple[int, int]) -> str:
     return ""
 
 
-def _rle_fault(rle: dict[str, Any], size: tuple[int, int]) -> str:
+def _rle_fault(rle: Rle, size: tuple[int, int]) -> str:
     height, width = size
     counts = rle.get("counts")
     if rle.get("size") != [height, width]:
@@ -118,12 +120,12 @@ def encode(segmentation: Any, size: tuple[int, int]) -> tuple[int, list[bytes]]:
     return (POLYGONS if rings else NO_MASK), rings
 
 
-def decode(kind: int, pieces: list[Any], size: tuple[int, int]) -> dict[str, Any]:
+def decode(kind: int, pieces: list[Any], size: tuple[int, int]) -> Rle:
     """Turn what `encode` returned into one compressed RLE."""
     if kind == RLE:
         return {"size": list(size), "counts": bytes(pieces[0])}
     rings = [np.frombuffer(piece, dtype=np.float64).tolist() for piece in pieces]
-    merged: dict[str, Any] = rle_masks.merge(rle_masks.frPyObjects(rings, *size))
+    merged: Rle = rle_masks.merge(rle_masks.frPyObjects(rings, *size))
     return merged
 
 

@@ -6,15 +6,15 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dprd_cli.data.formats.coco_checks import CheckReport, ObjectCounts, count_objects
 from dprd_cli.data.formats.paths import check_files, is_file
 from dprd_cli.data.formats.problems import Problems, first_five
-from dprd_cli.data.formats.voc_files import FileError, SizeError, VocImage, add_masks, read_annotation
+from dprd_cli.data.formats.voc_files import VocFileError, VocImage, VocSizeError, add_masks, read_annotation
 from dprd_cli.data.formats.voc_lists import ImageList, read_names
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import IMAGE_SUFFIXES, read_size
+from dprd_cli.structures.sample import CocoEntry, CocoTree
 
 #: VOC's classes, in the order of all published results.
 CLASSES = (
@@ -57,7 +57,7 @@ class VocAnnotations:
         path = self.root / file_name
         return path.parents[1] / "Annotations" / f"{path.stem}.xml"
 
-    def read(self, problems: Problems) -> dict[str, Any]:
+    def read(self, problems: Problems) -> CocoTree:
         """Read all files but the images into COCO's form; see `Annotations`.
 
         Annotations also have `difficult`, and `where`: the file and number, for messages. Images have
@@ -65,15 +65,15 @@ class VocAnnotations:
         """
         voc_images = self._voc_images(problems)
         classes = self._classes(voc_images, problems)
-        images: list[dict[str, Any]] = []
-        notes: list[dict[str, Any]] = []
+        images: list[CocoEntry] = []
+        anns: list[CocoEntry] = []
         for ident, (file_name, voc_image) in zip(
             _image_ids(list(voc_images)), voc_images.items(), strict=True
         ):
             height, width = voc_image.size
             image = {"id": ident, "file_name": file_name, "width": width, "height": height}
             images.append(image | {"strays": voc_image.strays})
-            notes += [
+            anns += [
                 {
                     "image_id": ident,
                     "category_id": classes[one.name],
@@ -86,15 +86,15 @@ class VocAnnotations:
                 for number, one in enumerate(voc_image.objects, start=1)
                 if one.name in classes
             ]
-        for ident, note in enumerate(notes, start=1):
-            note["id"] = ident
+        for ident, ann in enumerate(anns, start=1):
+            ann["id"] = ident
         categories = [{"id": ident, "name": name} for name, ident in classes.items()]
-        return {"images": images, "annotations": notes, "categories": categories}
+        return {"images": images, "annotations": anns, "categories": categories}
 
-    def check(self, tree: dict[str, Any], problems: Problems, *, missing_ok: bool) -> CheckReport:
+    def check(self, tree: CocoTree, problems: Problems, *, missing_ok: bool) -> CheckReport:
         """Check the image files, and count what is odd but can be used."""
-        images, notes = tree["images"], tree["annotations"]
-        report = CheckReport(problems, len(images), len(notes), sum(note["difficult"] for note in notes))
+        images, anns = tree["images"], tree["annotations"]
+        report = CheckReport(problems, len(images), len(anns), sum(ann["difficult"] for ann in anns))
         for folder in dict.fromkeys(one.folder for one in self.lists):
             place, found = folder / "JPEGImages", Problems(folder)
             here = [image for image in images if (self.root / image["file_name"]).parent == place]
@@ -107,8 +107,8 @@ class VocAnnotations:
             problems.extend(found)
         sizes = {image["id"]: (image["height"], image["width"]) for image in images}
         counts = ObjectCounts(report)
-        for note in notes:
-            counts.add(note, sizes[note["image_id"]], note["where"])
+        for ann in anns:
+            counts.add(ann, sizes[ann["image_id"]], ann["where"])
         counts.summarise()
         strays = [f"{Path(image['file_name']).stem}.png {n}" for image in images for n in image["strays"]]
         stray = "left out: not in the box of the object of that number"
@@ -128,7 +128,7 @@ class VocAnnotations:
                     path = masks
                     image = self._with_masks(image, masks, file_name)
                 images[file_name] = image
-            except FileError as error:
+            except VocFileError as error:
                 path = error.path or path
                 problems.add(error.kind, f"{path}: {error}", path.name)
         return images
@@ -137,11 +137,11 @@ class VocAnnotations:
         """Add the masks; where they have the image's size, but not the xml's, the xml is wrong.
 
         Raises:
-            FileError: If they cannot be used.
+            VocFileError: If they cannot be used.
         """
         try:
             return add_masks(image, masks)
-        except SizeError as error:
+        except VocSizeError as error:
             try:
                 actual = read_size(self.root / file_name, sys.maxsize)
             except DataError:
@@ -150,7 +150,7 @@ class VocAnnotations:
                 raise
             text = "{1}x{0}, but the image and its masks are {3}x{2} (width x height)"
             text = f"<size> says {text.format(*image.size, *actual)}"
-            raise FileError("size", text, self.file_of(file_name)) from error
+            raise VocFileError("size", text, self.file_of(file_name)) from error
 
     def _file_names(self, problems: Problems) -> list[str]:
         """Return the images of all lists; each has an xml."""

@@ -17,7 +17,7 @@ from pycocotools import mask as rle_masks
 from dprd_cli.data.formats.paths import is_absolute, leaves_folder
 from dprd_cli.errors import short_repr
 from dprd_cli.files.images import open_image
-from dprd_cli.structures.sample import is_class_name
+from dprd_cli.structures.sample import Rle, is_class_name
 
 #: Value of the pixels around objects that belong to none.
 VOID = 255
@@ -25,7 +25,7 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 _LEAST_INSIDE = 0.5  # a mask with a smaller share inside the box of its number is another object's
 
 
-class FileError(Exception):
+class VocFileError(Exception):
     """What is wrong with a file.
 
     Args:
@@ -39,7 +39,7 @@ class FileError(Exception):
         self.kind, self.path = kind, path
 
 
-class SizeError(FileError):
+class VocSizeError(VocFileError):
     """Masks of another size than the xml says.
 
     Args:
@@ -67,7 +67,7 @@ class VocObject:
     name: str
     bbox: list[float]
     difficult: bool
-    segmentation: dict[str, Any] | None = None
+    segmentation: Rle | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +89,14 @@ def read_annotation(path: Path) -> VocImage:
     """Read an image's xml.
 
     Raises:
-        FileError: If it cannot be read or does not say what it should.
+        VocFileError: If it cannot be read or does not say what it should.
     """
     root = _parse(path)
     if root.tag != "annotation":
-        raise FileError("root", f"not VOC: the root is <{root.tag}>, expected <annotation>")
+        raise VocFileError("root", f"not VOC: the root is <{root.tag}>, expected <annotation>")
     filename = _text(root, "filename")
     if is_absolute(filename) or leaves_folder(filename):
-        raise FileError("filename", f"<filename> is '{filename}', expected a name without folders")
+        raise VocFileError("filename", f"<filename> is '{filename}', expected a name without folders")
     height, width = (_side(root, name) for name in ("height", "width"))
     objects = (_object(entry, number) for number, entry in enumerate(root.findall("object"), start=1))
     return VocImage((height, width), tuple(objects))
@@ -115,16 +115,17 @@ def _parse(path: Path) -> Element:
     for name, handler in handlers.items():
         setattr(parser, name, handler)
     try:
-        parser.Parse(path.read_bytes(), True)
+        with path.open("rb") as file:
+            parser.ParseFile(file)
     except OSError as error:
-        raise FileError("file", f"cannot read the annotation file ({error.strerror})") from error
+        raise VocFileError("file", f"cannot read the annotation file ({error.strerror})") from error
     except (expat.ExpatError, LookupError, ValueError) as error:
-        raise FileError("xml", f"not XML ({error})") from error
+        raise VocFileError("xml", f"not XML ({error})") from error
     return builder.close()
 
 
 def _refuse_doctype(*_: object) -> NoReturn:
-    raise FileError("doctype", "has a DOCTYPE, which VOC's files do not: it may hold harmful entities")
+    raise VocFileError("doctype", "has a DOCTYPE, which VOC's files do not: it may hold harmful entities")
 
 
 def _text(element: Element, name: str) -> str:
@@ -135,18 +136,20 @@ def _text(element: Element, name: str) -> str:
 def _side(root: Element, name: str) -> int:
     text = _text(root, f"size/{name}")
     if not (text.isascii() and text.isdigit() and 0 < len(text) < 8 and int(text)):
-        raise FileError("size", f"<size> has {name} '{text}', expected a positive integer")
+        raise VocFileError("size", f"<size> has {name} '{text}', expected a positive integer")
     return int(text)
 
 
 def _object(entry: Element, number: int) -> VocObject:
     name, difficult = _text(entry, "name"), _text(entry, "difficult") or "0"
     if not name:
-        raise FileError("name", f"object {number} has no <name>")
+        raise VocFileError("name", f"object {number} has no <name>")
     if not is_class_name(name):
-        raise FileError("name", f"object {number} has <name> {short_repr(name)}, expected a word")
+        raise VocFileError("name", f"object {number} has <name> {short_repr(name)}, expected a word")
     if difficult not in ("0", "1"):
-        raise FileError("difficult", f"object {number} ({name}) has difficult '{difficult}', expected 0 or 1")
+        raise VocFileError(
+            "difficult", f"object {number} ({name}) has difficult '{difficult}', expected 0 or 1"
+        )
     sides = [_text(entry, f"bndbox/{side}") for side in _SIDES]
     try:
         xmin, ymin, xmax, ymax = map(float, sides)
@@ -154,7 +157,7 @@ def _object(entry: Element, number: int) -> VocObject:
         xmin = ymin = xmax = ymax = math.nan
     if not math.isfinite(xmin + ymin + xmax + ymax):
         found = ", ".join(f"{side} '{text}'" for side, text in zip(_SIDES, sides, strict=True))
-        raise FileError("bndbox", f"object {number} ({name}) has {found}, expected four numbers")
+        raise VocFileError("bndbox", f"object {number} ({name}) has {found}, expected four numbers")
     return VocObject(name, [xmin - 1, ymin - 1, xmax - xmin + 1, ymax - ymin + 1], difficult == "1")
 
 
@@ -168,7 +171,7 @@ def add_masks(image: VocImage, path: Path) -> VocImage:
         path: Palette or 8-bit grey image of the same size.
 
     Raises:
-        FileError: If it cannot be read, or is not of the image's size.
+        VocFileError: If it cannot be read, or is not of the image's size.
     """
     values = _read_values(path, image.size)
     objects, strays = list(image.objects), []
@@ -188,15 +191,17 @@ def _read_values(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     try:
         with open_image(path) as image:
             if (image.height, image.width) != size:
-                raise SizeError((image.height, image.width), size)
+                raise VocSizeError((image.height, image.width), size)
             if image.mode not in ("P", "L"):
-                raise FileError("mask mode", f"an image of mode {image.mode}, expected palette or 8-bit grey")
+                raise VocFileError(
+                    "mask mode", f"an image of mode {image.mode}, expected palette or 8-bit grey"
+                )
             return np.asarray(image)
-    except (FileError, MemoryError):
+    except (VocFileError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise nearly anything on broken files
         reason = str(error).split("\n")[0] or type(error).__name__
-        raise FileError("mask file", f"truncated, corrupt or not an image ({reason})") from error
+        raise VocFileError("mask file", f"truncated, corrupt or not an image ({reason})") from error
 
 
 def _is_inside(mask: NDArray[np.bool_], bbox: list[float]) -> bool:

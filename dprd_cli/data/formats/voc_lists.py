@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.errors import DataError
+from dprd_cli.structures.sample import Split
 
 #: What an image list holds, for messages.
 LINES = "one image's name, without suffix, a line"
@@ -55,9 +55,7 @@ def _is_year(folder: Path) -> bool:
     return (folder / "JPEGImages").is_dir() or (folder / _LISTS).is_dir()
 
 
-def choose_lists(
-    years: dict[str, Path], config: DataConfig, split: Literal["train", "val"]
-) -> tuple[ImageList, ...]:
+def choose_lists(years: dict[str, Path], config: DataConfig, split: Split) -> tuple[ImageList, ...]:
     """Return the image lists of a split: those named in the config, or by what there is.
 
     Reading: with a `test` list of 2007 (the only year whose test annotations are public) or of no year, all

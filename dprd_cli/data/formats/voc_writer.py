@@ -13,12 +13,13 @@ from PIL import Image
 from pycocotools import mask as rle_masks
 
 from dprd_cli.data.formats.coco_checks import is_degenerate
-from dprd_cli.data.formats.conversion_split import Split
+from dprd_cli.data.formats.conversion_split import ConversionSplit
 from dprd_cli.data.formats.segmentation import NO_MASK, decode, encode
 from dprd_cli.data.formats.voc_files import VOID
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import IMAGE_SUFFIXES
 from dprd_cli.runtime.progress import Progress
+from dprd_cli.structures.sample import CocoEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,12 @@ class VocWriter:
     """Writes `JPEGImages/`, `Annotations/`, `ImageSets/Main/SPLIT.txt` and `SegmentationObject/`.
 
     Args:
-        folder: Where.
+        folder: Folder that is written to.
     """
 
     folder: Path
 
-    def image_path(self, split: Split, file_name: str) -> Path:
+    def image_path(self, split: ConversionSplit, file_name: str) -> Path:
         """Return where an image goes.
 
         Raises:
@@ -42,26 +43,31 @@ class VocWriter:
             raise DataError(f"{file_name}: VOC's images end in {', '.join(IMAGE_SUFFIXES)}; convert it first")
         return self.folder / "JPEGImages" / name
 
-    def write(self, split: Split, progress: Progress) -> None:
+    def write(self, split: ConversionSplit, progress: Progress) -> None:
         """Write a split's files, and its list."""
         for part in ("JPEGImages", "Annotations", "ImageSets/Main"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         names = {one["id"]: one["name"] for one in split.tree["categories"]}
         total, stems = len(split.tree["images"]), []
-        absent = set(names) - {note["category_id"] for note in split.tree["annotations"]}
+        absent = set(names) - {ann["category_id"] for ann in split.tree["annotations"]}
         if absent and split.name == "train":
             split.changes["classes without an object, which are lost: VOC has no list of classes"] = len(
                 absent
             )
-        for done, (image, notes) in enumerate(split.by_image(), start=1):
+        for done, (image, anns) in enumerate(split.by_image(), start=1):
             file_name = split.names[image["file_name"]]
             size = image["height"], image["width"]
-            kept = [note for note in notes if _is_kept(note, size, split)]
+            kept = [ann for ann in anns if _is_kept(ann, size, split)]
             stems.append(Path(file_name).stem)
             values = _draw_masks(kept, size, split)
             if values is not None:
                 self._save_masks(values, stems[-1])
-            root = _xml(file_name, size, values is not None, [(names[n["category_id"]], n) for n in kept])
+            root = _xml(
+                file_name,
+                size,
+                [(names[ann["category_id"]], ann) for ann in kept],
+                segmented=values is not None,
+            )
             ElementTree.indent(root)
             path = self.folder / "Annotations" / f"{stems[-1]}.xml"
             if path.exists():
@@ -79,12 +85,12 @@ class VocWriter:
         palette_image.save(place)
 
 
-def _is_kept(note: dict[str, Any], size: tuple[int, int], split: Split) -> bool:
+def _is_kept(ann: CocoEntry, size: tuple[int, int], split: ConversionSplit) -> bool:
     """Whether an annotation becomes an object; what is left out or changed is counted."""
-    if is_degenerate(note["bbox"], size):
+    if is_degenerate(ann["bbox"], size):
         split.changes["objects left out: the box, clipped to the image, has no area"] += 1
         return False
-    if note.get("iscrowd", 0) and not note.get("difficult"):
+    if ann.get("iscrowd", 0) and not ann.get("difficult"):
         if split.name == "train":
             split.changes["crowds left out: VOC has none, and would train on them"] += 1
             return False
@@ -92,9 +98,11 @@ def _is_kept(note: dict[str, Any], size: tuple[int, int], split: Split) -> bool:
     return True
 
 
-def _draw_masks(notes: list[dict[str, Any]], size: tuple[int, int], split: Split) -> NDArray[np.uint8] | None:
+def _draw_masks(
+    anns: list[CocoEntry], size: tuple[int, int], split: ConversionSplit
+) -> NDArray[np.uint8] | None:
     """Paint the masks of an image, each in its object's number, small ones last; None if there are none."""
-    encoded = [encode(note.get("segmentation"), size) for note in notes]
+    encoded = [encode(ann.get("segmentation"), size) for ann in anns]
     rles = {n: decode(*one, size) for n, one in enumerate(encoded, start=1) if one[0] != NO_MASK}
     if not rles:
         return None
@@ -113,18 +121,18 @@ def _draw_masks(notes: list[dict[str, Any]], size: tuple[int, int], split: Split
 
 
 def _xml(
-    file_name: str, size: tuple[int, int], segmented: bool, objects: list[tuple[str, dict[str, Any]]]
+    file_name: str, size: tuple[int, int], objects: list[tuple[str, CocoEntry]], *, segmented: bool
 ) -> ElementTree.Element:
     root = ElementTree.Element("annotation")
     height, width = size
     _add(root, {"folder": "VOC", "filename": file_name})
     _add(ElementTree.SubElement(root, "size"), {"width": width, "height": height, "depth": 3})
     _add(root, {"segmented": int(segmented)})
-    for name, note in objects:
+    for name, ann in objects:
         entry = ElementTree.SubElement(root, "object")
-        difficult = int(bool(note.get("difficult") or note.get("iscrowd", 0)))
+        difficult = int(bool(ann.get("difficult") or ann.get("iscrowd", 0)))
         _add(entry, {"name": name, "pose": "Unspecified", "truncated": 0, "difficult": difficult})
-        x, y, w, h = note["bbox"]
+        x, y, w, h = ann["bbox"]
         sides = {"xmin": x + 1, "ymin": y + 1, "xmax": x + w, "ymax": y + h}
         texts = {side: f"{value:.2f}".rstrip("0").rstrip(".") for side, value in sides.items()}
         _add(ElementTree.SubElement(entry, "bndbox"), texts)

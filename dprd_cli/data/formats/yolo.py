@@ -6,16 +6,16 @@ import math
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dprd_cli.data.formats.coco_checks import CheckReport, ObjectCounts
 from dprd_cli.data.formats.paths import check_files, is_file
 from dprd_cli.data.formats.problems import Problems, first_five, plural
-from dprd_cli.data.formats.yolo_files import Description, list_images
+from dprd_cli.data.formats.yolo_files import YoloDescription, list_images
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import read_size
+from dprd_cli.structures.sample import CocoEntry, CocoTree, Split
 
 _MARGIN = 0.01  # coordinates this far outside 0..1 are clipped; farther ones are not shares of the image
 
@@ -35,8 +35,8 @@ class YoloAnnotations:
         skip_bad: Leave out images that are missing or cannot be read.
     """
 
-    description: Description
-    split: str
+    description: YoloDescription
+    split: Split
     classes: dict[str, int] | None = None
     skip_bad: bool = False
     is_voc = False
@@ -60,7 +60,7 @@ class YoloAnnotations:
             parts[places[-1]] = "labels"
         return self.images_dir.joinpath(*parts)
 
-    def read(self, problems: Problems) -> dict[str, Any]:
+    def read(self, problems: Problems) -> CocoTree:
         """Read all label files, and the images' sizes, into COCO's form; see `Annotations`.
 
         Annotations also have `where`, the file and line, for messages.
@@ -69,16 +69,16 @@ class YoloAnnotations:
         found = Problems(self.description.path)
         bad = check_files(names, self.images_dir, found, missing_ok=self.skip_bad)
         problems.extend(found)
-        images: list[dict[str, Any]] = []
-        notes: list[dict[str, Any]] = []
+        images: list[CocoEntry] = []
+        anns: list[CocoEntry] = []
         for file_name, size in self._read_sizes([name for name in names if name not in bad], problems):
             ident = len(images) + 1
             images.append({"id": ident, "file_name": file_name, "width": size[1], "height": size[0]})
-            for note in self._read_labels(self.file_of(file_name), size, problems):
-                notes.append({"id": len(notes) + 1, "image_id": ident, **note})
+            for ann in self._read_labels(self.file_of(file_name), size, problems):
+                anns.append({"id": len(anns) + 1, "image_id": ident, **ann})
         self._report_unlabelled([image["file_name"] for image in images], problems)
         categories = [{"id": self._ids[number], "name": name} for number, name in self._names.items()]
-        return {"images": images, "annotations": notes, "categories": categories}
+        return {"images": images, "annotations": anns, "categories": categories}
 
     @property
     def _names(self) -> dict[int, str]:
@@ -106,7 +106,7 @@ class YoloAnnotations:
             problems.count("skipped", text, broken)
         return [(name, self._sizes[name]) for name in file_names if name in self._sizes]
 
-    def _read_labels(self, path: Path, size: tuple[int, int], problems: Problems) -> list[dict[str, Any]]:
+    def _read_labels(self, path: Path, size: tuple[int, int], problems: Problems) -> list[CocoEntry]:
         """Return the annotations of one image, without ids; none if there is no file."""
         if not is_file(path):
             return []
@@ -115,18 +115,18 @@ class YoloAnnotations:
         except (OSError, UnicodeDecodeError) as error:
             problems.add("labels", f"{path}: cannot read the label file ({error})", path.name)
             return []
-        notes = []
+        anns = []
         ids = self._ids
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
-                note = _parse(line, size, ids)
+                ann = _parse(line, size, ids)
             except _LineError as error:
                 problems.add("line", f"{path}: line {number}: {error}", f"{path.name} line {number}")
                 continue
-            notes.append({**note, "where": f"{path.name} line {number}"})
-        return notes
+            anns.append({**ann, "where": f"{path.name} line {number}"})
+        return anns
 
     def _report_unlabelled(self, file_names: list[str], problems: Problems) -> None:
         missing = [name for name in file_names if not is_file(self.file_of(name))]
@@ -138,19 +138,20 @@ class YoloAnnotations:
             text = f"{plural(len(missing), 'image')} without a label file, taken as without objects"
             problems.count("unlabelled", f"{text} ({first_five(missing)})", missing, "note")
 
-    def check(self, tree: dict[str, Any], problems: Problems, *, missing_ok: bool) -> CheckReport:
-        """Count what is odd but can be used; the image files were looked at in reading."""
-        images, notes = tree["images"], tree["annotations"]
-        report = CheckReport(problems, len(images), len(notes), usable_images=list(images))
+    def check(self, tree: CocoTree, problems: Problems, *, missing_ok: bool) -> CheckReport:
+        """Count what is odd but can be used."""
+        del missing_ok  # the image files were looked at in reading
+        images, anns = tree["images"], tree["annotations"]
+        report = CheckReport(problems, len(images), len(anns), usable_images=list(images))
         sizes = {image["id"]: (image["height"], image["width"]) for image in images}
         counts = ObjectCounts(report)
-        for note in notes:
-            counts.add(note, sizes[note["image_id"]], note["where"])
+        for ann in anns:
+            counts.add(ann, sizes[ann["image_id"]], ann["where"])
         counts.summarise()
         return report
 
 
-def _parse(line: str, size: tuple[int, int], ids: dict[int, int]) -> dict[str, Any]:
+def _parse(line: str, size: tuple[int, int], ids: dict[int, int]) -> CocoEntry:
     """Read a line: a class number, and a box (its centre and size) or a polygon, in shares of the image.
 
     Raises:

@@ -23,7 +23,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
-class Description:
+class YoloDescription:
     """What a `data.yaml` says.
 
     Args:
@@ -46,14 +46,14 @@ def find_yaml(path: Path) -> Path | None:
     return next((path / name for name in YAML_NAMES if is_file(path / name)), None)
 
 
-def read_description(path: Path) -> Description:
+def read_description(path: Path) -> YoloDescription:
     """Read a `data.yaml`. Keys such as `download` are never acted on.
 
     Raises:
         DataError: If it cannot be read, or does not say what it should.
     """
     tree = _load(path)
-    return Description(path, _root(path, tree), _names(path, tree), _places(path, tree))
+    return YoloDescription(path, _root(path, tree), _names(path, tree), _places(path, tree))
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _places(path: Path, tree: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     return places
 
 
-def list_images(description: Description, split: str) -> list[str]:
+def list_images(description: YoloDescription, split: str) -> list[str]:
     """Return the images of a split, relative to the root: sorted in folders, in a list's own order.
 
     Raises:
@@ -159,7 +159,7 @@ def list_images(description: Description, split: str) -> list[str]:
     return list(names)
 
 
-def _below(description: Description, place: str, split: str) -> Path:
+def _below(description: YoloDescription, place: str, split: str) -> Path:
     """Return where a place is. Roboflow's `../train/images` means `train/images`.
 
     Raises:
@@ -190,7 +190,7 @@ def _is_inside(path: Path, root: Path) -> bool:
     return whole == base or whole.startswith(os.path.join(base, ""))
 
 
-def _images_in(description: Description, folder: Path) -> list[str]:
+def _images_in(description: YoloDescription, folder: Path) -> list[str]:
     found = []
     for place, _, files in os.walk(folder):
         for name in files:
@@ -199,7 +199,7 @@ def _images_in(description: Description, folder: Path) -> list[str]:
     return sorted(found)
 
 
-def _listed(description: Description, path: Path) -> list[str]:
+def _listed(description: YoloDescription, path: Path) -> list[str]:
     """Return the images that a text file lists, relative to the root or to the file's own folder."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
@@ -215,5 +215,5 @@ def _listed(description: Description, path: Path) -> list[str]:
     return found
 
 
-def _relative(description: Description, path: Path) -> str:
+def _relative(description: YoloDescription, path: Path) -> str:
     return Path(os.path.relpath(path, description.root)).as_posix()

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
 
 from dprd_cli.data.formats.coco_checks import clip_box, is_degenerate
-from dprd_cli.data.formats.conversion_split import Split
+from dprd_cli.data.formats.conversion_split import ConversionSplit
 from dprd_cli.data.formats.polygons import one_ring
 from dprd_cli.runtime.progress import Progress
+from dprd_cli.structures.sample import CocoEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +23,18 @@ class YoloWriter:
     A mask of several pieces, or with holes, becomes one polygon with bridges of no width.
 
     Args:
-        folder: Where.
+        folder: Folder that is written to.
         class_names: Names of the class numbers 0, 1, ...
     """
 
     folder: Path
     class_names: Sequence[str]
 
-    def image_path(self, split: Split, file_name: str) -> Path:
+    def image_path(self, split: ConversionSplit, file_name: str) -> Path:
         """Return where an image goes."""
         return self.folder / "images" / split.name / split.names[file_name]
 
-    def write(self, split: Split, progress: Progress) -> None:
+    def write(self, split: ConversionSplit, progress: Progress) -> None:
         """Write a split's label files, and the description."""
         labels = self.folder / "labels" / split.name
         labels.mkdir(parents=True, exist_ok=True)
@@ -42,9 +42,9 @@ class YoloWriter:
         names = {one["id"]: one["name"] for one in split.tree["categories"]}
         numbers = {ident: self.class_names.index(name) for ident, name in names.items()}
         total = len(split.tree["images"])
-        for done, (image, notes) in enumerate(split.by_image(), start=1):
+        for done, (image, anns) in enumerate(split.by_image(), start=1):
             size = image["height"], image["width"]
-            lines = [line for note in notes if (line := _line(note, numbers, size, split))]
+            lines = [line for ann in anns if (line := _line(ann, numbers, size, split))]
             if len({len(line.split()) == 5 for line in lines}) > 1:
                 split.changes[
                     "images whose objects have masks and boxes, which Ultralytics does not read"
@@ -59,26 +59,26 @@ class YoloWriter:
         (self.folder / "data.yaml").write_text(text, encoding="utf-8")
 
 
-def _line(note: dict[str, Any], numbers: dict[int, int], size: tuple[int, int], split: Split) -> str:
+def _line(ann: CocoEntry, numbers: dict[int, int], size: tuple[int, int], split: ConversionSplit) -> str:
     """Return an object's line; empty if it has none."""
-    if note.get("iscrowd", 0) and not note.get("difficult"):
+    if ann.get("iscrowd", 0) and not ann.get("difficult"):
         split.changes["crowds left out: YOLO has none"] += 1
         return ""
-    if note.get("difficult"):
+    if ann.get("difficult"):
         split.changes["difficult objects no longer marked: YOLO has no mark"] += 1
-    if is_degenerate(note["bbox"], size):
+    if is_degenerate(ann["bbox"], size):
         split.changes["objects left out: the box, clipped to the image, has no area"] += 1
         return ""
     height, width = size
-    ring, pieces = one_ring(note.get("segmentation"), size)
+    ring, pieces = one_ring(ann.get("segmentation"), size)
     if ring is not None:
         if pieces > 1:
             split.changes["masks of several pieces or with holes joined into one polygon, exactly"] += 1
         values = np.clip(ring / [width, height], 0, 1).ravel()
     else:
-        x1, y1, x2, y2 = clip_box(note["bbox"], size)
+        x1, y1, x2, y2 = clip_box(ann["bbox"], size)
         values = np.array(
             [(x1 + x2) / 2 / width, (y1 + y2) / 2 / height, (x2 - x1) / width, (y2 - y1) / height]
         )
     texts = (f"{value:.6f}".rstrip("0").rstrip(".") for value in values.tolist())
-    return f"{numbers[note['category_id']]} {' '.join(texts)}"
+    return f"{numbers[ann['category_id']]} {' '.join(texts)}"

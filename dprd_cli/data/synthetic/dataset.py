@@ -7,12 +7,7 @@ front.
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -29,11 +24,7 @@ from dprd_cli.data.synthetic.painting import (
     paint_sprite,
 )
 from dprd_cli.data.synthetic.shapes import CLASSES, Rng, draw_pose, transform
-from dprd_cli.files.atomic import writing
-from dprd_cli.files.images import encode_png
-from dprd_cli.structures.sample import Sample
-
-Split = Literal["train", "val"]
+from dprd_cli.structures.sample import SPLITS, CocoTree, Sample, Split
 
 FINE = 3  # canvas pixels an image pixel, each way
 MIN_VISIBLE = 0.6  # share of an object that must be visible
@@ -46,7 +37,7 @@ TRIES = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Placed:
+class _SceneObject:
     """An object: the rows and columns of the canvas it covers, and which of its own these show.
 
     `visible` is its mask in the image. [size, size]
@@ -83,14 +74,14 @@ class SyntheticDataset:
     is_voc = False
 
     def __init__(self, split: Split, length: int, size: int = 128, seed: int = 0) -> None:
-        if split not in ("train", "val"):
+        if split not in SPLITS:
             raise ValueError(f"split: expected train or val, but got {split!r}")
         self.split = split
         self.size = size
         self.seed = seed
         self.name = f"synthetic {split}"
         self._length = length
-        self._coco: dict[str, Any] | None = None
+        self._coco: CocoTree | None = None
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -127,18 +118,19 @@ class SyntheticDataset:
     def _rng(self, index: int) -> Rng:
         if not 0 <= index < self._length:
             raise IndexError(f"index: expected 0..{self._length - 1}, but got {index}")
-        return np.random.default_rng([self.seed, ("train", "val").index(self.split), index, self.size])
+        return np.random.default_rng([self.seed, SPLITS.index(self.split), index, self.size])
 
-    def coco(self) -> dict[str, Any]:
+    def coco(self) -> CocoTree:
         """Return the ground truth as a COCO `instances` dict, made once from all images."""
         if self._coco is None:
-            tree = self._empty_coco()
+            tree = self.coco_header()
             for index in range(len(self)):
-                _describe(tree, self[index])
+                add_sample(tree, self[index])
             self._coco = tree
         return self._coco
 
-    def _empty_coco(self) -> dict[str, Any]:
+    def coco_header(self) -> CocoTree:
+        """Return a COCO `instances` dict of the split without any image."""
         categories = [
             {"id": i, "name": name, "supercategory": "articulated"}
             for i, name in zip(self.category_ids, self.class_names, strict=True)
@@ -151,41 +143,8 @@ class SyntheticDataset:
         }
 
 
-def write_coco(dataset: SyntheticDataset, folder: str | os.PathLike[str]) -> Path:
-    """Write a split as `<split>.json` and `images/<split>_000000.png` …, which hold the very same samples.
-
-    The annotation file is written last and at once, so an interrupted run leaves none that is incomplete.
-
-    Args:
-        dataset: The split.
-        folder: Where to write; made where missing.
-
-    Returns:
-        Path of the annotation file.
-
-    Raises:
-        ResourceError: If the disk is full.
-        DataError: If a file cannot be written for another reason.
-    """
-    folder = Path(folder)
-    target = folder / f"{dataset.split}.json"
-    partial = target.with_suffix(".json.part")
-    tree = dataset._empty_coco()
-    with writing(folder), contextlib.ExitStack() as cleaning:
-        cleaning.callback(partial.unlink, missing_ok=True)
-        (folder / "images").mkdir(parents=True, exist_ok=True)
-        for index in range(len(dataset)):
-            sample = dataset[index]
-            _describe(tree, sample)
-            (folder / "images" / sample.file_name).write_bytes(encode_png(sample.image))
-        partial.write_text(json.dumps(tree), encoding="utf-8")
-        partial.replace(target)
-    dataset._coco = tree
-    return target
-
-
-def _describe(tree: dict[str, Any], sample: Sample) -> None:
-    """Append a sample's image and annotations to a COCO dict."""
+def add_sample(tree: CocoTree, sample: Sample) -> None:
+    """Append the image and the annotations of a sample of the built-in data to a COCO dict."""
     assert sample.masks is not None
     height, width = sample.image.shape[:2]
     tree["images"].append(
@@ -220,10 +179,10 @@ def _tight_boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.stack(edges, axis=1).astype(np.float32)
 
 
-def _lay_out(rng: Rng, size: int) -> list[_Placed]:
+def _lay_out(rng: Rng, size: int) -> list[_SceneObject]:
     """Place up to `MAX_OBJECTS` objects front to back, leaving out those that show too little."""
     free = np.full((FINE * size, FINE * size), 255, np.uint8)
-    placed: list[_Placed] = []
+    placed: list[_SceneObject] = []
     for _ in range(int(rng.integers(1, MAX_OBJECTS + 1))):
         label = int(rng.integers(len(CLASSES)))
         sprite = _draw_object(rng, SyntheticDataset.class_names[label], size)
@@ -245,7 +204,7 @@ def _draw_object(rng: Rng, name: str, size: int) -> Sprite:
     return draw_sprite(rng, parts, outline=max(1, round(0.016 * length)))
 
 
-def _position(rng: Rng, sprite: Sprite, placed: list[_Placed], side: int) -> tuple[int, int]:
+def _position(rng: Rng, sprite: Sprite, placed: list[_SceneObject], side: int) -> tuple[int, int]:
     """Draw the (y, x) of a sprite's upper left corner: half of them near another object."""
     extent = np.array(sprite.mask.shape)
     if placed and rng.uniform() < 0.5:
@@ -259,7 +218,7 @@ def _position(rng: Rng, sprite: Sprite, placed: list[_Placed], side: int) -> tup
     return int(corner[0]), int(corner[1])
 
 
-def _try(corner: tuple[int, int], label: int, sprite: Sprite, free: Bytes) -> _Placed | None:
+def _try(corner: tuple[int, int], label: int, sprite: Sprite, free: Bytes) -> _SceneObject | None:
     """Return the object with its upper left corner at `corner`, or None where too little of it is visible."""
     spans = [
         (max(0, at), min(side, at + n), at)
@@ -278,13 +237,13 @@ def _try(corner: tuple[int, int], label: int, sprite: Sprite, free: Bytes) -> _P
     visible = cv2.resize(shown, (size, size), interpolation=cv2.INTER_AREA) >= 128
     if np.count_nonzero(visible) < MIN_PIXELS:
         return None
-    return _Placed(label, sprite, canvas, crop, visible)
+    return _SceneObject(label, sprite, canvas, crop, visible)
 
 
-def _paint(rng: Rng, size: int, placed: list[_Placed]) -> Bytes:
+def _paint(rng: Rng, size: int, placed: list[_SceneObject]) -> Bytes:
     """Paint the background and, back to front, the objects. [size, size, 3]."""
     canvas = paint_background(rng, size, FINE)
-    painted: list[tuple[_Placed, Color]] = []
+    painted: list[tuple[_SceneObject, Color]] = []
     for item in reversed(placed):
         region = canvas[item.canvas]
         behind = [region[::4, ::4].reshape(-1, 3).mean(axis=0)]
@@ -293,7 +252,7 @@ def _paint(rng: Rng, size: int, placed: list[_Placed]) -> Bytes:
     return finish(rng, canvas, size)
 
 
-def _meet(one: _Placed, other: _Placed) -> bool:
+def _meet(one: _SceneObject, other: _SceneObject) -> bool:
     """Return whether the extents of two objects overlap."""
     spans = zip(one.canvas, other.canvas, strict=True)
     return all(max(a.start, b.start) < min(a.stop, b.stop) for a, b in spans)

@@ -165,7 +165,7 @@ def _fill(canvas: Bytes, polygon: NDArray[np.int32], value: int | list[int]) -> 
 
 
 def _stroke(canvas: Bytes, polygon: NDArray[np.int32], value: int | list[int], width: int) -> None:
-    cv2.polylines(canvas, [polygon], True, value, width, cv2.LINE_8, _FIXED_BITS)
+    cv2.polylines(canvas, [polygon], isClosed=True, color=value, thickness=width, shift=_FIXED_BITS)
 
 
 def _random_color(rng: Rng) -> Color:

@@ -106,7 +106,6 @@ CLASSES: dict[str, Callable[[Rng], Parts]] = {
     "lizard": _lizard,
     "squid": _squid,
 }
-PAIRS = (("tadpole", "dumbbell"), ("flower", "fan"), ("lizard", "squid"))
 
 
 def draw_pose(name: str, rng: Rng) -> Parts:

@@ -8,16 +8,15 @@ from PIL import Image
 from pycocotools import mask as rle_masks
 from pycocotools.coco import COCO
 
+from data_folders import refused
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.formats.coco import CocoDataset, CocoFile
-from dprd_cli.errors import DataError
+from dprd_cli.data.formats.coco import CocoAnnotations, CocoDataset
 from paths import DATA
 
 CONFIG = DataConfig(path="folder")
 HEIGHT, WIDTH = 10, 20
 # rows 2..4, columns 3..7 of an image 10 high: 3 columns' worth of 10 pixels, then (2, then runs of 3 and 7)
 UNCOMPRESSED = [32, 3, 7, 3, 7, 3, 7, 3, 7, 3, 125]
-REAL = DATA
 
 
 def rectangle_mask():
@@ -58,12 +57,12 @@ def tree():
 
 @pytest.fixture
 def build(tree, tmp_path):
-    def make(config=CONFIG, train=True, **options):
+    def make(config=CONFIG, split="train", **options):
         for image in tree["images"]:
             if not (tmp_path / image["file_name"]).exists():
                 Image.new("RGB", (WIDTH, HEIGHT), "gray").save(tmp_path / image["file_name"])
         (tmp_path / "t.json").write_text(json.dumps(tree))
-        return CocoDataset(CocoFile(tmp_path / "t.json", tmp_path), config, train, **options)
+        return CocoDataset(CocoAnnotations(tmp_path / "t.json", tmp_path), config, split, **options)
 
     return make
 
@@ -93,7 +92,7 @@ def test_an_image_without_objects(build):
 def test_skip_empty_is_for_training_only(build):
     config = CONFIG.model_copy(update={"skip_empty": True})
     assert build(config).file_names == ["30.png", "10.png"]
-    assert len(build(config, train=False)) == 3
+    assert len(build(config, "val")) == 3
 
 
 def test_all_forms_of_masks_agree(tree, build):
@@ -177,13 +176,6 @@ def test_evaluation_gets_what_the_file_lacks(tree, build):
     assert [one["id"] for one in truth["annotations"]] == [9, 6, 7, 8]  # 0 means "unmatched" to the evaluator
 
 
-def refused(call):
-    with pytest.raises(DataError) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
 def test_classes_of_a_checkpoint(tree, build, tmp_path):
     names, ids = ("brush", "cat", "dog", "person"), (90, 17, 18, 1)
     data = build(class_names=names, category_ids=ids)
@@ -238,10 +230,10 @@ def test_an_unreadable_image_names_the_file(build, tmp_path):
 
 @pytest.mark.parametrize("name", ["coco", "pennfudan"])
 def test_real_masks_and_boxes_equal_pycocotools(name, capsys):
-    folder = REAL / name
+    folder = DATA / name
     if not folder.is_dir():
         pytest.skip(f"no data in {folder}; set DPRD_DATA_DIR")
-    data = CocoDataset(CocoFile(folder / "val.json", folder / "images"), CONFIG, train=False)
+    data = CocoDataset(CocoAnnotations(folder / "val.json", folder / "images"), CONFIG, "val")
     reference = COCO(str(folder / "val.json"))
     assert data.report.warnings == []
     assert data.coco()["annotations"] == reference.dataset["annotations"]

@@ -1,18 +1,12 @@
 """The built-in data set: the same for everyone, exact, and without a short cut to the class."""
 
-import errno
-import json
-
 import cv2
 import numpy as np
 import pytest
-from pycocotools import mask as coco_mask
-from pycocotools.coco import COCO
 
 from dprd_cli.data.synthetic import dataset as synthetic
-from dprd_cli.data.synthetic.dataset import MIN_PIXELS, SyntheticDataset, write_coco
-from dprd_cli.data.synthetic.shapes import CLASSES, PAIRS, draw_pose, outlines, transform
-from dprd_cli.errors import DataError, ResourceError
+from dprd_cli.data.synthetic.dataset import MIN_PIXELS, SyntheticDataset
+from dprd_cli.data.synthetic.shapes import CLASSES
 
 
 @pytest.fixture(scope="module")
@@ -112,38 +106,6 @@ def test_objects_occlude_each_other(many):
     assert touching > len(boxes) / 2
 
 
-@pytest.mark.parametrize("pair", PAIRS)
-def test_pair_has_the_same_parts_in_another_arrangement(pair):
-    for seed in range(50):
-        one, two = (draw_pose(name, np.random.default_rng(seed)) for name in pair)
-        kinds = []
-        for parts in (one, two):
-            length = np.hypot(*(parts[:, 2:4] - parts[:, :2]).T)
-            kinds.append(sorted(map(tuple, np.round(np.column_stack([length, parts[:, 4:]]), 9).tolist())))
-        assert kinds[0] == kinds[1]
-        assert not np.allclose(one, two)
-
-
-def test_pairs_cover_the_classes():
-    assert [name for pair in PAIRS for name in pair] == list(CLASSES)
-
-
-def test_turning_and_scaling_keep_the_parts():
-    parts = draw_pose("lizard", np.random.default_rng(0))
-    moved = transform(parts, 0.7, 3.0)
-    length, moved_length = (np.hypot(*(p[:, 2:4] - p[:, :2]).T) for p in (parts, moved))
-    np.testing.assert_allclose(moved_length, 3 * length)
-    np.testing.assert_allclose(moved[:, 4:], 3 * parts[:, 4:])
-    np.testing.assert_allclose(transform(moved, -0.7, 1 / 3), parts, atol=1e-12)
-
-
-def test_outline_of_a_capsule():
-    # from (0, 0) to (4, 0) with radii 1 and 2: reaches from x = -1 to x = 4 + 2, and 2 up and down
-    polygon = outlines(np.array([[0.0, 0, 4, 0, 1, 2]]))[0]
-    np.testing.assert_allclose(polygon.min(axis=0), [-1, -2], atol=1e-12)
-    np.testing.assert_allclose(polygon.max(axis=0), [6, 2], atol=1e-12)
-
-
 @pytest.mark.parametrize("size", [64, 200])
 def test_other_sizes(size):
     dataset = SyntheticDataset("val", 5, size=size)
@@ -171,54 +133,3 @@ def test_coco_is_made_once_and_matches_the_samples():
     assert [c["name"] for c in tree["categories"]] == list(dataset.class_names)
     assert [c["id"] for c in tree["categories"]] == list(dataset.category_ids)
     assert len(tree["annotations"]) == sum(len(sample.labels) for sample in dataset)
-
-
-def test_written_data_set_holds_the_same_samples(tmp_path):
-    dataset = SyntheticDataset("train", 6)
-    path = write_coco(dataset, tmp_path / "new" / "folder")
-    assert path == tmp_path / "new" / "folder" / "train.json"
-    assert json.loads(path.read_text()) == SyntheticDataset("train", 6).coco()
-    coco = COCO(str(path))
-    for sample in dataset:
-        info = coco.loadImgs(sample.image_id)[0]
-        assert (info["file_name"], info["width"], info["height"]) == (sample.file_name, 128, 128)
-        image = cv2.imread(str(path.parent / "images" / info["file_name"]))
-        np.testing.assert_array_equal(image[..., ::-1], sample.image)
-        found = coco.loadAnns(coco.getAnnIds(sample.image_id))
-        assert [a["category_id"] - 1 for a in found] == sample.labels.tolist()
-        for annotation, box, mask in zip(found, sample.boxes, sample.masks, strict=True):
-            np.testing.assert_array_equal(coco.annToMask(annotation), mask)
-            assert annotation["iscrowd"] == 0
-            assert annotation["area"] == mask.sum() == coco_mask.area(annotation["segmentation"])
-            assert annotation["bbox"] == coco_mask.toBbox(annotation["segmentation"]).tolist()
-            assert annotation["bbox"] == [box[0], box[1], box[2] - box[0], box[3] - box[1]]
-
-
-def test_both_splits_share_a_folder(tmp_path):
-    for split in ("train", "val"):
-        write_coco(SyntheticDataset(split, 2), tmp_path)
-    names = sorted(p.name for p in tmp_path.rglob("*.*"))
-    assert names == [
-        "train.json",
-        "train_000000.png",
-        "train_000001.png",
-        "val.json",
-        "val_000000.png",
-        "val_000001.png",
-    ]
-
-
-def test_file_where_the_folder_should_be(tmp_path):
-    (tmp_path / "taken").write_text("")
-    with pytest.raises(DataError, match=r"taken.*: cannot write the data set \(.*\); choose another folder"):
-        write_coco(SyntheticDataset("train", 1), tmp_path / "taken")
-
-
-def test_full_disk(tmp_path, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    with pytest.raises(ResourceError, match=r"no space for the data set \(No space left on device\)"):
-        write_coco(SyntheticDataset("train", 1), tmp_path)
-    assert not (tmp_path / "train.json").exists()

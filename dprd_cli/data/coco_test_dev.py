@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.coco_classes import GAP
-from dprd_cli.data.formats.coco import CocoDataset, CocoFile
-from dprd_cli.data.splits import find_split
+from dprd_cli.data.formats.coco import CocoDataset
+from dprd_cli.data.splits import read_coco_split
 from dprd_cli.errors import DataError
 
 NO_CATEGORY = -1
@@ -25,15 +25,15 @@ def build_test_dev(config: DataConfig, class_names: tuple[str, ...]) -> tuple[Co
     Raises:
         DataError: If the file or images are missing or broken, or a class is not among the categories.
     """
-    found = find_split(config, "test")
-    tree = {**found.tree, "annotations": []}
-    dataset = CocoDataset(CocoFile(found.json_path, found.images_dir), config, train=False, tree=tree)
-    dataset.name = f"test-dev ({found.json_path})"
+    files = read_coco_split(config, "test")
+    tree = {**files.tree, "annotations": []}
+    dataset = CocoDataset(files.annotations, config, "val", tree=tree)
+    dataset.name = f"test-dev ({files.annotations.name})"
     ids = dict(zip(dataset.class_names, dataset.category_ids, strict=True))
     unknown = [name for name in class_names if name not in ids and not name.startswith(GAP)]
     if unknown:
         raise DataError(
-            f"{found.json_path}: no category '{unknown[0]}', which is a class of the checkpoint "
+            f"{files.annotations.name}: no category '{unknown[0]}', which is a class of the checkpoint "
             f"({len(unknown)} such); pass a checkpoint that was trained on COCO's categories"
         )
     return dataset, tuple(ids.get(name, NO_CATEGORY) for name in class_names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -24,17 +25,24 @@ OR_SKIP = " (or pass --set data.on_bad_image=skip)"
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
-    """A loaded image, or the error that stops the run, and the files that were skipped on the way."""
+class TrainItem:
+    """A loaded image, or the error that stops the run, and the files that were skipped on the way.
 
-    image: Tensor | None
-    target: Target | None
+    Args:
+        image: RGB, uint8, or None at an error. [3, h, w]
+        target: Its objects, in the frame of `image`.
+        skipped: (file, what is wrong with it) of each image that cannot be read, before this one.
+        error: The line that ends the run; empty where there is an image.
+    """
+
+    image: Tensor | None = None
+    target: Target | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     error: str = ""
 
 
 @dataclass(frozen=True)
-class Reader:
+class TrainReader:
     """Reads the image at a position of the endless shuffled order; runs in the loader processes.
 
     Args:
@@ -54,7 +62,7 @@ class Reader:
         factors = repeat_factors(self.dataset, threshold) if threshold else None
         return ImageOrder(self.seed, len(self.dataset), factors)
 
-    def __getitem__(self, position: int) -> Item:
+    def __getitem__(self, position: int) -> TrainItem:
         place = self.order[position]
         skipped: list[tuple[str, str]] = []
         for visit in self.order.from_position(position):
@@ -62,12 +70,12 @@ class Reader:
                 sample, donor = self.dataset[visit.image], self._donor(place, visit.image)
             except DataError as error:
                 if self.config.on_bad_image == "error":
-                    return Item(None, None, error=f"{error}{OR_SKIP}")
+                    return TrainItem(error=f"{error}{OR_SKIP}")
                 skipped.append((str(error).partition(":")[0], str(error)))
                 continue
             changed = augment(sample, self._rng(1, place), self.config, donor)
-            return Item(*changed, skipped=tuple(skipped))
-        return Item(None, None, error=f"{self.dataset.name}: no image can be read; first: {skipped[0][1]}")
+            return TrainItem(*changed, skipped=tuple(skipped))
+        return TrainItem(error=f"{self.dataset.name}: no image can be read; first: {skipped[0][1]}")
 
     def _donor(self, place: Visit, image: int) -> Donor | None:
         """Return the image whose objects are pasted over another, if any are."""
@@ -83,35 +91,36 @@ class Reader:
 
 
 @dataclass(frozen=True, slots=True)
-class _Small:
-    """All of an `Item` but its large tensors."""
+class _ItemHeader:
+    """All of a `TrainItem` but its large tensors, image and masks."""
 
     image_size: tuple[int, int]
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     has_mask: NDArray[np.bool_]
-    masks: bool
+    with_masks: bool
     image_id: int
     skipped: tuple[tuple[str, str], ...]
 
 
-Packed = tuple[Tensor, list[_Small | Item]]
+#: All images and masks of a batch as one row of bytes, and the rest of each item.
+PackedItems: TypeAlias = tuple[Tensor, list[_ItemHeader | TrainItem]]
 
 
-def pack(items: Sequence[Item]) -> Packed:
+def pack(items: Sequence[TrainItem]) -> PackedItems:
     """Put all images and masks of a batch into one tensor, because each shared tensor takes a file handle."""
     blocks: list[Tensor] = [torch.empty(0, dtype=torch.uint8)]
-    small: list[_Small | Item] = []
+    headers: list[_ItemHeader | TrainItem] = []
     for item in items:
         target = item.target
         if item.image is None or target is None:
-            small.append(item)
+            headers.append(item)
             continue
         blocks.append(item.image.flatten())
         if target.masks is not None:
             blocks.append(target.masks.flatten().view(torch.uint8))
-        small.append(
-            _Small(
+        headers.append(
+            _ItemHeader(
                 target.image_size,
                 target.boxes.numpy(),
                 target.labels.numpy(),
@@ -121,21 +130,21 @@ def pack(items: Sequence[Item]) -> Packed:
                 item.skipped,
             )
         )
-    return torch.cat(blocks), small
+    return torch.cat(blocks), headers
 
 
-def unpack(packed: Packed) -> list[Item]:
+def unpack(packed: PackedItems) -> list[TrainItem]:
     """Undo `pack`; images and masks are views of the one tensor. `unpack(pack(items)) == items`."""
-    rest, small = packed
-    items: list[Item] = []
-    for one in small:
-        if isinstance(one, Item):
+    rest, headers = packed
+    items: list[TrainItem] = []
+    for one in headers:
+        if isinstance(one, TrainItem):
             items.append(one)
             continue
         height, width = one.image_size
         image, rest = rest[: 3 * height * width], rest[3 * height * width :]
         masks = None
-        if one.masks:
+        if one.with_masks:
             length = len(one.boxes) * height * width
             masks, rest = rest[:length].view(torch.bool).view(-1, height, width), rest[length:]
         target = Target(
@@ -146,5 +155,5 @@ def unpack(packed: Packed) -> list[Item]:
             has_mask=torch.from_numpy(one.has_mask),
             image_id=one.image_id,
         )
-        items.append(Item(image.view(3, height, width), target, one.skipped))
+        items.append(TrainItem(image.view(3, height, width), target, one.skipped))
     return items

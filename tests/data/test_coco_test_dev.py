@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.unlabeled import build_test_dev
+from dprd_cli.data.coco_test_dev import build_test_dev
 from dprd_cli.errors import DataError
 
 CATEGORIES = [{"id": 90, "name": "dog"}, {"id": 3, "name": "cat"}, {"id": 17, "name": "owl"}]

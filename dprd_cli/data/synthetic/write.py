@@ -1,0 +1,71 @@
+"""The built-in data as files in COCO's format."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from dprd_cli.data.synthetic.dataset import SyntheticDataset, add_sample
+from dprd_cli.files.atomic import writing
+from dprd_cli.files.images import encode_png
+from dprd_cli.files.results import check_is_empty
+from dprd_cli.structures.sample import Split
+
+
+def write_splits(
+    folder: Path, lengths: dict[Split, int], *, size: int, seed: int
+) -> Iterator[tuple[Split, Path]]:
+    """Write splits of the built-in data into a new folder, as `write_coco` does.
+
+    Args:
+        folder: Where to write; must be empty or missing.
+        lengths: Split -> number of images.
+        size: Side of the square images in pixels.
+        seed: Another seed gives other images.
+
+    Yields:
+        Each split and its annotation file, when it is written.
+
+    Raises:
+        UsageError: If the folder holds anything.
+        ResourceError: If the disk is full.
+        DataError: If a file cannot be written for another reason.
+    """
+    check_is_empty(folder)
+    for split, length in lengths.items():
+        yield split, write_coco(SyntheticDataset(split, length, size, seed), folder)
+
+
+def write_coco(dataset: SyntheticDataset, folder: str | os.PathLike[str]) -> Path:
+    """Write a split as `<split>.json` and `images/<split>_000000.png` …, which hold the very same samples.
+
+    The annotation file is written last and at once, so an interrupted run leaves none that is incomplete.
+
+    Args:
+        dataset: The split.
+        folder: Where to write; made where missing.
+
+    Returns:
+        Path of the annotation file.
+
+    Raises:
+        ResourceError: If the disk is full.
+        DataError: If a file cannot be written for another reason.
+    """
+    folder = Path(folder)
+    target = folder / f"{dataset.split}.json"
+    partial = target.with_suffix(".json.part")
+    tree = dataset.coco_header()
+    with writing(folder), contextlib.ExitStack() as cleaning:
+        cleaning.callback(partial.unlink, missing_ok=True)
+        (folder / "images").mkdir(parents=True, exist_ok=True)
+        for index in range(len(dataset)):
+            sample = dataset[index]
+            add_sample(tree, sample)
+            (folder / "images" / sample.file_name).write_bytes(encode_png(sample.image))
+        partial.write_text(json.dumps(tree), encoding="utf-8")
+        partial.replace(target)
+    return target

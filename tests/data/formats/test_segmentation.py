@@ -1,0 +1,125 @@
+"""Segmentations in COCO's forms: what is wrong with one, and what comes back of those that are kept."""
+
+import copy
+
+import numpy as np
+import pytest
+from pycocotools import mask as rle_masks
+
+from dprd_cli.data.formats.segmentation import (
+    NO_MASK,
+    POLYGONS,
+    RLE,
+    MaskStore,
+    are_numbers,
+    compressed_total,
+    decode,
+    encode,
+    has_thin_polygon,
+    is_far_from_box,
+    segmentation_fault,
+)
+
+SQUARE = [[1, 1, 5, 1, 5, 5, 1, 5]]
+BLANK = {"size": [10, 20], "counts": [0, 200]}
+
+
+def test_sound_segmentations():
+    for good in (None, [], SQUARE, BLANK, {**BLANK, "counts": [200]}):
+        assert segmentation_fault(good, (10, 20)) == ""
+
+
+def test_compressed_rle_lengths_agree_with_pycocotools():
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        height, width = rng.integers(1, 60, size=2)
+        mask = rng.random((height, width)) < rng.random()
+        counts = rle_masks.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode()
+        assert compressed_total(counts) == height * width
+        assert segmentation_fault({"size": [height, width], "counts": counts}, (height, width)) == ""
+    blank = rle_masks.encode(np.zeros((3000, 4000), dtype=np.uint8, order="F"))["counts"].decode()
+    assert compressed_total(blank) == 12_000_000
+
+
+def rectangle(height, width, x, y, w, h):
+    mask = np.zeros((height, width), dtype=bool)
+    mask[y : y + h, x : x + w] = True
+    return mask
+
+
+def compressed(mask):
+    counts = rle_masks.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode()
+    return {"size": list(mask.shape), "counts": counts}
+
+
+def runs(mask):
+    """Return COCO's uncompressed run lengths: down the columns, of 0 and 1 in turns."""
+    flat = mask.T.ravel()
+    ends = np.flatnonzero(np.diff(flat.astype(int))) + 1
+    lengths = np.diff([0, *ends, flat.size]).tolist()
+    return {"size": list(mask.shape), "counts": lengths if not flat[0] else [0, *lengths]}
+
+
+def test_numbers_are_finite_and_no_bools():
+    assert are_numbers([1, 2.5, -3])
+    assert are_numbers([])
+    assert are_numbers([1e308, 1e308])  # whose sum is not finite
+    for bad in ([True], ["1"], [None], [float("nan")], [1, float("inf")], [10**400], [[1]]):
+        assert not are_numbers(bad)
+
+
+def test_thin_polygons():
+    assert has_thin_polygon([[1, 1, 2, 2]])
+    assert has_thin_polygon([*copy.deepcopy(SQUARE), []])
+    for fine in (None, [], SQUARE, BLANK):
+        assert not has_thin_polygon(fine)
+
+
+def test_polygons_far_from_their_box_by_hand():
+    # the square spans 4 x 4 = 16; moved by 1 it shares 3 * 4 = 12: IoU 12 / 20 = 0.6, by 2: 8 / 24 = 0.33
+    assert not is_far_from_box(SQUARE, [1, 1, 4, 4])
+    assert not is_far_from_box(SQUARE, [2, 1, 4, 4])
+    assert is_far_from_box(SQUARE, [3, 1, 4, 4])
+    assert is_far_from_box(SQUARE, [50, 50, 4, 4])
+    for other in (None, [], [[1, 1]], BLANK):  # only polygons are compared
+        assert not is_far_from_box(other, [50, 50, 4, 4])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_is_kept_comes_back_as_the_same_mask(seed):
+    rng = np.random.default_rng(seed)
+    height, width = (int(side) for side in rng.integers(1, 40, size=2))
+    mask = rng.random((height, width)) < rng.random()
+    for segmentation in (compressed(mask), runs(mask)):
+        assert segmentation_fault(segmentation, (height, width)) == ""
+        kind, pieces = encode(segmentation, (height, width))
+        assert kind == RLE
+        again = rle_masks.decode(decode(kind, pieces, (height, width))).astype(bool)
+        np.testing.assert_array_equal(again, mask)
+
+
+def test_polygons_are_kept_as_they_are_and_thin_ones_dropped():
+    ring = [1.25, 1, 5, 1, 5, 5.5]
+    kind, pieces = encode([ring, [1, 1], SQUARE[0]], (10, 20))
+    assert kind == POLYGONS
+    assert [np.frombuffer(piece).tolist() for piece in pieces] == [ring, SQUARE[0]]
+    for nothing in (None, [], [[1, 1, 2, 2]]):
+        assert encode(nothing, (10, 20)) == (NO_MASK, [])
+
+
+def test_a_store_gives_each_object_its_own_mask():
+    one, two = rectangle(10, 20, 1, 1, 4, 4), rectangle(10, 20, 8, 2, 5, 7)
+    other = rectangle(6, 5, 0, 3, 2, 3)
+    store = MaskStore(
+        [
+            (SQUARE, (10, 20)),  # filled: columns and rows 1 to 4
+            (None, (10, 20)),
+            (compressed(two), (10, 20)),
+            (runs(other), (6, 5)),
+        ]
+    )
+    assert store.kinds.tolist() == [POLYGONS, NO_MASK, RLE, RLE]
+    masks = store.decode(slice(0, 3), (10, 20))
+    np.testing.assert_array_equal(masks, [one, np.zeros((10, 20), dtype=bool), two])
+    np.testing.assert_array_equal(store.decode(slice(3, 4), (6, 5)), [other])
+    assert store.decode(slice(4, 4), (6, 5)).shape == (0, 6, 5)
