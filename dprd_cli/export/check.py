@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dprd_cli.data.transforms import prepare
-from dprd_cli.export.write import METADATA, STRIDE, ExportOptions, require
+from dprd_cli.export.write import METADATA, ExportOptions, require
 from dprd_cli.files.images import read_image
+from dprd_cli.model.detector import STRIDE
 from dprd_cli.ops.boxes import paired_iou
 from dprd_cli.structures.sample import without_objects
 from dprd_cli.weights.load import LoadedModel

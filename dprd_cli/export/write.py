@@ -18,6 +18,7 @@ import torch
 
 from dprd_cli.errors import ResourceError, UsageError
 from dprd_cli.export.network import ExportDetector
+from dprd_cli.model.detector import STRIDE
 from dprd_cli.version import __version__
 from dprd_cli.weights.load import LoadedModel
 
@@ -27,8 +28,6 @@ SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}
 #: Where the description lies: a metadata property of an ONNX file, an extra file in a `torch.export` one.
 METADATA = "dprd.json"
 
-#: What the sides of an input are multiples of.
-STRIDE = 32
 #: Of each output: shape in letters of `dprd_cli/model/__init__.py`, and what it is.
 _OUTPUTS = {
     "boxes": ("N,D,4", "x1, y1, x2, y2 in pixels of the input"),

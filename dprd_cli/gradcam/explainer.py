@@ -6,7 +6,7 @@ different networks have no common unit: maps are compared in shape, not in heigh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -17,14 +17,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torchvision.ops import box_iou
 
 from dprd_cli.data.transforms import prepare
 from dprd_cli.errors import UsageError, UserError, did_you_mean
-from dprd_cli.gradcam.localization import Localization
-from dprd_cli.model.detector import Detector
+from dprd_cli.model.detector import STRIDE, Detector
 from dprd_cli.structures.detections import CascadeTrace, Detections
-from dprd_cli.structures.sample import Dataset, ImageArray, Sample, without_objects
+from dprd_cli.structures.sample import ImageArray, without_objects
 
 if TYPE_CHECKING:
     from dprd_cli.weights.load import LoadedModel
@@ -39,8 +37,6 @@ METHODS: dict[str, str] = {
     "elementwise": "GradCAMElementWise",
     "eigengradcam": "EigenGradCAM",
 }
-MATCH_IOU = 0.5
-_STRIDE = 32
 _EIGEN_CELLS = 8000  # eigengradcam makes a matrix of (cells x cells)
 
 
@@ -81,7 +77,7 @@ class Heatmap:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class NetworkView:
     """An image as a network sees it, and what it found there.
 
     Args:
@@ -117,7 +113,7 @@ class Explainer:
         self, loaded: LoadedModel, *, method: str = "gradcam", layer: str = "", min_score: float = 0.0
     ) -> None:
         self.loaded, self.method, self.layer, self.min_score = loaded, method, layer, min_score
-        self.detector = loaded.detector.eval().requires_grad_(False)
+        self.detector = loaded.detector.eval().requires_grad_(requires_grad=False)
         self.device = self.detector.device
         if layer:
             self._module(layer)
@@ -133,22 +129,26 @@ class Explainer:
         seen: set[nn.Module] = set()
         hooks = [module.register_forward_hook(_note_feature_map(seen)) for module in backbone.modules()]
         with torch.no_grad():
-            backbone(torch.zeros(1, 3, 2 * _STRIDE, 2 * _STRIDE, device=self.device))
+            backbone(torch.zeros(1, 3, 2 * STRIDE, 2 * STRIDE, device=self.device))
         for hook in hooks:
             hook.remove()
         inside = backbone.named_modules()
         return named | {name.removeprefix("body."): module for name, module in inside if module in seen}
 
+    def class_names(self, view: NetworkView) -> list[str]:
+        """Return the name of each detection's class. [D]."""
+        return [self.loaded.class_names[label] for label in view.shown.labels.tolist()]
+
     @torch.no_grad()
-    def look(self, image: ImageArray) -> View:
+    def look(self, image: ImageArray) -> NetworkView:
         """Detect in an image. [H, W, 3]."""
         tensor = prepare(without_objects(image), self.loaded.config.data)[0].to(self.device).float()
         output = self.detector.detect([tensor], masks=False)
         kept = output.detections[0].scores >= self.min_score
         found, trace = output.detections[0][kept], output.traces[0][kept]
-        return View(tensor, found, trace, found.to("cpu").resize((image.shape[0], image.shape[1])))
+        return NetworkView(tensor, found, trace, found.to("cpu").resize((image.shape[0], image.shape[1])))
 
-    def explain(self, view: View, index: int) -> Heatmap:
+    def explain(self, view: NetworkView, index: int) -> Heatmap:
         """Return the map of one detection.
 
         Args:
@@ -163,7 +163,7 @@ class Explainer:
         layer = self.layer or self._pooled_from(scores.trace)
         height, width = view.found.image_size
         # The package stretches the layer's map over its input: pad that as the network pads it
-        padding = (0, -width % _STRIDE, 0, -height % _STRIDE)
+        padding = (0, -width % STRIDE, 0, -height % STRIDE)
         padded = F.pad(view.image[None], padding).requires_grad_()
         values = self._map(padded, scores, self._module(layer))[:height, :width]
         full_height, full_width = view.shown.image_size
@@ -203,148 +203,6 @@ def rescale(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(finite / max(float(finite.max(initial=0.0)), np.finfo(np.float32).tiny), np.float32)
 
 
-def match_objects(
-    boxes: Tensor, names: Sequence[str], other_boxes: Tensor, other_names: Sequence[str]
-) -> list[int | None]:
-    """Find each object among others: the same class name, and the largest IoU of at least 0.5.
-
-    Args:
-        boxes: Objects, which choose in this order. [N, 4]
-        names: Their classes; upper and lower case count the same.
-        other_boxes: Each is chosen at most once. [M, 4]
-        other_names: Their classes.
-
-    Returns:
-        For each object the index of the other, or None.
-    """
-    overlap = box_iou(boxes.float(), other_boxes.float())  # [N, M]
-    chosen: list[int | None] = []
-    for row, name in zip(overlap.tolist(), names, strict=True):
-        fitting = [
-            (iou, -index)
-            for index, (iou, other) in enumerate(zip(row, other_names, strict=True))
-            if iou >= MATCH_IOU and other.casefold() == name.casefold() and index not in chosen
-        ]
-        chosen.append(-max(fitting)[1] if fitting else None)
-    return chosen
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """One network's detection of an object, and its map."""
-
-    score: float
-    box: Tensor
-    part_boxes: Tensor | None
-    heatmap: Heatmap
-
-
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """An object, and the evidence of each network in order; None where it did not find the object."""
-
-    name: str
-    evidence: tuple[Evidence | None, ...]
-
-
-def compare(
-    image: ImageArray, explainers: Sequence[Explainer], max_objects: int, *, all_found: bool = False
-) -> list[Compared]:
-    """Explain the objects that the first network found in an image, by each network.
-
-    Args:
-        image: RGB. [H, W, 3]
-        explainers: One or two networks.
-        max_objects: The first one's best so many detections.
-        all_found: Then as many of those that only the second one found.
-    """
-    views = [explainer.look(image) for explainer in explainers]
-    names = [_names(explainer, view) for explainer, view in zip(explainers, views, strict=True)]
-    rows: list[tuple[int | None, ...]] = [(index,) for index in range(len(names[0]))]
-    only: list[tuple[int | None, ...]] = []
-    if len(views) > 1:
-        matched = match_objects(views[0].shown.boxes, names[0], views[1].shown.boxes, names[1])
-        rows = list(enumerate(matched))
-        only = [(None, index) for index in range(len(names[1])) if index not in matched]
-    chosen = rows[:max_objects] + (only[:max_objects] if all_found else [])
-    return [
-        Compared(
-            next(names[k][index] for k, index in enumerate(row) if index is not None),
-            tuple(
-                None if index is None else _evidence(explainer, view, index)
-                for explainer, view, index in zip(explainers, views, row, strict=True)
-            ),
-        )
-        for row in chosen
-    ]
-
-
-def measure(
-    dataset: Dataset,
-    explainers: Sequence[Explainer],
-    *,
-    titles: Sequence[str],
-    limit: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Localization:
-    """Measure how well maps stay on annotated objects, over the objects that every network found.
-
-    Args:
-        dataset: Classes are compared by name.
-        explainers: The networks.
-        titles: What to call each of them.
-        limit: Only the first so many images; 0: all.
-        progress: Called with (images done, images).
-    """
-    found = Localization(tuple(titles))
-    total = min(len(dataset), limit or len(dataset))
-    for number in range(total):
-        sample = dataset[number]
-        views = [explainer.look(sample.image) for explainer in explainers]
-        names = [dataset.class_names[label] for label in sample.labels.tolist()]
-        indices = [
-            _find_annotated(sample, names, view, _names(explainer, view))
-            for explainer, view in zip(explainers, views, strict=True)
-        ]
-        for row, chosen in enumerate(zip(*indices, strict=True)):
-            if None in chosen:
-                found.missed += 1
-                continue
-            evidence = [
-                _evidence(explainer, view, index)
-                for explainer, view, index in zip(explainers, views, chosen, strict=True)
-            ]
-            mask = sample.masks[row] if sample.masks is not None and sample.has_mask[row] else None
-            found.add(
-                {"image": sample.file_name, "object": row, "class": names[row]},
-                [(e.heatmap.values, {"score": e.score, "layer": e.heatmap.layer}) for e in evidence],
-                sample.boxes[row],
-                mask,
-            )
-        progress(number + 1, total)
-    return found
-
-
-def _find_annotated(
-    sample: Sample, names: Sequence[str], view: View, found_names: Sequence[str]
-) -> list[int | None]:
-    """Return the detection of each annotated object, or None; the best detections choose first."""
-    truth = torch.from_numpy(sample.boxes)
-    objects = match_objects(view.shown.boxes, found_names, truth, names)
-    return [objects.index(row) if row in objects else None for row in range(len(names))]
-
-
-def _names(explainer: Explainer, view: View) -> list[str]:
-    return [explainer.loaded.class_names[label] for label in view.shown.labels.tolist()]
-
-
-def _evidence(explainer: Explainer, view: View, index: int) -> Evidence:
-    shown = view.shown
-    parts = None if shown.part_boxes is None else shown.part_boxes[index]
-    heatmap = explainer.explain(view, index)
-    return Evidence(float(shown.scores[index]), shown.boxes[index], parts, heatmap)
-
-
 def _note_feature_map(seen: set[nn.Module]) -> Callable[[nn.Module, object, object], None]:
     def note(module: nn.Module, _: object, output: object) -> None:
         if isinstance(output, Tensor) and output.ndim == 4:
@@ -353,8 +211,7 @@ def _note_feature_map(seen: set[nn.Module]) -> Callable[[nn.Module, object, obje
     return note
 
 
-def _limit_cells(module: nn.Module, _: object, output: Tensor) -> None:
-    del module
+def _limit_cells(_: nn.Module, __: object, output: Tensor) -> None:
     cells = output.shape[-2] * output.shape[-1]
     if cells > _EIGEN_CELLS:
         raise UserError(

@@ -15,8 +15,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from dprd_cli.drawing.detections import draw_parts
-from dprd_cli.gradcam.explainer import MATCH_IOU, Compared, Evidence
-from dprd_cli.gradcam.localization import box_region, energy_share
+from dprd_cli.drawing.style import BLUE, ORANGE
+from dprd_cli.gradcam.comparison import MATCH_IOU, Evidence, ObjectComparison
+from dprd_cli.gradcam.localization import REGIONS, Localization
 from dprd_cli.structures.sample import ImageArray
 
 _COLORS = "turbo"
@@ -38,7 +39,7 @@ class Exhibit:
 
     name: str
     image: ImageArray
-    objects: list[Compared]
+    objects: list[ObjectComparison]
 
 
 def draw_comparison(
@@ -52,7 +53,7 @@ def draw_comparison(
         method: Name of the method, for the colour bar.
         score_thresh: What detections had to reach.
     """
-    rows: list[tuple[Exhibit, Compared | None]] = []
+    rows: list[tuple[Exhibit, ObjectComparison | None]] = []
     for exhibit in exhibits:
         rows += [(exhibit, found) for found in exhibit.objects] or [(exhibit, None)]
     blank = all(found is None for _, found in rows)
@@ -88,14 +89,51 @@ def overlay(image: ImageArray, evidence: Evidence) -> ImageArray:
     return draw_parts(blended, evidence.box[None], parts)
 
 
-def share_in_box(evidence: Evidence) -> float | None:
-    """Return the share of a map's energy inside the detection's own box; None for a map of zeros."""
-    values = evidence.heatmap.values
-    return energy_share(values, box_region(evidence.box.tolist(), (values.shape[0], values.shape[1])))
+def plot_localization(found: Localization) -> Figure:
+    """Draw the shares of each model as box plots; dashes are a map without any preference.
+
+    Args:
+        found: Maps of one model or two.
+    """
+    regions = [r for r in REGIONS if np.isfinite(found.values(found.models[0], f"area_{r}")).any()]
+    figure = Figure(figsize=(1.6 + 2.0 * len(regions), 3.6), dpi=200, layout="constrained")
+    axes = figure.subplots()
+    step = 1.0 / (len(found.models) + 1)
+    for place, region in enumerate(regions):
+        for number, (model, colour) in enumerate(zip(found.models, (ORANGE, BLUE), strict=False)):
+            values = found.values(model, f"share_{region}")
+            where = place + (number - (len(found.models) - 1) / 2) * step
+            drawn = axes.boxplot(
+                values[np.isfinite(values)],
+                positions=[where],
+                widths=0.75 * step,
+                patch_artist=True,
+                showmeans=True,
+                flierprops={"markersize": 2, "markeredgecolor": "#777777"},
+                medianprops={"color": "black"},
+                meanprops={"marker": "D", "markersize": 3.5, "markerfacecolor": "white"}
+                | {"markeredgecolor": "black"},
+            )
+            drawn["boxes"][0].set(facecolor=colour, alpha=0.75, label=model if place == 0 else None)
+        area = found.mean(found.models[0], f"area_{region}") or 0.0
+        label = "uniform map" if place == 0 else "_"  # an underscore keeps it out of the legend
+        axes.hlines(area, place - 0.45, place + 0.45, colors="#555555", linestyles="--", label=label)
+    axes.set_xticks(range(len(regions)), [f"{REGIONS[region]}" for region in regions])
+    axes.set(ylabel="share of the map's energy", ylim=(0, 1), xlim=(-0.5, len(regions) - 0.5))
+    axes.grid(visible=True, axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
+    return figure
 
 
 def _draw_row(
-    line: NDArray[np.object_], exhibit: Exhibit, found: Compared | None, score_thresh: float, *, named: bool
+    line: NDArray[np.object_],
+    exhibit: Exhibit,
+    found: ObjectComparison | None,
+    score_thresh: float,
+    *,
+    named: bool,
 ) -> None:
     label = f"{exhibit.name}\n" if named else ""
     _show(line[0], exhibit.image, "" if found else f"no object reached the score {score_thresh:g}")
@@ -111,7 +149,7 @@ def _draw_row(
 
 
 def _caption(evidence: Evidence) -> str:
-    share = share_in_box(evidence)
+    share = evidence.share_in_box
     energy = "no gradient here" if share is None else f"{100 * share:.0f} % of energy in box"
     return f"score {evidence.score:.2f}, {evidence.heatmap.layer}: {energy}"
 

@@ -1,49 +1,144 @@
-"""How well maps stay on objects: shares of their energy, and the pointing game."""
+"""How well maps stay on annotated objects: shares of their energy, and the pointing game."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
+import torch
 from numpy.typing import NDArray
 
-from dprd_cli.drawing.style import BLUE, ORANGE
+from dprd_cli.gradcam.comparison import Evidence, find_evidence, match_objects
+from dprd_cli.gradcam.explainer import Explainer, NetworkView
+from dprd_cli.gradcam.measures import RegionMeasures, box_region, measure_region
+from dprd_cli.structures.sample import Dataset, Sample
 
 #: Region -> what the figure and the table call it.
 REGIONS = {"mask": "in mask", "box": "in box"}
-_MEASURES = tuple(f"{kind}_{region}" for region in REGIONS for kind in ("share", "hit", "area"))
-#: Columns of `Localization.rows`.
+_KINDS = ("share", "hit", "area")
+_MEASURES = tuple(f"{kind}_{region}" for region in REGIONS for kind in _KINDS)
+#: Columns of `MapRecord.row`.
 COLUMNS = ("image", "object", "class", "model", "score", "layer", *_MEASURES)
 
 
-def energy_share(values: NDArray[np.float32], inside: NDArray[np.bool_]) -> float | None:
-    """Return the share 0..1 of a map's sum that lies inside a region; None for a map of zeros.
+@dataclass(frozen=True, slots=True)
+class AnnotatedObject:
+    """An object that maps are held against.
 
     Args:
-        values: At least 0. [H, W]
-        inside: [H, W]
-
-    Source: "energy-based pointing game", Wang et al. 2020.
+        image: Name of the image.
+        number: Which of the image's objects.
+        class_name: Its class.
+        box: xyxy in pixels. [4]
+        mask: Its mask, where there is one. [H, W]
     """
-    total = float(values.sum(dtype=np.float64))
-    return float(values[inside].sum(dtype=np.float64)) / total if total > 0 else None
+
+    image: str
+    number: int
+    class_name: str
+    box: NDArray[np.float32]
+    mask: NDArray[np.bool_] | None
 
 
-def pointing_hit(values: NDArray[np.float32], inside: NDArray[np.bool_]) -> bool | None:
-    """Return whether a map's maximum (the first, of equal ones) is inside; None for a map of zeros.
+@dataclass(frozen=True, slots=True)
+class MapRecord:
+    """How one model's map of an object lies to it.
 
-    Source: "pointing game", Zhang et al. 2016, without its tolerance of 15 pixels.
+    Args:
+        image: Name of the image.
+        number: Which of the image's objects.
+        class_name: The object's class.
+        model: What the model is called.
+        score: Class score of the detection.
+        layer: The layer that the map was read from.
+        mask: To the object's mask, where there is one.
+        box: To its box.
     """
-    return bool(inside.flat[int(values.argmax())]) if values.max(initial=0.0) > 0 else None
+
+    image: str
+    number: int
+    class_name: str
+    model: str
+    score: float
+    layer: str
+    mask: RegionMeasures | None
+    box: RegionMeasures
+
+    def value(self, measure: str) -> float | None:
+        """Return a measure by its column's name, such as `share_mask`."""
+        kind, _, region = measure.partition("_")
+        measures: RegionMeasures | None = getattr(self, region)
+        return None if measures is None else getattr(measures, kind)
+
+    def row(self) -> dict[str, str | float | None]:
+        """Return a row of the CSV, by `COLUMNS`."""
+        return {
+            "image": self.image,
+            "object": self.number,
+            "class": self.class_name,
+            "model": self.model,
+            "score": self.score,
+            "layer": self.layer,
+            **{measure: self.value(measure) for measure in _MEASURES},
+        }
 
 
-def box_region(box: Sequence[float], image_size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the pixels of an image (height, width) whose centres lie in an xyxy box. [H, W]."""
-    x1, y1, x2, y2 = box
-    rows, columns = (np.arange(size) + 0.5 for size in image_size)
-    return np.outer((rows >= y1) & (rows < y2), (columns >= x1) & (columns < x2))
+@dataclass(frozen=True, slots=True)
+class ModelLocalization:
+    """How well one model's maps stay on the objects.
+
+    Args:
+        model: What it is called.
+        zero_maps: Number of maps that are zero everywhere.
+        means: Mean over the objects by the measures' columns; None where there is nothing to average.
+    """
+
+    model: str
+    zero_maps: int
+    means: dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class MeanDifference:
+    """How far the first model is ahead of the second.
+
+    Args:
+        mean: Mean difference; None without objects.
+        interval: Half of its 95 % interval (normal approximation); None with fewer than two objects.
+        objects: Number of objects on which both have a map.
+    """
+
+    mean: float | None
+    interval: float | None
+    objects: int
+
+
+@dataclass(frozen=True, slots=True)
+class LocalizationStatistics:
+    """How well the maps of one model, or of two, stay on annotated objects.
+
+    Args:
+        objects: Number of objects that every model found.
+        missed: Number of the others.
+        models: The means of each model.
+        lead: By `share_mask` and `share_box`, how far the first model is ahead; empty for a single one.
+    """
+
+    objects: int
+    missed: int
+    models: tuple[ModelLocalization, ...]
+    lead: dict[str, MeanDifference]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain containers."""
+        return {
+            "objects": self.objects,
+            "missed": self.missed,
+            "models": [{"model": one.model, "zero_maps": one.zero_maps, **one.means} for one in self.models],
+            "lead": {name: asdict(difference) for name, difference in self.lead.items()},
+        }
 
 
 class Localization:
@@ -53,99 +148,109 @@ class Localization:
         models: What to call each model.
 
     Attributes:
-        rows: A dict by `COLUMNS` per object and model; `area_*` is the region's share of the image, which
-            is what a map without any preference would score.
-        missed: Annotated objects that not every model found.
+        records: One per object and model.
+        missed: Number of annotated objects that not every model found.
     """
 
     def __init__(self, models: tuple[str, ...]) -> None:
         self.models = models
-        self.rows: list[dict[str, Any]] = []
+        self.records: list[MapRecord] = []
         self.missed = 0
 
-    def add(
-        self,
-        known: dict[str, Any],
-        maps: Sequence[tuple[NDArray[np.float32], dict[str, Any]]],
-        box: NDArray[np.float32],
-        mask: NDArray[np.bool_] | None,
-    ) -> None:
-        """Add one object.
-
-        Args:
-            known: `image`, `object` and `class`.
-            maps: Each model's map [H, W], with `score` and `layer`.
-            box: The object's box, xyxy in pixels. [4]
-            mask: The object's mask, where there is one. [H, W]
-        """
-        height, width = maps[0][0].shape
-        regions = {"mask": mask, "box": box_region(box.tolist(), (height, width))}
-        for model, (values, more) in zip(self.models, maps, strict=True):
-            row = {**known, "model": model, **more, **dict.fromkeys(_MEASURES)}
-            for name, inside in regions.items():
-                if inside is not None:
-                    row[f"share_{name}"] = energy_share(values, inside)
-                    row[f"hit_{name}"] = pointing_hit(values, inside)
-                    row[f"area_{name}"] = float(inside.mean())
-            self.rows.append(row)
+    def add(self, subject: AnnotatedObject, evidence: Sequence[Evidence]) -> None:
+        """Add one object, with the evidence of each model."""
+        for model, one in zip(self.models, evidence, strict=True):
+            values = one.heatmap.values
+            box = box_region(subject.box.tolist(), (values.shape[0], values.shape[1]))
+            mask = None if subject.mask is None else measure_region(values, subject.mask)
+            record = MapRecord(
+                image=subject.image,
+                number=subject.number,
+                class_name=subject.class_name,
+                model=model,
+                score=one.score,
+                layer=one.heatmap.layer,
+                mask=mask,
+                box=measure_region(values, box),
+            )
+            self.records.append(record)
 
     def values(self, model: str, measure: str) -> NDArray[np.float64]:
         """Return a measure of one model's maps, NaN where there is none. [objects]."""
-        return np.array([row[measure] for row in self.rows if row["model"] == model], dtype=np.float64)
+        own = (record.value(measure) for record in self.records if record.model == model)
+        return np.array(list(own), dtype=np.float64)
 
-    def result(self) -> dict[str, Any]:
-        """Return means over the objects, and the first model's lead over the second.
+    def mean(self, model: str, measure: str) -> float | None:
+        """Return the mean of a measure over the objects where there is one; None where there is none."""
+        return _mean(self.values(model, measure))
 
-        Returns:
-            `objects`, `missed`; `models`: a dict each of `model`, `zero_maps` and the means of `share_*`,
-            `hit_*`, `area_*`; `lead`: for each `share_*` the mean difference and half its interval, over the
-            objects where both have a map. None where there is nothing to average.
-        """
-        models = [
-            {"model": model, "zero_maps": int(np.isnan(self.values(model, "share_box")).sum())}
-            | {measure: _mean(self.values(model, measure)) for measure in _MEASURES}
+    def result(self) -> LocalizationStatistics:
+        """Return means over the objects, and the first model's lead over the second."""
+        models = tuple(
+            ModelLocalization(
+                model,
+                int(np.isnan(self.values(model, "share_box")).sum()),
+                {measure: self.mean(model, measure) for measure in _MEASURES},
+            )
             for model in self.models
-        ]
+        )
         lead = {}
         if len(self.models) > 1:
-            for region in REGIONS:
-                ours, theirs = (self.values(model, f"share_{region}") for model in self.models[:2])
-                lead[f"share_{region}"] = _mean_and_interval(ours - theirs)
-        objects = len(self.rows) // len(self.models)
-        return {"objects": objects, "missed": self.missed, "models": models, "lead": lead}
+            for measure in (f"share_{region}" for region in REGIONS):
+                ours, theirs = (self.values(model, measure) for model in self.models[:2])
+                lead[measure] = _mean_difference(ours - theirs)
+        return LocalizationStatistics(len(self.records) // len(self.models), self.missed, models, lead)
 
-    def plot(self) -> Figure:
-        """Draw the shares of each model as box plots; dashes are a map without any preference."""
-        regions = [r for r in REGIONS if np.isfinite(self.values(self.models[0], f"area_{r}")).any()]
-        figure = Figure(figsize=(1.6 + 2.0 * len(regions), 3.6), dpi=200, layout="constrained")
-        axes = figure.subplots()
-        step = 1.0 / (len(self.models) + 1)
-        for place, region in enumerate(regions):
-            for number, (model, colour) in enumerate(zip(self.models, (ORANGE, BLUE), strict=False)):
-                values = self.values(model, f"share_{region}")
-                where = place + (number - (len(self.models) - 1) / 2) * step
-                drawn = axes.boxplot(
-                    values[np.isfinite(values)],
-                    positions=[where],
-                    widths=0.75 * step,
-                    patch_artist=True,
-                    showmeans=True,
-                    flierprops={"markersize": 2, "markeredgecolor": "#777777"},
-                    medianprops={"color": "black"},
-                    meanprops={"marker": "D", "markersize": 3.5, "markerfacecolor": "white"}
-                    | {"markeredgecolor": "black"},
-                )
-                drawn["boxes"][0].set(facecolor=colour, alpha=0.75, label=model if place == 0 else None)
-            area = _mean(self.values(self.models[0], f"area_{region}")) or 0.0
-            label = "uniform map" if place == 0 else "_"  # an underscore keeps it out of the legend
-            axes.hlines(area, place - 0.45, place + 0.45, colors="#555555", linestyles="--", label=label)
-        axes.set_xticks(range(len(regions)), [f"{REGIONS[region]}" for region in regions])
-        axes.set(ylabel="share of the map's energy", ylim=(0, 1), xlim=(-0.5, len(regions) - 0.5))
-        axes.grid(visible=True, axis="y", color="#dddddd", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
-        return figure
+
+def measure_localization(
+    dataset: Dataset,
+    explainers: Sequence[Explainer],
+    *,
+    titles: Sequence[str],
+    limit: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Localization:
+    """Measure how well maps stay on annotated objects, over the objects that every network found.
+
+    Args:
+        dataset: Classes are compared by name.
+        explainers: The networks.
+        titles: What to call each of them.
+        limit: Only the first so many images; 0: all.
+        progress: Called with (images done, images).
+    """
+    found = Localization(tuple(titles))
+    total = min(len(dataset), limit or len(dataset))
+    for number in range(total):
+        sample = dataset[number]
+        views = [explainer.look(sample.image) for explainer in explainers]
+        names = [dataset.class_names[label] for label in sample.labels.tolist()]
+        indices = [
+            _find_annotated(sample, names, view, explainer.class_names(view))
+            for explainer, view in zip(explainers, views, strict=True)
+        ]
+        for row, chosen in enumerate(zip(*indices, strict=True)):
+            if None in chosen:
+                found.missed += 1
+                continue
+            evidence = [
+                find_evidence(explainer, view, index)
+                for explainer, view, index in zip(explainers, views, chosen, strict=True)
+            ]
+            mask = sample.masks[row] if sample.masks is not None and sample.has_mask[row] else None
+            found.add(AnnotatedObject(sample.file_name, row, names[row], sample.boxes[row], mask), evidence)
+        if progress is not None:
+            progress(number + 1, total)
+    return found
+
+
+def _find_annotated(
+    sample: Sample, names: Sequence[str], view: NetworkView, found_names: Sequence[str]
+) -> list[int | None]:
+    """Return the detection of each annotated object, or None; the best detections choose first."""
+    truth = torch.from_numpy(sample.boxes)
+    objects = match_objects(view.shown.boxes, found_names, truth, names)
+    return [objects.index(row) if row in objects else None for row in range(len(names))]
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:
@@ -153,8 +258,7 @@ def _mean(values: NDArray[np.float64]) -> float | None:
     return float(finite.mean()) if len(finite) else None
 
 
-def _mean_and_interval(values: NDArray[np.float64]) -> dict[str, float | int | None]:
-    """Return the mean, and half of its 95 % interval (normal approximation)."""
+def _mean_difference(values: NDArray[np.float64]) -> MeanDifference:
     finite = values[np.isfinite(values)]
     half = 1.96 * float(finite.std(ddof=1)) / len(finite) ** 0.5 if len(finite) > 1 else None
-    return {"mean": _mean(finite), "interval": half, "objects": len(finite)}
+    return MeanDifference(_mean(finite), half, len(finite))

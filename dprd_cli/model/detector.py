@@ -23,7 +23,8 @@ from dprd_cli.model.selection import BoxDetails
 from dprd_cli.ops.roi_align import FeatureTable
 from dprd_cli.structures.detections import CascadeTrace, Detections, Target
 
-_STRIDE = 32
+#: Images are padded to multiples of it: the cells of the coarsest level that the backbone gives.
+STRIDE = 32
 
 
 class InferenceOutput(NamedTuple):
@@ -218,8 +219,8 @@ class Detector(nn.Module):
     def _batch(self, images: list[Tensor]) -> tuple[Tensor, Tensor, list[tuple[int, int]]]:
         """Normalise and pad to a common multiple of 32 with zeros (the mean colour), channels-last."""
         sizes = [(int(image.shape[-2]), int(image.shape[-1])) for image in images]
-        height = -(-max(h for h, _ in sizes) // _STRIDE) * _STRIDE
-        width = -(-max(w for _, w in sizes) // _STRIDE) * _STRIDE
+        height = -(-max(h for h, _ in sizes) // STRIDE) * STRIDE
+        width = -(-max(w for _, w in sizes) // STRIDE) * STRIDE
         padded = []
         for image, (h, w) in zip(images, sizes, strict=True):
             normal = (image.to(self.device, non_blocking=True).float() - self.pixel_mean) / self.pixel_std

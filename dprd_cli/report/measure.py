@@ -12,8 +12,9 @@ from dprd_cli.evaluation.analysis import Analyst, ImageExample
 from dprd_cli.evaluation.confusion import MATCH_SCORE
 from dprd_cli.evaluation.evaluate import EvaluationOptions, evaluate
 from dprd_cli.evaluation.figures import draw_found, draw_truth
-from dprd_cli.gradcam.explainer import Evidence, Explainer, compare
-from dprd_cli.gradcam.figures import overlay, share_in_box
+from dprd_cli.gradcam.comparison import Evidence, compare
+from dprd_cli.gradcam.explainer import Explainer
+from dprd_cli.gradcam.figures import overlay
 from dprd_cli.runtime.progress import Progress
 from dprd_cli.structures.sample import ImageArray
 from dprd_cli.weights.load import LoadedModel, load_model
@@ -191,4 +192,4 @@ def _maps(model: LoadedModel, images: list[ImageExample], most: int) -> list[Gra
 
 def _map(image: ImageArray, name: str, evidence: Evidence) -> GradCamMap:
     drawn = overlay(image, evidence)
-    return GradCamMap(drawn, name, evidence.score, evidence.heatmap.layer, share_in_box(evidence))
+    return GradCamMap(drawn, name, evidence.score, evidence.heatmap.layer, evidence.share_in_box)

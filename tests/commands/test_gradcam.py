@@ -82,7 +82,7 @@ def test_two_images_and_two_models_give_a_figure_each_and_one_of_both(images, mo
 
 
 def test_images_of_too_many_objects_have_figures_of_their_own_only(images, models, capsys, monkeypatch):
-    monkeypatch.setattr("dprd_cli.commands.gradcam._COMBINED_ROWS", 0)
+    monkeypatch.setattr("dprd_cli.gradcam.explain.COMBINED_ROWS", 0)
     assert run(["gradcam", "in", "--weights", models[0], "--score-thresh", "1", "--out", "out"]) == 0
     assert "no gradcam.png: the first images have over 0 objects; lower" in capsys.readouterr().err
     assert names(images.parent / "out") == ["0.png", "1.png"]

@@ -1,29 +1,10 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from dprd_cli.config.presets import resolve
 from dprd_cli.errors import UserError
-from dprd_cli.gradcam.explainer import METHODS, ClassScores, Explainer, compare, match_objects, rescale
-from dprd_cli.gradcam.figures import Exhibit, draw_comparison, overlay
-from dprd_cli.model.build import build_detector
-from dprd_cli.weights.load import LoadedModel
-from paths import TINY
-
-PRESETS = ("cascade-dprd-small", "cascade-mrcnn-small", "dprd-small", "mask-rcnn-small")
-IMAGE = np.random.default_rng(0).integers(0, 255, (70, 90, 3), dtype=np.uint8)
-
-
-def tiny_model(preset="cascade-dprd-small", with_masks=True, names=("cat", "dog")):
-    torch.manual_seed(0)
-    config = resolve(config_file=TINY, preset=preset)
-    detector = build_detector(config.model, num_classes=len(names), with_masks=with_masks)
-    if detector.part_layer is not None:
-        nn.init.normal_(detector.part_layer.bias, std=0.1)  # parts that move
-    return LoadedModel(detector, config, names, (1, 2), with_masks, 0, Path("tiny.pt"))
+from dprd_cli.gradcam.explainer import METHODS, ClassScores, Explainer, rescale
+from tiny_model import IMAGE, PRESETS, tiny_model
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -106,41 +87,3 @@ def test_a_level_that_the_object_is_not_pooled_from_gives_an_empty_map():
 def test_rescale_keeps_zeros_and_drops_what_is_not_finite():
     assert rescale(np.zeros((2, 2), np.float32)).tolist() == [[0, 0], [0, 0]]
     assert rescale(np.array([[np.nan, 2], [4, -1]], np.float32)).tolist() == [[0, 0.5], [1, 0]]
-
-
-def test_objects_match_by_class_name_and_overlap_once_each():
-    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 8], [50, 50, 60, 60]])
-    others = torch.tensor([[0.0, 0, 10, 9], [0, 0, 10, 10], [50, 50, 60, 60]])
-    # object 0 has IoU 0.9 with other 0, and 1 with other 1; object 1 then 8/9 with other 0; the last differs
-    assert match_objects(boxes, ["a", "a", "a"], others, ["A", "a", "b"]) == [1, 0, None]
-    assert match_objects(boxes, ["a"] * 3, torch.zeros(0, 4), []) == [None] * 3
-    # 10 x 4 of 10 x 10 is IoU 0.4
-    assert match_objects(boxes[:1], ["a"], torch.tensor([[0.0, 0, 10, 4]]), ["a"]) == [None]
-
-
-def test_figures_of_pairs_of_single_models_and_of_nothing():
-    first, second = (Explainer(tiny_model(preset)) for preset in PRESETS[:2])
-    both = compare(IMAGE, [first, second], 2, all_found=True)
-    assert 2 <= len(both) <= 4
-    assert all(len(found.evidence) == 2 and any(found.evidence) for found in both)
-    alone = compare(IMAGE, [first], 1)
-    assert len(alone) == 1
-    assert overlay(IMAGE, alone[0].evidence[0]).shape[2] == 3
-    first.min_score = 1.0
-    assert compare(IMAGE, [first, second], 2) == []
-    for objects, titles in ((both, ["a", "b"]), (alone, ["a"]), ([], ["a", "b"])):
-        figure = draw_comparison([Exhibit("x", IMAGE, objects)], titles, method="gradcam", score_thresh=0)
-        bars = 1 if objects else 0  # the image alone where nothing was found
-        expected = len(objects) * (1 + len(titles)) + bars if objects else 1
-        assert len(figure.axes) == expected
-
-
-def test_a_figure_of_many_objects_stays_readable_by_viewers():
-    (one,) = compare(IMAGE, [Explainer(tiny_model(PRESETS[0]))], 1)
-    few, many = (
-        draw_comparison([Exhibit("x", IMAGE, [one] * count)], ["a"], method="gradcam", score_thresh=0)
-        for count in (3, 40)
-    )
-    assert few.dpi == 200
-    assert many.get_figheight() * 200 > 10_000
-    assert many.get_figheight() * many.dpi == pytest.approx(10_000)

@@ -1,40 +1,31 @@
+"""Means over objects, and how far the first network is ahead."""
+
 import numpy as np
 import pytest
+import torch
 
-from dprd_cli.gradcam.localization import Localization, box_region, energy_share, pointing_hit
+from dprd_cli.config.presets import resolve
+from dprd_cli.data.build import build_dataset
+from dprd_cli.gradcam.comparison import Evidence
+from dprd_cli.gradcam.explainer import Explainer, Heatmap
+from dprd_cli.gradcam.localization import COLUMNS, AnnotatedObject, Localization, measure_localization
+from tiny_model import tiny_model
 
 MAP = np.array([[1, 2, 0], [3, 4, 0]], np.float32)  # sum 10
-RIGHT = np.array([[0, 1, 1], [0, 1, 1]], bool)  # holds 2 + 4
 TOP = np.array([[1, 1, 1], [0, 0, 0]], bool)  # holds 1 + 2
 
 
-def test_energy_shares_of_a_hand_made_map():
-    assert energy_share(MAP, RIGHT) == pytest.approx(6 / 10)
-    assert energy_share(MAP, TOP) == pytest.approx(3 / 10)
-    assert energy_share(MAP, RIGHT) + energy_share(MAP, ~RIGHT) == pytest.approx(1)
-    assert energy_share(np.zeros_like(MAP), RIGHT) is None
-
-
-def test_the_maximum_decides_the_pointing_game():
-    assert pointing_hit(MAP, RIGHT) is True  # 4 is in the right half, not in the top row
-    assert pointing_hit(MAP, TOP) is False
-    assert pointing_hit(np.zeros_like(MAP), TOP) is None
-
-
-def test_a_box_holds_the_pixels_whose_centres_it_holds():
-    assert box_region((1, 0, 3, 2), (2, 3)).tolist() == RIGHT.tolist()
-    # the centre of column 1 is at 1.5, that of row 1 at 1.5
-    assert box_region((0.6, 0.0, 9.0, 1.5), (2, 3)).tolist() == [[0, 1, 1], [0, 0, 0]]
+def evidence(values):
+    return Evidence(1.0, torch.zeros(4), None, Heatmap(values, "p2"))
 
 
 def test_means_and_the_lead():
     found = Localization(("a", "b"))
     for number, (ours, theirs) in enumerate([(MAP, MAP), (MAP, np.zeros_like(MAP)), (MAP, MAP[:, ::-1])]):
-        known = {"image": "x", "object": number, "class": "cat"}
-        more = {"score": 1.0, "layer": "p2"}
         box = np.array([1, 0, 3, 2], np.float32)
-        found.add(known, [(ours, more), (theirs, more)], box, TOP if number else None)
-    result = found.result()
+        subject = AnnotatedObject("x", number, "cat", box, TOP if number else None)
+        found.add(subject, [evidence(ours), evidence(theirs)])
+    result = found.result().to_json()
     first, second = result["models"]
     assert result["objects"] == 3
     assert first["share_box"] == pytest.approx(0.6)
@@ -46,10 +37,34 @@ def test_means_and_the_lead():
     assert result["lead"]["share_box"]["mean"] == pytest.approx(-0.2)
     assert result["lead"]["share_box"]["interval"] == pytest.approx(1.96 * 0.2)
     assert result["lead"]["share_mask"]["objects"] == 1  # the first object has no mask
-    assert len(found.plot().axes) == 1
+    rows = [record.row() for record in found.records]
+    assert len(rows) == 6
+    assert all(tuple(row) == COLUMNS for row in rows)
+    assert rows[0]["share_mask"] is None
+    assert rows[2]["share_mask"] == pytest.approx(0.3)
 
 
 def test_nothing_to_average():
-    result = Localization(("a", "b")).result()
+    result = Localization(("a", "b")).result().to_json()
     assert result["objects"] == 0
     assert result["models"][0]["share_mask"] is None
+
+
+def test_a_network_beside_itself_is_never_ahead():
+    """Every class is tried, as random weights find no object of the right one."""
+    config = resolve(overrides=["data.synthetic_val=2", "data.synthetic_size=64", "data.workers=0"])
+    dataset = build_dataset(config.data, "val")
+    explainer = Explainer(tiny_model(names=dataset.class_names))
+    told = []
+    found = measure_localization(
+        dataset,
+        [explainer, explainer],
+        titles=("a", "b"),
+        limit=1,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(1, 1)]
+    assert len(found.records) % 2 == 0
+    assert len(found.records) // 2 + found.missed == len(dataset[0].boxes)
+    lead = found.result().lead["share_box"]
+    assert lead.mean in (None, 0)

@@ -1,0 +1,300 @@
+"""Explains images, and measures on annotated ones, with one detector or two: figures, a table, a summary."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dprd_cli.config.data_section import with_data_section
+from dprd_cli.data.build import build_dataset, describe
+from dprd_cli.drawing.style import save_figure
+from dprd_cli.errors import DataError
+from dprd_cli.files.atomic import write_rows
+from dprd_cli.files.images import read_image
+from dprd_cli.files.results import image_names, output_folder
+from dprd_cli.gradcam.comparison import Evidence, ObjectComparison, compare
+from dprd_cli.gradcam.explainer import Explainer
+from dprd_cli.gradcam.figures import Exhibit, draw_comparison, plot_localization
+from dprd_cli.gradcam.localization import COLUMNS, LocalizationStatistics, measure_localization
+from dprd_cli.runtime.progress import say
+from dprd_cli.structures.sample import Split
+from dprd_cli.weights.find import find_preset
+from dprd_cli.weights.load import LoadedModel, load_model
+
+#: Most objects, of all images, in the figure that shows several images.
+COMBINED_ROWS = 40
+#: Preset -> what its network is called; a second detector can be named by its preset alone.
+ARCHITECTURES = {
+    "cascade-dprd": "Cascade D-PRD",
+    "cascade-mrcnn": "Cascade Mask R-CNN",
+    "dprd": "D-PRD",
+    "mask-rcnn": "Mask R-CNN",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticsOptions:
+    """The annotated images that maps are measured on.
+
+    Args:
+        data: Folder with annotations, or `synthetic`; None takes the data of the first detector.
+        split: Which split.
+        limit: Number of images, the split's first ones; 0 takes all.
+        progress: Called with (images done, images).
+    """
+
+    data: str | None = None
+    split: Split = "val"
+    limit: int = 0
+    progress: Callable[[int, int], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainOptions:
+    """How images are explained.
+
+    Args:
+        out: Folder of the figures.
+        method: A key of `METHODS`.
+        layer: Name of a layer, or empty: the level that each object's box is pooled from.
+        score_thresh: Least score of a detection.
+        max_objects: Number of objects of each image, the best ones.
+        all_found: Explain as many objects again that only the second detector found.
+        statistics: Measure on annotated images; None does not.
+    """
+
+    out: Path = Path("gradcam")
+    method: str = "gradcam"
+    layer: str = ""
+    score_thresh: float = 0.5
+    max_objects: int = 3
+    all_found: bool = False
+    statistics: StatisticsOptions | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageExplanation:
+    """The explained objects of an image.
+
+    Args:
+        file: The image.
+        figure: The figure that shows them.
+        objects: The objects, best first; may be empty.
+    """
+
+    file: Path
+    figure: Path
+    objects: tuple[ObjectComparison, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainSummary:
+    """What was explained.
+
+    Args:
+        models: The detectors' files.
+        titles: What each of them is called.
+        options: How it was done.
+        inputs: The images given.
+        images: Those that could be read.
+        combined: The figure of several images, or None.
+        statistics: How well maps stay on annotated objects, where that was measured.
+    """
+
+    models: tuple[Path, ...]
+    titles: tuple[str, ...]
+    options: ExplainOptions
+    inputs: tuple[Path, ...]
+    images: tuple[ImageExplanation, ...]
+    combined: Path | None
+    statistics: LocalizationStatistics | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain containers; `images` and `stats` only where they were asked for."""
+        content: dict[str, Any] = {
+            "models": [str(path) for path in self.models],
+            "titles": list(self.titles),
+            "method": self.options.method,
+            "layer": self.options.layer or "pooled from",
+            "score_thresh": self.options.score_thresh,
+        }
+        if self.inputs:
+            files = [image.figure for image in self.images]
+            content["images"] = [
+                {"file": str(image.file), "objects": [self._object(found) for found in image.objects]}
+                for image in self.images
+            ]
+            content["files"] = [str(path) for path in (*files, *filter(None, [self.combined]))]
+        if self.statistics is not None:
+            content["stats"] = self.statistics.to_json()
+        return content
+
+    def _object(self, found: ObjectComparison) -> dict[str, Any]:
+        """Return an object; null for a model that did not find it."""
+        pairs = zip(self.titles, found.evidence, strict=True)
+        return {"class": found.name, "models": {t: None if e is None else _evidence_row(e) for t, e in pairs}}
+
+    def raise_for_unread(self) -> None:
+        """Raise if images could not be read.
+
+        Raises:
+            DataError: It says how many.
+        """
+        bad = len(self.inputs) - len(self.images)
+        if bad:
+            raise DataError(
+                f"{bad} of {len(self.inputs)} images could not be read; the others are in {self.options.out}/"
+            )
+
+
+def _evidence_row(evidence: Evidence) -> dict[str, Any]:
+    return {
+        "score": evidence.score,
+        "box": evidence.box.tolist(),
+        "layer": evidence.heatmap.layer,
+        "share_in_box": evidence.share_in_box,
+    }
+
+
+def load_models(weights: str, compare_with: str, device: str = "auto") -> list[LoadedModel]:
+    """Load one detector or two.
+
+    Args:
+        weights: As for `load_model`.
+        compare_with: The second one: as for `load_model`, or a preset (its newest run, else its published
+            weights); empty for none.
+        device: `auto`, `cpu` or `cuda`.
+    """
+    second = find_preset(compare_with) if compare_with in ARCHITECTURES else compare_with
+    models = [load_model(spec, device) for spec in (weights, *([second] if second else []))]
+    for model in models:
+        say(f"checkpoint: {model.source} ({model.config.preset}, step {model.step})")
+    return models
+
+
+def explain(
+    models: Sequence[LoadedModel], paths: Sequence[Path], options: ExplainOptions | None = None
+) -> ExplainSummary:
+    """Draw what the class scores of objects come from, in one detector or two, and measure it.
+
+    Args:
+        models: One or two detectors; their parameters lose `requires_grad`.
+        paths: Images; each gets a figure, and several get one together.
+        options: How; by default Grad-CAM of the best three objects of each image.
+
+    Raises:
+        UsageError: If there is no such layer, or the folder holds the images.
+        ResourceError: If a figure cannot be written.
+    """
+    options = options or ExplainOptions()
+    classes = [{name.casefold() for name in model.class_names} for model in models]
+    if len(models) > 1 and not classes[0] & classes[1]:
+        say("the two detectors have no class name in common: no object can be matched")
+    output_folder(options.out, paths)
+    explainers = [
+        Explainer(model, method=options.method, layer=options.layer, min_score=options.score_thresh)
+        for model in models
+    ]
+    titles = model_titles(models)
+    images, combined = _explain_images(paths, explainers, titles, options)
+    statistics = None
+    if options.statistics is not None:
+        statistics = _measure(options.statistics, models[0], explainers, titles, options.out)
+    return ExplainSummary(
+        models=tuple(model.source for model in models),
+        titles=titles,
+        options=options,
+        inputs=tuple(paths),
+        images=tuple(images),
+        combined=combined,
+        statistics=statistics,
+    )
+
+
+def _explain_images(
+    paths: Sequence[Path], explainers: Sequence[Explainer], titles: tuple[str, ...], options: ExplainOptions
+) -> tuple[list[ImageExplanation], Path | None]:
+    """Draw a figure of each image that can be read, and one of several; images that cannot are said."""
+    found: list[ImageExplanation] = []
+    exhibits: list[Exhibit] = []
+    least = f"{options.score_thresh:g}"
+    for path, name in zip(paths, image_names(paths, ".png", reserved=["gradcam", "stats"]), strict=True):
+        try:
+            image = read_image(path, explainers[0].loaded.config.data.max_pixels)
+        except DataError as error:
+            say(f"skipped: {error}")
+            continue
+        objects = compare(image, explainers, options.max_objects, all_found=options.all_found)
+        if not objects:
+            say(f"{path}: no object reached the score {least}; lower --score-thresh to see more")
+        exhibits.append(Exhibit(path.stem, image, objects))
+        found.append(ImageExplanation(path, options.out / name, tuple(objects)))
+        _save(exhibits[-1:], titles, options, found[-1].figure)
+    drawn = _first_rows(exhibits)
+    if len(drawn) > 1:
+        combined = options.out / "gradcam.png"
+        _save(drawn, titles, options, combined)
+        if len(drawn) < len(exhibits):
+            say(f"gradcam.png shows the first {len(drawn)} of {len(exhibits)} images")
+        return found, combined
+    if len(exhibits) > 1:
+        say(f"no gradcam.png: the first images have over {COMBINED_ROWS} objects; lower --max-objects")
+    return found, None
+
+
+def _save(exhibits: Sequence[Exhibit], titles: Sequence[str], options: ExplainOptions, path: Path) -> None:
+    figure = draw_comparison(exhibits, titles, method=options.method, score_thresh=options.score_thresh)
+    save_figure(figure, path)
+
+
+def _first_rows(exhibits: list[Exhibit]) -> list[Exhibit]:
+    """Return as many images as one figure can hold."""
+    rows = 0
+    for number, exhibit in enumerate(exhibits):
+        rows += max(1, len(exhibit.objects))
+        if rows > COMBINED_ROWS:
+            return exhibits[:number]
+    return exhibits
+
+
+def _measure(
+    options: StatisticsOptions,
+    model: LoadedModel,
+    explainers: Sequence[Explainer],
+    titles: tuple[str, ...],
+    out: Path,
+) -> LocalizationStatistics:
+    """Measure, and write `stats.csv` and `stats.png`."""
+    dataset = build_dataset(with_data_section(model.config, path=options.data).data, options.split)
+    for line in describe(dataset):
+        say(line)
+    names = [title.replace("\n", ", ") for title in titles]
+    found = measure_localization(
+        dataset, explainers, titles=names, limit=options.limit, progress=options.progress
+    )
+    write_rows(out / "stats.csv", COLUMNS, [record.row() for record in found.records])
+    if found.records:
+        save_figure(plot_localization(found), out / "stats.png")
+    else:
+        say("no annotated object was found by every detector; lower --score-thresh")
+    return found.result()
+
+
+def model_titles(models: Sequence[LoadedModel]) -> tuple[str, ...]:
+    """Return what to call each model: its architecture, and where two have the same, its run."""
+    titles = []
+    for model in models:
+        preset = model.config.preset
+        titles.append(ARCHITECTURES.get(preset.removesuffix("-small").removesuffix("-medium"), preset))
+    if len(set(titles)) == len(titles):
+        return tuple(titles)
+    named = [f"{title}\n{_run_name(model.source)}" for title, model in zip(titles, models, strict=True)]
+    if len(set(named)) == len(named):
+        return tuple(named)
+    return tuple(f"{title} ({number})" for number, title in enumerate(named, start=1))
+
+
+def _run_name(source: Path) -> str:
+    return source.parent.name if source.stem in ("best", "last", "previous") else source.stem
