@@ -35,14 +35,14 @@ from dprd_cli.errors import (
     UsageError,
     UserError,
     is_out_of_memory,
-    one_line,
 )
-from dprd_cli.runtime.progress import lines_on_stderr
+from dprd_cli.runtime.progress import lines_on_stderr, tell
 from dprd_cli.runtime.ranks import rank, world_size
 from dprd_cli.version import __version__
 
 #: Commands that the processes of a job can do together.
 _SHARED = ("train", "eval", "predict")
+EXIT_PIPE = 141  # as a shell shows a program that SIGPIPE ended
 _MEMORY_ADVICE = (
     "use a smaller --batch-size, a smaller --backbone, or smaller images (--set data.test_min_size=...)"
 )
@@ -117,13 +117,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
             app(args=given, prog_name="dprd", obj=given)  # `--gpus` starts the same line again
         except SystemExit as leave:
             if leave.code == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C, without a word
-                print("error: interrupted", file=sys.stderr)
+                tell("error: interrupted")
             return leave.code if isinstance(leave.code, int) else EXIT_FAILED if leave.code else 0
+        except BrokenPipeError:  # `| head` has read what it wanted
+            return EXIT_PIPE
         except BaseException as error:
             if os.environ.get("DPRD_DEBUG"):
                 traceback.print_exception(error)
             message, code = _explain(error)
-            print(f"error: {_who()}{one_line(message)}", file=sys.stderr)
+            tell(f"error: {_who()}{message}")
             return code
     return 0
 
@@ -149,7 +151,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
 def _show_warning(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
     """Print this project's warnings as a line; other libraries' concern developers."""
     if issubclass(category, DprdWarning) or os.environ.get("DPRD_DEBUG"):
-        print(f"warning: {_who()}{one_line(message)}", file=sys.stderr)
+        tell(f"warning: {_who()}{message}")
 
 
 def _who() -> str:
@@ -157,7 +159,24 @@ def _who() -> str:
     return f"rank {rank()}: " if world_size() > 1 else ""
 
 
+def open_standard_streams() -> None:
+    """Give streams that the parent has closed a place to go to: no file may take their numbers."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
 def main() -> None:
     """Run the program as a process."""
+    open_standard_streams()
     share_cores()
-    sys.exit(run())
+    code = run()
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter's own last flush would complain
+        code = code or EXIT_PIPE
+    sys.exit(code)

@@ -133,10 +133,11 @@ def _train(config: Config, run: Path | None, out: Path | None, *, as_json: bool)
         return
     folder = result.folder
     if as_json:
-        print_json({"run": str(folder), "best": str(result.best), **result.to_json()})
+        print_json({"run": str(folder), "best": result.best and str(result.best), **result.to_json()})
     else:
         print_results(result.to_json())
-    say(f"run folder: {folder} (best.pt, last.pt, results.json, metrics.csv, curves and part overlays)")
+    best = "best.pt, " if result.best else ""
+    say(f"run folder: {folder} ({best}last.pt, results.json, metrics.csv, curves and part overlays)")
     say("next:")
     say(f"  dprd eval --weights {folder}")
     say(f"  dprd predict --weights {folder} --save-parts IMAGES")

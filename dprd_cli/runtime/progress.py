@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, Iterator
@@ -22,12 +23,19 @@ def say(line: str) -> None:
         LOGGER.info("%s", line)
 
 
+def tell(line: str) -> None:
+    """Print a line on stderr; a closed one, or a terminal or pipe that has gone away, is no error."""
+    if sys.stderr is not None:  # None where it was closed at the start; `print` would take stdout
+        with contextlib.suppress(OSError, ValueError):
+            print(one_line(line), file=sys.stderr, flush=True)
+
+
 class LineHandler(logging.Handler):
     """Shows what the library tells as plain lines on stderr, whatever that is at the moment."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print one line."""
-        print(one_line(record.getMessage()), file=sys.stderr, flush=True)
+        tell(record.getMessage())
 
 
 @contextmanager
@@ -49,8 +57,7 @@ def progress(title: str) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
-    with Bar(
-        console=Console(stderr=True), transient=True, disable=rank() > 0 or not sys.stderr.isatty()
-    ) as bar:
+    quiet = rank() > 0 or sys.stderr is None or not sys.stderr.isatty()
+    with Bar(console=Console(stderr=True), transient=True, disable=quiet) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dprd_cli.config.schema import TrainConfig
+from dprd_cli.errors import is_out_of_memory
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.losses import LossOutput
 from dprd_cli.runtime.device import autocast
@@ -18,6 +19,8 @@ from dprd_cli.structures.detections import Target
 from dprd_cli.training.gradient_sync import RunningStatistics, StepSum
 from dprd_cli.training.optimizer import GradientClipper, build_optimizer, set_learning_rate
 
+#: Weights of this size are no detector's any more: it has diverged, though all is finite still.
+EXPLODED = 1e6
 _STATE = {"adamw": {"step", "exp_avg", "exp_avg_sq"}, "sgd": {"momentum_buffer"}}
 
 
@@ -26,11 +29,12 @@ class NotFiniteError(Exception):
 
     Args:
         values: Losses and gradient norms of the step.
+        shared: Whether all processes of the job have come to it together.
     """
 
-    def __init__(self, values: dict[str, float]) -> None:
+    def __init__(self, values: dict[str, float], *, shared: bool = True) -> None:
         super().__init__("the loss or its gradient is not finite")
-        self.values = values
+        self.values, self.shared = values, shared
 
 
 class Learner:
@@ -80,7 +84,7 @@ class Learner:
         diagnostics: dict[str, Tensor] = {}
         for part, share, some, goals in self._passes(images, targets):
             torch.manual_seed(draw_seed(self._config.seed, number, part))
-            output = self._backward(share, some, goals)
+            output = self._try(share, some, goals)
             _add(losses, output.losses, share)
             _add(diagnostics, output.diagnostics, share)
         if self._sum:
@@ -111,6 +115,21 @@ class Learner:
             part = rank_slice(total, number, passes)
             own = slice(part.start - first, part.stop - first)
             yield number, len(part) / total, images[own], targets[own]
+
+    def _try(self, share: float, images: list[Tensor], targets: list[Target]) -> LossOutput:
+        """Do a pass; whatever the network stumbles over where its weights are not finite is divergence."""
+        try:
+            return self._backward(share, images, targets)
+        except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+            largest = self.largest_weight()
+            if is_out_of_memory(error) or largest < EXPLODED:
+                raise
+            raise NotFiniteError({"largest weight": largest}, shared=self._group.size == 1) from error
+
+    def largest_weight(self) -> float:
+        """Return the largest absolute value of a weight; nan where one is."""
+        sizes = [p.detach().abs().amax().float() for p in self.detector.parameters() if p.numel()]
+        return float(torch.stack(sizes).max())
 
     def _backward(self, share: float, images: list[Tensor], targets: list[Target]) -> LossOutput:
         """Add a pass's share of the gradient."""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from dprd_cli.config.schema import Config
 from dprd_cli.errors import UsageError
@@ -62,12 +58,17 @@ def train_locked(
             masks=setup.with_masks and setup.val_set.has_masks,
             voc=setup.val_set.is_voc,
         )
-        with _start_log(config, run_dir, saved, setup.device, group) as log, StopRequest() as stop:
+        step = saved["step"] if saved else 0
+        log = RunLog(run_dir, config.train.steps, step) if group.is_main else SilentLog()
+        with StopRequest() as stop, log:
             trainer = Trainer(config, run_dir, setup, log=log, stop=stop, group=group)
+            if saved is not None:
+                trainer.restore(saved)
+            if group.is_main:  # the run folder is touched from here on: what was asked for fits
+                describe_run(run_dir, config, setup.device)
+                log.start(start_trackers(config, run_dir, step))
             if saved is None:
                 trainer.save()
-            else:
-                trainer.restore(saved)
             return trainer.run()
 
 
@@ -79,14 +80,3 @@ def _check_share(config: Config, group: ProcessGroup) -> None:
             f"train.batch_size={config.train.batch_size}: the images of a step over all processes; at "
             f"least {passes} for {group.size} processes with train.accumulate={config.train.accumulate}"
         )
-
-
-def _start_log(
-    config: Config, run_dir: Path, saved: Mapping[str, Any] | None, device: torch.device, group: ProcessGroup
-) -> RunLog:
-    """Describe the run in its folder and open its log; not for ranks that the main one writes for."""
-    if not group.is_main:
-        return SilentLog()
-    describe_run(run_dir, config, device)  # from here on there is something to continue
-    step = saved["step"] if saved else 0
-    return RunLog(run_dir, config.train.steps, step, start_trackers(config, run_dir, step))

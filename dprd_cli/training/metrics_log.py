@@ -34,25 +34,32 @@ class RunLog:
         folder: The run folder.
         steps: Steps of the whole run, for the progress bar.
         start_step: Step that the run resumes from; rows after it are dropped from the files.
-        trackers: Where rows go too.
     """
 
-    def __init__(
-        self, folder: Path, steps: int, start_step: int = 0, trackers: Sequence[Tracker] = ()
-    ) -> None:
+    def __init__(self, folder: Path, steps: int, start_step: int = 0) -> None:
         self._folder = folder
         self._steps = steps
-        self._trackers = trackers
+        self._trackers: Sequence[Tracker] = ()
         self.rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["step"] <= start_step]
+        self._columns: list[str] = []
+        self._jsonl: TextIO | None = None
+        self._csv: TextIO | None = None
+        self._progress: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+
+    def start(self, trackers: Sequence[Tracker] = ()) -> None:
+        """Write what is kept of the files, and show a progress bar on a terminal.
+
+        Args:
+            trackers: Where rows go too.
+        """
+        self._trackers = trackers
+        folder = self._folder
         text = "".join(json.dumps(row) + "\n" for row in self.rows)
         write_atomically(folder / "metrics.jsonl", lambda file: file.write(text.encode()))
         self._jsonl = (folder / "metrics.jsonl").open("a", encoding="utf-8")
-        self._columns: list[str] = []
-        self._csv: TextIO | None = None
         self._write_csv()
-        self._progress: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
-        if sys.stderr.isatty():
+        if sys.stderr is not None and sys.stderr.isatty():
             columns = ("[progress.description]{task.description}", "{task.completed}/{task.total}")
             bars = (
                 BarColumn(),
@@ -68,11 +75,13 @@ class RunLog:
 
     def __exit__(self, *exception: object) -> None:
         if self._progress is not None:
-            self._progress.stop()
+            with contextlib.suppress(OSError, ValueError):  # a terminal that went away
+                self._progress.stop()
         for tracker in self._trackers:
             tracker.close()
         with contextlib.suppress(OSError):  # of a full disk: what could not be written is in a buffer still
-            self._jsonl.close()
+            if self._jsonl is not None:
+                self._jsonl.close()
         with contextlib.suppress(OSError):
             if self._csv is not None:
                 self._csv.close()
@@ -104,18 +113,20 @@ class RunLog:
         """Move a progress bar: `train`, or `evaluate`, which goes when it is done."""
         if self._progress is None:
             return
-        if task not in self._tasks:
-            self._tasks[task] = self._progress.add_task(task, total=total, note="")
-        note = _note(self.rows[-1]) if task == "train" and self.rows else ""
-        self._progress.update(self._tasks[task], completed=done, note=note)
-        if task != "train" and done >= total:
-            self._progress.remove_task(self._tasks.pop(task))
+        with contextlib.suppress(OSError, ValueError):  # a terminal that went away ends no run
+            if task not in self._tasks:
+                self._tasks[task] = self._progress.add_task(task, total=total, note="")
+            note = _note(self.rows[-1]) if task == "train" and self.rows else ""
+            self._progress.update(self._tasks[task], completed=done, note=note)
+            if task != "train" and done >= total:
+                self._progress.remove_task(self._tasks.pop(task))
 
     def evaluations(self) -> list[Row]:
         """Return the rows of evaluations."""
         return [row for row in self.rows if row["kind"] == "eval"]
 
     def _append(self, row: Row) -> None:
+        assert self._jsonl is not None  # `start` opened it
         self._jsonl.write(json.dumps(row) + "\n")
         self._jsonl.flush()
         if row["kind"] == "eval":  # what comes of it, such as stopping early, must survive a power cut
@@ -146,6 +157,9 @@ class SilentLog(RunLog):
 
     def __init__(self) -> None:
         self.rows = []
+
+    def start(self, trackers: Sequence[Tracker] = ()) -> None:
+        """Write and show nothing."""
 
     def __exit__(self, *exception: object) -> None:
         """Nothing to close."""
@@ -191,14 +205,15 @@ class Means:
 
 
 def read_metrics(path: Path) -> list[Row]:
-    """Return the rows of a `metrics.jsonl`; a last line that a kill cut short is left out."""
+    """Return the rows of a `metrics.jsonl`; lines that a kill cut short or a disk spoilt are left out."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    for line in text.splitlines():
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue
-        if isinstance(row, dict) and "step" in row and "kind" in row:
+        if isinstance(row, dict) and isinstance(row.get("step"), int) and "kind" in row:
             rows.append(row)
     return rows
 

@@ -31,9 +31,10 @@ class TrainResult:
         return self.folder / "last.pt"
 
     @property
-    def best(self) -> Path:
-        """The checkpoint of the best evaluation by `train.best_metric`."""
-        return self.folder / "best.pt"
+    def best(self) -> Path | None:
+        """The checkpoint of the best evaluation by `train.best_metric`; None where none was measured."""
+        path = self.folder / "best.pt"
+        return path if path.is_file() else None
 
     def to_json(self) -> dict[str, Any]:
         """Return what `results.json` holds."""

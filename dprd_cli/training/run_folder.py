@@ -38,7 +38,7 @@ def new_run_folder(
     try:
         if out is not None:
             out.mkdir(parents=True, exist_ok=True)
-            if any(out.iterdir()):
+            if any(not _is_leftover(path) for path in out.iterdir()):
                 raise UsageError(
                     f"{out} is not empty; choose another --out, or continue that run with --resume {out}"
                 )
@@ -55,6 +55,11 @@ def new_run_folder(
                 return folder
     except OSError as error:
         raise ResourceError(f"{error.filename}: cannot create the run folder ({error.strerror})") from error
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether a file is what a run leaves that is killed before it has written anything."""
+    return path.name == ".lock" or (path.name.startswith(".") and path.name.endswith(".tmp"))
 
 
 def describe_run(folder: Path, config: Config, device: torch.device) -> None:

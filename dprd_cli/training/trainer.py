@@ -21,7 +21,7 @@ from torch import Tensor
 
 from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import TrainLoader
-from dprd_cli.errors import DivergedError, InterruptedRun, UserError
+from dprd_cli.errors import DivergedError, InterruptedRun, UsageError, UserError
 from dprd_cli.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_in_group
 from dprd_cli.files.atomic import write_json
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
@@ -30,7 +30,7 @@ from dprd_cli.structures.detections import Target
 from dprd_cli.training.best import best_score, evaluations_since_best
 from dprd_cli.training.ema import WeightAverage
 from dprd_cli.training.figures import draw_batch, draw_curves, draw_parts
-from dprd_cli.training.learner import Learner, NotFiniteError
+from dprd_cli.training.learner import EXPLODED, Learner, NotFiniteError
 from dprd_cli.training.metrics_log import Means, RunLog
 from dprd_cli.training.optimizer import learning_rate
 from dprd_cli.training.result import TrainResult
@@ -38,6 +38,8 @@ from dprd_cli.training.setup import TrainingSetup
 from dprd_cli.weights.checkpoint import load_state, save_checkpoint
 
 _DRAWN_BATCHES = 2
+#: Keys of the training section that decide what an optimizer keeps of each parameter.
+_DECIDE_STATE = ("optimizer", "backbone_lr_mult", "part_lr_mult", "weight_decay", "momentum")
 
 
 class Trainer:
@@ -80,15 +82,22 @@ class Trainer:
         self.step = 0
         self.best: float | None = None
         self.stale = False
+        self._agreed_stop = 0
         self.interval = Means()
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take up what a checkpoint holds beside the trained weights.
 
         Raises:
+            UsageError: If it has done more steps than `train.steps`.
             UserError: If it is of another configuration, or malformed.
         """
         settings = self.config.train
+        if saved["step"] > settings.steps:
+            raise UsageError(
+                f"train.steps={settings.steps}: {self.run_dir} has done {saved['step']} steps; give it more, "
+                "or start a new run"
+            )
         try:
             self.learner.restore(saved["optimizer"])
             self.interval.restore(saved.get("interval", {}))
@@ -96,7 +105,7 @@ class Trainer:
                 self.best = None if saved.get("best") is None else float(saved["best"])
         # malformed containers fail in many ways
         except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
-            raise UserError(f"{self.run_dir}: the optimizer's state is of another configuration") from error
+            raise UserError(f"{self.run_dir}: {self._misfit(saved)}") from error
         if self.average and "trained" in saved:
             load_state(self.average.detector, saved["model"], self.run_dir)
         self.step = int(saved["step"])
@@ -104,6 +113,16 @@ class Trainer:
         self.best = self.best if score is None else score
         self.log.say(f"resuming {self.run_dir} at step {self.step} of {settings.steps}")
         self._look_for_progress()
+
+    def _misfit(self, saved: Mapping[str, Any]) -> str:
+        """Say which settings an optimizer's state may not fit."""
+        changed = ", ".join(
+            f"train.{key}={getattr(self.config.train, key)} (it was {value})"
+            for key, value in saved["config"].get("train", {}).items()
+            if key in _DECIDE_STATE and getattr(self.config.train, key) != value
+        )
+        why = f"leave out {changed}" if changed else "it was changed, or another program wrote it"
+        return f"the optimizer's state is of another configuration; {why}"
 
     def run(self) -> TrainResult | None:
         """Train to the last step, evaluating on the way, and return the result; None on other ranks."""
@@ -131,6 +150,8 @@ class Trainer:
         try:
             values = self.learner.step(self.step, rate, images, targets)
         except NotFiniteError as error:
+            if not error.shared:  # the others learn of it when this process ends
+                raise self._diverged(error.values, rate, [t.image_id for t in targets]) from error
             parts = self.group.gather([target.image_id for target in targets])
             image_ids = [image_id for part in parts for image_id in part]
             raise self.group.shared_error(self._diverged(error.values, rate, image_ids)) from error
@@ -192,6 +213,7 @@ class Trainer:
 
     def save(self) -> None:
         """Save `last.pt`; the one that was there becomes `previous.pt`."""
+        self._check_weights()
         if not self.group.is_main:
             return
         payload = self._payload()
@@ -199,6 +221,17 @@ class Trainer:
             payload["trained"] = self.learner.detector.state_dict()
         payload |= {"optimizer": self.learner.optimizer.state_dict(), "interval": self.interval.state()}
         save_checkpoint(self.run_dir / "last.pt", payload, previous=self.run_dir / "previous.pt")
+
+    def _check_weights(self) -> None:
+        """Keep weights that nothing can be made of any more out of the run folder.
+
+        Raises:
+            DivergedError: If a weight is not finite, or far too large.
+        """
+        largest = self.learner.largest_weight()
+        if not largest < EXPLODED:  # nan is not
+            error = self._diverged({"largest weight": largest}, self.config.train.lr, [])
+            raise self.group.shared_error(error)
 
     def _payload(self) -> dict[str, Any]:
         return {
@@ -235,7 +268,7 @@ class Trainer:
         if self.step % settings.log_every == 0 or last:
             self.log.add({"kind": "train", "step": self.step, **self.interval.take()})
         self.log.progress("train", self.step, settings.steps)
-        if self.step % settings.save_every == 0 or self._evaluation_due() or self.stop.exit_code:
+        if self.step % settings.save_every == 0 or self._evaluation_due() or self._agreed_stop:
             self.save()
         self._stop_if_asked()
 
@@ -260,24 +293,27 @@ class Trainer:
         return evaluate_in_group(self.model, self.val_set, self.config, options, self.group)
 
     def _agree_on_stop(self) -> None:
-        self.stop.exit_code = self.group.all_reduce_max(self.stop.exit_code)
+        """Learn whether any rank was asked to stop; a signal that comes later counts the next time."""
+        self._agreed_stop = self.group.all_reduce_max(self.stop.exit_code)
 
     def _stop_if_asked(self) -> None:
         """Leave if a signal came; the state of this step has been saved."""
-        if self.stop.exit_code:
+        if self._agreed_stop:
             self.group.all_reduce_max(0)  # nobody leaves before all is saved: its end would be the others'
             resume = f"dprd train --resume {self.run_dir}"
             raise self.group.shared_error(
                 InterruptedRun(
-                    f"stopped at step {self.step} and saved; continue with: {resume}", self.stop.exit_code
+                    f"stopped at step {self.step} and saved; continue with: {resume}", self._agreed_stop
                 )
             )
 
     def _diverged(self, values: Mapping[str, float], rate: float, image_ids: list[int]) -> DivergedError:
         """Write down what was not finite, and return the error that says so."""
-        bad = [key for key, value in values.items() if not math.isfinite(value)]
+        bad = [key for key, value in values.items() if not math.isfinite(value)] or list(values)
         base = self.config.train.lr
         advice = f"lower the learning rate (--set train.lr={base / 2:g}) or clip (--set train.clip_norm=5)"
+        if self.step and (self.run_dir / "last.pt").exists():
+            advice += f"; dprd train --resume {self.run_dir} with it goes on from the last checkpoint"
         path = self.run_dir / "diverged.json"
         if self.group.is_main:
             write_json(
@@ -292,5 +328,5 @@ class Trainer:
                 },
             )
         return DivergedError(
-            f"step {self.step}: not finite: {', '.join(bad[:3])}; {advice}; details in {path}"
+            f"step {self.step}: not finite, or exploded: {', '.join(bad[:3])}; {advice}; details in {path}"
         )
