@@ -60,12 +60,13 @@ class TrainOptions:
             "train.batch_size": self.batch_size,
             "train.device": self.device,
             "data.on_bad_image": self.on_bad_image,
+            "data.path": self.data,  # the same data in another place; training checks that
         }
 
     @property
     def fixed(self) -> list[str]:
         """The options that were given and that a run keeps from its start."""
-        names = ("data", "preset", "backbone", "weights", "backbone_weights", "schedule")
+        names = ("preset", "backbone", "weights", "backbone_weights", "schedule")
         given = [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) is not None]
         return [*given, *(["--config"] if self.config_file is not None else [])]
 
@@ -80,7 +81,6 @@ def new_config(options: TrainOptions) -> Config:
     if weights == "imagenet":
         weights, backbone_weights = None, backbone_weights or "imagenet"
     flags = options.resumable_flags | {
-        "data.path": options.data,
         "model.backbone.name": options.backbone,
         "model.backbone.weights": backbone_weights or ("none" if weights else None),
         "train.weights": weights,

@@ -20,8 +20,9 @@ from typing import Any
 from torch import Tensor
 
 from dprd_cli.config.schema import Config
+from dprd_cli.data.build import fingerprint
 from dprd_cli.data.loading import TrainLoader
-from dprd_cli.errors import DivergedError, InterruptedRun, UsageError, UserError
+from dprd_cli.errors import DataError, DivergedError, InterruptedRun, UsageError, UserError
 from dprd_cli.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_in_group
 from dprd_cli.files.atomic import write_json
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
@@ -72,6 +73,7 @@ class Trainer:
         self.run_dir = run_dir
         self.train_set, self.val_set = setup.train_set, setup.val_set
         self.with_masks = setup.with_masks
+        self._data = {"train": fingerprint(setup.train_set), "val": fingerprint(setup.val_set)}
         self.group = group
         detector = setup.detector
         self.learner = Learner(detector, config.train, group)
@@ -97,6 +99,11 @@ class Trainer:
             raise UsageError(
                 f"train.steps={settings.steps}: {self.run_dir} has done {saved['step']} steps; give it more, "
                 "or start a new run"
+            )
+        if saved.get("data", self._data) != self._data:  # checkpoints of older versions do not say
+            raise DataError(
+                f"{self.config.data.path}: not the images that {self.run_dir} was trained on (other ids, "
+                "names or order); pass the folder they have moved to with --data, or start a new run"
             )
         try:
             self.learner.restore(saved["optimizer"])
@@ -242,6 +249,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "step": self.step,
             "best": self.best,
+            "data": self._data,
         }
 
     def _batches(self) -> Iterator[tuple[list[Tensor], list[Target]]]:

@@ -145,8 +145,8 @@ def test_a_metric_that_is_not_measured_is_refused_before_training(capsys):
         (["--device", "tpu"], "unknown device 'tpu'; there are: auto, cpu, cuda, cuda:N"),
         (["some-run"], "unexpected argument 'some-run'; to continue a run: dprd train --resume some-run"),
         (
-            ["--resume", "--preset", "dprd", "--data", "x"],
-            "--data, --preset: a run is resumed with its own; start a new run to change it",
+            ["--resume", "--preset", "dprd", "--schedule", "3x"],
+            "--preset, --schedule: a run is resumed with its own; start a new run to change it",
         ),
     ],
 )
