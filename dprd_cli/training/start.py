@@ -162,7 +162,7 @@ def resumed_config(folder: Path, options: TrainOptions) -> Config:
     path = folder / "config.toml"
     if not path.is_file():
         raise UserError(
-            f"no run to resume in {folder}: it has no config.toml; dprd train --out {folder} starts it"
+            f"no run to resume in {folder}: it has no config.toml; dprd train --out {folder} starts one there"
         )
     tree = read_toml(path)
     before = validate(tree, str(path)).train

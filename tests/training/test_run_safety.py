@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -110,15 +111,10 @@ def test_weights_that_explode_end_the_run_and_are_not_saved(tmp_path, dataset, c
 
 def test_no_best_checkpoint_is_promised_where_there_is_none(tmp_path, dataset, capsys):
     empty = tmp_path / "ds"
-    (empty / "annotations").mkdir(parents=True)
-    for path in dataset.iterdir():
-        if path.name != "annotations":
-            (empty / path.name).symlink_to(path)
-    for path in (dataset / "annotations").iterdir():
-        tree = json.loads(path.read_text())
-        if "val" in path.name:
-            tree["annotations"] = []
-        (empty / "annotations" / path.name).write_text(json.dumps(tree))
+    shutil.copytree(dataset, empty)
+    (annotations,) = (path for path in empty.rglob("*.json") if "val" in path.name)
+    tree = json.loads(annotations.read_text())
+    annotations.write_text(json.dumps({**tree, "annotations": []}))
     capsys.readouterr()
     argv = [*START, "--data", str(empty), "--steps", "1", "--out", str(tmp_path / "run"), "--json"]
     assert cli.run(argv) == 0
@@ -150,7 +146,8 @@ def test_closed_streams_stay_silent(tmp_path):
     assert (done.returncode, json.loads(done.stdout)["preset"]) == (0, "dprd")
     shell = f"{sys.executable} -m dprd_cli config show dprd 2>&1 | head -n 1"
     done = subprocess.run(shell, shell=True, env=ENVIRONMENT, stdout=subprocess.PIPE, timeout=60)
-    assert done.stdout.decode().splitlines() == ['preset = "dprd"']
+    (line,) = done.stdout.decode().splitlines()
+    assert line.startswith('preset = "dprd"')
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
