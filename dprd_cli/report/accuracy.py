@@ -21,7 +21,7 @@ from dprd_cli.evaluation.figures import (
 )
 from dprd_cli.report.html import Html, dotted, element, figure, join, note, number, table
 from dprd_cli.report.page import ReportPage
-from dprd_cli.report.runs import RunFiles
+from dprd_cli.report.runs import EvaluationFile, RunFiles
 
 _PLURALS = {"bbox": "boxes", "segm": "masks"}
 _METRICS = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100")
@@ -30,55 +30,62 @@ _CONFUSIONS = 12
 
 
 def accuracy(page: ReportPage, run: RunFiles) -> Html:
-    """AP of boxes and masks from every source, by class, and by size."""
-    rows: list[Sequence[Any]] = []
+    """Return AP of boxes and masks by every evaluation there is, by class, and by size."""
+    totals = _totals(page, run)
+    if totals is None:
+        return join((page.measured_on(run), note("No AP: no evaluation was recorded.")))
+    analysis = page.analysis(run)
+    if analysis is None:
+        return join((page.measured_on(run), totals, _recorded_classes(run.recorded[0])))
+    charts = element("div", *_charts(page, analysis), class_="charts")
+    tables = element("div", *(_class_table(analysis, kind) for kind in analysis["ap"]), class_="pair")
+    return join((page.measured_on(run), totals, charts, tables, _tide(page, analysis)))
+
+
+def _totals(page: ReportPage, run: RunFiles) -> Html | None:
+    """Return a row of COCO's metrics for each evaluation, or None where there was none."""
     sources = [(f"{one.file}, {one.content.get('images', '?')} images", one.content) for one in run.recorded]
     if run.name in page.measured:
         own = page.measured[run.name]
         sources.insert(0, (f"this page, {own.images} images", own.results))
-    for source, content in sources:
-        for kind, title in KINDS.items():
-            if isinstance(content.get(kind), dict):
-                rows.append(
-                    (dotted(f"{title}: {source}"), *(number(content[kind].get(name)) for name in _METRICS))
-                )
-    if not rows:
-        return join((page.measured_on(run), note("No AP: no evaluation was recorded.")))
-    shown: list[Html] = [table("COCO metrics in percent", ("", *_METRICS), rows)]
-    analysis = page.analysis(run)
-    if analysis is None:
-        classes = run.recorded[0].content.get("classes") or []
-        columns = {
-            "bbox_ap": "box AP",
-            "bbox_ap50": "box AP50",
-            "segm_ap": "mask AP",
-            "segm_ap50": "mask AP50",
-        }
-        cells = [(row["name"], row["objects"], *(number(row.get(key)) for key in columns)) for row in classes]
-        head = ("class", "objects", *columns.values())
-        shown.append(table(f"By class ({run.recorded[0].file})", head, cells))
-        return join((page.measured_on(run), *shown))
-    names, aps = analysis["class_names"], analysis["ap"]
-    for kind in aps:
-        cells = [
-            (name, objects, *(number(row[key]) for key in APS))
-            for name, objects, row in zip(names, analysis["objects"], aps[kind], strict=True)
-        ]
-        cells.append(("all", sum(analysis["objects"]), *(number(mean_ap(aps[kind], key)) for key in APS)))
-        head = ("class", "objects", *APS)
-        shown.append(table(f"{KINDS[kind]} AP by class and size", head, cells, class_="total"))
-    told = ", ".join(f"{name} {number(row['AP'])}" for name, row in zip(names, aps["bbox"], strict=True))
-    charts = element(
-        "div",
-        figure(page.svg(class_figure(analysis), f"Bars of box AP by class: {told}"), "AP by class (objects)"),
-        figure(
-            page.svg(size_figure(analysis), "Bars of AP by object size; the table has the numbers"),
-            "AP by size: small below 32², large from 96² pixels",
-        ),
-        class_="charts",
+    rows = [
+        (dotted(f"{title}: {source}"), *(number(content[kind].get(name)) for name in _METRICS))
+        for source, content in sources
+        for kind, title in KINDS.items()
+        if isinstance(content.get(kind), dict)
+    ]
+    return table("COCO metrics in percent", ("", *_METRICS), rows) if rows else None
+
+
+def _recorded_classes(evaluation: EvaluationFile) -> Html:
+    """Return AP by class as a file has it."""
+    columns = {"bbox_ap": "box AP", "bbox_ap50": "box AP50", "segm_ap": "mask AP", "segm_ap50": "mask AP50"}
+    classes = evaluation.content.get("classes") or []
+    cells = [(row["name"], row["objects"], *(number(row.get(key)) for key in columns)) for row in classes]
+    return table(f"By class ({evaluation.file})", ("class", "objects", *columns.values()), cells)
+
+
+def _class_table(analysis: Mapping[str, Any], kind: str) -> Html:
+    """Return AP by class and size of boxes or masks."""
+    aps = analysis["ap"][kind]
+    cells = [
+        (name, objects, *(number(row[key]) for key in APS))
+        for name, objects, row in zip(analysis["class_names"], analysis["objects"], aps, strict=True)
+    ]
+    cells.append(("all", sum(analysis["objects"]), *(number(mean_ap(aps, key)) for key in APS)))
+    return table(f"{KINDS[kind]} AP by class and size", ("class", "objects", *APS), cells, class_="total")
+
+
+def _charts(page: ReportPage, analysis: Mapping[str, Any]) -> tuple[Html, Html]:
+    """Return the figures of AP by class and by size."""
+    rows = zip(analysis["class_names"], analysis["ap"]["bbox"], strict=True)
+    told = ", ".join(f"{name} {number(row['AP'])}" for name, row in rows)
+    by_class = page.svg(class_figure(analysis), f"Bars of box AP by class: {told}")
+    by_size = page.svg(size_figure(analysis), "Bars of AP by object size; the table has the numbers")
+    return (
+        figure(by_class, "AP by class (objects)"),
+        figure(by_size, "AP by size: small below 32², large from 96² pixels"),
     )
-    tables = element("div", *shown[1:], class_="pair")
-    return join((page.measured_on(run), shown[0], charts, tables, _tide(page, analysis)))
 
 
 def _tide(page: ReportPage, analysis: Mapping[str, Any]) -> Html:
@@ -92,7 +99,7 @@ def _tide(page: ReportPage, analysis: Mapping[str, Any]) -> Html:
 
 
 def precision_recall(page: ReportPage, run: RunFiles) -> Html:
-    """PR curves at three IoUs, for boxes and masks."""
+    """Return PR curves at three IoUs, for boxes and masks."""
     analysis = page.analysis(run)
     if analysis is None:
         return page.measured_on(run)
@@ -112,7 +119,7 @@ def precision_recall(page: ReportPage, run: RunFiles) -> Html:
 
 
 def confusion(page: ReportPage, run: RunFiles) -> Html:
-    """The confusion matrix with background, as a table where it is small."""
+    """Return the confusion matrix with background, as a table where it is small."""
     analysis = page.analysis(run)
     if analysis is None:
         return page.measured_on(run)

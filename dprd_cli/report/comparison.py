@@ -37,7 +37,7 @@ def comparison(page: ReportPage) -> Html:
 
 
 def _differing(page: ReportPage) -> Html:
-    """The settings in which the runs differ."""
+    """Return the settings in which the runs differ."""
     flats = [flatten(page.config(run)) for run in page.runs]
     keys = dict.fromkeys(key for flat in flats for key in flat)
     rows = []

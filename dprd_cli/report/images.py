@@ -12,7 +12,7 @@ from dprd_cli.report.runs import RunFiles
 
 
 def images(page: ReportPage, run: RunFiles) -> Html:
-    """The worst and best images, annotated and detected."""
+    """Return the worst and best images, annotated and detected."""
     rule = note(
         "By an image's F1 = 2 TP / (2 TP + FP + FN) of boxes of score 0.5 or more, averaged over IoU 0.5 to "
         "0.95. Left what is annotated, right what was detected, parts in orange."
@@ -45,7 +45,7 @@ def _pair(pair: ImagePair) -> Html:
 
 
 def parts(page: ReportPage, run: RunFiles) -> Html:
-    """How the parts deform, by class."""
+    """Return how the parts deform, by class."""
     analysis = page.analysis(run)
     if analysis is None:
         return page.measured_on(run)
@@ -78,7 +78,7 @@ def parts(page: ReportPage, run: RunFiles) -> Html:
 
 
 def gradcam(page: ReportPage, run: RunFiles) -> Html:
-    """Grad-CAM of the surest object in each of a few images."""
+    """Return Grad-CAM of the surest object in each of a few images."""
     if run.name not in page.measured:
         return note(f"{page.left_out.get(run.name, '')} No Grad-CAM without the checkpoint.")
     maps = page.measured[run.name].maps

@@ -102,7 +102,7 @@ def _about(page: ReportPage, run: RunFiles) -> str:
 
 
 def _head(page: ReportPage, run: RunFiles) -> Html:
-    """What the run is, its headline numbers, and what it lacks."""
+    """Return what a run is, its headline numbers, and what it lacks."""
     found = page.measured.get(run.name)
     facts: dict[str, Any] = {
         "folder": run.folder if run.folder else run.checkpoint,

@@ -15,7 +15,7 @@ from dprd_cli.report.runs import RunFiles
 
 
 def training(page: ReportPage, run: RunFiles) -> Html:
-    """Loss, AP, recall, parts, gradients."""
+    """Return the curves of loss, AP, recall, parts, gradients."""
     panels = run_panels(run.metrics)
     if not panels:
         return note("No training curves: metrics.jsonl is not there or has no rows.")
@@ -29,7 +29,7 @@ def training(page: ReportPage, run: RunFiles) -> Html:
 
 
 def settings(page: ReportPage, run: RunFiles) -> Html:
-    """Differences to the preset's defaults, then everything."""
+    """Return the differences to the preset's defaults, then all settings."""
     config = page.config(run)
     if not config:
         return note("Settings unknown: there is no config.toml.")
@@ -62,7 +62,7 @@ def _value(value: Any) -> str:
 
 
 def environment(_page: ReportPage, run: RunFiles) -> Html:
-    """Versions, machine, commit, command."""
+    """Return versions, machine, commit, command."""
     if not run.environment:
         return note("Environment unknown: there is no environment.json.")
     rows = [(key, "unknown" if value is None else value) for key, value in run.environment.items()]
