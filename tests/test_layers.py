@@ -2,13 +2,10 @@
 
 import ast
 from graphlib import TopologicalSorter
-from pathlib import Path
 
 import pytest
 
-import dprd_cli
-
-PACKAGE = Path(dprd_cli.__file__).parent
+from package_source import MODULES, PACKAGE, SOURCES, TREES
 
 #: Packages and modules of the top level, lowest first.
 ORDER = (
@@ -40,15 +37,6 @@ ORDER = (
 MOST_ROOMS = 25
 MOST_LINES = 350
 MOST_COMMAND_LINES = 40
-
-
-def module_name(path):
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
-
-
-MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in MODULES.items()}
 
 
 def imports(name):
@@ -103,4 +91,4 @@ def test_only_build_reads_the_model_config():
 
 @pytest.mark.parametrize("name", MODULES)
 def test_modules_stay_readable(name):
-    assert len(MODULES[name].read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+    assert len(SOURCES[name].splitlines()) <= MOST_LINES

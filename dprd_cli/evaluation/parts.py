@@ -126,7 +126,7 @@ class PartDeformation:
     Args:
         parts: Names of the parts, none where no detection has any. [P]
         total: Over all classes; None where no detection has parts.
-        classes: Of each class with objects, most objects first.
+        classes: Each class with objects, most objects first.
     """
 
     parts: tuple[str, ...]

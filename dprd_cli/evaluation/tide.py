@@ -41,7 +41,7 @@ class TideReport:
 
     Args:
         ap50: AP at IoU 0.5 in percent; None where nothing was measured.
-        errors: Of each type in `ERRORS`; none where nothing was measured.
+        errors: Errors of each type in `ERRORS`; none where nothing was measured.
         skipped: Why nothing was measured, or empty.
     """
 
