@@ -26,7 +26,7 @@ from torch import Tensor
 
 from dprd_cli.errors import DataError
 from dprd_cli.inference.prediction import Prediction
-from dprd_cli.inference.predictor import Predictor, Reading, Ready, Unreadable
+from dprd_cli.inference.predictor import ImageInput, Predictor, ReadFailure, ReadOptions
 from dprd_cli.inference.sources import Source, find_sources
 from dprd_cli.weights.load import LoadedModel, load_model
 
@@ -130,8 +130,8 @@ class Model:
         else:
             raise TypeError(f"images: expected an image or a list of them, but got {type(images).__name__}")
         predictor = Predictor(self.loaded, min_score=self._threshold(score_thresh), masks=masks, tta=tta)
-        ready = (_ready(predictor, image, channels) for image in several)
-        found = list(predictor.predict_ready(ready, batch_size))
+        inputs = (_prepare(predictor, image, channels) for image in several)
+        found = list(predictor.predict_inputs(inputs, batch_size))
         return found if isinstance(images, list | tuple) else found[0]
 
     def stream(
@@ -162,7 +162,7 @@ class Model:
         """
         predictor = Predictor(self.loaded, min_score=self._threshold(score_thresh), masks=masks)
         sources = find_sources([fsdecode(text) for text in inputs], recursive=recursive)
-        for _, item in predictor.predict_sources(sources, Reading(batch_size, workers, frame_step)):
+        for _, item in predictor.predict_sources(sources, ReadOptions(batch_size, workers, frame_step)):
             if isinstance(item, Prediction):
                 yield item
             elif not skip_unreadable:
@@ -172,21 +172,21 @@ class Model:
         return self.score_thresh if score_thresh is None else score_thresh
 
 
-def _ready(predictor: Predictor, image: ImageLike, channels: Channels) -> Ready:
+def _prepare(predictor: Predictor, image: ImageLike, channels: Channels) -> ImageInput:
     """Bring any kind of image into the form that the network is fed from."""
     if isinstance(image, str | PathLike):
         name = fsdecode(image)
         is_url = name.lower().startswith(("http://", "https://"))
         item = predictor.read(Source("url" if is_url else "image", name))
-        if isinstance(item, Unreadable):
+        if isinstance(item, ReadFailure):
             raise DataError(item.message)
         return item
     if isinstance(image, Image.Image):
-        return predictor.ready(_from_pillow(image))
+        return predictor.prepare(_from_pillow(image))
     if isinstance(image, Tensor):
-        return predictor.ready(_in_rgb(_from_tensor(image), channels))
+        return predictor.prepare(_in_rgb(_from_tensor(image), channels))
     if isinstance(image, np.ndarray):
-        return predictor.ready(_in_rgb(_from_array(image), channels))
+        return predictor.prepare(_in_rgb(_from_array(image), channels))
     raise TypeError(f"expected a path, a Pillow image, an array or a tensor, but got {type(image).__name__}")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dprd_cli.commands._options import DataOverrides, Json, parse_size, print_json, say, with_data
+from dprd_cli.commands._options import DataOverrides, Json, parse_size, print_json, say
 
 
 def export(
@@ -40,8 +40,6 @@ def export(
     json: Json = False,
 ) -> None:
     """Write a detector as one ONNX or torch.export file that describes itself (docs/export.md)."""
-    from dataclasses import replace
-
     from dprd_cli.config.presets import pick
     from dprd_cli.export.detector import export_detector
     from dprd_cli.export.write import FORMATS, ExportOptions
@@ -53,8 +51,7 @@ def export(
     size = parse_size(image_size, multiple=32, otherwise="dynamic") if fixed else None
     options = ExportOptions(kind, _parse_batch(batch), size)
     paths = find_images(check or [])
-    model = load_model(source, "cpu")
-    model = replace(model, config=with_data(model.config, overrides))
+    model = load_model(source, "cpu").with_data(overrides=overrides or [])
     say(f"checkpoint: {model.source} (step {model.step})")
     result = export_detector(model, out, options, check=paths)
     megabytes = result.file.stat().st_size / 1e6

@@ -19,11 +19,7 @@ from dprd_cli.commands._options import (
     in_processes,
     print_json,
     say,
-    with_data,
-    with_part_offsets,
 )
-
-_DEFAULT_KINDS = "images,video,coco,csv"
 
 
 def predict(
@@ -48,7 +44,7 @@ def predict(
             help="What to write, with commas: images, video, frames, coco, csv, labelme, masks and crops; or "
             "none.",
         ),
-    ] = _DEFAULT_KINDS,
+    ] = "images,video,coco,csv",
     score_thresh: Annotated[
         float,
         typer.Option(
@@ -100,23 +96,25 @@ def predict(
     json: Json = False,
 ) -> None:
     """Detect objects in images and videos: annotated images, COCO results, a CSV and more."""
-    from contextlib import closing
-    from dataclasses import replace
-
     from dprd_cli.config.presets import pick
-    from dprd_cli.errors import DataError, InterruptedRun, UsageError
-    from dprd_cli.files.results import output_folder
-    from dprd_cli.inference.outputs import FOLDERS, Style
-    from dprd_cli.inference.predictor import Predictor, Reading, Unreadable
-    from dprd_cli.inference.sharding import merged, own_batches
+    from dprd_cli.errors import UsageError
+    from dprd_cli.inference.entry import DisplayStyle
+    from dprd_cli.inference.predict import PredictOptions
+    from dprd_cli.inference.predict import predict as predict_sources
+    from dprd_cli.inference.predictor import ReadOptions
     from dprd_cli.inference.sources import find_sources
-    from dprd_cli.inference.writer import Writer
-    from dprd_cli.runtime.process_group import join_process_group
-    from dprd_cli.runtime.signals import StopRequest
-    from dprd_cli.weights.load import load_model
+    from dprd_cli.weights.load import model_in_group
 
-    pick("kind of part offsets", part_offsets, PART_OFFSETS)
-    kinds, share = _kinds(save), _share(shard)
+    options = PredictOptions(
+        out=out,
+        kinds=_kinds(save),
+        style=DisplayStyle(score_thresh, not no_masks, save_parts),
+        read=ReadOptions(batch_size, workers, frame_step, max_frames),
+        part_offsets=pick("kind of part offsets", part_offsets, PART_OFFSETS),
+        tta=tta,
+        share=_share(shard),
+        records=json,
+    )
     if not inputs and not lists:
         raise UsageError("nothing to look at; pass images, folders, videos or a --list FILE")
     if gpus > 1 and "-" in [*(inputs or []), *(lists or [])]:
@@ -126,70 +124,14 @@ def predict(
     if in_processes(context, gpus, device):
         return
     sources = find_sources(inputs or [], lists=lists or [], null=null, recursive=recursive, leave_out=out)
-    moving = any(source.is_moving for source in sources)
-    chosen = own_batches(range(len(sources)), batch_size, *share)
-    errors: list[Unreadable] = []
-    with join_process_group(device or "auto") as group:
-        if moving and group.size > 1:
-            raise UsageError("videos and webcams: in one process; start one command for each")
-        model = group.main_first(lambda: load_model(weights, device or "auto"))
-        say(f"checkpoint: {model.source} (step {model.step})")
-        model = with_part_offsets(model, part_offsets)
-        model = replace(model, config=with_data(model.config, overrides))
-        if save_parts and not model.detector.has_parts:
-            say("this model has no parts; --save-parts does nothing")
-        if "masks" in kinds and (no_masks or not model.with_masks):
-            say("no masks here; --save masks does nothing")
-        if kinds:
-            output_folder(out, [source.path for source in sources if source.is_file], FOLDERS)
-        predictor = Predictor(model, tta=tta, masks=not no_masks)
-        reading = Reading(batch_size, workers, frame_step, max_frames)
-        style = Style(score_thresh, not no_masks, save_parts)
-        writer = Writer(sources, out, kinds, style, keep=json, main=group.is_main)
-        own = own_batches(chosen, batch_size, group.rank, group.size)
-        with (
-            StopRequest() as stop,
-            writer,
-            closing(predictor.predict_sources(sources, reading, own)) as found,
-        ):
-            made = (
-                (number, item if isinstance(item, Unreadable) else writer.make(number, item))
-                for number, item in found
-            )
-            for _, item in merged(made, chosen, batch_size, group, lambda: stop.exit_code > 0):
-                if isinstance(item, Unreadable):
-                    say(f"skipped: {item.message}")
-                    errors.append(item)
-                    continue
-                writer.write(item)
-                if not json:
-                    say(item.line)
-        stopped = group.all_reduce_max(stop.exit_code)
+    with model_in_group(weights, device or "auto") as (model, group):
+        summary = predict_sources(model.with_data(overrides=overrides or []), sources, options, group)
     if not group.is_main:
-        raise typer.Exit(stopped)
+        raise typer.Exit(summary.exit_code)
     if json:
-        print_json(
-            {
-                "checkpoint": str(model.source),
-                "out": str(out) if kinds else None,
-                "results": writer.files,
-                "score_thresh": score_thresh,
-                "part_offsets": part_offsets,
-                "tta": tta,
-                "shard": shard,
-                "images": writer.rows,
-                "errors": [{"file": item.name, "message": item.message} for item in errors],
-                "interrupted": bool(stopped),
-            }
-        )
-    say(f"results: {', '.join(writer.summary) or 'nothing saved'}" + (f" in {out}/" if kinds else ""))
-    if stopped:
-        done = f"{writer.done} image{'' if writer.done == 1 else 's'}"
-        raise InterruptedRun(f"stopped; what was done is whole ({done})", stopped)
-    if errors:
-        what = "inputs" if moving else "images"
-        rest = f"; the others are in {out}/" if kinds else ""
-        raise DataError(f"{len(errors)} of {len(chosen)} {what} could not be read{rest}")
+        print_json(summary.to_json())
+    say(f"results: {summary}")
+    summary.raise_for_failures()
 
 
 def _share(text: str) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 
-from dprd_cli.files.atomic import write_atomically
+from dprd_cli.files.atomic import write_bytes
 
 # Okabe and Ito's palette, distinct for every kind of colour vision
 BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
@@ -51,4 +51,4 @@ def save_figure(figure: Figure, path: Path) -> None:
     show_names_as_they_are(figure)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", bbox_inches="tight", facecolor="white")
-    write_atomically(path, lambda file: file.write(buffer.getvalue()))
+    write_bytes(path, buffer.getvalue())

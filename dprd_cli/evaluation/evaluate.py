@@ -6,9 +6,8 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,7 +19,7 @@ from dprd_cli.evaluation.coco import CocoEvaluator, CocoMetrics
 from dprd_cli.evaluation.parts import PartDrift
 from dprd_cli.evaluation.recall import ProposalRecall
 from dprd_cli.evaluation.voc import VocMetrics, voc_metrics
-from dprd_cli.files.atomic import write_atomically
+from dprd_cli.files.atomic import write_bytes
 from dprd_cli.inference.tta import detect_views
 from dprd_cli.runtime.device import autocast
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
@@ -251,11 +250,7 @@ def _contribution(record: DetectionRecord, coco: CocoEvaluator, recall: Proposal
 def _save_results(coco: CocoEvaluator, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for kind, rows in coco.results.items():
-        write_atomically(folder / f"{kind}.json", partial(_write_json, json.dumps(rows)))
-
-
-def _write_json(text: str, file: BinaryIO) -> None:
-    file.write(text.encode())
+        write_bytes(folder / f"{kind}.json", json.dumps(rows).encode())
 
 
 def _voc(coco: CocoEvaluator) -> VocMetrics:

@@ -18,7 +18,7 @@ from dprd_cli.drawing.detections import draw_detections, draw_targets, grid
 from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY, save_figure
 from dprd_cli.evaluation.analysis import Analysis, ImageExample
 from dprd_cli.evaluation.tide import ERRORS
-from dprd_cli.files.atomic import write_atomically
+from dprd_cli.files.atomic import write_bytes
 from dprd_cli.files.images import write_image
 from dprd_cli.model.parts import decompose
 from dprd_cli.structures.detections import Target
@@ -300,8 +300,7 @@ def write_analysis(
         ResourceError: If a file cannot be written.
     """
     content = analysis.to_json()
-    text = json.dumps(content)
-    write_atomically(folder / "analysis.json", lambda file: file.write(text.encode()))
+    write_bytes(folder / "analysis.json", json.dumps(content).encode())
     written = []
     for name, figure in analysis_figures(content).items():
         save_figure(figure, folder / f"{name}.png")

@@ -16,7 +16,7 @@ from pycocotools.coco import COCO
 
 from dprd_cli.data.coco_results import Kind, to_coco_results
 from dprd_cli.errors import ResourceError, UserError
-from dprd_cli.files.atomic import write_atomically
+from dprd_cli.files.atomic import write_atomically, write_bytes
 from dprd_cli.ops.boxes import clip_boxes
 from dprd_cli.structures.detections import Detections
 
@@ -113,7 +113,7 @@ class Submission:
                 place.mkdir(exist_ok=True)
             except OSError as error:
                 raise ResourceError(f"{place}: cannot create the folder ({error.strerror})") from error
-            _write(place / f"{name}.json", text)
+            write_bytes(place / f"{name}.json", text.encode())
             _write_zip(place / f"{name}.zip", f"{name}.json", text)
             files += [place / f"{name}.json", place / f"{name}.zip"]
         return files
@@ -207,10 +207,6 @@ def _mask_fault(rle: Mapping[str, Any], height: int, width: int) -> str | None:
     if not isinstance(rle["counts"], str) or not rle["counts"].isascii():
         return "mask whose run lengths are not ASCII text"
     return None
-
-
-def _write(path: Path, text: str) -> None:
-    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def _write_zip(path: Path, name: str, text: str) -> None:

@@ -54,6 +54,11 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any], *, previous: 
         raise
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file of given bytes, as `write_atomically` does."""
+    write_atomically(path, lambda file: file.write(content))
+
+
 def read_json(path: Path, what: str) -> Any:
     """Read a JSON file.
 
@@ -75,7 +80,7 @@ def read_json(path: Path, what: str) -> Any:
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file atomically."""
     text = json.dumps(content, indent=2) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
@@ -85,7 +90,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]
         ResourceError: If it cannot be written.
     """
     text = csv_text(columns, [dict(zip(columns, columns, strict=True)), *rows])
-    write_atomically(path, lambda file: file.write(text))
+    write_bytes(path, text)
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> bytes:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dprd_cli.errors import DataError, DprdWarning
-from dprd_cli.files.atomic import write_atomically
+from dprd_cli.files.atomic import write_bytes
 from dprd_cli.structures.sample import ImageArray
 
 EXIF_ORIENTATION = 0x0112
@@ -286,7 +286,7 @@ def write_image(path: Path, image: ImageArray) -> None:
     """
     suffix = path.suffix.lower()
     encoded = encode_jpeg(image) if suffix in _JPEG else _encode(image, suffix)
-    write_atomically(path, lambda file: file.write(encoded))
+    write_bytes(path, encoded)
 
 
 def encode_png(image: ImageArray) -> bytes:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.config.data_section import with_data_section
 from dprd_cli.data.build import build_dataset, describe
 from dprd_cli.drawing.style import save_figure
 from dprd_cli.errors import DataError
@@ -267,7 +266,7 @@ def _measure(
     out: Path,
 ) -> LocalizationStatistics:
     """Measure, and write `stats.csv` and `stats.png`."""
-    dataset = build_dataset(with_data_section(model.config, path=options.data).data, options.split)
+    dataset = build_dataset(model.with_data(options.data).config.data, options.split)
     for line in describe(dataset):
         say(line)
     names = [title.replace("\n", ", ") for title in titles]

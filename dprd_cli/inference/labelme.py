@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dprd_cli.files.atomic import write_json
+from dprd_cli.files.images import encode_png
+from dprd_cli.inference.entry import OutputEntry, counted, with_folder
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.ops.masks import paste_crop
 from dprd_cli.ops.outlines import border_paths, corners
@@ -65,3 +70,31 @@ def polygons(crop: NDArray[np.bool_], x: int, y: int) -> list[list[list[int]]]:
     """
     found = [(corners(path) + np.array((x, y))).tolist() for path in border_paths(crop, holes=False)]
     return [(points * 3)[:3] if len(points) < 3 else points for points in found]  # labelme wants three
+
+
+class LabelmeFiles:
+    """`labelme/NAME.json`: what is shown, as polygons (boxes where there are no masks) to be corrected."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.count = folder / "labelme", 0
+
+    def add(self, entry: OutputEntry) -> None:
+        """Write one file. An image that is no file of its own (a frame, a download) goes into it."""
+        path = with_folder(self.folder / f"{entry.place}.json")
+        image = None if entry.is_file else encode_png(entry.prediction.image)
+        name = _relative(entry.path, path.parent) if entry.is_file else f"{path.stem}.png"
+        content = to_labelme(entry.shown, name, image, masks=entry.style.masks)
+        write_json(path, content)
+        self.count += 1
+
+    def close(self) -> list[str]:
+        """Return how many were written."""
+        return counted(self.count, "labelme file")
+
+
+def _relative(path: Path, folder: Path) -> str:
+    """Return a path as seen from a folder; whole where there is no such way."""
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # another drive
+        return str(path.resolve())

@@ -17,7 +17,7 @@ from torch import Tensor
 from dprd_cli.data.coco_results import to_coco_results
 from dprd_cli.drawing.detections import draw_detections
 from dprd_cli.errors import UsageError, UserError
-from dprd_cli.files.atomic import write_atomically
+from dprd_cli.files.atomic import write_bytes
 from dprd_cli.files.images import WRITABLE_SUFFIXES, write_image
 from dprd_cli.inference.video import Moment
 from dprd_cli.ops.masks import paste_masks
@@ -180,7 +180,7 @@ class Prediction:
         path = Path(path)
         if path.suffix.lower() == ".json":
             text = json.dumps(self.to_coco(parts=parts)) + "\n"
-            write_atomically(path, lambda file: file.write(text.encode()))
+            write_bytes(path, text.encode())
         elif path.suffix.lower() in WRITABLE_SUFFIXES:
             write_image(path, self.plot(parts=parts))
         else:

@@ -12,9 +12,7 @@ from itertools import groupby, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from dprd_cli.data.transforms import prepare
@@ -27,25 +25,29 @@ from dprd_cli.inference.url import read_url
 from dprd_cli.inference.video import FrameReader, Moment
 from dprd_cli.runtime.device import autocast
 from dprd_cli.structures.detections import CascadeTrace, Detections
-from dprd_cli.structures.sample import without_objects
+from dprd_cli.structures.sample import ImageArray, without_objects
 
 if TYPE_CHECKING:
     from dprd_cli.weights.load import LoadedModel
 
-Image = NDArray[np.uint8]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """Something that could not be read, or not to its end, and the line that says so."""
+class ReadFailure:
+    """Something that could not be read, or not to its end.
+
+    Args:
+        name: The file, the URL or the video.
+        message: The line that says so.
+    """
 
     name: str
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class ImageInput:
     """An image that was read and resized, and waits for the network.
 
     Args:
@@ -56,7 +58,7 @@ class Ready:
         moment: Where the frame of a video is in it; None for an image.
     """
 
-    image: Image
+    image: ImageArray
     tensor: Tensor | None
     name: str = ""
     source: int = 0
@@ -64,7 +66,7 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadOptions:
     """How sources are read.
 
     Args:
@@ -106,7 +108,7 @@ class Predictor:
         self.tta, self.masks = tta, masks
         self.device = self.detector.device
 
-    def predict(self, image: Image) -> Detections:
+    def predict(self, image: ImageArray) -> Detections:
         """Detect in one image.
 
         Args:
@@ -117,26 +119,26 @@ class Predictor:
         """
         return self.predict_batch([image])[0]
 
-    def predict_batch(self, images: Sequence[Image]) -> list[Detections]:
+    def predict_batch(self, images: Sequence[ImageArray]) -> list[Detections]:
         """Detect in several images at once, each RGB [H, W, 3]; see `predict`."""
-        return [found for found, _ in self._detect([self.ready(image) for image in images])]
+        return [found for found, _ in self._detect([self.prepare(image) for image in images])]
 
     def predict_files(
-        self, paths: Sequence[Path], reading: Reading | None = None
-    ) -> Iterator[Prediction | Unreadable]:
-        """Detect in files, in their order; a file that cannot be read is yielded as `Unreadable`."""
+        self, paths: Sequence[Path], options: ReadOptions | None = None
+    ) -> Iterator[Prediction | ReadFailure]:
+        """Detect in files, in their order; a file that cannot be read is yielded as `ReadFailure`."""
         sources = [Source("image", str(path)) for path in paths]
-        for _, item in self.predict_sources(sources, reading or Reading()):
+        for _, item in self.predict_sources(sources, options or ReadOptions()):
             yield item
 
     def predict_sources(
-        self, sources: Sequence[Source], reading: Reading, numbers: Sequence[int] | None = None
-    ) -> Generator[tuple[int, Prediction | Unreadable], None, None]:
+        self, sources: Sequence[Source], options: ReadOptions, numbers: Sequence[int] | None = None
+    ) -> Generator[tuple[int, Prediction | ReadFailure], None, None]:
         """Detect in whatever the sources hold, in their order, reading ahead of the network.
 
         Args:
             sources: All there are.
-            reading: How they are read.
+            options: How they are read.
             numbers: Which of the sources to look at; all by default. Sources b B to (b + 1) B - 1 make a
                 batch, whichever are looked at and can be read.
 
@@ -146,20 +148,22 @@ class Predictor:
         """
         chosen = range(len(sources)) if numbers is None else numbers
         numbered = [(number, sources[number]) for number in chosen]
-        yield from self._in_batches(self._read_all(numbered, reading), reading.batch_size)
+        yield from self._in_batches(self._read_all(numbered, options), options.batch_size)
 
-    def predict_ready(self, images: Iterable[Ready], batch_size: int) -> Iterator[Prediction]:
-        """Detect in images that were read already."""
+    def predict_inputs(self, images: Iterable[ImageInput], batch_size: int) -> Iterator[Prediction]:
+        """Detect in images that were read and prepared already."""
         for _, item in self._in_batches(((image.source, image) for image in images), batch_size):
             assert isinstance(item, Prediction)
             yield item
 
-    def ready(self, image: Image, name: str = "", source: int = 0, moment: Moment | None = None) -> Ready:
-        """Resize an image, RGB [H, W, 3], for the network; see `Ready`."""
+    def prepare(
+        self, image: ImageArray, name: str = "", source: int = 0, moment: Moment | None = None
+    ) -> ImageInput:
+        """Resize an image, RGB [H, W, 3], for the network; see `ImageInput`."""
         tensor = None if self.tta else prepare(without_objects(image), self.config.data)[0]
-        return Ready(image, tensor, name, source, moment)
+        return ImageInput(image, tensor, name, source, moment)
 
-    def read(self, source: Source, number: int = 0) -> Ready | Unreadable:
+    def read(self, source: Source, number: int = 0) -> ImageInput | ReadFailure:
         """Read and resize one image."""
         try:
             if source.kind == "url":
@@ -167,77 +171,79 @@ class Predictor:
             else:
                 image = read_image(source.path, self.config.data.max_pixels)
         except DataError as error:
-            return Unreadable(source.text, str(error))
-        return self.ready(image, source.text, number)
+            return ReadFailure(source.text, str(error))
+        return self.prepare(image, source.text, number)
 
     def _read_all(
-        self, numbered: Sequence[tuple[int, Source]], reading: Reading
-    ) -> Iterator[tuple[int, Ready | Unreadable]]:
+        self, numbered: Sequence[tuple[int, Source]], options: ReadOptions
+    ) -> Iterator[tuple[int, ImageInput | ReadFailure]]:
         for moving, group in groupby(numbered, key=lambda entry: entry[1].is_moving):
             if moving:
                 for number, source in group:
-                    yield from ((number, item) for item in self._read_video(source, number, reading))
+                    yield from ((number, item) for item in self._read_video(source, number, options))
             else:
                 tasks = (partial(self._numbered, *entry) for entry in group)
-                yield from _ahead(tasks, reading.workers, reading.workers + reading.batch_size)
+                yield from _ahead(tasks, options.workers, options.workers + options.batch_size)
 
-    def _numbered(self, number: int, source: Source) -> tuple[int, Ready | Unreadable]:
+    def _numbered(self, number: int, source: Source) -> tuple[int, ImageInput | ReadFailure]:
         return number, self.read(source, number)
 
-    def _read_video(self, source: Source, number: int, reading: Reading) -> Iterator[Ready | Unreadable]:
+    def _read_video(
+        self, source: Source, number: int, options: ReadOptions
+    ) -> Iterator[ImageInput | ReadFailure]:
         """Yield a video's frames, decoded by one thread, and why it breaks off if it does."""
         try:
-            frames = iter(FrameReader(source.text, reading.frame_step, reading.max_frames))
+            frames = iter(FrameReader(source.text, options.frame_step, options.max_frames))
         except DataError as error:
-            yield Unreadable(source.text, str(error))
+            yield ReadFailure(source.text, str(error))
             return
 
-        def following() -> Ready | Unreadable | None:
+        def following() -> ImageInput | ReadFailure | None:
             try:
                 moment, image = next(frames, (None, None))
             except DataError as error:
-                return Unreadable(source.text, str(error))
+                return ReadFailure(source.text, str(error))
             if moment is None or image is None:
                 return None
-            return self.ready(image, f"{source.text}#{moment.index}", number, moment)
+            return self.prepare(image, f"{source.text}#{moment.index}", number, moment)
 
-        for item in _ahead(repeat(following), min(reading.workers, 1), 2 * reading.batch_size):
+        for item in _ahead(repeat(following), min(options.workers, 1), 2 * options.batch_size):
             if item is not None:
                 yield item
-            if not isinstance(item, Ready):
+            if not isinstance(item, ImageInput):
                 return
 
     def _in_batches(
-        self, items: Iterable[tuple[int, Ready | Unreadable]], batch_size: int
-    ) -> Iterator[tuple[int, Prediction | Unreadable]]:
-        waiting: list[tuple[int, Ready | Unreadable]] = []
+        self, items: Iterable[tuple[int, ImageInput | ReadFailure]], batch_size: int
+    ) -> Iterator[tuple[int, Prediction | ReadFailure]]:
+        waiting: list[tuple[int, ImageInput | ReadFailure]] = []
         full = 0
         for number, item in items:
             if waiting and number // batch_size != waiting[0][0] // batch_size:
                 yield from self._finish_all(waiting)
                 waiting, full = [], 0
             waiting.append((number, item))
-            full += isinstance(item, Ready)
+            full += isinstance(item, ImageInput)
             if full == batch_size or not full:
                 yield from self._finish_all(waiting)
                 waiting, full = [], 0
         yield from self._finish_all(waiting)
 
     def _finish_all(
-        self, waiting: Sequence[tuple[int, Ready | Unreadable]]
-    ) -> Iterator[tuple[int, Prediction | Unreadable]]:
-        ready = [item for _, item in waiting if isinstance(item, Ready)]
+        self, waiting: Sequence[tuple[int, ImageInput | ReadFailure]]
+    ) -> Iterator[tuple[int, Prediction | ReadFailure]]:
+        ready = [item for _, item in waiting if isinstance(item, ImageInput)]
         found = iter(self._detect(ready) if ready else [])
         names, ids = self.class_names, self.category_ids
         for number, item in waiting:
-            if isinstance(item, Ready):
+            if isinstance(item, ImageInput):
                 detections, trace = next(found)
                 yield number, Prediction(item.name, item.image, detections, names, ids, item.moment, trace)
             else:
                 yield number, item
 
     @torch.inference_mode()
-    def _detect(self, images: Sequence[Ready]) -> list[tuple[Detections, CascadeTrace | None]]:
+    def _detect(self, images: Sequence[ImageInput]) -> list[tuple[Detections, CascadeTrace | None]]:
         traces: Sequence[CascadeTrace | None] = [None] * len(images)
         with autocast(self.device, self.config.train.amp):
             if self.tta:
@@ -251,7 +257,7 @@ class Predictor:
         return [self._finish(*row) for row in zip(found, traces, images, strict=True)]
 
     def _finish(
-        self, detections: Detections, trace: CascadeTrace | None, image: Ready
+        self, detections: Detections, trace: CascadeTrace | None, image: ImageInput
     ) -> tuple[Detections, CascadeTrace | None]:
         """Return what reaches the least score, on the CPU and in the frame of the image."""
         found, size = detections.to("cpu"), image.image.shape[:2]
@@ -259,7 +265,7 @@ class Predictor:
         return found[kept].resize(size), None if trace is None else trace.to("cpu")[kept].resize(size)
 
 
-def _read_remote(url: str, max_pixels: int) -> Image:
+def _read_remote(url: str, max_pixels: int) -> ImageArray:
     """Read an image on the web as a file of the same content."""
     content = read_url(url)
     with tempfile.TemporaryDirectory() as folder:

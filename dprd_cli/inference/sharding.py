@@ -25,7 +25,7 @@ def own_batches(numbers: Sequence[int], batch_size: int, index: int, count: int)
     return [number for start in starts for number in numbers[start : start + batch_size]]
 
 
-def merged(
+def merge_in_order(
     items: Iterator[tuple[int, T]],
     numbers: Sequence[int],
     batch_size: int,

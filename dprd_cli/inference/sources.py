@@ -98,7 +98,7 @@ def find_sources(
     found: dict[str, Source] = {}
     for text in [*inputs, *(name if name == "-" else f"@{name}" for name in lists)]:
         if text == "-" or (text.startswith("@") and not os.path.exists(text)):
-            sources = [_named(name) for name in _read_list(text, null)]
+            sources = [_named(name) for name in _read_list(text, null=null)]
         elif _named(text).is_file:
             walk = recursive and os.path.isdir(text)
             files = _walk(Path(text), leave_out) if walk else _files(text, IMAGE_SUFFIXES + VIDEO_SUFFIXES)
@@ -120,7 +120,7 @@ def _named(text: str) -> Source:
     return Source("video" if Path(text).suffix.lower() in VIDEO_SUFFIXES else "image", text)
 
 
-def _read_list(text: str, null: bool) -> Iterator[str]:
+def _read_list(text: str, *, null: bool) -> Iterator[str]:
     """Yield the names in `@FILE`, or on standard input for `-`."""
     name = "standard input" if text in ("-", "@-") else text[1:]
     try:

@@ -25,7 +25,7 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class ImageView:
     """One way to look at an image.
 
     Args:
@@ -71,11 +71,11 @@ def view_sizes(config: DataConfig) -> tuple[int, ...]:
     return config.tta_min_sizes or tuple(round(config.test_min_size * n / 8) for n in range(4, 13))
 
 
-def make_views(image_size: Size, config: DataConfig) -> list[View]:
+def make_views(image_size: Size, config: DataConfig) -> list[ImageView]:
     """Return every size of an image of `image_size`, each as it is and, with `tta_flip`, mirrored."""
     sizes = [resize_shape(*image_size, side, config.tta_max_size) for side in view_sizes(config)]
     flips = (False, True) if config.tta_flip else (False,)
-    return [View(size, flipped) for size in dict.fromkeys(sizes) for flipped in flips]
+    return [ImageView(size, flipped) for size in dict.fromkeys(sizes) for flipped in flips]
 
 
 @torch.no_grad()
@@ -107,7 +107,7 @@ def detect_views(
     for rounding; each view resizes the original image and not the test image.
     """
     size = (image.shape[0], image.shape[1])
-    plain = View(resize_shape(*size, config.test_min_size, config.max_size), flipped=False)
+    plain = ImageView(resize_shape(*size, config.test_min_size, config.max_size), flipped=False)
     views = make_views(size, config)
     found = []
     for view in views:
@@ -152,8 +152,8 @@ def _describe(
     detector: Detector,
     image: NDArray[np.uint8],
     merged: Detections,
-    plain: View,
-    views: list[View],
+    plain: ImageView,
+    views: list[ImageView],
     *,
     masks: bool,
 ) -> Detections:
@@ -162,7 +162,7 @@ def _describe(
     Reading: the mask branch of each view decomposes the boxes by its own DPR-Net, as it does at one scale.
     """
 
-    def look(view: View) -> BoxDetails:
+    def look(view: ImageView) -> BoxDetails:
         boxes = view.place(merged.boxes, plain.size)
         return detector.forward_with_given_boxes(view.render(image), boxes, merged.labels, masks=masks)
 

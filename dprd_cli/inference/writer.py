@@ -11,31 +11,84 @@ from typing import Any
 
 from dprd_cli.errors import ResourceError
 from dprd_cli.files.results import image_ids, image_names
-from dprd_cli.inference.outputs import KINDS, Drawings, Entry, Merged, Output, Style, Videos, make_outputs
+from dprd_cli.inference.drawings import DrawingFiles, VideoFiles
+from dprd_cli.inference.entry import DisplayStyle, OutputEntry
+from dprd_cli.inference.outputs import KINDS, PerImageOutput, SharedOutput, make_outputs
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.inference.sources import Source
+from dprd_cli.inference.video import Moment
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class ObjectRecord:
+    """One detection that is shown.
+
+    Args:
+        class_name: Its class.
+        score: Its class score.
+        box: xyxy in pixels. [4]
+        part_boxes: Its parts, xyxy, where they are shown. [P, 4]
+    """
+
+    class_name: str
+    score: float
+    box: list[float]
+    part_boxes: list[list[float]] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain containers."""
+        parts = {} if self.part_boxes is None else {"part_boxes": self.part_boxes}
+        return {"class": self.class_name, "score": self.score, "box": self.box, **parts}
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRecord:
+    """What is shown of one image or frame, and where.
+
+    Args:
+        file: The file, the URL, or `VIDEO#FRAME`.
+        drawing: Where it can be looked at; None where nothing was drawn.
+        objects: What is on it, best score first.
+        moment: Where a frame is in its video.
+    """
+
+    file: str
+    drawing: Path | None
+    objects: tuple[ObjectRecord, ...]
+    moment: Moment | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain containers; `frame` and `seconds` of frames only."""
+        content: dict[str, Any] = {
+            "file": self.file,
+            "drawing": None if self.drawing is None else str(self.drawing),
+            "objects": [one.to_json() for one in self.objects],
+        }
+        if self.moment is not None:
+            content |= {"frame": self.moment.index, "seconds": self.moment.seconds}
+        return content
+
+
+@dataclass(frozen=True, slots=True)
+class ImageOutputs:
     """What is left to do for one image or frame: the files that hold many. Can be sent to another process.
 
     Args:
         line: What was found, in words.
         contents: What goes into the files that hold many images, by kind.
         counts: Files that were written, by kind.
-        row: For `--json`, where rows are kept.
-        video: That it is in.
+        record: What is on it, where records are kept.
+        video: The video that it is in.
     """
 
     line: str
     contents: dict[str, Any]
     counts: dict[str, int]
-    row: dict[str, Any] | None
+    record: PredictionRecord | None
     video: Path | None
 
 
-class Writer:
+class PredictionWriter:
     """Names what the sources give, and passes it to every kind of output; leaving it finishes them.
 
     Args:
@@ -43,12 +96,12 @@ class Writer:
         folder: Where outputs go.
         kinds: Kinds of outputs.
         style: What is shown.
-        keep: Keep rows for `--json`.
+        keep: Keep a record of each image in memory.
         main: Whether this process writes the files that hold many images; the others `make` only.
 
     Attributes:
         done: Images and frames written.
-        rows: What is on each: `file`, `drawing`, `objects`, and of frames `frame` and `seconds`.
+        records: What is on each, where they are kept.
         summary: What was written, in words; complete after leaving.
         files: The results files, tables and videos.
     """
@@ -58,7 +111,7 @@ class Writer:
         sources: Sequence[Source],
         folder: Path,
         kinds: Sequence[str],
-        style: Style,
+        style: DisplayStyle,
         *,
         keep: bool,
         main: bool = True,
@@ -69,23 +122,26 @@ class Writer:
         moving = any(source.is_moving for source in sources)
         self._ids = None if moving else image_ids(self._paths)
         self._counter = count(1)
-        self._outputs, self._merged = make_outputs(folder, kinds, style, frames=moving)
+        self._outputs, self._shared = make_outputs(folder, kinds, style, frames=moving)
         self._main = main
-        for output in self._merged.values() if main else ():
+        for output in self._shared.values() if main else ():
             output.open()
         self.done = 0
-        self.rows: list[dict[str, Any]] = []
+        self.records: list[PredictionRecord] = []
         self.summary: list[str] = []
         self._videos: dict[Path, None] = {}
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> PredictionWriter:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         failed: ResourceError | None = None
-        outputs: dict[str, Output | Merged] = {**self._outputs, **(self._merged if self._main else {})}
+        outputs: dict[str, PerImageOutput | SharedOutput] = {
+            **self._outputs,
+            **(self._shared if self._main else {}),
+        }
         for output in (outputs[name] for name in KINDS if name in outputs):
             try:
                 self.summary += output.close()
@@ -100,13 +156,13 @@ class Writer:
         whole = [name for name in self.summary if name.endswith((".json", ".csv"))]
         return [*(str(self.folder / name) for name in whole), *map(str, self._videos)]
 
-    def add(self, number: int, prediction: Prediction) -> Made:
+    def add(self, number: int, prediction: Prediction) -> ImageOutputs:
         """Write one image or frame of a source; see `make`."""
         made = self.make(number, prediction)
         self.write(made)
         return made
 
-    def make(self, number: int, prediction: Prediction) -> Made:
+    def make(self, number: int, prediction: Prediction) -> ImageOutputs:
         """Write the files of one image or frame of a source alone.
 
         Args:
@@ -116,7 +172,7 @@ class Writer:
         Raises:
             ResourceError: If something cannot be written; what was written before is whole.
         """
-        entry = Entry(
+        entry = OutputEntry(
             prediction,
             self._ids[number] if self._ids else next(self._counter),
             self._paths[number],
@@ -129,48 +185,41 @@ class Writer:
             before = output.count
             output.add(entry)
             counts[kind], output.count = output.count - before, before  # `write` counts, perhaps elsewhere
-        contents = {kind: output.content(entry) for kind, output in self._merged.items()}
+        contents = {kind: output.content(entry) for kind, output in self._shared.items()}
         drawn, video = self._drawn(entry)
-        row = self._row(entry, drawn) if self.keep else None
-        return Made(f"{prediction.name}: {entry.shown.summary()}", contents, counts, row, video)
+        record = self._record(entry, drawn) if self.keep else None
+        return ImageOutputs(f"{prediction.name}: {entry.shown.summary()}", contents, counts, record, video)
 
-    def write(self, made: Made) -> None:
+    def write(self, made: ImageOutputs) -> None:
         """Write one image or frame to the files that hold many, in the order that they are to have.
 
         Raises:
             ResourceError: If something cannot be written; what was written before is whole.
         """
         for kind, content in made.contents.items():
-            self._merged[kind].write(content)
+            self._shared[kind].write(content)
         for kind, count_made in made.counts.items():
             self._outputs[kind].count += count_made
         self.done += 1
-        if made.row is not None:
-            self.rows.append(made.row)
+        if made.record is not None:
+            self.records.append(made.record)
         if made.video:
             self._videos[made.video] = None
 
-    def _drawn(self, entry: Entry) -> tuple[Path | None, Path | None]:
+    def _drawn(self, entry: OutputEntry) -> tuple[Path | None, Path | None]:
         """Return where an entry can be looked at, and the video that it is in."""
         drawn = video = None
         for output in self._outputs.values():
-            if isinstance(output, Drawings | Videos) and (path := output.path(entry)):
+            if isinstance(output, DrawingFiles | VideoFiles) and (path := output.path(entry)):
                 drawn = path
-                if isinstance(output, Videos):
+                if isinstance(output, VideoFiles):
                     video = path
         return drawn, video
 
-    def _row(self, entry: Entry, drawn: Path | None) -> dict[str, Any]:
+    def _record(self, entry: OutputEntry, drawn: Path | None) -> PredictionRecord:
         shown = entry.shown
-        rows = zip(shown.class_names, shown.scores.tolist(), shown.boxes.tolist(), strict=True)
-        objects: list[dict[str, Any]] = [
-            {"class": name, "score": score, "box": box} for name, score, box in rows
-        ]
-        if self.style.parts and shown.part_boxes is not None:
-            for row, boxes in zip(objects, shown.part_boxes.tolist(), strict=True):
-                row["part_boxes"] = boxes
-        drawing = str(drawn) if drawn else None
-        content: dict[str, Any] = {"file": shown.name, "drawing": drawing, "objects": objects}
-        if shown.moment:
-            content |= {"frame": shown.moment.index, "seconds": shown.moment.seconds}
-        return content
+        parts = shown.part_boxes if self.style.parts else None
+        part_rows = [None] * len(shown) if parts is None else parts.tolist()
+        rows = zip(shown.class_names, shown.scores.tolist(), shown.boxes.tolist(), part_rows, strict=True)
+        objects = tuple(ObjectRecord(*row) for row in rows)
+        return PredictionRecord(shown.name, drawn, objects, shown.moment)

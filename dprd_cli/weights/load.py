@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dprd_cli.config.data_section import with_data_section
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import validate
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.runtime.device import pick_device
-from dprd_cli.runtime.process_group import ProcessGroup
+from dprd_cli.runtime.process_group import ProcessGroup, join_process_group
+from dprd_cli.runtime.progress import say
 from dprd_cli.weights.checkpoint import check_state, load_state, read_checkpoint
 from dprd_cli.weights.find import find_checkpoint
 from dprd_cli.weights.foreign import caffe2_model, load_exactly, read_foreign, warm_start
@@ -51,6 +54,38 @@ class LoadedModel:
     step: int
     source: Path
 
+    def with_part_offsets(self, kind: str) -> LoadedModel:
+        """Return the model with its parts elsewhere.
+
+        Args:
+            kind: `learned`, `mean` (one template per part) or `reference` (parts do not move).
+
+        Raises:
+            UsageError: If it has no parts that could be put there.
+        """
+        try:
+            return replace(self, detector=self.detector.with_part_offsets(kind))
+        except UsageError as error:
+            raise UsageError(
+                f"--part-offsets {kind}: {self.source}: {error}; leave the option out"
+            ) from error
+
+    def with_data(
+        self, path: str | None = None, on_bad_image: str | None = None, overrides: Sequence[str] = ()
+    ) -> LoadedModel:
+        """Return the model with another data section; see `with_data_section`.
+
+        Args:
+            path: Folder with annotations, or `synthetic`, where it changes.
+            on_bad_image: `error` or `skip`, where it changes.
+            overrides: `data.KEY=VALUE` pairs; they win.
+
+        Raises:
+            UsageError: At a pair that is none, an unknown key, a wrong value, or a key of another section.
+        """
+        config = with_data_section(self.config, path=path, on_bad_image=on_bad_image, overrides=overrides)
+        return replace(self, config=config)
+
 
 def load_model(spec: str = "", device: str = "auto") -> LoadedModel:
     """Build the detector that `spec` names.
@@ -70,15 +105,18 @@ def load_model(spec: str = "", device: str = "auto") -> LoadedModel:
     return model
 
 
-def load_in_group(spec: str, device: str, group: ProcessGroup) -> LoadedModel:
-    """Do what `load_model` does in each process of a job, in the main one first: it alone downloads.
+@contextmanager
+def model_in_group(spec: str, device: str = "auto") -> Iterator[tuple[LoadedModel, ProcessGroup]]:
+    """Join the other processes of the job, if there are any, and load a detector in each.
 
     Args:
-        spec: As for `load_model`.
+        spec: As for `load_model`; the main process alone downloads.
         device: As for `load_model`; each process gets its own GPU.
-        group: The processes.
     """
-    return group.main_first(lambda: load_model(spec, device))
+    with join_process_group(device) as group:
+        model = group.main_first(lambda: load_model(spec, device))
+        say(f"checkpoint: {model.source} (step {model.step})")
+        yield model, group
 
 
 def _load_own(spec: str) -> LoadedModel:

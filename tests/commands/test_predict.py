@@ -13,7 +13,7 @@ from dprd_cli.cli import run
 from dprd_cli.config.presets import resolve
 from dprd_cli.drawing.canvas import ORANGE
 from dprd_cli.inference.video import VideoFile
-from dprd_cli.inference.writer import Writer
+from dprd_cli.inference.writer import PredictionWriter
 from dprd_cli.model.build import build_detector
 from dprd_cli.weights.checkpoint import save_checkpoint
 
@@ -249,13 +249,13 @@ def test_a_video(images, weights, capsys):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_after_the_image_at_hand(images, weights, capsys, monkeypatch, number, code):
-    write = Writer.write
+    write = PredictionWriter.write
 
     def write_and_be_asked_to_stop(self, *arguments):
         signal.raise_signal(number)
         return write(self, *arguments)
 
-    monkeypatch.setattr(Writer, "write", write_and_be_asked_to_stop)
+    monkeypatch.setattr(PredictionWriter, "write", write_and_be_asked_to_stop)
     assert run(["predict", "in", "--weights", weights, "--json", "--out", "out"]) == code
     output, errors = capsys.readouterr()
     document = json.loads(output)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from dprd_cli.errors import DataError
 from dprd_cli.inference.prediction import Prediction
-from dprd_cli.inference.predictor import Predictor, Reading, Unreadable, _ahead
+from dprd_cli.inference.predictor import Predictor, ReadFailure, ReadOptions, _ahead
 from dprd_cli.inference.sources import Source
 from dprd_cli.inference.video import VideoFile
 
@@ -41,7 +41,7 @@ def test_low_scores_are_left_out(left_half):
 
 def test_the_trace_goes_with_the_detections_into_the_image_s_frame(tmp_path, left_half):
     paths = [save(tmp_path / "a.png"), save(tmp_path / "b.png", (30, 60))]
-    for item in Predictor(left_half(), min_score=0.1).predict_files(paths, Reading(2, 0)):
+    for item in Predictor(left_half(), min_score=0.1).predict_files(paths, ReadOptions(2, 0)):
         assert torch.equal(item.trace.boxes[:, 0], item.detections.boxes)
         assert item.trace.image_size == item.image.shape[:2]
         for shown in (item.above(0.5), item.best(1)):
@@ -55,9 +55,9 @@ def test_the_trace_goes_with_the_detections_into_the_image_s_frame(tmp_path, lef
 def test_files_are_predicted_in_order_and_unreadable_ones_reported(tmp_path, batch_size, workers, left_half):
     paths = [save(tmp_path / "a.png"), tmp_path / "b.png", save(tmp_path / "c.png", (30, 60))]
     paths[1].write_bytes(b"not an image")
-    items = list(Predictor(left_half()).predict_files(paths, Reading(batch_size, workers)))
+    items = list(Predictor(left_half()).predict_files(paths, ReadOptions(batch_size, workers)))
     assert [item.name for item in items] == [str(path) for path in paths]
-    assert [type(item) for item in items] == [Prediction, Unreadable, Prediction]
+    assert [type(item) for item in items] == [Prediction, ReadFailure, Prediction]
     assert "b.png" in items[1].message
     assert items[2].detections.image_size == items[2].image.shape[:2] == (60, 30)
 
@@ -84,13 +84,13 @@ def test_sources_of_every_kind_keep_their_order(tmp_path, monkeypatch, left_half
     save(tmp_path / "a.png")
     clip = video(tmp_path / "clip.mp4", range(0, 250, 50))
     sources = [Source("image", "a.png"), Source("video", "gone.mp4"), clip, Source("image", "gone.png")]
-    reading = Reading(batch_size=2, workers=workers, frame_step=2, max_frames=2)
+    reading = ReadOptions(batch_size=2, workers=workers, frame_step=2, max_frames=2)
     found = list(Predictor(left_half()).predict_sources(sources, reading))
     assert [number for number, _ in found] == [0, 1, 2, 2, 3]
     assert [item.name for _, item in found] == [
         "a.png", "gone.mp4", f"{clip.text}#0", f"{clip.text}#2", "gone.png",
     ]  # fmt: skip
-    assert [type(item) for _, item in found] == [Prediction, Unreadable, Prediction, Prediction, Unreadable]
+    assert [type(item) for _, item in found] == [Prediction, ReadFailure, Prediction, Prediction, ReadFailure]
     second = found[3][1]
     assert (second.moment.index, second.moment.rate, round(second.moment.seconds, 6)) == (2, 5, 0.2)
     assert abs(int(second.image.mean()) - 100) < 10

@@ -5,7 +5,7 @@ import torch
 from dprd_cli.config.presets import resolve
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.transforms import prepare
-from dprd_cli.inference.tta import View, detect_views, make_views, merge, view_sizes
+from dprd_cli.inference.tta import ImageView, detect_views, make_views, merge, view_sizes
 from dprd_cli.model.build import build_detector
 from dprd_cli.structures.detections import Detections
 from dprd_cli.structures.sample import without_objects
@@ -92,7 +92,7 @@ def test_a_mirrored_image_gives_the_mirrored_result(preset):
     found = detect_views(detector, image, config)
     mirrored = detect_views(detector, np.ascontiguousarray(image[:, ::-1]), config)
     assert len(found) == len(mirrored) > 5
-    boxes = View((96, 128), flipped=True).lift(mirrored.boxes, (96, 128))
+    boxes = ImageView((96, 128), flipped=True).lift(mirrored.boxes, (96, 128))
     torch.testing.assert_close(boxes, found.boxes, rtol=0, atol=1e-3)
     torch.testing.assert_close(mirrored.scores, found.scores)
     assert torch.equal(mirrored.labels, found.labels)
@@ -113,7 +113,7 @@ def test_masks_are_the_mean_over_the_views_and_parts_are_the_plain_views():
     torch.testing.assert_close(found.masks, torch.stack(masks).mean(dim=0))
     torch.testing.assert_close(found.mask_scores, found.scores * torch.stack(ious).mean(dim=0))
     plain = detector.forward_with_given_boxes(
-        View((96, 128), flipped=False).render(image), found.boxes, found.labels
+        ImageView((96, 128), flipped=False).render(image), found.boxes, found.labels
     )
     assert torch.equal(found.part_boxes, plain.part_boxes)
 
@@ -156,12 +156,12 @@ def test_default_sizes_are_detectron2s_and_follow_the_test_size():
 def test_views_of_a_long_image_are_limited_and_none_is_taken_twice():
     config = DataConfig(tta_min_sizes=(10, 20, 40), tta_max_size=60, tta_flip=False)
     # 10 x 30; 20 x 60; 40 x 120 shrinks to 20 x 60
-    assert make_views((100, 300), config) == [View((10, 30), False), View((20, 60), False)]
+    assert make_views((100, 300), config) == [ImageView((10, 30), False), ImageView((20, 60), False)]
 
 
 def test_views_map_there_and_back():
     boxes = torch.tensor([[10.0, 20.0, 50.0, 80.0]])
-    view = View((50, 400), flipped=True)
+    view = ImageView((50, 400), flipped=True)
     # x doubles and becomes 400 - x, y halves
     assert view.place(boxes, (100, 200)).tolist() == [[300.0, 10.0, 380.0, 40.0]]
     assert torch.equal(view.lift(view.place(boxes, (100, 200)), (100, 200)), boxes)
@@ -169,7 +169,7 @@ def test_views_map_there_and_back():
 
 def test_a_flipped_view_shows_the_mirrored_image():
     image = noise_image(10, 20)
-    plain, flipped = (View((30, 60), flip).render(image) for flip in (False, True))
+    plain, flipped = (ImageView((30, 60), flip).render(image) for flip in (False, True))
     assert torch.equal(plain.flip(-1), flipped)
     assert plain.shape == (3, 30, 60)
 

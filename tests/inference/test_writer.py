@@ -8,11 +8,12 @@ import pytest
 from PIL import Image
 
 from dprd_cli.errors import ResourceError
-from dprd_cli.inference.outputs import KINDS, Style
-from dprd_cli.inference.predictor import Predictor, Reading
+from dprd_cli.inference.entry import DisplayStyle
+from dprd_cli.inference.outputs import KINDS
+from dprd_cli.inference.predictor import Predictor, ReadOptions
 from dprd_cli.inference.sources import Source
 from dprd_cli.inference.video import VideoFile
-from dprd_cli.inference.writer import Writer
+from dprd_cli.inference.writer import PredictionWriter
 
 
 @pytest.fixture
@@ -32,8 +33,8 @@ def sources(tmp_path, monkeypatch):
 def write(left_half, sources, folder, kinds, style=None):
     """Return the writer after everything is written."""
     predictor = Predictor(left_half())
-    writer = Writer(sources, folder, kinds, style or Style(parts=True), keep=True)
-    with writer, closing(predictor.predict_sources(sources, Reading())) as found:
+    writer = PredictionWriter(sources, folder, kinds, style or DisplayStyle(parts=True), keep=True)
+    with writer, closing(predictor.predict_sources(sources, ReadOptions())) as found:
         for number, item in found:
             writer.add(number, item)
     return writer
@@ -106,8 +107,9 @@ def test_where_to_look_from_the_folder_on(left_half, sources, tmp_path, kinds, i
     ]
 
 
-def test_rows_for_programs(left_half, sources, tmp_path):
-    first, second, *_ = write(left_half, sources, tmp_path / "out", ["video"]).rows
+def test_records_for_programs(left_half, sources, tmp_path):
+    records = write(left_half, sources, tmp_path / "out", ["video"]).records
+    first, second, *_ = (record.to_json() for record in records)
     assert first.keys() == {"file", "drawing", "objects"}
     assert first["drawing"] is None
     assert second["drawing"] == str(tmp_path / "out" / "clip.mp4")
@@ -119,7 +121,7 @@ def test_rows_for_programs(left_half, sources, tmp_path):
 
 def test_without_masks_parts_or_anything_found(left_half, sources, tmp_path):
     out = tmp_path / "out"
-    write(left_half, sources, out, KINDS, Style(score_thresh=1.0, masks=False))
+    write(left_half, sources, out, KINDS, DisplayStyle(score_thresh=1.0, masks=False))
     assert not (out / "masks").exists()
     assert not (out / "crops").exists()
     records = json.loads((out / "results.json").read_text())

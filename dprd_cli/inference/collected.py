@@ -1,0 +1,116 @@
+"""Files that hold the detections of many images: COCO's results, and a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from dprd_cli.files.atomic import GrowingFile, csv_text
+from dprd_cli.inference.drawings import DrawingFiles, VideoFiles
+from dprd_cli.inference.entry import DisplayStyle, OutputEntry
+
+_XYXY = ("x1", "y1", "x2", "y2")
+
+
+class CocoResultsFile:
+    """`results.json`, COCO's results of every detection, and `images.json`, the images of its ids."""
+
+    def __init__(
+        self, folder: Path, images: Sequence[DrawingFiles | VideoFiles], style: DisplayStyle
+    ) -> None:
+        self.folder, self.images, self.style = folder, images, style
+        self._files: list[GrowingFile] = []
+
+    def open(self) -> None:
+        """Begin both files."""
+        names = ("results.json", "images.json")
+        self._files = [GrowingFile(self.folder / name, b"[\n", b"\n]\n", b",\n") for name in names]
+
+    def content(self, entry: OutputEntry) -> tuple[bytes, bytes]:
+        """Return one image's detections, and the image."""
+        prediction, style = entry.prediction, self.style
+        records = prediction.to_coco(entry.image_id, masks=style.masks, parts=style.parts)
+        height, width = prediction.image_size
+        image = {"id": entry.image_id, "file_name": prediction.name, "width": width, "height": height}
+        if prediction.moment:
+            image |= {"frame": prediction.moment.index, "seconds": prediction.moment.seconds}
+        drawn = next((path for kind in self.images if (path := kind.path(entry))), None)
+        if drawn:
+            image["drawing"] = drawn.relative_to(self.folder).as_posix()
+        return ",\n".join(map(json.dumps, records)).encode(), json.dumps(image).encode()
+
+    def write(self, content: tuple[bytes, bytes]) -> None:
+        """Append one image and its detections."""
+        records, image = content
+        if records:
+            self._files[0].append(records)
+        self._files[1].append(image)
+
+    def close(self) -> list[str]:
+        """Close both files."""
+        for file in self._files:
+            file.close()
+        return ["results.json", "images.json"]
+
+
+class CsvTable:
+    """`results.csv`: a row for every detection."""
+
+    def __init__(self, folder: Path, style: DisplayStyle, *, frames: bool) -> None:
+        self.path, self.style = folder / "results.csv", style
+        self._columns = ["file", "image_id", "class", "score", "mask_score", *_XYXY]
+        self._columns += ["frame", "seconds"] if frames else []
+        self._file: GrowingFile | None = None
+
+    def open(self) -> None:
+        """Nothing yet: the first image says which columns there are."""
+
+    def content(self, entry: OutputEntry) -> tuple[int, list[dict[str, Any]]]:
+        """Return the number of parts, and one image's rows."""
+        parts = entry.prediction.part_boxes if self.style.parts else None
+        return 0 if parts is None else parts.shape[1], list(self._rows(entry))
+
+    def write(self, content: tuple[int, list[dict[str, Any]]]) -> None:
+        """Append the rows of one image; the first says how many parts there are."""
+        parts, rows = content
+        if self._file is None:
+            self._start(parts)
+        assert self._file is not None
+        if rows:
+            self._file.append(csv_text(self._columns, rows))
+
+    def close(self) -> list[str]:
+        """Close the file."""
+        if self._file is None:
+            self._start(0)
+        assert self._file is not None
+        self._file.close()
+        return [self.path.name]
+
+    def _start(self, parts: int) -> None:
+        self._columns += [f"part{number}_{name}" for number in range(1, parts + 1) for name in _XYXY]
+        names = dict(zip(self._columns, self._columns, strict=True))
+        self._file = GrowingFile(self.path, csv_text(self._columns, [names]))
+
+    def _rows(self, entry: OutputEntry) -> Iterator[dict[str, Any]]:
+        found, style = entry.prediction, self.style
+        at = {"frame": found.moment.index, "seconds": found.moment.seconds} if found.moment else {}
+        records = found.to_coco(entry.image_id, masks=False, parts=style.parts)
+        scores = found.detections.mask_scores
+        if style.masks and found.detections.masks is not None:
+            scores = found.detections.scores if scores is None else scores
+            for record, score in zip(records, scores.tolist(), strict=True):
+                record["mask_score"] = score
+        for name, record in zip(found.class_names, records, strict=True):
+            row = {"file": found.name, "image_id": entry.image_id, "class": name, "score": record["score"]}
+            row |= {"mask_score": record.get("mask_score", ""), **_xyxy("", record["bbox"]), **at}
+            for number, part in enumerate(record.get("part_boxes", []), start=1):
+                row |= _xyxy(f"part{number}_", part)
+            yield row
+
+
+def _xyxy(prefix: str, box: Sequence[float]) -> dict[str, float]:
+    x, y, w, h = box
+    return dict(zip((prefix + name for name in _XYXY), (x, y, x + w, y + h), strict=True))

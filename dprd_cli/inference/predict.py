@@ -1,0 +1,195 @@
+"""Detects in images and videos, and writes what was found: one call, in as many processes as there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dprd_cli.errors import DataError, InterruptedRun, UsageError
+from dprd_cli.files.results import output_folder
+from dprd_cli.inference.entry import DisplayStyle
+from dprd_cli.inference.outputs import FOLDERS
+from dprd_cli.inference.predictor import Predictor, ReadFailure, ReadOptions
+from dprd_cli.inference.sharding import merge_in_order, own_batches
+from dprd_cli.inference.sources import Source
+from dprd_cli.inference.writer import PredictionRecord, PredictionWriter
+from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
+from dprd_cli.runtime.progress import say
+from dprd_cli.runtime.signals import StopRequest
+from dprd_cli.weights.load import LoadedModel
+
+#: What is written unless something else is asked for.
+DEFAULT_KINDS = ("images", "video", "coco", "csv")
+
+
+@dataclass(frozen=True, slots=True)
+class PredictOptions:
+    """How inputs are read, detected in and written.
+
+    Args:
+        out: Folder of the results.
+        kinds: What is written, by the names in `outputs.KINDS`.
+        style: What is shown of detections.
+        read: How inputs are read.
+        part_offsets: `learned`, `mean` (one template per part) or `reference` (parts do not move).
+        tta: Detect at several scales and mirrored.
+        share: Which share of the inputs is looked at, from 0, and how many shares there are.
+        records: Keep a record of each image, and say nothing of it.
+    """
+
+    out: Path = Path("predictions")
+    kinds: Sequence[str] = DEFAULT_KINDS
+    style: DisplayStyle = field(default_factory=DisplayStyle)
+    read: ReadOptions = field(default_factory=ReadOptions)
+    part_offsets: str = "learned"
+    tta: bool = False
+    share: tuple[int, int] = (0, 1)
+    records: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PredictSummary:
+    """What was detected in and written.
+
+    Args:
+        checkpoint: The detector's file.
+        options: How it was done.
+        total: Number of inputs that were to be looked at.
+        done: Number of images and frames that are written.
+        moving: Whether there are videos among the inputs.
+        files: The results files, tables and videos.
+        written: What there is in the folder, in words.
+        records: What is on each image, where records are kept.
+        failures: What could not be read.
+        exit_code: What the program should end with, if a signal stopped it; else 0.
+    """
+
+    checkpoint: Path
+    options: PredictOptions
+    total: int
+    done: int
+    moving: bool
+    files: tuple[str, ...]
+    written: tuple[str, ...]
+    records: tuple[PredictionRecord, ...]
+    failures: tuple[ReadFailure, ...]
+    exit_code: int
+
+    @property
+    def _place(self) -> str:
+        return f" in {self.options.out}/" if self.options.kinds else ""
+
+    def __str__(self) -> str:
+        return f"{', '.join(self.written) or 'nothing saved'}{self._place}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain containers."""
+        options = self.options
+        return {
+            "checkpoint": str(self.checkpoint),
+            "out": str(options.out) if options.kinds else None,
+            "results": list(self.files),
+            "score_thresh": options.style.score_thresh,
+            "part_offsets": options.part_offsets,
+            "tta": options.tta,
+            "shard": f"{options.share[0] + 1}/{options.share[1]}",
+            "images": [record.to_json() for record in self.records],
+            "errors": [{"file": failure.name, "message": failure.message} for failure in self.failures],
+            "interrupted": bool(self.exit_code),
+        }
+
+    def raise_for_failures(self) -> None:
+        """Raise if not everything was looked at.
+
+        Raises:
+            InterruptedRun: If a signal stopped it.
+            DataError: If something could not be read.
+        """
+        if self.exit_code:
+            done = f"{self.done} image{'' if self.done == 1 else 's'}"
+            raise InterruptedRun(f"stopped; what was done is whole ({done})", self.exit_code)
+        if self.failures:
+            what = "inputs" if self.moving else "images"
+            rest = f"; the others are{self._place}" if self._place else ""
+            raise DataError(f"{len(self.failures)} of {self.total} {what} could not be read{rest}")
+
+
+def predict(
+    model: LoadedModel,
+    sources: Sequence[Source],
+    options: PredictOptions | None = None,
+    group: ProcessGroup = SINGLE_PROCESS,
+) -> PredictSummary:
+    """Detect in everything that sources hold, and write what was found, image by image.
+
+    Law: the number of processes changes neither what is found nor what is written.
+
+    Args:
+        model: The detector.
+        sources: What is looked at; from `find_sources`.
+        options: How; by default annotated images and videos, COCO results and a table.
+        group: The processes that share the inputs; the main one says and writes what holds many images.
+
+    Returns:
+        On the main process, all of it; on the others, what they know: the exit code.
+
+    Raises:
+        UsageError: If the folder holds what is read, or processes were to share a video.
+        ResourceError: If something cannot be written; what was written before is whole.
+    """
+    options = options or PredictOptions()
+    moving = any(source.is_moving for source in sources)
+    if moving and group.size > 1:
+        raise UsageError("videos and webcams: in one process; start one command for each")
+    model = model.with_part_offsets(options.part_offsets)
+    _prepare_outputs(model, sources, options)
+    size, style = options.read.batch_size, options.style
+    numbers = own_batches(range(len(sources)), size, *options.share)
+    predictor = Predictor(model, tta=options.tta, masks=style.masks)
+    writer = PredictionWriter(
+        sources, options.out, options.kinds, style, keep=options.records, main=group.is_main
+    )
+    failures: list[ReadFailure] = []
+    own = own_batches(numbers, size, group.rank, group.size)
+    with (
+        StopRequest() as stop,
+        writer,
+        closing(predictor.predict_sources(sources, options.read, own)) as found,
+    ):
+        made = (
+            (number, item if isinstance(item, ReadFailure) else writer.make(number, item))
+            for number, item in found
+        )
+        for _, item in merge_in_order(made, numbers, size, group, lambda: stop.exit_code > 0):
+            if isinstance(item, ReadFailure):
+                say(f"skipped: {item.message}")
+                failures.append(item)
+                continue
+            writer.write(item)
+            if not options.records:
+                say(item.line)
+    return PredictSummary(
+        checkpoint=model.source,
+        options=options,
+        total=len(numbers),
+        done=writer.done,
+        moving=moving,
+        files=tuple(writer.files),
+        written=tuple(writer.summary),
+        records=tuple(writer.records),
+        failures=tuple(failures),
+        exit_code=group.all_reduce_max(stop.exit_code),
+    )
+
+
+def _prepare_outputs(model: LoadedModel, sources: Sequence[Source], options: PredictOptions) -> None:
+    """Make the folder, and say what was asked for and the model cannot give."""
+    if options.style.parts and not model.detector.has_parts:
+        say("this model has no parts; --save-parts does nothing")
+    if "masks" in options.kinds and not (options.style.masks and model.with_masks):
+        say("no masks here; --save masks does nothing")
+    if options.kinds:
+        output_folder(options.out, [source.path for source in sources if source.is_file], FOLDERS)
