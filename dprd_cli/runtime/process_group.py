@@ -48,9 +48,9 @@ class ProcessGroup:
         """Replace a tensor by its sum over the ranks, the same to the bit on all of them."""
         if self.size == 1:
             return
-        with _others():
-            if tensor.is_cuda:  # NCCL would wait for a process that ended; gloo notices it here
-                dist.all_reduce(torch.zeros(1))
+        if tensor.is_cuda:  # NCCL would wait for a process that ended
+            self.barrier()
+        with raising_rank_lost():
             dist.all_reduce(tensor)
 
     def all_reduce_max(self, value: int) -> int:
@@ -58,16 +58,20 @@ class ProcessGroup:
         if self.size == 1:
             return value
         tensor = torch.tensor([value])
-        with _others():
+        with raising_rank_lost():
             dist.all_reduce(tensor, dist.ReduceOp.MAX)
         return int(tensor)
+
+    def barrier(self) -> None:
+        """Wait until all ranks are here; by gloo, which notices a process that ended at once."""
+        self.all_reduce_max(0)
 
     def gather(self, item: T) -> list[T]:
         """Return the ranks' items on the main rank, in the order of the ranks; nothing on the others."""
         if self.size == 1:
             return [item]
         items: list[Any] | None = [None] * self.size if self.is_main else None
-        with _others():
+        with raising_rank_lost():
             dist.gather_object(item, items)
         return items or []
 
@@ -76,7 +80,7 @@ class ProcessGroup:
         if self.size == 1:
             return call()
         box: list[Any] = [call() if self.is_main else None]
-        with _others():
+        with raising_rank_lost():
             dist.broadcast_object_list(box)
         result: T = box[0]
         return result
@@ -84,7 +88,7 @@ class ProcessGroup:
     def main_first(self, call: Callable[[], T]) -> T:
         """Call on all ranks, on the main one first: what it downloads is there for those on its machine."""
         result = [call()] if self.is_main else []
-        self.all_reduce_max(0)
+        self.barrier()
         return result[0] if result else call()
 
     def shared_error(self, error: UserError) -> BaseException:
@@ -115,7 +119,7 @@ def join_process_group(device: str = "auto") -> Iterator[ProcessGroup]:
     place = pick_device(device)
     if place.type == "cuda":
         torch.cuda.set_device(place)
-    with _others():
+    with raising_rank_lost():
         dist.init_process_group(
             "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo", timeout=timedelta(seconds=_timeout())
         )
@@ -132,14 +136,23 @@ def _timeout() -> float:
 
 
 @contextmanager
-def _others() -> Iterator[None]:
-    """Turn what a lost connection raises into a line."""
+def raising_rank_lost() -> Iterator[None]:
+    """Turn what a lost connection raises into a line.
+
+    Raises:
+        RankLostError: If an operation between the ranks fails.
+    """
     try:
         yield
-    except RuntimeError as error:  # gloo's and NCCL's errors are of this kind
-        if is_out_of_memory(error):
+    except RuntimeError as error:
+        if is_out_of_memory(error) or not _is_of_backend(error):
             raise
         raise RankLostError(
             "another process of this job has ended, or did not answer in time (DPRD_RANK_TIMEOUT); its own "
             "message says why"
         ) from error
+
+
+def _is_of_backend(error: RuntimeError) -> bool:
+    """Whether gloo or NCCL raised it: gloo's errors are plain, and begin with the place in its sources."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)

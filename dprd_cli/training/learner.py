@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from contextlib import nullcontext
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from dprd_cli.config.schema import TrainConfig
 from dprd_cli.errors import is_out_of_memory
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.losses import LossOutput
 from dprd_cli.runtime.device import autocast
-from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
+from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup, raising_rank_lost
 from dprd_cli.runtime.ranks import rank_slice
 from dprd_cli.structures.detections import Target
-from dprd_cli.training.gradient_sync import RunningStatistics, StepSum
 from dprd_cli.training.optimizer import GradientClipper, build_optimizer, set_learning_rate
+from dprd_cli.training.rank_sums import RunningStatistics, ScalarSums
 
 #: Weights of this size are no detector's any more: it has diverged, though all is finite still.
 EXPLODED = 1e6
@@ -37,6 +39,24 @@ class NotFiniteError(Exception):
         self.values, self.shared = values, shared
 
 
+class _Pass(NamedTuple):
+    """What is done at once in a step.
+
+    Args:
+        number: Counted over all ranks.
+        last: Whether it is this rank's last of the step.
+        share: Of the images of the step over all ranks, 0..1.
+        images: uint8 RGB. N x [3, h, w]
+        targets: Objects of each image.
+    """
+
+    number: int
+    last: bool
+    share: float
+    images: list[Tensor]
+    targets: list[Target]
+
+
 class Learner:
     """A detector and its optimizer.
 
@@ -53,7 +73,8 @@ class Learner:
         self._clip = GradientClipper(detector, config)
         self._config = config
         self._group = group
-        self._sum = StepSum(detector, group) if group.size > 1 else None
+        self._parallel = _data_parallel(detector) if group.size > 1 else None
+        self._sums = ScalarSums(self.device, group)
         self._statistics = RunningStatistics(detector, config.accumulate, group)
 
     def step(
@@ -82,17 +103,15 @@ class Learner:
         self._statistics.begin()
         losses: dict[str, Tensor] = {}
         diagnostics: dict[str, Tensor] = {}
-        for part, share, some, goals in self._passes(images, targets):
-            torch.manual_seed(draw_seed(self._config.seed, number, part))
-            output = self._try(share, some, goals)
-            _add(losses, output.losses, share)
-            _add(diagnostics, output.diagnostics, share)
-        if self._sum:
-            self._sum.gradients()
-            sums = self._sum.values({**losses, **diagnostics})
-            diagnostics = {key: value for key, value in sums.items() if key not in losses}
-            losses = {key: sums[key] for key in losses}
-            self._statistics.end()
+        for one in self._passes(images, targets):
+            torch.manual_seed(draw_seed(self._config.seed, number, one.number))
+            output = self._try(one)
+            _add(losses, output.losses, one.share)
+            _add(diagnostics, output.diagnostics, one.share)
+        sums = self._sums({**losses, **diagnostics})
+        diagnostics = {key: value for key, value in sums.items() if key not in losses}
+        losses = {key: sums[key] for key in losses}
+        self._statistics.end()
         total = torch.stack(list(losses.values())).sum()
         norms = self._clip()
         # sums carry what is not finite to all ranks, which thus come to the same end;
@@ -102,24 +121,23 @@ class Learner:
         self.optimizer.step()
         return {"loss": total, **losses, **diagnostics, **norms, "lr": rate}
 
-    def _passes(
-        self, images: list[Tensor], targets: list[Target]
-    ) -> Iterator[tuple[int, float, list[Tensor], list[Target]]]:
-        """Split this rank's images into its passes: (number among all, share of all, images, targets)."""
+    def _passes(self, images: list[Tensor], targets: list[Target]) -> Iterator[_Pass]:
+        """Split this rank's images into its passes."""
         group = self._group
         total = len(images) if group.size == 1 else self._config.batch_size
         passes = min(group.size * self._config.accumulate, total)
         first = rank_slice(total, group.rank, group.size).start
         each = passes // group.size
-        for number in range(group.rank * each, (group.rank + 1) * each):
+        last = (group.rank + 1) * each - 1
+        for number in range(group.rank * each, last + 1):
             part = rank_slice(total, number, passes)
             own = slice(part.start - first, part.stop - first)
-            yield number, len(part) / total, images[own], targets[own]
+            yield _Pass(number, number == last, len(part) / total, images[own], targets[own])
 
-    def _try(self, share: float, images: list[Tensor], targets: list[Target]) -> LossOutput:
+    def _try(self, one: _Pass) -> LossOutput:
         """Do a pass; whatever the network stumbles over where its weights are not finite is divergence."""
         try:
-            return self._backward(share, images, targets)
+            return self._backward(one)
         except (RuntimeError, ValueError, IndexError, AssertionError) as error:
             largest = self.largest_weight()
             if is_out_of_memory(error) or largest < EXPLODED:
@@ -131,16 +149,28 @@ class Learner:
         sizes = [p.detach().abs().amax().float() for p in self.detector.parameters() if p.numel()]
         return float(torch.stack(sizes).max())
 
-    def _backward(self, share: float, images: list[Tensor], targets: list[Target]) -> LossOutput:
-        """Add a pass's share of the gradient."""
-        with autocast(self.device, self._config.amp):
-            output: LossOutput = self.detector(
-                [image.to(self.device, non_blocking=True) for image in images],
-                [target.to(self.device) for target in targets],
-            )
-        total = torch.stack(list(output.losses.values())).sum() * share
-        total.backward()  # type: ignore[no-untyped-call]
+    def _backward(self, one: _Pass) -> LossOutput:
+        """Add a pass's share of the gradient; in the last one, the ranks' gradients are summed meanwhile."""
+        if self._parallel is None:
+            output, total = self._losses(self.detector, one)
+            total.backward()  # type: ignore[no-untyped-call]
+            return output
+        with raising_rank_lost(), nullcontext() if one.last else self._parallel.no_sync():
+            output, total = self._losses(self._parallel, one)
+            if one.last and total.is_cuda:
+                self._group.barrier()  # NCCL would wait for a process that ended
+            # DistributedDataParallel divides by the number of ranks; times two and by two is exact
+            (total * self._group.size).backward()  # type: ignore[no-untyped-call]
         return output
+
+    def _losses(self, network: nn.Module, one: _Pass) -> tuple[LossOutput, Tensor]:
+        """Return a pass's losses, and its share of the loss."""
+        with autocast(self.device, self._config.amp):
+            output: LossOutput = network(
+                [image.to(self.device, non_blocking=True) for image in one.images],
+                [target.to(self.device) for target in one.targets],
+            )
+        return output, torch.stack(list(output.losses.values())).sum() * one.share
 
     def restore(self, saved: Mapping[str, Any]) -> None:
         """Take up an optimizer's state; rates and decays stay the config's.
@@ -158,6 +188,17 @@ class Learner:
             if any(value.shape not in ((), parameters[index].shape) for value in values.values()):
                 raise ValueError("state of other parameters")
         self.optimizer.load_state_dict({"state": saved["state"], "param_groups": own})
+
+
+def _data_parallel(detector: Detector) -> DistributedDataParallel:
+    """Wrap a detector so that backward passes sum gradients over the ranks, which start from the main one's.
+
+    Every loss is connected to all parameters that it trains, objects or not, so none waits for a gradient.
+    """
+    with raising_rank_lost():
+        parallel = DistributedDataParallel(detector, gradient_as_bucket_view=True)
+    parallel.broadcast_buffers = False  # `RunningStatistics` merges what the ranks have seen
+    return parallel
 
 
 def _add(sums: dict[str, Tensor], values: Mapping[str, Tensor], share: float) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dprd_cli.runtime.ranks import rank_slice
 from dprd_cli.training.metrics_log import read_metrics
 from dprd_cli.weights.checkpoint import read_checkpoint
 from paths import FAULT_SERVER, TESTS
@@ -79,17 +78,6 @@ def metrics(folder):
 
 def results(path):
     return {key: value for key, value in json.loads(path.read_text()).items() if key not in TIMES}
-
-
-def test_shares_are_even_and_nest():
-    for total in range(30):
-        for size in range(1, 6):
-            shares = [rank_slice(total, rank, size) for rank in range(size)]
-            assert [item for share in shares for item in share] == list(range(total))
-            assert max(map(len, shares)) - min(map(len, shares)) <= 1
-            for rank, share in enumerate(shares):
-                parts = [rank_slice(total, rank * 3 + part, size * 3) for part in range(3)]
-                assert [item for part in parts for item in part] == list(share)
 
 
 def test_two_ranks_are_one_process_with_two_passes_to_the_bit(server, tmp_path):

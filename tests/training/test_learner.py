@@ -6,8 +6,10 @@ from torch import nn
 
 from dprd_cli.config.schema import TrainConfig
 from dprd_cli.model.losses import LossOutput
+from dprd_cli.runtime.process_group import SINGLE_PROCESS
 from dprd_cli.structures.detections import Target
 from dprd_cli.training.learner import Learner, NotFiniteError, draw_seed
+from ranks import in_ranks, learn, learn_without_objects
 
 
 class Line(nn.Module):
@@ -91,3 +93,35 @@ def test_an_optimizer_of_another_kind_or_network_is_refused():
         Learner(Line(), TrainConfig(optimizer="adamw", amp="off")).restore(saved)
     with pytest.raises(ValueError, match="grouped in another way"):
         learner().restore({"state": {}, "param_groups": []})
+
+
+# (ranks, passes of each, images a step)
+SHARED = [(2, 1, 6), (2, 3, 6), (3, 1, 7), (4, 2, 11)]
+
+
+@pytest.mark.parametrize(("size", "passes", "images"), SHARED)
+def test_ranks_are_one_process_with_all_their_passes(size, passes, images):
+    one = learn(SINGLE_PROCESS, 3, {"accumulate": size * passes}, images)
+    ranks = in_ranks(size, learn, 3, {"accumulate": passes}, images)
+    assert all((rank["weights"], rank["rows"]) == (ranks[0]["weights"], ranks[0]["rows"]) for rank in ranks)
+    assert [rank["seen"] for rank in ranks] == [rank["own"] for rank in ranks]  # buffers stay the ranks' own
+    if size == 2 and passes == 1:  # a sum of two has no order, and halving is exact
+        assert (ranks[0]["weights"], ranks[0]["rows"]) == (one["weights"], one["rows"])
+    assert ranks[0]["weights"].keys() == one["weights"].keys()  # as in a single process: no `module.`
+    for key, values in one["weights"].items():
+        assert ranks[0]["weights"][key] == pytest.approx(values, rel=1e-6)
+    for mine, theirs in zip(ranks[0]["rows"], one["rows"], strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-5)
+
+
+def test_ranks_without_objects_take_part_in_the_sum():
+    # of 3 images each has one: that of rank 1 has the object
+    ranks = in_ranks(3, learn, 2, {}, 3)
+    one = learn(SINGLE_PROCESS, 2, {"accumulate": 3}, 3)
+    assert ranks[0]["weights"] == ranks[1]["weights"] == ranks[2]["weights"]
+    assert ranks[0]["weights"]["head"] == pytest.approx(one["weights"]["head"], rel=1e-6)
+    assert ranks[0]["rows"][0]["num_fg"] == pytest.approx(1 / 3)
+    # nobody has one: the first image alone
+    none = in_ranks(2, learn_without_objects)
+    assert none[0] == none[1]
+    assert none[0]["weights"]["head"] == [1.0] * 6

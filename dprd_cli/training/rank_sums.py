@@ -1,68 +1,44 @@
-"""Sums over the ranks in a training step: gradients, what is logged, running statistics."""
+"""Sums over the ranks in a training step beside the gradients': what is logged, running statistics."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from dprd_cli.model.detector import Detector
 from dprd_cli.runtime.process_group import ProcessGroup
 
 
-class StepSum:
-    """Sums gradients and logged values over the ranks, in one call each.
-
-    DistributedDataParallel is not used: it needs care where a rank has no object, mask or proposal and thus
-    no gradient for some layers, and it averages, where images are to weigh alike although ranks may have
-    different numbers of them. Here every gradient is copied into one buffer, zeros where there is none, and
-    the buffer is summed. What that costs is DDP's overlap of the sum with the backward pass; the last pass of
-    a step is the only one that could overlap.
-
-    Law: a parameter that no rank has a gradient for keeps none, as in a single process.
+class ScalarSums:
+    """Sums of what a step logs over the ranks.
 
     Args:
-        detector: Its trainable parameters' gradients are summed.
+        device: Where the scalars are.
         group: The ranks.
     """
 
-    def __init__(self, detector: nn.Module, group: ProcessGroup) -> None:
-        self._group = group
+    def __init__(self, device: torch.device, group: ProcessGroup) -> None:
+        self._device, self._group = device, group
         self._keys: list[str] = []
-        self._parameters = [p for p in detector.parameters() if p.requires_grad]
-        sizes = [p.numel() for p in self._parameters]
-        self._buffer = self._parameters[0].new_zeros(sum(sizes))
-        self._views = [  # in the memory order of the parameter, which may be channels-last
-            piece.as_strided(p.shape, p.stride())
-            for piece, p in zip(torch.split(self._buffer, sizes), self._parameters, strict=True)
-        ]
 
     @torch.no_grad()
-    def gradients(self) -> None:
-        """Replace each gradient by its sum over the ranks."""
-        own = [p.grad is not None for p in self._parameters]
-        used = torch.tensor(own, dtype=torch.int32)
-        self._group.all_reduce_sum(used)
-        self._buffer.zero_()
-        pairs = [
-            (v, p.grad) for v, p in zip(self._views, self._parameters, strict=True) if p.grad is not None
-        ]
-        if pairs:
-            views, gradients = zip(*pairs, strict=True)
-            torch._foreach_copy_(views, gradients)
-        self._group.all_reduce_sum(self._buffer)
-        for parameter, view, count in zip(self._parameters, self._views, used.tolist(), strict=True):
-            parameter.grad = view if count else None
+    def __call__(self, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the sums of scalars; a rank may lack some (diagnostics of objects, say).
 
-    def values(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the sums over the ranks of scalars; a rank may lack some (diagnostics of objects, say)."""
+        Law: in a single process they are what they were.
+        """
+        if self._group.size == 1:
+            return dict(values)
         if self._group.all_reduce_max(any(key not in self._keys for key in values)):
             parts = self._group.gather(list(values))
             known = dict.fromkeys([*self._keys, *(key for part in parts for key in part)])
             self._keys = self._group.broadcast(lambda: list(known))
         present = torch.tensor([key in values for key in self._keys], dtype=torch.int32)
         self._group.all_reduce_sum(present)
-        zero = self._buffer.new_zeros(())
+        zero = torch.zeros((), device=self._device)
         stacked = torch.stack([values.get(key, zero).float() for key in self._keys])
         self._group.all_reduce_sum(stacked)
         rows = zip(self._keys, stacked.unbind(), present.tolist(), strict=True)

@@ -1,0 +1,53 @@
+"""The device that a name stands for, and the precision on it."""
+
+import pytest
+import torch
+
+from dprd_cli.errors import UsageError
+from dprd_cli.runtime.device import autocast, pick_device
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Pretend that there are so many."""
+
+    def pretend(count):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+
+    return pretend
+
+
+def test_auto_takes_cuda_where_there_is_one(gpus):
+    gpus(0)
+    assert pick_device() == pick_device("cpu") == torch.device("cpu")
+    gpus(2)
+    assert pick_device() == torch.device("cuda")
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("cuda:1") == torch.device("cuda:1")
+
+
+def test_each_process_on_a_machine_gets_its_own(gpus, monkeypatch):
+    gpus(2)
+    monkeypatch.setenv("RANK", "3")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert pick_device() == pick_device("cuda") == torch.device("cuda:1")
+    assert pick_device("cuda:0") == torch.device("cuda:0")  # asked for by number
+    gpus(1)
+    with pytest.raises(UsageError, match=r"device 'cuda:1': not here \(1 CUDA devices\)"):
+        pick_device()
+
+
+@pytest.mark.parametrize("name", ["tpu", "cpu:x", "meta", ""])
+def test_other_names_are_refused(name):
+    with pytest.raises(UsageError, match=f"unknown device '{name}'; there are: auto, cpu, cuda, cuda:N"):
+        pick_device(name)
+
+
+@pytest.mark.parametrize(("place", "amp", "expected"), [("cpu", "auto", False), ("cpu", "off", False)])
+def test_a_cpu_computes_in_float32(place, amp, expected):
+    with autocast(torch.device(place), amp):
+        assert torch.is_autocast_enabled(place) is expected
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32

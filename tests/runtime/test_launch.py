@@ -1,0 +1,79 @@
+"""`--gpus N`: what the processes get, and how they end together. A shell stands for Python."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from dprd_cli.errors import UserError
+from dprd_cli.runtime import launch as module
+from dprd_cli.runtime.launch import launch
+
+
+@pytest.fixture
+def ranks(tmp_path, monkeypatch):
+    """Let the processes run a shell script; return a function that launches so many of it."""
+
+    def start(count, script):
+        program = tmp_path / "program"
+        program.write_text(f"#!/bin/sh\n{script}\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(module.sys, "executable", str(program))
+        return launch(count, ["train", "--steps", "3"])
+
+    return start
+
+
+def test_each_process_gets_the_command_and_its_number(ranks, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 7)
+    names = ["RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "OMP_NUM_THREADS"]
+    values = " ".join(f"${name}" for name in names)
+    script = f'echo "{values} $*" > {tmp_path}/$RANK; echo $MASTER_PORT >> {tmp_path}/port'
+    assert ranks(3, script) == 0
+    for rank in range(3):
+        expected = f"{rank} {rank} 3 3 127.0.0.1 2 -m dprd_cli train --steps 3\n"
+        assert (tmp_path / str(rank)).read_text() == expected
+    assert len(set((tmp_path / "port").read_text().split())) == 1
+
+
+@pytest.mark.parametrize(
+    ("codes", "code"),
+    [("0 0 0", 0), ("1 1 3", 3), ("1 4 1", 4), ("0 1 0", 1), ("143 143 143", 143)],
+)
+def test_the_exit_code_is_that_of_a_rank_that_knows_the_reason(ranks, codes, code):
+    assert ranks(3, f"set -- {codes}; shift $RANK; exit $1") == code
+
+
+def test_a_process_that_was_killed_is_named(ranks):
+    with pytest.raises(UserError, match=r"rank 1 was ended by SIGKILL .* training goes on with --resume"):
+        ranks(2, "test $RANK = 0 || kill -9 $$; exit 1")
+
+
+def test_those_that_outlive_a_failed_one_are_ended(ranks, monkeypatch):
+    monkeypatch.setattr(module, "_GRACE", 0.2)
+    monkeypatch.setattr(module, "_END", 0.2)
+    started = time.monotonic()
+    # rank 0 fails; rank 1 ends when asked, rank 2 has to be killed
+    assert ranks(3, "case $RANK in 0) exit 3;; 2) trap '' TERM;; esac; exec sleep 60") == 3
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_passed_on(ranks, tmp_path, number):
+    before = signal.getsignal(number)
+
+    def send():
+        while len(list(tmp_path.glob("ready*"))) < 2:
+            time.sleep(0.02)
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    script = f"trap 'exit 130' INT; trap 'exit 143' TERM; touch {tmp_path}/ready$RANK; "
+    code = ranks(2, script + "while :; do sleep 0.05; done")
+    thread.join()
+    assert code == 128 + number
+    assert signal.getsignal(number) == before
