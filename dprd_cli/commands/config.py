@@ -47,20 +47,14 @@ def show(
 ) -> None:
     """Print every value that a training would have, with where it comes from, as TOML for --config."""
     from dprd_cli.config.provenance import explain
-    from dprd_cli.config.tree import flatten
     from dprd_cli.weights.named_config import named_base
 
     flags = {"model.backbone.name": check_backbone(backbone), "data.path": data}
     found = explain(named_base(spec), schedule=schedule, flags=flags, overrides=overrides or [])
-    if not as_json:
+    if as_json:
+        print_json(found.to_json(changed=changed))
+    else:
         typer.echo(found.to_toml(changed=changed), nl=False)
-        return
-    kept = {
-        key: {"value": value, "origin": found.origins[key]}
-        for key, value in flatten(found.config).items()
-        if not changed or found.origins[key] != "default"
-    }
-    print_json({"preset": found.config.preset, "schedule": found.config.schedule, "values": kept})
 
 
 @config_app.command("diff")
@@ -77,25 +71,16 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Compare two configurations, key by key."""
-    from dprd_cli.config.presets import resolve
-    from dprd_cli.config.provenance import explain
-    from dprd_cli.config.tree import differences
-    from dprd_cli.weights.named_config import named_base
+    from dprd_cli.weights.named_config import compare_configs
 
-    old = explain(named_base(first)).config
-    if second:
-        new = explain(named_base(second)).config
-    else:
-        old, new = resolve(preset=old.preset, schedule=old.schedule), old
-        first, second = f"preset {new.preset}, schedule {new.schedule}", first
-    found = differences(old, new)
+    found = compare_configs(first, second)
     if as_json:
-        rows = [{"key": key, "first": a, "second": b} for key, (a, b) in found.items()]
-        print_json({"first": first, "second": second, "differences": rows})
+        print_json(found.to_json())
         return
-    for key, (a, b) in found.items():
+    for key, (a, b) in found.differences.items():
         typer.echo(f"{key}: {json.dumps(a)} -> {json.dumps(b)}")
-    say(f"{len(found) or 'no'} difference{'s' if len(found) != 1 else ''}: {first} -> {second}")
+    count = len(found.differences)
+    say(f"{count or 'no'} difference{'s' if count != 1 else ''}: {found.first} -> {found.second}")
 
 
 @config_app.command("schema")
@@ -103,4 +88,5 @@ def schema(as_json: Json = False) -> None:
     """Print the JSON schema of the configuration, for editors; it is JSON without --json too."""
     from dprd_cli.config.provenance import json_schema
 
+    del as_json  # it is taken, so that every command takes it
     print_json(json_schema())

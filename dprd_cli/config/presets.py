@@ -11,27 +11,27 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dprd_cli.config.schema import Config, TrainConfig
-from dprd_cli.config.tree import merge, nest, parse_overrides, read_toml, settle, validate
+from dprd_cli.config.tree import ConfigTree, merge, nest, parse_overrides, read_toml, settle, validate
 from dprd_cli.errors import UsageError, did_you_mean
 
 Name = TypeVar("Name", bound=str)
 
-_ONE_STAGE: dict[str, Any] = {
+_ONE_STAGE: ConfigTree = {
     "ious": [0.5],
     "box_weights": [[10.0, 10.0, 5.0, 5.0]],
     "mask_stages": [1],
     "class_agnostic_box": False,
     "feature_grad_scale": 1.0,
 }
-_NO_PARTS: dict[str, Any] = {
+_NO_PARTS: ConfigTree = {
     "parts": {"mode": "none", "losses": False},
     "heads": {"mask_iou": False},
     "sampling": {"bg_iou_low": 0.0},
 }
 # Detectron2 trains its cascades on more proposals.
-_CASCADE: dict[str, Any] = {"rpn": {"post_nms_train": 2000}}
+_CASCADE: ConfigTree = {"rpn": {"post_nms_train": 2000}}
 # Narrow enough that two CPU cores train it from scratch in minutes; every module is the paper's.
-_SMALL: dict[str, Any] = {
+_SMALL: ConfigTree = {
     "backbone": {"name": "r10"},
     "neck": {"channels": 64},
     "rpn": {
@@ -56,7 +56,7 @@ _SMALL: dict[str, Any] = {
 }
 # For a few hundred photographs on a CPU: images of 320 pixels, hours and not days. The levels are those of
 # images twice as large, because masks need the detail.
-_MEDIUM: dict[str, Any] = {
+_MEDIUM: ConfigTree = {
     "neck": {"channels": 96},
     "rpn": _SMALL["rpn"] | {"anchors_per_image": 256},
     "fusion": {"norm": "gn", "residual": True},
@@ -71,7 +71,7 @@ _MEDIUM: dict[str, Any] = {
     "sampling": {"rois_per_image": 64, "mask_rois_per_image": 8},
 }
 
-_ARCHITECTURES: dict[str, dict[str, Any]] = {
+_ARCHITECTURES: dict[str, ConfigTree] = {
     "mask-rcnn": {**_NO_PARTS, "cascade": {**_ONE_STAGE, "part_stages": []}},
     "cascade-mrcnn": {
         **_NO_PARTS,
@@ -83,13 +83,13 @@ _ARCHITECTURES: dict[str, dict[str, Any]] = {
 }
 
 #: Architecture name -> overrides of `ModelConfig`.
-PRESETS: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, ConfigTree] = {
     **_ARCHITECTURES,
     **{f"{name}-small": merge(merge({}, tree), _SMALL) for name, tree in _ARCHITECTURES.items()},
     **{f"{name}-medium": merge(merge({}, tree), _MEDIUM) for name, tree in _ARCHITECTURES.items()},
 }
 
-_PHOTOS: dict[str, Any] = {
+_PHOTOS: ConfigTree = {
     "data": {
         "train_min_sizes": [256, 288, 320, 352],
         "test_min_size": 320,
@@ -113,7 +113,7 @@ _PHOTOS: dict[str, Any] = {
 }
 
 #: Schedule name -> overrides of `data` and `train`, and of box sizes where the images are small.
-SCHEDULES: dict[str, dict[str, Any]] = {
+SCHEDULES: dict[str, ConfigTree] = {
     # Detectron2's 1x and 3x for COCO: 90 k and 270 k steps of 16 images, SGD, lr 0.02.
     "1x": {},
     "3x": {"train": {"steps": 270_000, "milestones": [7 / 9, 25 / 27]}},
@@ -170,7 +170,7 @@ def resolve(
     config_file: Path | None = None,
     flags: dict[str, Any] | None = None,
     overrides: Iterable[str] = (),
-    base: dict[str, Any] | None = None,
+    base: ConfigTree | None = None,
     notes: list[str] | None = None,
 ) -> Config:
     """Combine preset, schedule, file, flags and `--set` (later wins) into one settled config.
@@ -199,7 +199,7 @@ def resolve(
     path = given.get("data", {}).get("path") or file_tree.get("data", {}).get("path") or "synthetic"
     schedule = schedule or given.get("schedule") or file_tree.get("schedule")
     schedule = schedule or ("small" if path == "synthetic" else "1x")
-    tree: dict[str, Any] = {"model": merge({}, PRESETS[pick("preset", preset, PRESETS)])}
+    tree: ConfigTree = {"model": merge({}, PRESETS[pick("preset", preset, PRESETS)])}
     merge(tree, SCHEDULES[pick("schedule", schedule, SCHEDULES)])
     merge(tree, base or {})
     if file_tree:

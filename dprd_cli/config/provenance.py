@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from dprd_cli.config.model_schema import Section
 from dprd_cli.config.presets import PRESETS, SCHEDULES, resolve
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import (
+    ConfigTree,
     flatten,
     known_keys,
     merge,
@@ -60,16 +61,45 @@ class ConfigProvenance:
                 lines.append(f"{line:<{_COMMENT_COLUMN}}  # {origin}")
         return "\n".join(lines) + "\n"
 
+    def to_json(self, *, changed: bool = False) -> dict[str, Any]:
+        """Return preset, schedule, and each value with its origin.
+
+        Args:
+            changed: Leave out what is as by default.
+        """
+        kept = {
+            key: {"value": value, "origin": self.origins[key]}
+            for key, value in flatten(self.config).items()
+            if not changed or self.origins[key] != "default"
+        }
+        return {"preset": self.config.preset, "schedule": self.config.schedule, "values": kept}
+
 
 @dataclass(frozen=True, slots=True)
 class ConfigBase:
-    """What a name stands for: a preset, a file, or the configuration that a checkpoint holds."""
+    """What a name stands for: a preset, a file, or the configuration that a checkpoint holds.
+
+    Args:
+        title: The file or weights, for messages; empty for a preset.
+        preset: Architecture name; the file's, or the default one, where None.
+        schedule: Schedule name; the file's, or that of the data, where None.
+        file: TOML file.
+        tree: The configuration of a checkpoint.
+    """
 
     title: str = ""
     preset: str | None = None
     schedule: str | None = None
     file: Path | None = None
-    tree: dict[str, Any] = field(default_factory=dict)
+    tree: ConfigTree = field(default_factory=dict)
+
+
+class _Layer(NamedTuple):
+    """Values that are laid over those before, and the configuration up to them."""
+
+    title: str
+    tree: Mapping[str, Any]
+    build: Callable[[], Config]
 
 
 def explain(
@@ -81,7 +111,7 @@ def explain(
 ) -> ConfigProvenance:
     """Resolve a configuration, and find out where each value comes from.
 
-    The configuration is resolved with one source more at a time. A value that changes with a source that does
+    The configuration is resolved with one layer more at a time. A value that changes with a layer that does
     not name it was settled from other values.
 
     Args:
@@ -94,36 +124,37 @@ def explain(
         UsageError: If a value does not fit.
     """
     overrides = list(overrides)
-    given: dict[str, Any] = {}
+    given: ConfigTree = {}
     for key, value in (flags or {}).items():
         merge(given, {} if value is None else nest(key, value))
     flags, named = dict(flags or {}), partial(resolve, base=base.tree, config_file=base.file)
     final = named(preset=base.preset, schedule=schedule or base.schedule, flags=flags, overrides=overrides)
     preset, last = final.preset, final.schedule
     named = partial(named, preset=preset, schedule=last)
-    sources: list[tuple[str, Mapping[str, Any], Callable[[], Config]]] = [
-        (
+    layers = [
+        _Layer(
             f"preset {preset}",
             {"preset": preset, "model": PRESETS[preset]},
             partial(resolve, preset=preset, schedule="1x"),
         ),
-        (
+        _Layer(
             f"schedule {last}",
             {"schedule": last, **SCHEDULES[last]},
             partial(resolve, preset=preset, schedule=last),
         ),
-        (base.title, read_toml(base.file) if base.file else base.tree, named),
-        ("options", given, partial(named, flags=flags)),
-        ("--set", parse_overrides(overrides), lambda: final),
+        _Layer(base.title, read_toml(base.file) if base.file else base.tree, named),
+        _Layer("options", given, partial(named, flags=flags)),
+        _Layer("--set", parse_overrides(overrides), lambda: final),
     ]
     before, origins = flatten(Config()), dict.fromkeys(known_keys(), "default")
-    for title, tree, build in sources:
+    for layer in layers:
         try:
-            now = flatten(build())
+            now = flatten(layer.build())
         except UsageError:
-            continue  # it fits only together with a later source
-        named_keys = flatten(tree)
-        origins |= {key: title if key in named_keys else "auto" for key in now if now[key] != before[key]}
+            continue  # it fits only together with a later layer
+        given_keys = flatten(layer.tree)
+        changed = [key for key in now if now[key] != before[key]]
+        origins |= {key: layer.title if key in given_keys else "auto" for key in changed}
         before = now
     return ConfigProvenance(final, origins)
 

@@ -6,13 +6,16 @@ import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
 from dprd_cli.config.aliases import RENAMED
 from dprd_cli.config.schema import Config
 from dprd_cli.errors import UsageError, did_you_mean, short_repr
+
+#: Values of a configuration as nested dicts, as TOML and JSON hold them.
+ConfigTree: TypeAlias = dict[str, Any]
 
 
 def known_keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
@@ -25,13 +28,13 @@ def known_keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[
             yield f"{prefix}{name}"
 
 
-def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
+def parse_overrides(pairs: Iterable[str]) -> ConfigTree:
     """Turn `--set a.b=c` pairs into a nested dict; values are TOML, bare words are strings.
 
     Raises:
         UsageError: If a pair has no `=` or its key is unknown.
     """
-    tree: dict[str, Any] = {}
+    tree: ConfigTree = {}
     keys = set(known_keys())
     for pair in pairs:
         key, sign, text = pair.partition("=")
@@ -48,13 +51,13 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
     return tree
 
 
-def nest(key: str, value: Any) -> dict[str, Any]:
+def nest(key: str, value: Any) -> ConfigTree:
     """Return `{"a": {"b": value}}` for the key `a.b`."""
     first, _, rest = key.partition(".")
     return {first: nest(rest, value) if rest else value}
 
 
-def merge(base: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: ConfigTree, extra: Mapping[str, Any]) -> ConfigTree:
     """Merge `extra` into `base` in place, dict by dict, and return it; `extra` wins."""
     for key, value in extra.items():
         if isinstance(value, Mapping) and isinstance(base.get(key), dict):
@@ -64,7 +67,7 @@ def merge(base: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     return base
 
 
-def read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> ConfigTree:
     """Read a TOML config file.
 
     Raises:
@@ -78,8 +81,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path}: not a TOML config file ({error})") from error
 
 
-def validate(tree: Mapping[str, Any], source: str = "config") -> Config:
+def validate(tree: Mapping[str, Any], origin: str = "config") -> Config:
     """Check a nested dict and return it as a `Config`.
+
+    Args:
+        tree: Values by name; what is missing gets its default.
+        origin: The file or URL that they come from, for messages.
 
     Raises:
         UsageError: One line naming the first wrong key (with a suggestion) or value.
@@ -90,14 +97,14 @@ def validate(tree: Mapping[str, Any], source: str = "config") -> Config:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            raise UsageError(f"{source}: no config key '{key}'{did_you_mean(key, known_keys())}") from error
+            raise UsageError(f"{origin}: no config key '{key}'{did_you_mean(key, known_keys())}") from error
         hint = ""
         if first["type"] == "literal_error" and isinstance(first["input"], str):
             hint = did_you_mean(
                 first["input"],
                 [w.strip("' ") for w in first["ctx"]["expected"].replace(" or ", ",").split(",")],
             )
-        raise UsageError(f"{source}: {key} = {short_repr(first['input'])}: {first['msg']}{hint}") from error
+        raise UsageError(f"{origin}: {key} = {short_repr(first['input'])}: {first['msg']}{hint}") from error
 
 
 def settle(config: Config) -> Config:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.config.presets import PRESETS
-from dprd_cli.config.provenance import ConfigBase
+from dprd_cli.config.presets import PRESETS, resolve
+from dprd_cli.config.provenance import ConfigBase, explain
+from dprd_cli.config.tree import differences
 from dprd_cli.errors import UsageError, did_you_mean
 
 
@@ -35,6 +37,40 @@ def named_base(spec: str) -> ConfigBase:
         return _of_tree(spec, published_config(published(spec)).model_dump(mode="json"))
     file = find_checkpoint(spec)
     return _of_tree("demo" if spec == "demo" else str(file), read_checkpoint(file)["config"])
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigComparison:
+    """Two configurations, and where they differ.
+
+    Args:
+        first: What the first one is called.
+        second: What the second one is called.
+        differences: Dotted key -> both values.
+    """
+
+    first: str
+    second: str
+    differences: dict[str, tuple[Any, Any]]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `--json` prints of it."""
+        rows = [{"key": key, "first": a, "second": b} for key, (a, b) in self.differences.items()]
+        return {"first": self.first, "second": self.second, "differences": rows}
+
+
+def compare_configs(first: str, second: str = "") -> ConfigComparison:
+    """Compare what two names stand for; a name alone is compared with its own preset and schedule.
+
+    Raises:
+        UserError: If one stands for nothing.
+    """
+    mine = explain(named_base(first)).config
+    if second:
+        return ConfigComparison(first, second, differences(mine, explain(named_base(second)).config))
+    usual = resolve(preset=mine.preset, schedule=mine.schedule)
+    title = f"preset {mine.preset}, schedule {mine.schedule}"
+    return ConfigComparison(title, first, differences(usual, mine))
 
 
 def _of_tree(title: str, tree: dict[str, Any]) -> ConfigBase:

@@ -6,7 +6,7 @@ import pytest
 from dprd_cli.config.presets import PRESETS, SCHEDULES, resolve
 from dprd_cli.config.provenance import explain, json_schema
 from dprd_cli.config.schema import Config
-from dprd_cli.config.tree import differences, flatten, known_keys, read_toml, to_toml, validate
+from dprd_cli.config.tree import flatten, known_keys, read_toml, to_toml, validate
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.weights.named_config import named_base
 from paths import ROOT
@@ -139,15 +139,6 @@ def test_what_stands_for_nothing(tmp_path, monkeypatch, spec, error, message):
     with pytest.raises(error) as caught:
         explained(spec)
     assert message in str(caught.value)
-
-
-def test_differences():
-    first, second = (
-        resolve(preset="dprd"),
-        resolve(preset="dprd", overrides=["train.lr=1", "model.parts.count=8"]),
-    )
-    assert differences(first, first) == {}
-    assert differences(first, second) == {"model.parts.count": (4, 8), "train.lr": (0.001, 1.0)}
 
 
 def test_the_schema_describes_every_key():

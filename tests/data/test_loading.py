@@ -14,8 +14,6 @@ from data_folders import both_splits, refused, small_config
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.build import build_dataset
 from dprd_cli.data.loading import TrainLoader, choose_workers, iterate_eval
-from dprd_cli.data.train_items import TrainItem, pack, unpack
-from dprd_cli.data.transforms import prepare
 from dprd_cli.errors import DprdWarning
 from paths import DATA
 
@@ -243,24 +241,6 @@ def test_choose_workers(monkeypatch):
     assert choose_workers(DataConfig()) == 6
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("U", (), {"free": 64 << 20}))
     assert choose_workers(DataConfig()) == 0
-
-
-def test_pack_and_unpack(cups):
-    train = build_dataset(small_config(cups), "train")
-    items = [TrainItem(*prepare(train[i], small_config(cups)), skipped=(("a", "b"),)) for i in (0, 6)]
-    boxes_only = items[0].target.__class__(
-        items[0].target.boxes, items[0].target.labels, items[0].target.image_size
-    )
-    items += [TrainItem(None, None, error="bad"), TrainItem(items[0].image, boxes_only)]
-    back = unpack(pack(items))
-    assert_equal(
-        [([i.image for i in back[:2]], [i.target for i in back[:2]])],
-        [([i.image for i in items[:2]], [i.target for i in items[:2]])],
-    )
-    assert back[0].skipped == (("a", "b"),)
-    assert back[2].error == "bad"
-    assert back[3].target.masks is None
-    assert torch.equal(back[3].target.boxes, boxes_only.boxes)
 
 
 # --- evaluation batches -------------------------------------------------------------------------------

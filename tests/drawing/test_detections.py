@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from dprd_cli.drawing.canvas import ORANGE, Canvas, class_color, font, shorten
+from dprd_cli.drawing.canvas import ORANGE, Canvas, class_color
 from dprd_cli.drawing.detections import compare_parts, draw_detections, draw_parts, draw_targets, grid
 from dprd_cli.model.parts import decompose
 from dprd_cli.structures.detections import Detections, Target
@@ -72,30 +72,6 @@ def test_labels_stay_inside_the_image_even_if_longer_than_it():
     assert 0 <= x1 < x2 <= canvas.size[1]
     assert 0 <= y1 < y2 <= canvas.size[0]
     assert has_color(draw_detections(plain_image(), found, NAMES), class_color(2))
-
-
-def test_labels_of_objects_in_one_place_do_not_cover_each_other():
-    canvas = Canvas(plain_image(600, 800))
-    for _ in range(4):
-        canvas.chip((200.0, 200.0, 500.0, 400.0), "cat 0.99", class_color(0))
-    assert canvas._covered(canvas._chips[3]) == (canvas._chips[3][2] - canvas._chips[3][0]) * (
-        canvas._chips[3][3] - canvas._chips[3][1]
-    )  # itself only
-
-
-def test_shortened_text_fits_and_ends_with_an_ellipsis():
-    face = font(15)
-    assert shorten("cat", 100, face) == "cat"
-    cut = shorten(NAMES[2], 100, face)
-    assert cut.endswith("…")
-    assert face.getlength(cut) <= 100
-
-
-def test_class_colours_differ_and_are_never_the_orange_of_the_parts():
-    colors = [class_color(label) for label in range(80)]
-    assert len(set(colors)) == 80
-    distance = np.abs(np.array(colors) - np.array(ORANGE)).sum(axis=1)
-    assert distance.min() > 80
 
 
 def test_degenerate_boxes_and_boxes_outside_do_not_fail():

@@ -8,7 +8,6 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from dprd_cli.data.coco_results import to_coco_results
 from dprd_cli.evaluation.coco import METRICS, CocoEvaluator, CocoMetrics, accumulate, show
 from dprd_cli.structures.detections import Detections
 from paths import DATA
@@ -51,21 +50,6 @@ def detections(boxes, scores, labels, masks=True, mask_scores=None):
 
 def evaluator(ground_truth, with_masks=True):
     return CocoEvaluator(ground_truth, (3, 7), ("cat", "dog"), with_masks=with_masks)
-
-
-def test_results_have_original_ids_xywh_and_each_kind_its_own_score():
-    found = detections([[10, 20, 30, 60]], [0.75], [1], mask_scores=[0.5])
-    assert to_coco_results(found, 10, (3, 7)) == [
-        {"image_id": 10, "category_id": 7, "bbox": [10.0, 20.0, 20.0, 40.0], "score": 0.75}
-    ]
-    (segm,) = to_coco_results(found, 10, (3, 7), "segm")
-    assert (segm["category_id"], segm["score"]) == (7, 0.5)
-    assert segm["segmentation"]["size"] == [100, 100]
-    json.dumps(segm)
-
-
-def test_without_masks_there_are_no_mask_results():
-    assert to_coco_results(detections([[0, 0, 9, 9]], [0.5], [0], masks=False), 10, (3, 7), "segm") == []
 
 
 def test_perfect_detections_score_100_and_an_absent_class_has_no_ap():

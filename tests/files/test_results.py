@@ -1,6 +1,3 @@
-import errno
-import json
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +5,8 @@ import pytest
 from PIL import Image
 
 from dprd_cli.errors import ResourceError, UsageError
-from dprd_cli.files.atomic import GrowingFile, csv_text
 from dprd_cli.files.images import write_image
-from dprd_cli.files.results import image_ids, image_names, output_folder
+from dprd_cli.files.results import check_is_empty, image_ids, image_names, make_folder, output_folder
 
 
 def paths(*names):
@@ -61,40 +57,19 @@ def test_images_are_written_as_rgb(tmp_path, name):
         write_image(tmp_path / "missing" / name, image)
 
 
-def test_tables_keep_the_bytes_of_file_names():
-    row = {"file": os.fsdecode(b"a\xff.png"), "score": 0.123456789}
-    assert csv_text(["file", "score"], [row]) == b"a\xff.png,0.123457\n"
+def test_folders_are_made_with_those_above(tmp_path):
+    for _ in range(2):
+        make_folder(tmp_path / "a" / "b")
+        assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceError, match=r"b: cannot create the folder \(Not a directory\)"):
+        make_folder(tmp_path / "file" / "b")
 
 
-def test_a_growing_file_is_valid_after_every_append(tmp_path):
-    path = tmp_path / "a.json"
-    path.write_text("an older and longer file than what it is replaced by")
-    file = GrowingFile(path, b"[\n", b"\n]\n", b",\n")
-    for number in range(3):
-        assert json.loads(path.read_text()) == list(range(number))
-        file.append(str(number).encode())
-    file.close()
-    assert path.read_text() == "[\n0,\n1,\n2\n]\n"
-
-
-def test_a_full_disk_leaves_a_growing_file_as_it_was(tmp_path, monkeypatch):
-    path, room, write = tmp_path / "a.json", 12, os.pwrite
-
-    def limited(file, content, offset):
-        if offset >= room:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return write(file, content[: room - offset], offset)  # a short write first, as the kernel's
-
-    file = GrowingFile(path, b"[\n", b"\n]\n", b",\n")
-    file.append(b"11")
-    monkeypatch.setattr(os, "pwrite", limited)
-    with pytest.raises(
-        ResourceError, match=r"a.json: cannot write \(No space left on device\); what it held"
-    ):
-        file.append(b"2222222")
-    assert path.read_text() == "[\n11\n]\n"
-    room = 100
-    file.append(b"3")  # there is room again
-    assert json.loads(path.read_text()) == [11, 3]
-    with pytest.raises(ResourceError, match="cannot write"):
-        GrowingFile(tmp_path / "gone" / "a.json")
+def test_a_place_that_holds_anything_is_refused(tmp_path):
+    check_is_empty(tmp_path)
+    check_is_empty(tmp_path / "gone")
+    (tmp_path / ".hidden").touch()
+    for place in (tmp_path, tmp_path / ".hidden"):
+        with pytest.raises(UsageError, match="is not empty; choose another folder"):
+            check_is_empty(place)

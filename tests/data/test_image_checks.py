@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data import image_checks
 from dprd_cli.data.build import build_dataset
 from dprd_cli.data.check import check_data
+from dprd_cli.data.formats.problems import Problems
+from dprd_cli.data.image_checks import ImageCounts, cache_folder, check_images
 from dprd_cli.errors import DataError
 from dprd_cli.files import images
 
@@ -184,13 +185,56 @@ def test_what_is_remembered(build, tmp_path, monkeypatch):
     assert check() == (2, 1, found | {"corrupt"})
     turned(path, 1)
     assert check() == (2, 1, found)
-    (file,) = image_checks.cache_folder().glob("images-*.json")  # nothing was written into the data
+    (file,) = cache_folder().glob("images-*.json")  # nothing was written into the data
     assert {p.name for p in tmp_path.iterdir()} == {"images", "train.json", "val.json"}
     for content in ("{", "[]", '{"version": 1, "images": {"upright.jpg": [1, "x", null]}}'):
         file.write_text(content)
         assert check() == (3, 0, found)
     monkeypatch.setenv("XDG_CACHE_HOME", str(path / "nowhere"))  # cannot be made
     assert check() == (3, 0, found)
+
+
+def test_progress_counts_every_image_that_is_decoded(tmp_path):
+    for name in ("a.png", "b.png"):
+        Image.fromarray(NOISE).save(tmp_path / name)
+    done, problems = [], Problems()
+
+    def check(sizes, **options):
+        return check_images(
+            sizes, tmp_path, lambda _: tmp_path / "t.json", problems, max_pixels=1000, workers=0, **options
+        )
+
+    counts = check({"a.png": (24, 32)}, progress=lambda *one: done.append(one))
+    assert (counts.decoded, counts.known, done) == (1, 0, [(1, 1)])
+    counts = check(dict.fromkeys(("a.png", "b.png"), (24, 32)), progress=lambda *one: done.append(one))
+    assert (counts.decoded, counts.known, done[1:]) == (1, 1, [(2, 2)])
+    assert not problems.kinds
+    check({"b.png": (32, 24)})
+    (problem,) = problems.of("error")
+    assert problem.message.startswith(
+        f"{tmp_path / 'b.png'}: the image is 32x24, but {tmp_path / 't.json'} says"
+    )
+
+
+def test_what_was_sound_is_looked_at_again_under_a_smaller_limit(tmp_path):
+    Image.fromarray(NOISE).save(tmp_path / "a.png")
+    for limit, decoded, kinds in ((1000, 1, []), (1000, 0, []), (700, 1, ["too large"])):
+        problems = Problems()
+        counts = check_images(
+            {"a.png": (24, 32)}, tmp_path, lambda _: tmp_path, problems, max_pixels=limit, workers=0
+        )
+        assert (counts.decoded, list(problems.kinds)) == (decoded, kinds)
+
+
+@pytest.mark.parametrize(
+    ("counts", "line"),
+    [
+        (ImageCounts(1, 0, 0.04), "1 image decoded (0.0 s)"),
+        (ImageCounts(2, 5, 1.26), "2 images decoded, 5 known from an earlier check (1.3 s)"),
+    ],
+)
+def test_counts_in_words(counts, line):
+    assert counts.line() == line
 
 
 @pytest.fixture(autouse=True)
