@@ -57,7 +57,7 @@ class OracleParts(nn.Module):
 
     @property
     def running_means(self) -> list[tuple[Tensor, float]]:
-        """None."""
+        """No buffers [...]."""
         return []
 
     @torch.no_grad()

@@ -58,7 +58,9 @@ def roialign(
         return pooled
 
     def ours() -> Tensor:
-        return roi_align(FeatureTable.build(rows, _STRIDES), moving, zeros, levels, _BINS, _SAMPLES)
+        return roi_align(
+            FeatureTable.build(rows, _STRIDES), moving, zeros, levels, _BINS, sampling_ratio=_SAMPLES
+        )
 
     def backward(forward: Callable[[], Tensor], inputs: list[Tensor]) -> Callable[[], list[Tensor]]:
         return lambda: list(torch.autograd.grad(forward(), inputs, gradient))

@@ -39,7 +39,7 @@ class Pyramid(FeatureTable):
 
     @classmethod
     def of(cls, maps: list[Tensor], strides: tuple[int, ...]) -> Pyramid:
-        """Lay out the maps; see `FeatureTable.build`."""
+        """Lay out maps L x [N, C, H, W]; see `FeatureTable.build`."""
         rows = [m.permute(0, 2, 3, 1).reshape(-1, m.shape[1]) for m in maps]
         sizes = [torch.stack([_scalar(side, m) for side in m.shape[-2:]]) for m in maps]
         counts = torch.stack([_scalar(r.shape[0], r) for r in rows])
@@ -67,15 +67,17 @@ class ExportPooler(RegionPooler):
             level_eps=pooler.level_eps,
         )
 
-    def _pool(
+    def pool(
         self,
         features: RoIFeatures,
         boxes: Tensor,
         image_index: Tensor,
         levels: Tensor,
         size: int,
+        *,
         shifts: Tensor | None = None,
     ) -> Tensor:
+        """Pool from boxes [R, 4] of images [R] and levels [R], without shifts [R, S, S, 2]. [R, C, S, S]."""
         if shifts is not None:
             raise ValueError("ExportPooler: bins that shift have no counterpart in ONNX")
         maps = cast(Pyramid, features.pyramid).maps
@@ -97,6 +99,9 @@ def nms_by_group(boxes: Tensor, scores: Tensor, groups: Tensor, reach: Tensor, i
         groups: Only boxes of one group suppress each other; int64. [R]
         reach: A number that no coordinate exceeds. []
         iou: Threshold.
+
+    Returns:
+        Row numbers, best first, int64. [kept]
     """
     keep: Tensor = ops.nms(boxes + (groups.to(boxes.dtype) * (reach + 1))[:, None], scores, iou)
     return keep
@@ -115,7 +120,7 @@ class ExportDetector(nn.Module):
 
     def __init__(self, detector: Detector, limit: int | None = None) -> None:
         super().__init__()
-        detector = copy.deepcopy(detector).eval().requires_grad_(False)
+        detector = copy.deepcopy(detector).eval().requires_grad_(requires_grad=False)
         heads = detector.roi_heads
         if heads.bins_shift:
             raise ValueError("ExportDetector: bins that shift have no counterpart in ONNX")

@@ -63,7 +63,7 @@ class Backbone(nn.Module):
         self.channels = channels
         for stage in stages[:frozen_stages]:
             for module in stage:
-                body.get_submodule(module).requires_grad_(False)
+                body.get_submodule(module).requires_grad_(requires_grad=False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return C2..C5, strides 4 to 32, of normalised images [N, 3, H, W]. 4 x [N, C, H, W]."""

@@ -163,7 +163,7 @@ def _build_stage(
                 heads.mask_iou_channels,
                 heads.mask_iou_dim,
                 num_classes,
-                heads.norm,
+                norm=heads.norm,
             )
     return Stage(
         box_pooler=_build_box_pooler(config, pooler),

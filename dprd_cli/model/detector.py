@@ -95,7 +95,7 @@ class Detector(nn.Module):
 
     @property
     def running_means(self) -> list[tuple[Tensor, float]]:
-        """Buffers of the parts that training moves toward a batch's mean, and their momentum."""
+        """Buffers [...] of the parts that training moves toward a batch's mean, and their momentum."""
         return [] if self.roi_heads.parts is None else self.roi_heads.parts.running_means
 
     def with_parts(self, parts: PartSource) -> Detector:

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from dprd_cli.model.layers import conv_block
 
 
-class Fused(NamedTuple):
-    """Fused RoI features.
+class FusionOutput(NamedTuple):
+    """FusionOutput RoI features.
 
     Args:
         parts: From the parts only, x^comb_3, or None. [R, C, S, S]
@@ -67,7 +67,7 @@ class Transform(nn.Sequential):
     which a short training does not recover from (docs/evidence.md).
     """
 
-    def __init__(self, channels: int, bottleneck: int, norm: str, residual: bool = False) -> None:
+    def __init__(self, channels: int, bottleneck: int, norm: str, *, residual: bool = False) -> None:
         narrow = max(channels // bottleneck, 1)
         super().__init__(
             conv_block(channels, narrow, norm=norm),
@@ -95,13 +95,13 @@ class RAB(nn.Module):
     Source: Eq. 1, Fig. 1 ("four consecutive 3x3 conv filters, ReLU, and one element-wise max unit").
     """
 
-    def __init__(self, channels: int, bottleneck: int, norm: str, residual: bool = False) -> None:
+    def __init__(self, channels: int, bottleneck: int, norm: str, *, residual: bool = False) -> None:
         super().__init__()
-        self.a = Transform(channels, bottleneck, norm, residual)
-        self.b = Transform(channels, bottleneck, norm, residual)
+        self.a = Transform(channels, bottleneck, norm, residual=residual)
+        self.b = Transform(channels, bottleneck, norm, residual=residual)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Assemble two features [R, C, S, S] into one."""
+        """Assemble two features [R, C, S, S] and [R, C, S, S] into one [R, C, S, S]."""
         if self.a.residual:
             return strongest(self.a(a), self.b(b))
         return F.relu(strongest(self.a.unrectified(a), self.b.unrectified(b)), inplace=True)
@@ -134,11 +134,13 @@ class RDAFusion(nn.Module):
         residual: bool = False,
     ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(RAB(channels, bottleneck, norm, residual) for _ in range(num_parts - 1))
-        self.whole = Transform(channels, bottleneck, norm, residual)
+        self.blocks = nn.ModuleList(
+            RAB(channels, bottleneck, norm, residual=residual) for _ in range(num_parts - 1)
+        )
+        self.whole = Transform(channels, bottleneck, norm, residual=residual)
 
-    def forward(self, whole: Tensor, parts: Tensor | None) -> Fused:
-        """Fuse; see the module."""
+    def forward(self, whole: Tensor, parts: Tensor | None) -> FusionOutput:
+        """Fuse the whole feature [R, C, S, S] and those of its parts [R, P, C, S, S]."""
         if parts is None:
             raise ValueError("RDAFusion: expected part features, but got None")
         level = list(parts.unbind(dim=1))
@@ -147,7 +149,7 @@ class RDAFusion(nn.Module):
             level = [next(blocks)(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]
         # comb_3 is not negative where F ends in ReLU, so the max does the whole's ReLU too
         transform = self.whole if self.whole.residual else self.whole.unrectified
-        return Fused(level[0], strongest(level[0], transform(whole)))
+        return FusionOutput(level[0], strongest(level[0], transform(whole)))
 
 
 class ConcatFusion(nn.Module):
@@ -167,13 +169,13 @@ class ConcatFusion(nn.Module):
             conv_block(channels, channels // num_parts, 1, norm=norm) for _ in range(num_parts)
         )
 
-    def forward(self, whole: Tensor, parts: Tensor | None) -> Fused:
-        """Fuse; see the module."""
+    def forward(self, whole: Tensor, parts: Tensor | None) -> FusionOutput:
+        """Fuse the whole feature [R, C, S, S] and those of its parts [R, P, C, S, S]."""
         if parts is None:
             raise ValueError("ConcatFusion: expected part features, but got None")
         reduced = [reduce(part) for reduce, part in zip(self.reduce, parts.unbind(dim=1), strict=True)]
         comb_parts = torch.cat(reduced, dim=1)
-        return Fused(comb_parts, strongest(comb_parts, whole))
+        return FusionOutput(comb_parts, strongest(comb_parts, whole))
 
 
 class WholeTransform(nn.Module):
@@ -190,18 +192,18 @@ class WholeTransform(nn.Module):
         self, channels: int, bottleneck: int = 4, norm: str = "none", *, residual: bool = False
     ) -> None:
         super().__init__()
-        self.whole = Transform(channels, bottleneck, norm, residual)
+        self.whole = Transform(channels, bottleneck, norm, residual=residual)
 
-    def forward(self, whole: Tensor, parts: Tensor | None) -> Fused:
-        """Transform the whole; parts are not used."""
+    def forward(self, whole: Tensor, parts: Tensor | None) -> FusionOutput:
+        """Transform the whole feature [R, C, S, S]; parts [R, P, C, S, S] are not used."""
         del parts
-        return Fused(None, self.whole(whole))
+        return FusionOutput(None, self.whole(whole))
 
 
 class NoFusion(nn.Module):
     """The whole feature as it is: the baselines."""
 
-    def forward(self, whole: Tensor, parts: Tensor | None) -> Fused:
-        """Return the whole; parts are not used."""
+    def forward(self, whole: Tensor, parts: Tensor | None) -> FusionOutput:
+        """Return the whole feature [R, C, S, S]; parts [R, P, C, S, S] are not used."""
         del parts
-        return Fused(None, whole)
+        return FusionOutput(None, whole)

@@ -141,7 +141,7 @@ class MaskIoUHead(nn.Module):
     """
 
     def __init__(
-        self, channels: int, pool: int, dim: int, fc_dim: int, num_classes: int, norm: str = "none"
+        self, channels: int, pool: int, dim: int, fc_dim: int, num_classes: int, *, norm: str = "none"
     ) -> None:
         super().__init__()
         self.convs = nn.Sequential(

@@ -184,7 +184,7 @@ def merge_folded_norms(module: nn.Module) -> None:
 
 
 def scale_gradient(x: Tensor, factor: float) -> Tensor:
-    """Return `x`, with its gradient multiplied by `factor` (0 detaches it)."""
+    """Return `x`, with its gradient multiplied by `factor` (0 detaches it). [...] -> [...]."""
     if factor == 0:
         return x.detach()
     if factor == 1 or not torch.is_grad_enabled():

@@ -17,8 +17,8 @@ class LossOutput(NamedTuple):
     """What a training pass gives.
 
     Args:
-        losses: Weighted losses, scalars; the total is their sum.
-        diagnostics: Scalars without gradient, for the log.
+        losses: Weighted losses, scalars []; the total is their sum.
+        diagnostics: Scalars [] without gradient, for the log.
     """
 
     losses: dict[str, Tensor]
@@ -39,6 +39,9 @@ def box_loss(deltas: Tensor, targets: Tensor, labels: Tensor, num_classes: int, 
         labels: 0..K, K being the background. [R]
         num_classes: K.
         beta: Transition to L1; 0 is plain L1.
+
+    Returns:
+        A scalar. []
     """
     foreground = torch.nonzero(labels < num_classes)[:, 0]
     chosen = deltas.view(len(deltas), deltas.shape[1] // 4, 4)[foreground]

@@ -61,7 +61,7 @@ def sample_labels(labels: Tensor, count: int, positive_fraction: float) -> tuple
         positive_fraction: Largest share of positives.
 
     Returns:
-        Indices of the drawn positives and of the drawn negatives.
+        Indices of the drawn positives and of the drawn negatives, int64. [positives], [negatives]
     """
     positive = torch.nonzero(labels == 1)[:, 0]
     negative = torch.nonzero(labels == 0)[:, 0]

@@ -123,7 +123,7 @@ class BiFPNLayer(nn.Module):
         self.up = nn.ModuleList(FusionNode(count, channels, norm) for count in inputs_up)
 
     def forward(self, pyramid: list[Tensor]) -> list[Tensor]:
-        """Map a pyramid, finest level first, to one of the same shapes."""
+        """Map a pyramid L x [N, C, H, W], finest level first, to one of the same shapes."""
         between = [pyramid[-1]]
         for node, level in zip(reversed(self.down), reversed(pyramid[:-1]), strict=True):
             between.insert(0, node(level, _upsample(between[0], level)))

@@ -62,9 +62,9 @@ class Parts(NamedTuple):
         boxes: xyxy in pixels; the gradient reaches the offsets that moved them. [R, P, 4]
         iou: IoU of each part box with its reference part, no gradient. [R, P]
         fallback: Parts that went back to their reference by the sigma rule, bool. [R, P]
-        losses: What placing the parts adds to a stage's losses, `loss_<kind>` to scalar; in training the
+        losses: What placing the parts adds to a stage's losses, `loss_<kind>` to scalar []; in training the
             same kinds for any RoIs, none included.
-        diagnostics: Scalars without gradient, for the log.
+        diagnostics: Scalars [] without gradient, for the log.
     """
 
     boxes: Tensor
@@ -82,6 +82,9 @@ def move_parts(reference: Tensor, offsets: Tensor) -> Tensor:
     Args:
         reference: [..., 4]
         offsets: (dx, dy, dw, dh); dw and dh are clamped at log(1000/16). [..., 4]
+
+    Returns:
+        [..., 4]
 
     Source: Eq. 2.
     """
@@ -154,7 +157,7 @@ class PartSource(Protocol):
 
     @property
     def running_means(self) -> list[tuple[Tensor, float]]:
-        """Buffers that `track` moves toward a batch's mean, and their momentum."""
+        """Buffers [...] that `track` moves toward a batch's mean, and their momentum."""
         ...
 
     def __call__(self, rois: RoIs, features: RoIFeatures, labels: Tensor | None = None) -> Parts:
@@ -203,7 +206,7 @@ class FixedParts(nn.Module):
 
     @property
     def running_means(self) -> list[tuple[Tensor, float]]:
-        """None."""
+        """No buffers [...]."""
         return []
 
     def forward(self, rois: RoIs, features: RoIFeatures, labels: Tensor | None = None) -> Parts:

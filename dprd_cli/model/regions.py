@@ -123,7 +123,7 @@ class RegionPooler(nn.Module):
         by_part = part_boxes.transpose(0, 1)  # [P, R, 4]: each part's features lie together in memory
         own = self.part_level == "own"
         part_levels = self.levels(by_part.detach()) if own else levels.expand(count, -1)
-        pooled = self._pool(
+        pooled = self.pool(
             features,
             torch.cat((boxes, by_part.reshape(-1, 4))),
             image_index.repeat(count + 1),
@@ -138,19 +138,41 @@ class RegionPooler(nn.Module):
         self, rois: RoIs, features: RoIFeatures, size: int, shifts: Tensor | None = None
     ) -> Tensor:
         """Pool whole features, each bin moved by `shifts` [R, S, S, 2], see `roi_align`. [R, C, S, S]."""
-        return self._pool(features, rois.boxes, rois.image_index, self.levels(rois.boxes), size, shifts)
+        return self.pool(features, rois.boxes, rois.image_index, self.levels(rois.boxes), size, shifts=shifts)
 
-    def _pool(
+    def pool(
         self,
         features: RoIFeatures,
         boxes: Tensor,
         image_index: Tensor,
         levels: Tensor,
         size: int,
+        *,
         shifts: Tensor | None = None,
     ) -> Tensor:
-        ratio, aligned = self.sampling_ratio, self.aligned
-        return roi_align(features.pyramid, boxes, image_index, levels, size, ratio, aligned, shifts)
+        """Pool a feature of `size` x `size` bins from each box.
+
+        Args:
+            features: Features of the batch.
+            boxes: [R, 4]
+            image_index: Image of each box, int64. [R]
+            levels: Level that each box is pooled from, 0 for P2, int64. [R]
+            size: S.
+            shifts: See `roi_align`. [R, S, S, 2]
+
+        Returns:
+            [R, C, S, S]
+        """
+        return roi_align(
+            features.pyramid,
+            boxes,
+            image_index,
+            levels,
+            size,
+            sampling_ratio=self.sampling_ratio,
+            aligned=self.aligned,
+            shifts=shifts,
+        )
 
     def levels(self, boxes: Tensor) -> Tensor:
         """Return the level that each box [..., 4] is pooled from, 0 for P2. [...]."""

@@ -7,7 +7,7 @@ from typing import overload
 import torch
 from torch import Tensor, nn
 
-from dprd_cli.model.fusion import Fused
+from dprd_cli.model.fusion import FusionOutput
 from dprd_cli.model.heads import BoxPrediction
 from dprd_cli.model.layers import scale_gradient
 from dprd_cli.model.losses import LossOutput, box_loss, class_loss
@@ -217,7 +217,7 @@ class RoIHeads(nn.Module):
 
     def _box_branch(
         self, stage: Stage, rois: RoIs, parts: Parts | None, features: RoIFeatures
-    ) -> tuple[Fused, BoxPrediction]:
+    ) -> tuple[FusionOutput, BoxPrediction]:
         part_boxes = None if parts is None else parts.boxes
         whole, part_features = stage.box_pooler(rois, part_boxes, features, self.box_pool)
         whole = scale_gradient(whole, self.feature_grad_scale)

@@ -42,7 +42,7 @@ class RPNOutput(NamedTuple):
     Args:
         proposals: One entry per image.
         hidden: The RPN's hidden features, for the part box transformation layer.
-        losses: `loss_rpn_cls` and `loss_rpn_reg`, empty at test.
+        losses: `loss_rpn_cls` and `loss_rpn_reg`, scalars [], empty at test.
     """
 
     proposals: list[Proposals]
@@ -220,7 +220,16 @@ class RPN(nn.Module):
         *,
         training: bool,
     ) -> list[Proposals]:
-        """Decode, clip and suppress the best anchors of each level and image."""
+        """Decode, clip and suppress the best anchors of each level and image.
+
+        Args:
+            logits: Objectness. L x [N, HWA]
+            deltas: Box deltas. L x [N, HWA, 4]
+            anchors: Anchors of each level. L x [HWA, 4]
+            table: Hidden features of the batch.
+            image_sizes: (height, width) of each image.
+            training: Keep as many as training wants.
+        """
         pre_nms, post_nms = (setting[0 if training else 1] for setting in (self.pre_nms, self.post_nms))
         num_anchors = self.anchors.base.shape[1]
         scores, boxes, rows, kinds, levels = [], [], [], [], []
@@ -237,19 +246,18 @@ class RPN(nn.Module):
         anchor_index = torch.stack((torch.cat(rows, 1), torch.cat(kinds, 1)), dim=-1)
         merged = (torch.cat(boxes, 1), torch.cat(scores, 1), anchor_index, torch.cat(levels, 1))
         return [
-            self._suppress(b, s, src, lvl, size, post_nms)
-            for b, s, src, lvl, size in zip(*merged, image_sizes, strict=True)
+            self._suppress(Proposals(*candidates), level, size, post_nms)
+            for *candidates, level, size in zip(*merged, image_sizes, strict=True)
         ]
 
     def _suppress(
         self,
-        boxes: Tensor,
-        logits: Tensor,
-        anchor_index: Tensor,
+        candidates: Proposals,
         levels: Tensor,
         image_size: tuple[int, int],
         limit: int,
     ) -> Proposals:
+        boxes, logits, anchor_index = candidates
         boxes = clip_boxes(boxes, boxes.new_tensor(image_size))
         size = boxes[:, 2:] - boxes[:, :2]
         valid = ((size > 0) & (size >= self.min_size) & boxes[:, 2:].isfinite()).all(dim=1).nonzero()[:, 0]
@@ -260,6 +268,15 @@ class RPN(nn.Module):
         self, logits: list[Tensor], deltas: list[Tensor], anchors: list[Tensor], targets: list[Target]
     ) -> dict[str, Tensor]:
         """Return objectness and box losses over sampled anchors, normalised by their number.
+
+        Args:
+            logits: Objectness. L x [N, HWA]
+            deltas: Box deltas. L x [N, HWA, 4]
+            anchors: Anchors of each level. L x [HWA, 4]
+            targets: Objects of each image.
+
+        Returns:
+            `loss_rpn_cls` and `loss_rpn_reg`, scalars. []
 
         Source: Faster R-CNN, Eq. 1; the nominal number as in Detectron2, or that of anchors drawn.
         """

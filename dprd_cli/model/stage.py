@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dprd_cli.model.fusion import Fused
+from dprd_cli.model.fusion import FusionOutput
 from dprd_cli.model.heads import BoxHead, BoxPrediction, MaskHead, MaskIoUHead
 from dprd_cli.model.losses import class_loss, mask_iou_loss, mask_iou_targets, mask_loss
 from dprd_cli.model.regions import DeformablePooler, RegionPooler
@@ -34,7 +34,7 @@ class Stage(nn.Module):
 
     Args:
         box_pooler: Pools the box branch's RoI features.
-        fusion: Maps (whole, parts) to `Fused`.
+        fusion: Maps (whole, parts) to `FusionOutput`.
         box_head: Class logits and box deltas.
         mask_head: Masks, or None.
         mask_iou_head: Mask IoUs, or None.
@@ -68,13 +68,13 @@ class Stage(nn.Module):
         self.iou_thresh = iou_thresh
         self.box_weights = box_weights
 
-    def predict_boxes(self, whole: Tensor, parts: Tensor | None) -> tuple[Fused, BoxPrediction]:
-        """Fuse and run the box head. [R, C, S, S], [R, P, C, S, S]."""
-        fused: Fused = self.fusion(whole, parts)
+    def predict_boxes(self, whole: Tensor, parts: Tensor | None) -> tuple[FusionOutput, BoxPrediction]:
+        """Fuse whole and part features [R, C, S, S], [R, P, C, S, S], and run the box head."""
+        fused: FusionOutput = self.fusion(whole, parts)
         return fused, self.box_head(fused.whole)
 
-    def part_class_loss(self, fused: Fused, labels: Tensor) -> dict[str, Tensor]:
-        """Return L_cls^prt: x^comb_3 through the same box head; empty where part losses are off."""
+    def part_class_loss(self, fused: FusionOutput, labels: Tensor) -> dict[str, Tensor]:
+        """Return L_cls^prt, a scalar: x^comb_3 of RoIs of labels [R] in the same head; or nothing."""
         if not self.part_losses or fused.parts is None:
             return {}
         return {"loss_part_cls": class_loss(self.box_head.classify(fused.parts), labels)}
@@ -86,8 +86,12 @@ class Stage(nn.Module):
             whole: RoI features of the mask branch. [F, C, S, S]
             parts: Part features. [F, P, C, S, S]
             targets: What they should say.
+
+        Returns:
+            `loss_mask`, `loss_miou`, `loss_part_mask`, `loss_part_miou`, scalars, as far as there are heads and
+            part losses. []
         """
-        fused: Fused = self.fusion(whole, parts)
+        fused: FusionOutput = self.fusion(whole, parts)
         losses = self._mask_losses(fused.whole, targets, "")
         if self.part_losses and fused.parts is not None:
             losses |= self._mask_losses(fused.parts, targets, "part_")
@@ -106,7 +110,16 @@ class Stage(nn.Module):
     def predict_masks(
         self, whole: Tensor, parts: Tensor | None, labels: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """Return mask probabilities [F, M, M] and mask IoUs in 0..1 [F] (None without a MaskIoU head)."""
+        """Return mask probabilities and mask IoUs of foreground RoIs.
+
+        Args:
+            whole: RoI features of the mask branch. [F, C, S, S]
+            parts: Part features. [F, P, C, S, S]
+            labels: Classes, 0..K-1. [F]
+
+        Returns:
+            Probabilities [F, M, M], and IoUs in 0..1 [F] or None without a MaskIoU head.
+        """
         assert self.mask_head is not None
         feature = self.fusion(whole, parts).whole
         logits = self.mask_head(feature, labels)
@@ -116,12 +129,15 @@ class Stage(nn.Module):
 
 
 @torch.no_grad()
-def comb_parts_win(fused: Fused, limit: int = 128) -> Tensor | None:
+def comb_parts_win(fused: FusionOutput, limit: int = 128) -> Tensor | None:
     """Return the share of elements where the parts win the last max (both zero counts for nobody).
 
     Args:
         fused: Features of one stage.
         limit: Look at the first so many RoIs only.
+
+    Returns:
+        A scalar in 0..1, or None where there is nothing to look at. []
     """
     if fused.parts is None or len(fused.whole) == 0:
         return None

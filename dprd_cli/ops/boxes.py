@@ -23,7 +23,7 @@ def to_centers(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def from_centers(x: Tensor, y: Tensor, width: Tensor, height: Tensor) -> Tensor:
-    """Return xyxy boxes from centres and sizes. 4 x [...] -> [..., 4]."""
+    """Return xyxy boxes from centres x [...], y [...] and sizes [...], [...]. 4 x [...] -> [..., 4]."""
     half_w, half_h = 0.5 * width, 0.5 * height
     return torch.stack((x - half_w, y - half_h, x + half_w, y + half_h), dim=-1)
 
@@ -45,7 +45,7 @@ def clip_boxes(boxes: Tensor, image_sizes: Tensor) -> Tensor:
         image_sizes: (height, width) of the image of each box, broadcast against the boxes. [..., 2]
 
     Returns:
-        Boxes with 0 <= x <= width and 0 <= y <= height; the gradient passes where nothing was clipped.
+        Boxes with 0 <= x <= width, 0 <= y <= height; the gradient passes where nothing was clipped. [..., 4]
     """
     height, width = image_sizes[..., 0], image_sizes[..., 1]
     bounds = torch.stack((width, height, width, height), dim=-1)

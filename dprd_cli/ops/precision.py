@@ -7,5 +7,5 @@ from torch import Tensor
 
 
 def full_precision(x: Tensor) -> Tensor:
-    """Return `x` in float32 if it is narrower (under autocast), else as it is."""
+    """Return `x` in float32 if it is narrower (under autocast), else as it is. [...] -> [...]."""
     return x.float() if x.dtype in {torch.float16, torch.bfloat16} else x

@@ -103,12 +103,12 @@ def _axis_taps(position: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _bags(
-    table: FeatureTable,
     scaled: Tensor,
     base: Tensor,
     size: Tensor,
     bins: int,
     samples: tuple[int, int],
+    *,
     shifts: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Return rows and weights of every bin's bag, [R*S*S, 4*sy*sx] each; see `roi_align`."""
@@ -135,6 +135,7 @@ def roi_align(
     image_index: Tensor,
     levels: Tensor,
     output_size: int,
+    *,
     sampling_ratio: int = 2,
     aligned: bool = True,
     shifts: Tensor | None = None,
@@ -172,15 +173,15 @@ def roi_align(
     base = table.starts[levels] + image_index * size[:, 0] * size[:, 1]
     if sampling_ratio > 0:
         samples = (sampling_ratio, sampling_ratio)
-        rows, weights = _bags(table, scaled, base, size, bins, samples, shifts)
+        rows, weights = _bags(scaled, base, size, bins, samples, shifts=shifts)
         pooled = weighted_bags(table.rows, rows, weights)
     else:
-        pooled = _adaptive(table, scaled, base, size, bins, shifts)
+        pooled = _adaptive(table, scaled, base, size, bins, shifts=shifts)
     return pooled.view(len(boxes), bins, bins, channels).permute(0, 3, 1, 2)
 
 
 def _adaptive(
-    table: FeatureTable, scaled: Tensor, base: Tensor, size: Tensor, bins: int, shifts: Tensor | None
+    table: FeatureTable, scaled: Tensor, base: Tensor, size: Tensor, bins: int, *, shifts: Tensor | None
 ) -> Tensor:
     """Pool with ceil(size / S) samples per bin and axis: RoIs of equal counts together, one bag call."""
     extent = (scaled[:, 2:] - scaled[:, :2]).detach()
@@ -192,7 +193,7 @@ def _adaptive(
         # An empty box has no sample; one sample of weight 0 gives the same zeros
         samples = (max(sy, 1), max(sx, 1))
         moves = None if shifts is None else shifts[index]
-        r, w = _bags(table, scaled[index], base[index], size[index], bins, samples, moves)
+        r, w = _bags(scaled[index], base[index], size[index], bins, samples, shifts=moves)
         order.append(index)
         rows.append(r.reshape(-1))
         weights.append(w.reshape(-1) * (sx > 0 and sy > 0))

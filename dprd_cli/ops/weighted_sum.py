@@ -33,7 +33,7 @@ def weighted_bags(table: Tensor, rows: Tensor, weights: Tensor, offsets: Tensor 
     Args:
         table: [N, C]
         rows: int64. [B, T], or [sum of widths] with `offsets`
-        weights: As `rows`.
+        weights: As `rows`. [B, T], or [sum of widths]
         offsets: Start of each bag, for bags of different widths, int64. [B]
 
     Returns:

@@ -79,7 +79,7 @@ class Bags(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
-        """Return the gradients of the table and of the weights, where they are wanted."""
+        """Return the gradients of table [N, C] and weights [B, T] where they are wanted, from [B, C]."""
         table, rows, weights = ctx.saved_tensors
         to_table, _, to_weights = ctx.needs_input_grad
         grad_table = torch.zeros_like(table, dtype=torch.float32) if to_table else table

@@ -50,9 +50,10 @@ def test_zero_shifts_are_plain_roi_align_bit_for_bit(sampling_ratio: int, aligne
     boxes = torch.cat((corner, corner + torch.rand(30, 2, generator=generator) * 60), dim=1)
     index, levels = torch.arange(30) % 2, torch.arange(30) // 15
     table = FeatureTable.build(features, STRIDES)
-    plain = roi_align(table, boxes, index, levels, 7, sampling_ratio, aligned)
+    how = {"sampling_ratio": sampling_ratio, "aligned": aligned}
+    plain = roi_align(table, boxes, index, levels, 7, **how)
     zeros = torch.zeros(30, 7, 7, 2)
-    assert torch.equal(roi_align(table, boxes, index, levels, 7, sampling_ratio, aligned, zeros), plain)
+    assert torch.equal(roi_align(table, boxes, index, levels, 7, **how, shifts=zeros), plain)
 
 
 @ratios
@@ -64,8 +65,8 @@ def test_equal_shifts_move_the_box(sampling_ratio: int):
     # 0.1 * 30 = 3 pixels to the right, 0.2 * 20 = 4 pixels up
     moved = box + torch.tensor([3.0, -4, 3, -4], dtype=torch.float64)
     torch.testing.assert_close(
-        roi_align(table, box, zero, zero, 7, sampling_ratio, True, shifts),
-        roi_align(table, moved, zero, zero, 7, sampling_ratio, True),
+        roi_align(table, box, zero, zero, 7, sampling_ratio=sampling_ratio, shifts=shifts),
+        roi_align(table, moved, zero, zero, 7, sampling_ratio=sampling_ratio),
     )
 
 
@@ -76,7 +77,7 @@ def test_one_bin_shifts_alone_by_hand():
     box = torch.tensor([[4.0, 4, 8, 8]])
     shifts = torch.zeros(1, 2, 2, 2)
     shifts[0, 1, 0] = torch.tensor([0.5, 0.25])  # second row, first column: 0.5 * 4 = 2 to the right
-    pooled = roi_align(table, box, zero, zero, 2, 2, True, shifts)
+    pooled = roi_align(table, box, zero, zero, 2, shifts=shifts)
     # bins are 2 wide: centres 4 + 1 and 4 + 3, less half a cell: 4.5 and 6.5; the shifted one 4.5 + 2
     torch.testing.assert_close(pooled[0, 0], torch.tensor([[4.5, 6.5], [6.5, 6.5]]))
 
@@ -94,7 +95,9 @@ def test_gradcheck_in_features_boxes_and_shifts(sampling_ratio: int, aligned: bo
 
     def pool(high, low, boxes, shifts):
         table = FeatureTable.build([high, low], STRIDES)
-        return roi_align(table, boxes, index, levels, 3, sampling_ratio, aligned, shifts)
+        return roi_align(
+            table, boxes, index, levels, 3, sampling_ratio=sampling_ratio, aligned=aligned, shifts=shifts
+        )
 
     assert torch.autograd.gradcheck(pool, (high, low, boxes.requires_grad_(), shifts.requires_grad_()))
 

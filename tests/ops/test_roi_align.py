@@ -29,9 +29,9 @@ def make_case(num: int = 60, seed: int = 0):
 @pytest.mark.parametrize("size", [7, 14])
 def test_values_equal_torchvision(sampling_ratio: int, aligned: bool, size: int):
     features, boxes, image_index, levels = make_case()
-    out = roi_align(
-        FeatureTable.build(features, STRIDES), boxes, image_index, levels, size, sampling_ratio, aligned
-    )
+    table = FeatureTable.build(features, STRIDES)
+    how = {"sampling_ratio": sampling_ratio, "aligned": aligned}
+    out = roi_align(table, boxes, image_index, levels, size, **how)
     for level, feature in enumerate(features):
         mine = levels == level
         rois = torch.cat((image_index[mine, None].double(), boxes[mine]), dim=1)
@@ -55,7 +55,7 @@ def test_gradcheck_in_features_and_boxes(sampling_ratio: int, aligned: bool):
 
     def pool(low: torch.Tensor, high: torch.Tensor, rois: torch.Tensor) -> torch.Tensor:
         table = FeatureTable.build([low, high], STRIDES)
-        return roi_align(table, rois, image_index, levels, 3, sampling_ratio, aligned)
+        return roi_align(table, rois, image_index, levels, 3, sampling_ratio=sampling_ratio, aligned=aligned)
 
     assert torch.autograd.gradcheck(pool, (*features, boxes))
 
