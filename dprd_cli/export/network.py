@@ -124,9 +124,7 @@ class ExportDetector(nn.Module):
         heads = detector.roi_heads
         if heads.bins_shift:
             raise ValueError("ExportDetector: bins that shift have no counterpart in ONNX")
-        heads.pooler = ExportPooler.like(heads.pooler)
-        for stage in heads.cascade:
-            stage.box_pooler = heads.pooler
+        _replace_poolers(detector)
         merge_folded_norms(detector)
         self.detector = detector
         self.limit = limit or heads.selector.detections_per_image
@@ -261,6 +259,15 @@ class ExportDetector(nn.Module):
         values["labels"] = torch.where(found, order % num_classes, torch.full_like(order, -1))
         values["count"] = found.sum(dim=1)
         return tuple(values[name] for name in self.outputs)
+
+
+def _replace_poolers(module: nn.Module) -> None:
+    """Let everything that pools do so by torchvision's RoIAlign."""
+    exported: dict[RegionPooler, ExportPooler] = {}  # one is shared by many
+    for parent in list(module.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, RegionPooler):
+                setattr(parent, name, exported.setdefault(child, ExportPooler.like(child)))
 
 
 def _only(scores: Tensor, rows: Tensor) -> Tensor:

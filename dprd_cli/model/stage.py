@@ -88,8 +88,7 @@ class Stage(nn.Module):
             targets: What they should say.
 
         Returns:
-            `loss_mask`, `loss_miou`, `loss_part_mask`, `loss_part_miou`, scalars, as far as there are heads and
-            part losses. []
+            `loss_mask`, `loss_miou`, `loss_part_mask`, `loss_part_miou`, as far as there are any; scalars. []
         """
         fused: FusionOutput = self.fusion(whole, parts)
         losses = self._mask_losses(fused.whole, targets, "")
