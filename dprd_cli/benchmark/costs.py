@@ -34,8 +34,8 @@ def count_costs(config: Config, num_classes: int, image_size: tuple[int, int]) -
         )
     test = config.model.rpn.post_nms_test, config.model.test.detections_per_image
     return {
-        "parameters": count_parameters(detector)["total"] / 1e6,
-        "macs": count_macs(detector, image_size, *test)["total"] / 1e9,
+        "parameters": count_parameters(detector).total / 1e6,
+        "macs": count_macs(detector, image_size, *test).total / 1e9,
     }
 
 

@@ -166,8 +166,7 @@ def _macs(
     """Count each network's multiply-accumulates on the images, with the detections that it gave."""
     return {
         name: sum(
-            count_macs(detector, inputs.image_size, inputs.proposals, len(f.scores))["total"]
-            for f in detections
+            count_macs(detector, inputs.image_size, inputs.proposals, len(f.scores)).total for f in detections
         )
         for name, detector, detections in zip(pair.names, pair.detectors, found, strict=True)
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -28,6 +28,8 @@ def info(
     json: Json = False,
 ) -> None:
     """Count a model's parameters and multiply-accumulates, by module."""
+    from dataclasses import asdict
+
     from dprd_cli.commands._tables import print_rows
     from dprd_cli.config.presets import resolve
     from dprd_cli.model.build import build_detector
@@ -47,17 +49,19 @@ def info(
                 "backbone": config.model.backbone.name,
                 "num_classes": num_classes,
                 "image_size": list(size),
-                "parameters": parameters,
-                "macs": macs,
+                "parameters": asdict(parameters),
+                "macs": macs.to_json(),
             }
         )
         return
-    print_rows("parameters", ("millions",), _rows(parameters, ("total", "trainable"), 1e6))
-    rois = f"{macs['proposals']} proposals, {macs['detections']} detections"
-    print_rows(f"MACs at {image_size}, {rois}", ("billions",), _rows(macs, ("total",), 1e9))
+    totals = {"total": parameters.total, "trainable": parameters.trainable}
+    print_rows("parameters", ("millions",), _rows(totals, parameters.modules, 1e6))
+    rois = f"{macs.proposals} proposals, {macs.detections} detections"
+    print_rows(
+        f"MACs at {image_size}, {rois}", ("billions",), _rows({"total": macs.total}, macs.modules, 1e9)
+    )
 
 
-def _rows(counts: dict[str, Any], totals: tuple[str, ...], unit: float) -> list[tuple[str, ...]]:
-    names = {name: counts[name] for name in totals}
-    names |= {f"  {name.replace('_', ' ')}": count for name, count in counts["modules"].items()}
-    return [(name, f"{count / unit:.2f}") for name, count in names.items()]
+def _rows(totals: dict[str, int], modules: dict[str, int], unit: float) -> list[tuple[str, ...]]:
+    counts = totals | {f"  {name.replace('_', ' ')}": count for name, count in modules.items()}
+    return [(name, f"{count / unit:.2f}") for name, count in counts.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -34,28 +35,63 @@ def _bin_layers(heads: RoIHeads) -> list[nn.Linear]:
     return [pooler.layer for pooler in poolers if isinstance(pooler, DeformablePooler)]
 
 
-def count_parameters(detector: Detector) -> dict[str, Any]:
-    """Count parameters (batch-norm statistics are none).
+@dataclass(frozen=True, slots=True)
+class ParameterCount:
+    """Parameters of a network (batch-norm statistics are none).
 
-    Returns:
-        `total`, `trainable`, and `modules`: name -> count for backbone, neck, rpn, dpr (the part box
-        transformation layer, or those that shift bins), fusion, box_head, mask_head and mask_iou_head.
+    Args:
+        total: All of them.
+        trainable: Those that training changes.
+        modules: Parameters by module: backbone, neck, rpn, dpr (the part box transformation layer, or those
+            that shift bins), fusion, box_head, mask_head and mask_iou_head.
     """
-    modules = {
-        name: sum(p.numel() for module in found for p in module.parameters())
-        for name, found in _modules(detector).items()
-    }
+
+    total: int
+    trainable: int
+    modules: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class MacCount:
+    """Multiply-accumulates of one image's inference.
+
+    Args:
+        proposals: RoIs of the box branch.
+        detections: RoIs of the mask branch.
+        modules: Multiply-accumulates by module, as in `ParameterCount`, with `roi_align` beside them: 4 cells
+            per sample, S*S bins, C channels (two samples per bin and axis where the ratio adapts).
+    """
+
+    proposals: int
+    detections: int
+    modules: dict[str, int]
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return sum(self.modules.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `dprd info --json` prints."""
+        return {"total": self.total, **asdict(self)}
+
+
+def count_parameters(detector: Detector) -> ParameterCount:
+    """Count parameters, by module."""
     parameters = list(detector.parameters())
-    return {
-        "total": sum(p.numel() for p in parameters),
-        "trainable": sum(p.numel() for p in parameters if p.requires_grad),
-        "modules": modules,
-    }
+    return ParameterCount(
+        total=sum(p.numel() for p in parameters),
+        trainable=sum(p.numel() for p in parameters if p.requires_grad),
+        modules={
+            name: sum(p.numel() for module in found for p in module.parameters())
+            for name, found in _modules(detector).items()
+        },
+    )
 
 
 def count_macs(
     detector: Detector, image_size: tuple[int, int], proposals: int = 1000, detections: int = 100
-) -> dict[str, Any]:
+) -> MacCount:
     """Count the multiply-accumulates of one image's inference, without running it.
 
     Args:
@@ -63,10 +99,6 @@ def count_macs(
         image_size: (height, width), padded to multiples of 32.
         proposals: RoIs of the box branch.
         detections: RoIs of the mask branch.
-
-    Returns:
-        `total`, `proposals`, `detections`, and `modules` as in `count_parameters`, with `roi_align` beside
-        them: 4 cells per sample, S*S bins, C channels (two samples per bin and axis where the ratio adapts).
     """
     detector = copy.deepcopy(detector).to("meta").eval()
     macs = dict.fromkeys((*_MODULES, "roi_align"), 0)
@@ -79,12 +111,7 @@ def count_macs(
         counts = [_count(layer, hidden)[1] for layer in (detector.rpn.objectness, detector.rpn.deltas)]
         macs["rpn"] += count + sum(counts)
     _count_heads(detector.roi_heads, pyramid[0].shape[1], proposals, detections, macs)
-    return {
-        "total": sum(macs.values()),
-        "proposals": proposals,
-        "detections": detections,
-        "modules": macs,
-    }
+    return MacCount(proposals, detections, macs)
 
 
 def _count_heads(

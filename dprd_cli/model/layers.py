@@ -93,7 +93,7 @@ def dense(layer: nn.Linear, x: Tensor) -> Tensor:
     return F.conv2d(x, layer.weight.view(-1, *x.shape[1:]), layer.bias).flatten(1)
 
 
-class FoldedConv2d(nn.Conv2d):
+class FoldedConv2d(nn.Module):
     """A convolution that also does the work of the frozen BatchNorm behind it, by scaled weights and a bias.
 
     Its values are those of the two in a row, to rounding. On a CPU that saves two passes over the output,
@@ -104,12 +104,12 @@ class FoldedConv2d(nn.Conv2d):
         norm: Has the numbers; it is registered where it was, and only there.
     """
 
-    norm: tuple[FrozenBatchNorm2d]  # in a tuple, so that it is not registered here
-
-    def __init__(self, conv: nn.Conv2d, norm: FrozenBatchNorm2d) -> None:
-        super().__init__(**_geometry(conv), bias=False)
+    def __init__(self, conv: nn.Conv2d, norm: FoldedNorm) -> None:
+        super().__init__()
         self.weight = conv.weight
-        self.norm = (norm,)
+        self.stride, self.padding = conv.stride, conv.padding
+        self.dilation, self.groups = conv.dilation, conv.groups
+        self.norm = (norm,)  # in a tuple, so that it is not registered here
 
     def fold(self) -> tuple[Tensor, Tensor]:
         """Return the scaled weights, as large as `weight`, and the bias [C]."""
@@ -120,24 +120,16 @@ class FoldedConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve and normalise. [N, C, H, W]."""
         weight, bias = self.fold()
-        out: Tensor = self._conv_forward(x, weight, bias)
-        return out
+        return F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
     def plain(self) -> nn.Conv2d:
         """Return a convolution that does the same with folded weights of its own, without gradient."""
-        conv = nn.Conv2d(**_geometry(self))
-        weight, bias = self.fold()
-        conv.weight, conv.bias = (
-            nn.Parameter(weight, requires_grad=False),
-            nn.Parameter(bias, requires_grad=False),
-        )
+        weight, bias = (nn.Parameter(value, requires_grad=False) for value in self.fold())
+        channels, kernel = weight.shape[1] * self.groups, (weight.shape[2], weight.shape[3])
+        steps: dict[str, Any] = {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
+        conv = nn.Conv2d(channels, weight.shape[0], kernel, groups=self.groups, device="meta", **steps)
+        conv.weight, conv.bias = weight, bias
         return conv
-
-
-def _geometry(conv: nn.Conv2d) -> dict[str, Any]:
-    """Return what makes a convolution of the same shape, with placeholders for weights: nothing is drawn."""
-    names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups")
-    return {name: getattr(conv, name) for name in names} | {"device": "meta"}
 
 
 class FoldedNorm(FrozenBatchNorm2d):  # type: ignore[misc]

@@ -1,108 +1,10 @@
 import pytest
 import torch
 
-from dprd_cli.config.model_schema import ModelConfig
-from dprd_cli.config.presets import PRESETS, resolve
 from dprd_cli.errors import UsageError
 from dprd_cli.model.build import build_detector
-from dprd_cli.model.cost import count_macs, count_parameters
 from dprd_cli.model.parts import PART_OFFSETS, decompose
-from dprd_cli.structures.detections import Target
-
-SMALL = [name for name in PRESETS if name.endswith("-small")]
-SIZES = [(128, 128), (96, 120)]
-
-
-def small_config(preset: str, *overrides: str) -> ModelConfig:
-    quick = ("model.sampling.rois_per_image=16", "model.rpn.post_nms_train=50", "model.rpn.post_nms_test=30")
-    # enough anchors that every pyramid level has some in the loss
-    quick += ("model.rpn.anchors_per_image=256",)
-    return resolve(preset=preset, overrides=[*quick, *overrides]).model
-
-
-def make_batch(*, empty: bool = False, masks: bool = True) -> tuple[list[torch.Tensor], list[Target]]:
-    generator = torch.Generator().manual_seed(0)
-    images = [torch.randint(0, 255, (3, *size), dtype=torch.uint8, generator=generator) for size in SIZES]
-    full = torch.zeros((3, *SIZES[0]), dtype=torch.bool)
-    full[0, 10:60, 20:70] = True
-    full[1, 50:100, 60:110] = True
-    full[2, 80:128, 10:40] = True
-    boxes = torch.tensor([[20.0, 10, 70, 60], [60, 50, 110, 100], [10, 80, 40, 128]])
-    first = Target(boxes, torch.tensor([0, 3, 5]), SIZES[0], full if masks else None)
-    return images, [nothing(SIZES[0]) if empty else first, nothing(SIZES[1])]
-
-
-def nothing(size: tuple[int, int]) -> Target:
-    return Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), size)
-
-
-def detections_of(detector, images, **options):
-    detector.eval()
-    return detector.detect(images, **options).detections
-
-
-# Table 2 of the paper, in millions: D1 44, D2 46, D3 44, D4 46; Mask R-CNN is about 44
-@pytest.mark.parametrize(
-    ("preset", "mode", "fusion", "millions"),
-    [
-        ("dprd", "fixed", "concat", 44),
-        ("dprd", "fixed", "rda", 46),
-        ("dprd", "deformable", "concat", 44),
-        ("dprd", "deformable", "rda", 46),
-        ("mask-rcnn", "none", "rda", 44),
-    ],
-)
-def test_parameters_of_table_2(preset: str, mode: str, fusion: str, millions: int):
-    overrides = [f"model.parts.mode={mode}", f"model.fusion.name={fusion}"]
-    config = resolve(preset=preset, overrides=overrides).model
-    with torch.device("meta"):
-        counts = count_parameters(build_detector(config, num_classes=80))
-    without = counts["total"] - counts["modules"]["mask_iou_head"]
-    assert round(without / 1e6) == millions
-    assert counts["total"] == sum(counts["modules"].values())
-
-
-def test_macs_of_mask_rcnn_are_about_250_billion():
-    detector = build_detector(resolve(preset="mask-rcnn").model, num_classes=80)
-    macs = count_macs(detector, (800, 1216))
-    assert 240e9 < macs["total"] < 260e9
-    assert macs["total"] == sum(macs["modules"].values())
-    assert next(detector.parameters()).device.type == "cpu"  # the model itself is not touched
-
-
-@pytest.mark.parametrize("preset", [name for name in PRESETS if not name.endswith("-small")])
-@pytest.mark.parametrize("backbone", ["r18", "r34", "r50", "r101", "x101", "mobilenet_v2"])
-@pytest.mark.parametrize("norm", ["frozen_bn", "bn", "gn"])
-def test_every_preset_builds_on_every_backbone(preset: str, backbone: str, norm: str):
-    overrides = [f"model.backbone.name={backbone}", f"model.backbone.norm={norm}"]
-    with torch.device("meta"):
-        detector = build_detector(resolve(preset=preset, overrides=overrides).model, num_classes=5)
-    assert (detector.part_layer is not None) is ("dprd" in preset)
-
-
-@pytest.mark.parametrize("preset", SMALL)
-def test_loss_keys_are_the_same_whatever_the_batch(preset: str):
-    torch.manual_seed(0)
-    detector = build_detector(small_config(preset), num_classes=6)
-    keys = None
-    for batch in (make_batch(), make_batch(empty=True), make_batch(masks=False)):
-        losses = detector(*batch).losses
-        keys = keys or set(losses)
-        assert set(losses) == keys
-        total = sum(losses.values())
-        assert total.isfinite()
-        detector.zero_grad()
-        total.backward()
-    num_stages = 3 if preset.startswith("cascade") else 1
-    assert sum(key.startswith("loss_cls") for key in keys) == num_stages
-
-
-def test_cascade_dprd_has_exactly_the_losses_of_eq_3():
-    detector = build_detector(small_config("cascade-dprd-small"), num_classes=6)
-    kinds = {"cls", "reg", "mask", "miou"}
-    expected = {f"loss_{kind}_stage{n}" for kind in kinds for n in (1, 2, 3)}
-    expected |= {f"loss_part_{kind}_stage{n}" for kind in ("cls", "mask", "miou") for n in (1, 3)}
-    assert set(detector(*make_batch()).losses) == expected | {"loss_rpn_cls", "loss_rpn_reg"}
+from networks import SIZES, SMALL, detections_of, make_batch, small_config
 
 
 @pytest.mark.parametrize(
@@ -282,28 +184,6 @@ def test_without_masks_there_is_no_mask_branch():
     assert detections_of(detector, make_batch()[0])[0].masks is None
 
 
-def test_one_stage_is_the_cascade_cut_short():
-    torch.manual_seed(0)
-    single = build_detector(
-        small_config(
-            "cascade-dprd-small",
-            "model.cascade.ious=[0.5]",
-            "model.cascade.box_weights=[[10.0, 10.0, 5.0, 5.0]]",
-            "model.cascade.part_stages=[1]",
-            "model.cascade.mask_stages=[1]",
-        ),
-        num_classes=6,
-    )
-    torch.manual_seed(0)
-    cascade = build_detector(small_config("cascade-dprd-small"), num_classes=6)
-    single.load_state_dict(cascade.state_dict(), strict=False)
-    torch.manual_seed(1)
-    expected = cascade(*make_batch()).losses
-    torch.manual_seed(1)
-    for key, value in single(*make_batch()).losses.items():
-        torch.testing.assert_close(value, expected[key], msg=key)
-
-
 def test_padding_does_not_change_a_detection():
     torch.manual_seed(0)
     detector = build_detector(small_config("mask-rcnn-small", "model.test.score_thresh=0.01"), num_classes=6)
@@ -311,19 +191,6 @@ def test_padding_does_not_change_a_detection():
     alone = detections_of(detector, [image])[0]
     beside = detections_of(detector, [image, torch.zeros(3, 128, 128, dtype=torch.uint8)])[0]
     torch.testing.assert_close(alone.boxes, beside.boxes, rtol=1e-4, atol=1e-2)
-
-
-def test_frozen_stages_and_frozen_norm():
-    config = small_config("dprd-small", "model.backbone.norm=frozen_bn", "model.backbone.frozen_stages=2")
-    detector = build_detector(config, num_classes=6)
-    frozen = {name for name, p in detector.named_parameters() if not p.requires_grad}
-    assert frozen == {
-        name
-        for name, _ in detector.named_parameters()
-        if name.startswith(("backbone.body.conv1", "backbone.body.layer1"))
-    }
-    names = dict(detector.named_parameters())
-    assert "backbone.body.bn1.weight" not in names
 
 
 @pytest.mark.parametrize("preset", SMALL)
@@ -357,19 +224,7 @@ def test_masks_can_be_left_out():
     assert (seen.masks, seen.mask_ious, seen.mask_scores(found.scores)) == (None, None, None)
 
 
-def test_moving_and_fixed_parts_start_from_the_same_weights_and_losses():
-    found = []
-    for mode in ("deformable", "fixed"):
-        torch.manual_seed(3)
-        config = small_config("cascade-dprd-small", f"model.parts.mode={mode}")
-        detector = build_detector(config, num_classes=6).train()
-        torch.manual_seed(4)
-        found.append((detector.state_dict(), detector(*make_batch()).losses))
-    (moving, losses), (fixed, same) = found
-    assert {name for name in moving if name not in fixed} == {
-        "roi_heads.parts.layer.weight",
-        "roi_heads.parts.layer.bias",
-        "roi_heads.parts.mean_offsets",
-    }
-    assert all(torch.equal(moving[name], value) for name, value in fixed.items())
-    assert losses == same
+def test_the_device_is_that_of_the_weights():
+    with torch.device("meta"):
+        detector = build_detector(small_config("dprd-small"), num_classes=6)
+    assert detector.device == next(detector.parameters()).device == torch.device("meta")

@@ -134,8 +134,8 @@ def test_costs_of_the_necks():
         config = resolve(preset="mask-rcnn-small", overrides=[f"model.neck.name={name}"]).model
         with torch.device("meta"):
             detector = build_detector(config, num_classes=5)
-        parameters[name] = count_parameters(detector)["modules"]["neck"]
-        macs[name] = count_macs(detector, (64, 64))["modules"]["neck"]
+        parameters[name] = count_parameters(detector).modules["neck"]
+        macs[name] = count_macs(detector, (64, 64)).modules["neck"]
     # PANet adds six 3x3 convolutions of 64 channels with a bias, at 8x8, 4x4 and 2x2 cells twice each
     assert parameters["panet"] - parameters["fpn"] == 6 * (9 * 64 * 64 + 64)
     assert macs["panet"] - macs["fpn"] == 9 * 64 * 64 * 2 * (64 + 16 + 4)

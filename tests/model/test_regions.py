@@ -183,11 +183,11 @@ def test_costs_count_the_layer_and_the_second_pooling():
             detector = build_detector(
                 resolve(preset="dprd", overrides=[f"model.parts.mode={mode}"]).model, num_classes=80
             )
-        counts[mode], macs[mode] = count_parameters(detector), count_macs(detector, (64, 64))["modules"]
+        counts[mode], macs[mode] = count_parameters(detector), count_macs(detector, (64, 64)).modules
     # 256 * 7 * 7 inputs, 2 * 7 * 7 outputs, with a bias: 1.2 M
-    assert counts["pooling"]["total"] - counts["none"]["total"] == (256 * 49 + 1) * 98
-    assert counts["pooling"]["total"] == sum(counts["pooling"]["modules"].values())
-    assert counts["pooling"]["modules"]["dpr"] == (256 * 49 + 1) * 98
+    assert counts["pooling"].total - counts["none"].total == (256 * 49 + 1) * 98
+    assert counts["pooling"].total == sum(counts["pooling"].modules.values())
+    assert counts["pooling"].modules["dpr"] == (256 * 49 + 1) * 98
     assert macs["pooling"]["dpr"] == 1000 * 256 * 49 * 98
     # 4 cells for each of 2x2 samples of 49 bins of 256 channels
     assert macs["pooling"]["roi_align"] - macs["none"]["roi_align"] == 1000 * 49 * 4 * 4 * 256

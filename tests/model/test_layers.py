@@ -1,0 +1,95 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
+
+from dprd_cli.model.layers import (
+    FoldedConv2d,
+    FoldedNorm,
+    dense,
+    fold_frozen_norms,
+    group_norm,
+    merge_folded_norms,
+    scale_gradient,
+    share,
+)
+
+
+def pair(groups=1):
+    """Return a convolution and a frozen norm of numbers other than 0 and 1."""
+    torch.manual_seed(0)
+    conv = nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=groups, bias=False)
+    norm = FrozenBatchNorm2d(8)
+    for buffer in norm.buffers():
+        buffer.copy_(0.5 + torch.rand(8))
+    return nn.Sequential(conv, norm, nn.ReLU())
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_folding_and_merging_keep_names_and_values(groups):
+    plain = pair(groups)
+    folded = copy.deepcopy(plain)
+    fold_frozen_norms(folded)
+    assert [type(layer) for layer in folded] == [FoldedConv2d, FoldedNorm, nn.ReLU]
+    assert list(folded.state_dict()) == list(plain.state_dict())
+    x = torch.randn(2, 4, 9, 9)
+    torch.testing.assert_close(folded(x), plain(x))
+    merged = copy.deepcopy(folded)
+    merge_folded_norms(merged)
+    assert [type(layer) for layer in merged] == [nn.Conv2d, nn.Identity, nn.ReLU]
+    torch.testing.assert_close(merged(x), plain(x))
+    assert not any(p.requires_grad for p in merged.parameters())
+
+
+def test_folding_draws_no_random_numbers_and_keeps_the_weights():
+    module = pair()
+    weight, state = module[0].weight, torch.get_rng_state()
+    fold_frozen_norms(module)
+    assert module[0].weight is weight
+    merge_folded_norms(module)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_numbers_of_a_folded_norm_can_be_loaded_and_converted():
+    module, plain = pair(), pair()
+    fold_frozen_norms(module)
+    module.load_state_dict({name: value + 1 for name, value in module.state_dict().items()})
+    plain.load_state_dict(module.state_dict())
+    x = torch.randn(1, 4, 9, 9, dtype=torch.float64)
+    torch.testing.assert_close(module.to(torch.float64)(x), plain.to(torch.float64)(x))
+
+
+def test_sharing_replaces_a_child_and_copies_nothing_else():
+    module = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+    module.register_buffer("mean", torch.zeros(2))
+    other = nn.Linear(2, 3)
+    twin = share(module, **{"0": other})
+    assert twin[0] is other
+    assert module[0] is not other
+    assert twin[1] is module[1]
+    assert twin.mean is module.mean
+    twin.mode = "its own"
+    assert not hasattr(module, "mode")
+
+
+def test_groups_have_at_least_eight_channels():
+    assert [group_norm(channels).num_groups for channels in (256, 64, 48, 8, 4)] == [32, 8, 4, 1, 1]
+
+
+def test_a_dense_layer_reads_maps_in_their_order():
+    layer = nn.Linear(3 * 2 * 2, 5)
+    x = torch.randn(4, 3, 2, 2)
+    torch.testing.assert_close(dense(layer, x), layer(x.flatten(1)))
+    assert dense(layer, x[:0]).shape == (0, 5)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.25, 1.0])
+def test_the_gradient_is_scaled_and_the_value_is_not(factor):
+    x = torch.tensor([1.0, -2.0], requires_grad=True)
+    scaled = scale_gradient(x, factor)
+    assert torch.equal(scaled, x)
+    assert scaled.requires_grad is (factor > 0)
+    if factor:
+        assert torch.autograd.grad(scaled.sum(), x)[0].tolist() == [factor, factor]
