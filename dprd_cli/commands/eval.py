@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,20 +18,13 @@ from dprd_cli.commands._options import (
     PartOffsets,
     Tta,
     Weights,
-    data_flags,
     in_processes,
     print_json,
-    progress,
     say,
-    with_data,
-    with_part_offsets,
 )
 
 if TYPE_CHECKING:
-    from dprd_cli.config.schema import Config
-    from dprd_cli.evaluation.analysis import Analysis, ImageExample
-    from dprd_cli.runtime.process_group import ProcessGroup
-    from dprd_cli.weights.load import LoadedModel
+    from dprd_cli.evaluation.checkpoint import MeasureOptions
 
 
 def evaluate(
@@ -94,175 +86,93 @@ def evaluate(
 
     On Pascal VOC's data, VOC's mAP too.
     """
-    from dprd_cli.commands._tables import print_results
-    from dprd_cli.commands._test_dev import submit
-    from dprd_cli.config.presets import pick
-    from dprd_cli.errors import UsageError
-    from dprd_cli.files.atomic import write_json
-    from dprd_cli.files.results import output_folder
+    from dprd_cli.evaluation.checkpoint import MeasureOptions, evaluate_file
+
+    _check(split, part_offsets)
+    _check_together(
+        results,
+        split,
+        clashes={"--weights": weights, "--tta": tta, "--out": out, "--save-results": save_results},
+        drawing=(plots, no_plots),
+        writes=bool(results or save_results or plots),
+    )
+    options = MeasureOptions(
+        weights=weights,
+        data=data,
+        split=split,
+        part_offsets=part_offsets,
+        tta=tta,
+        limit=limit,
+        on_bad_image=on_bad_image,
+        overrides=overrides or [],
+        device=device or "auto",
+        out=out,
+        save_results=save_results,
+        plots=plots,
+        draw=not no_plots,
+    )
+    if results is not None:
+        _show(evaluate_file(results, options).to_json(), as_json=json)
+    elif not in_processes(context, gpus, device):
+        _evaluate(options, as_json=json)
+
+
+def _evaluate(options: MeasureOptions, *, as_json: bool) -> None:
+    from dprd_cli.evaluation.checkpoint import evaluate_checkpoint
+    from dprd_cli.evaluation.coco_test_dev import write_test_dev
     from dprd_cli.runtime.process_group import join_process_group
-    from dprd_cli.weights.load import load_model
+
+    with join_process_group(options.device) as group:
+        if options.split == "test-dev":
+            submission = write_test_dev(options, group)
+            if submission is not None and as_json:
+                print_json(submission.to_json())
+            if submission is not None:
+                say(f"results: {', '.join(map(str, submission.files))}")
+            return
+        measured = evaluate_checkpoint(options, group)
+    if measured is not None:
+        _show(measured.to_json(), as_json=as_json)
+        say(f"results: {measured.file}")
+
+
+def _show(measured: dict[str, Any], *, as_json: bool) -> None:
+    from dprd_cli.commands._tables import print_results
+
+    if as_json:
+        print_json(measured)
+    else:
+        print_results(measured)
+
+
+def _check(split: str, part_offsets: str) -> None:
+    from dprd_cli.config.presets import pick
 
     pick("split", split, ("val", "train", "test-dev"))
     pick("kind of part offsets", part_offsets, PART_OFFSETS)
-    clashes = {"--weights": bool(weights), "--tta": tta, "--out": out, "--save-results": save_results}
+
+
+def _check_together(
+    results: Path | None,
+    split: str,
+    *,
+    clashes: dict[str, object],
+    drawing: tuple[Path | None, bool],
+    writes: bool,
+) -> None:
+    """Check that the options go together.
+
+    Raises:
+        UsageError: Naming those that do not.
+    """
+    from dprd_cli.errors import UsageError
+
     if results is not None and any(clashes.values()):
         names = ", ".join(name for name, given in clashes.items() if given)
         raise UsageError(f"{names}: --results measures a file, and runs no detector")
-    if split == "test-dev" and (results or save_results or plots):
+    if split == "test-dev" and writes:
         raise UsageError(
             "--results, --save-results, --plots: test-dev has no annotations, and writes files of its own"
         )
-    if plots and no_plots:
+    if all(drawing):
         raise UsageError("--plots, --no-plots: one of the two")
-    if results is not None:
-        measured = _measure_file(results, data, split, on_bad_image, overrides, plots)
-        if json:
-            print_json(measured)
-        else:
-            print_results(measured)
-        return
-    if in_processes(context, gpus, device):
-        return
-    with join_process_group(device or "auto") as group:
-        model = group.main_first(lambda: load_model(weights, device or "auto"))
-        say(f"checkpoint: {model.source} (step {model.step})")
-        model = with_part_offsets(model, part_offsets)
-        config = with_data(model.config, overrides, data_flags(model.config, data, on_bad_image))
-        if split == "test-dev":
-            found = submit(model, config, out, group, part_offsets=part_offsets, limit=limit, tta=tta)
-        else:
-            path = out or _results_path(model.source, split, part_offsets, tta=tta)
-            if path.is_dir():
-                raise UsageError(f"--out {path}: a folder; name a file")
-            drawn = None if no_plots else plots or path.with_suffix("" if path.suffix else ".plots")
-            for folder in filter(None, (path.parent, save_results, drawn)):
-                output_folder(folder, [])
-            found = _measure(
-                model,
-                config,
-                split,
-                part_offsets,
-                limit,
-                group,
-                tta=tta,
-                save_results=save_results,
-                plots=drawn,
-            )
-    if not group.is_main:
-        return
-    if split == "test-dev":
-        if json:
-            print_json(found)
-        say(f"results: {', '.join(found['files'])}")
-        return
-    write_json(path, found)
-    if json:
-        print_json(found)
-    else:
-        print_results(found)
-    say(f"results: {path}")
-
-
-def _measure_file(
-    path: Path,
-    data: str | None,
-    split: str,
-    on_bad_image: str | None,
-    overrides: list[str] | None,
-    plots: Path | None,
-) -> dict[str, Any]:
-    """Measure a COCO results file on a split."""
-    from dprd_cli.config.presets import pick, resolve
-    from dprd_cli.data.build import build_dataset
-    from dprd_cli.errors import UsageError
-    from dprd_cli.evaluation.analysis import analyse
-    from dprd_cli.evaluation.results_file import collect_results, read_results
-    from dprd_cli.files.results import output_folder
-    from dprd_cli.structures.sample import SPLITS
-
-    if data is None:
-        raise UsageError("--results: pass the data that the detections belong to with --data")
-    flags = {"data.path": data, "data.on_bad_image": on_bad_image}
-    config = resolve(flags=flags, overrides=overrides or [])
-    dataset = build_dataset(config.data, pick("split", split, SPLITS))
-    truth = dataset.coco()
-    rows = read_results(path, truth)
-    evaluator = collect_results(rows, truth, dataset.category_ids, dataset.class_names)
-    measured = evaluator.summarize()
-    if plots is not None:
-        _draw(output_folder(plots, []), analyse(evaluator))
-    return {"results": str(path), "data": data, "split": split, "detections": len(rows)} | measured.to_json()
-
-
-def _measure(
-    model: LoadedModel,
-    config: Config,
-    split: str,
-    part_offsets: str,
-    limit: int,
-    group: ProcessGroup,
-    *,
-    tta: bool,
-    save_results: Path | None,
-    plots: Path | None,
-) -> dict[str, Any]:
-    from dprd_cli.config.presets import pick
-    from dprd_cli.data.build import build_dataset, describe
-    from dprd_cli.evaluation.analysis import Analyst, analyse
-    from dprd_cli.evaluation.evaluate import EvaluationOptions, evaluate_in_group
-    from dprd_cli.structures.sample import SPLITS
-
-    dataset = build_dataset(
-        config.data,
-        pick("split", split, SPLITS),
-        class_names=model.class_names,
-        category_ids=model.category_ids,
-    )
-    for line in describe(dataset):
-        say(line)
-    alone = plots is not None and group.size == 1
-    analyst = Analyst(dataset.coco(), dataset.category_ids, dataset.class_names) if alone else None
-    with progress("evaluate") as update:
-        options = EvaluationOptions(
-            limit=limit,
-            tta=tta,
-            masks=model.with_masks,
-            save_results=save_results,
-            progress=update,
-            watch=analyst.watch if analyst else None,
-        )
-        measured = evaluate_in_group(model.detector, dataset, config, options, group)
-    if measured is None:
-        return {}
-    if plots and analyst:
-        _draw(plots, analyst.result(measured.evaluator), analyst.best, analyst.worst)
-    elif plots:
-        say("plots: without best and worst images and part deformation, which one process alone can show")
-        _draw(plots, analyse(measured.evaluator))
-    return {
-        "checkpoint": str(model.source),
-        "step": model.step,
-        "data": config.data.path,
-        "split": split,
-        "part_offsets": part_offsets,
-        "tta": tta,
-        **measured.to_json(),
-    }
-
-
-def _draw(
-    folder: Path, analysis: Analysis, best: Sequence[ImageExample] = (), worst: Sequence[ImageExample] = ()
-) -> None:
-    from dprd_cli.evaluation.figures import write_analysis
-
-    written = write_analysis(folder, analysis, best, worst)
-    if analysis.tide.skipped:
-        say(f"error types (TIDE): {analysis.tide.skipped}")
-    say(f"plots: {len(written)} figures and analysis.json in {folder}/")
-
-
-def _results_path(checkpoint: Path, split: str, part_offsets: str, *, tta: bool) -> Path:
-    marks = [split, *([] if part_offsets == "learned" else [part_offsets]), *(["tta"] if tta else [])]
-    name = f"eval_{'_'.join(marks)}.json"
-    return checkpoint.parent / name if checkpoint.suffix == ".pt" else Path(name)

@@ -1,0 +1,243 @@
+"""Measuring what a name stands for on a split: a checkpoint, or a file of detections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from dprd_cli.config.data_section import with_data_section
+from dprd_cli.config.presets import pick, resolve
+from dprd_cli.config.schema import Config
+from dprd_cli.data.build import build_dataset, describe
+from dprd_cli.errors import UsageError
+from dprd_cli.evaluation.analysis import Analysis, Analyst, ImageExample, analyse
+from dprd_cli.evaluation.coco import CocoMetrics
+from dprd_cli.evaluation.evaluate import Evaluation, EvaluationOptions, ProgressCallback, evaluate_in_group
+from dprd_cli.evaluation.figures import write_analysis
+from dprd_cli.evaluation.results_file import collect_results, read_results
+from dprd_cli.files.atomic import write_json
+from dprd_cli.files.results import output_folder
+from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
+from dprd_cli.runtime.progress import progress, say
+from dprd_cli.structures.sample import SPLITS
+from dprd_cli.weights.load import LoadedModel, load_in_group
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureOptions:
+    """What is measured, on what, and what is written.
+
+    Args:
+        weights: A run folder, a checkpoint, `demo`, published weights; empty for the newest run.
+        data: Folder with annotations; the checkpoint's own data by default.
+        split: `val`, `train`, or `test-dev`.
+        part_offsets: `learned`, `mean` or `reference`.
+        tta: Detect at several scales and mirrored.
+        limit: Number of images, the split's first ones; 0 takes all.
+        on_bad_image: `error` or `skip`.
+        overrides: `data.KEY=VALUE` pairs.
+        device: `auto`, `cpu` or `cuda`.
+        out: The results file; None for `eval_<split>.json` beside the checkpoint.
+        save_results: Folder for the detections, in COCO's results format.
+        plots: Folder for the figures; None for one beside the results file.
+        draw: Draw figures.
+    """
+
+    weights: str = ""
+    data: str | None = None
+    split: str = "val"
+    part_offsets: str = "learned"
+    tta: bool = False
+    limit: int = 0
+    on_bad_image: str | None = None
+    overrides: Sequence[str] = field(default=())
+    device: str = "auto"
+    out: Path | None = None
+    save_results: Path | None = None
+    plots: Path | None = None
+    draw: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointEvaluation:
+    """What a checkpoint measured on a split.
+
+    Args:
+        source: The checkpoint.
+        step: Optimiser steps it was trained for.
+        options: How it was measured.
+        data: Path of the data.
+        evaluation: The numbers.
+        file: Where they were written.
+    """
+
+    source: Path
+    step: int
+    options: MeasureOptions
+    data: str
+    evaluation: Evaluation
+    file: Path
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the results file holds."""
+        return {
+            "checkpoint": str(self.source),
+            "step": self.step,
+            "data": self.data,
+            "split": self.options.split,
+            "part_offsets": self.options.part_offsets,
+            "tta": self.options.tta,
+            **self.evaluation.to_json(),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FileEvaluation:
+    """What a COCO results file measured on a split.
+
+    Args:
+        file: The file.
+        data: Path of the data.
+        split: Which split.
+        detections: Rows of the file.
+        metrics: The numbers.
+    """
+
+    file: Path
+    data: str
+    split: str
+    detections: int
+    metrics: CocoMetrics
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON-serialisable containers."""
+        return {
+            "results": str(self.file),
+            "data": self.data,
+            "split": self.split,
+            "detections": self.detections,
+            **self.metrics.to_json(),
+        }
+
+
+def load_for_measuring(options: MeasureOptions, group: ProcessGroup) -> tuple[LoadedModel, Config]:
+    """Load the model, with its parts where they are wanted, and its configuration with the data asked for."""
+    model = load_in_group(options.weights, options.device, group)
+    say(f"checkpoint: {model.source} (step {model.step})")
+    try:
+        placed = model.detector.with_part_offsets(options.part_offsets)
+    except UsageError as error:
+        raise UsageError(
+            f"--part-offsets {options.part_offsets}: {model.source}: {error}; leave the option out"
+        ) from error
+    config = with_data_section(
+        model.config, path=options.data, on_bad_image=options.on_bad_image, overrides=options.overrides
+    )
+    return replace(model, detector=placed), config
+
+
+def evaluate_checkpoint(
+    options: MeasureOptions,
+    group: ProcessGroup = SINGLE_PROCESS,
+    on_progress: ProgressCallback | None = None,
+) -> CheckpointEvaluation | None:
+    """Measure a checkpoint on a split, and write the results file and the figures.
+
+    Args:
+        options: What is measured.
+        group: The processes that share the images; all call this. Law: their number does not change a number.
+        on_progress: Called with (images done, images in all); a bar on a terminal by default.
+
+    Returns:
+        The numbers; None on processes that are not the main one.
+
+    Raises:
+        UserError: On a checkpoint, data or an output that cannot be used.
+    """
+    model, config = load_for_measuring(options, group)
+    file = options.out or _results_path(model.source, options)
+    if file.is_dir():
+        raise UsageError(f"--out {file}: a folder; name a file")
+    plots = options.plots or file.with_suffix("" if file.suffix else ".plots") if options.draw else None
+    for folder in filter(None, (file.parent, options.save_results, plots)):
+        output_folder(folder, [])
+    evaluation = _measure(model, config, options, plots, group, on_progress=on_progress)
+    if evaluation is None:
+        return None
+    result = CheckpointEvaluation(model.source, model.step, options, config.data.path, evaluation, file)
+    write_json(file, result.to_json())
+    return result
+
+
+def evaluate_file(file: Path, options: MeasureOptions) -> FileEvaluation:
+    """Measure the detections of a COCO results file on a split, and draw figures where a folder is named.
+
+    Raises:
+        UserError: If the file or the data cannot be used.
+    """
+    if options.data is None:
+        raise UsageError("--results: pass the data that the detections belong to with --data")
+    flags = {"data.path": options.data, "data.on_bad_image": options.on_bad_image}
+    config = resolve(flags=flags, overrides=options.overrides)
+    dataset = build_dataset(config.data, pick("split", options.split, SPLITS))
+    truth = dataset.coco()
+    rows = read_results(file, truth)
+    evaluator = collect_results(rows, truth, dataset.category_ids, dataset.class_names)
+    metrics = evaluator.summarize()
+    if options.plots is not None:
+        _draw(output_folder(options.plots, []), analyse(evaluator))
+    return FileEvaluation(file, options.data, options.split, len(rows), metrics)
+
+
+def _measure(
+    model: LoadedModel,
+    config: Config,
+    options: MeasureOptions,
+    plots: Path | None,
+    group: ProcessGroup,
+    *,
+    on_progress: ProgressCallback | None,
+) -> Evaluation | None:
+    dataset = build_dataset(
+        config.data,
+        pick("split", options.split, SPLITS),
+        class_names=model.class_names,
+        category_ids=model.category_ids,
+    )
+    for line in describe(dataset):
+        say(line)
+    alone = plots is not None and group.size == 1
+    analyst = Analyst(dataset.coco(), dataset.category_ids, dataset.class_names) if alone else None
+    with progress("evaluate") as bar:
+        how = EvaluationOptions(
+            limit=options.limit,
+            tta=options.tta,
+            masks=model.with_masks,
+            save_results=options.save_results,
+            progress=on_progress or bar,
+            watch=analyst.watch if analyst else None,
+        )
+        evaluation = evaluate_in_group(model.detector, dataset, config, how, group)
+    if evaluation is not None and plots and analyst:
+        _draw(plots, analyst.result(evaluation.evaluator), analyst.best, analyst.worst)
+    elif evaluation is not None and plots:
+        say("plots: without best and worst images and part deformation, which one process alone can show")
+        _draw(plots, analyse(evaluation.evaluator))
+    return evaluation
+
+
+def _draw(
+    folder: Path, analysis: Analysis, best: Sequence[ImageExample] = (), worst: Sequence[ImageExample] = ()
+) -> None:
+    written = write_analysis(folder, analysis, best, worst)
+    if analysis.tide.skipped:
+        say(f"error types (TIDE): {analysis.tide.skipped}")
+    say(f"plots: {len(written)} figures and analysis.json in {folder}/")
+
+
+def _results_path(checkpoint: Path, options: MeasureOptions) -> Path:
+    offsets = [] if options.part_offsets == "learned" else [options.part_offsets]
+    name = f"eval_{'_'.join([options.split, *offsets, *(['tta'] if options.tta else [])])}.json"
+    return checkpoint.parent / name if checkpoint.suffix == ".pt" else Path(name)
