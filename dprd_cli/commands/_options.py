@@ -13,8 +13,7 @@ from dprd_cli.runtime.progress import progress as progress
 from dprd_cli.runtime.progress import say as say
 
 if TYPE_CHECKING:
-    from dprd_cli.config.schema import Config
-    from dprd_cli.weights.load import LoadedModel
+    pass
 
 BACKBONES = ("r10", "r18", "r34", "r50", "r101", "x101", "mobilenet_v2")
 PART_OFFSETS = ("learned", "mean", "reference")
@@ -171,40 +170,6 @@ def print_json(content: Any) -> None:
     typer.echo(json.dumps(content, indent=2))
 
 
-def with_data(config: Config, overrides: list[str] | None, flags: dict[str, Any] | None = None) -> Config:
-    """Return a checkpoint's config with another data section.
-
-    Args:
-        config: The checkpoint's.
-        overrides: `data.KEY=VALUE` pairs; they win.
-        flags: Key of the data section -> value.
-
-    Raises:
-        UsageError: At a pair that is none, an unknown key, a wrong value, or a key of another section.
-    """
-    from dprd_cli.config.tree import merge, parse_overrides, validate
-    from dprd_cli.errors import UsageError
-
-    given = parse_overrides(overrides or [])
-    for pair in overrides or []:
-        if not pair.strip().startswith("data."):
-            raise UsageError(f"--set {pair}: the checkpoint fixes this; only data.* keys can be set here")
-    tree = merge(config.model_dump(mode="json"), {"data": flags or {}})
-    return validate(merge(tree, given))
-
-
-def data_flags(config: Config, data: str | None, on_bad_image: str | None) -> dict[str, Any]:
-    """Return what the flags change in a checkpoint's data section; other data has other file names."""
-    flags: dict[str, Any] = {}
-    if data is not None and data != config.data.path:
-        splits = ("train", "val", "test")
-        flags |= {f"{split}_{kind}": "" for split in splits for kind in ("json", "images")}
-        flags |= {"path": data, "voc_train": [], "voc_val": []}
-    if on_bad_image is not None:
-        flags["on_bad_image"] = on_bad_image
-    return flags
-
-
 def check_backbone(name: str | None) -> str | None:
     """Return the name of a known backbone, or None.
 
@@ -214,24 +179,6 @@ def check_backbone(name: str | None) -> str | None:
     from dprd_cli.config.presets import pick
 
     return None if name is None else pick("backbone", name, BACKBONES)
-
-
-def with_part_offsets(model: LoadedModel, part_offsets: str) -> LoadedModel:
-    """Return the model with its parts where `--part-offsets` puts them.
-
-    Raises:
-        UsageError: If it has none that could be put there.
-    """
-    from dataclasses import replace
-
-    from dprd_cli.errors import UsageError
-
-    try:
-        return replace(model, detector=model.detector.with_part_offsets(part_offsets))
-    except UsageError as error:
-        raise UsageError(
-            f"--part-offsets {part_offsets}: {model.source}: {error}; leave the option out"
-        ) from error
 
 
 def existing(path: Path | None) -> Path | None:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.config.data_section import with_data_section
 from dprd_cli.config.presets import pick, resolve
-from dprd_cli.config.schema import Config
 from dprd_cli.data.build import build_dataset, describe
 from dprd_cli.errors import UsageError
 from dprd_cli.evaluation.analysis import Analysis, Analyst, ImageExample, analyse
@@ -22,7 +20,7 @@ from dprd_cli.files.results import output_folder
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.progress import progress, say
 from dprd_cli.structures.sample import SPLITS
-from dprd_cli.weights.load import LoadedModel, load_in_group
+from dprd_cli.weights.load import LoadedModel, load_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +120,12 @@ class FileEvaluation:
         }
 
 
-def load_for_measuring(options: MeasureOptions, group: ProcessGroup) -> tuple[LoadedModel, Config]:
-    """Load the model, with its parts where they are wanted, and its configuration with the data asked for."""
-    model = load_in_group(options.weights, options.device, group)
+def load_for_measuring(options: MeasureOptions, group: ProcessGroup) -> LoadedModel:
+    """Load the model, with its parts where they are wanted and the data asked for in its configuration."""
+    model = group.main_first(lambda: load_model(options.weights, options.device))
     say(f"checkpoint: {model.source} (step {model.step})")
-    try:
-        placed = model.detector.with_part_offsets(options.part_offsets)
-    except UsageError as error:
-        raise UsageError(
-            f"--part-offsets {options.part_offsets}: {model.source}: {error}; leave the option out"
-        ) from error
-    config = with_data_section(
-        model.config, path=options.data, on_bad_image=options.on_bad_image, overrides=options.overrides
-    )
-    return replace(model, detector=placed), config
+    model = model.with_part_offsets(options.part_offsets)
+    return model.with_data(options.data, options.on_bad_image, options.overrides)
 
 
 def evaluate_checkpoint(
@@ -156,17 +146,17 @@ def evaluate_checkpoint(
     Raises:
         UserError: On a checkpoint, data or an output that cannot be used.
     """
-    model, config = load_for_measuring(options, group)
+    model = load_for_measuring(options, group)
     file = options.out or _results_path(model.source, options)
     if file.is_dir():
         raise UsageError(f"--out {file}: a folder; name a file")
     plots = options.plots or file.with_suffix("" if file.suffix else ".plots") if options.draw else None
     for folder in filter(None, (file.parent, options.save_results, plots)):
         output_folder(folder, [])
-    evaluation = _measure(model, config, options, plots, group, on_progress=on_progress)
+    evaluation = _measure(model, options, plots, group, on_progress=on_progress)
     if evaluation is None:
         return None
-    result = CheckpointEvaluation(model.source, model.step, options, config.data.path, evaluation, file)
+    result = CheckpointEvaluation(model.source, model.step, options, model.config.data.path, evaluation, file)
     write_json(file, result.to_json())
     return result
 
@@ -193,13 +183,13 @@ def evaluate_file(file: Path, options: MeasureOptions) -> FileEvaluation:
 
 def _measure(
     model: LoadedModel,
-    config: Config,
     options: MeasureOptions,
     plots: Path | None,
     group: ProcessGroup,
     *,
     on_progress: ProgressCallback | None,
 ) -> Evaluation | None:
+    config = model.config
     dataset = build_dataset(
         config.data,
         pick("split", options.split, SPLITS),

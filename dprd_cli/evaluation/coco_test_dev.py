@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.config.schema import Config
 from dprd_cli.data.coco_test_dev import build_test_dev
 from dprd_cli.data.formats.coco import CocoDataset
 from dprd_cli.evaluation.checkpoint import MeasureOptions, load_for_measuring
@@ -68,7 +67,8 @@ def write_test_dev(options: MeasureOptions, group: ProcessGroup = SINGLE_PROCESS
     Returns:
         The files; None on processes that are not the main one.
     """
-    model, config = load_for_measuring(options, group)
+    model = load_for_measuring(options, group)
+    config = model.config
     dataset, category_ids = build_test_dev(config.data, model.class_names)
     say(f"{dataset.name}: {len(dataset)} images, {len(dataset.class_names)} categories")
     for line in dataset.report.warnings:
@@ -80,7 +80,7 @@ def write_test_dev(options: MeasureOptions, group: ProcessGroup = SINGLE_PROCESS
     folder = output_folder(options.out or _folder(model.source), [])
     tree = dataset.coco()
     submission = Submission(tree["images"], tree["categories"], category_ids, with_masks=with_masks)
-    images = _detect(model, config, dataset, submission, options, group)
+    images = _detect(model, dataset, submission, options, group)
     if not group.is_main:
         return None
     if submission.left_out:
@@ -95,7 +95,6 @@ def write_test_dev(options: MeasureOptions, group: ProcessGroup = SINGLE_PROCESS
 
 def _detect(
     model: LoadedModel,
-    config: Config,
     dataset: CocoDataset,
     submission: Submission,
     options: MeasureOptions,
@@ -104,7 +103,7 @@ def _detect(
     """Fill the submission on the main process, in the images' order; return how many images there were."""
     with progress("detect") as update:
         how = EvaluationOptions(limit=options.limit, tta=options.tta, progress=update)
-        found = detect_split(model.detector, dataset, config, how, group)
+        found = detect_split(model.detector, dataset, model.config, how, group)
         rows = [(one.number, submission.rows(one.sample.image_id, one.detections)) for one in found]
     images = sorted((one for part in group.gather(rows) for one in part), key=lambda one: one[0])
     for _, image in images:
