@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from dprd_cli.benchmark.measure import machine
+from dprd_cli.benchmark.machine import describe_machine
 from dprd_cli.benchmark.networks import BenchmarkImages, Network, build_pair, lively_state
 from dprd_cli.config.presets import resolve
 from dprd_cli.model.build import build_detector
@@ -146,7 +146,9 @@ def main() -> None:
                 f"| {rate:.1f} | {row['peak_mb']:.0f} |",
                 flush=True,
             )
-            options.out.write_text(json.dumps({"machine": machine(device), "rows": measured}, indent=1))
+            options.out.write_text(
+                json.dumps({"machine": describe_machine(device).to_json(), "rows": measured}, indent=1)
+            )
         del make
         torch.cuda.empty_cache()
 

@@ -21,7 +21,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from dprd_cli.benchmark.measure import interleave, machine
+from dprd_cli.benchmark.machine import describe_machine
+from dprd_cli.benchmark.measure import interleave
 from dprd_cli.benchmark.networks import BenchmarkImages, lively_state
 from dprd_cli.config.presets import resolve
 from dprd_cli.drawing.style import BLUE, ORANGE, save_figure
@@ -155,7 +156,7 @@ def main() -> None:
     backbone = "r18" if options.small else "r50"
     points: dict[str, list[dict[str, Any]]] = {}
     options.out.mkdir(parents=True, exist_ok=True)
-    about = machine(device)
+    about = describe_machine(device).to_json()
     place = about["processor"] if device.type == "cpu" else about["device"]
     title = (
         f"{backbone.upper()}, {place}, threads: {about['threads']}, PyTorch {about['versions']['torch']}, "

@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 
 import torch
 
@@ -20,8 +21,34 @@ _WARM_UPS, _REPEATS = 1, 3
 _MIB = 2**20
 
 
-def count_costs(config: Config, num_classes: int, image_size: tuple[int, int]) -> dict[str, float]:
-    """Return `parameters` in millions and `macs` of one image's inference in billions, from shapes alone.
+@dataclass(frozen=True, slots=True)
+class NetworkCounts:
+    """What can be counted of a network without running it.
+
+    Args:
+        parameters: Parameters, in millions.
+        macs: Multiply-accumulates of one image's inference, in billions.
+    """
+
+    parameters: float
+    macs: float
+
+
+@dataclass(frozen=True, slots=True)
+class InferenceSpeed:
+    """What one image's inference takes.
+
+    Args:
+        memory: Peak memory, MiB.
+        fps: Images a second.
+    """
+
+    memory: float
+    fps: float
+
+
+def count_costs(config: Config, num_classes: int, image_size: tuple[int, int]) -> NetworkCounts:
+    """Count a network's parameters and the multiply-accumulates of one image's inference, by shapes alone.
 
     Args:
         config: Settled.
@@ -33,16 +60,16 @@ def count_costs(config: Config, num_classes: int, image_size: tuple[int, int]) -
             config.model, num_classes=num_classes, with_masks=config.model.heads.mask is not False
         )
     test = config.model.rpn.post_nms_test, config.model.test.detections_per_image
-    return {
-        "parameters": count_parameters(detector).total / 1e6,
-        "macs": count_macs(detector, image_size, *test).total / 1e9,
-    }
+    return NetworkCounts(
+        parameters=count_parameters(detector).total / 1e6,
+        macs=count_macs(detector, image_size, *test).total / 1e9,
+    )
 
 
 def measure_inference(
     config: Config, num_classes: int, image_size: tuple[int, int], device: str = "auto"
-) -> dict[str, float]:
-    """Measure one image's inference in a process of its own: `memory` (peak, MiB) and `fps`.
+) -> InferenceSpeed:
+    """Measure one image's inference in a process of its own.
 
     On CUDA, memory is what torch had allocated at most; on a CPU, how far the process grew. The weights are
     random and every score counts, so that there are as many detections as there may be.
@@ -63,13 +90,13 @@ def measure_inference(
 
 def _measure(
     tree: dict[str, object], num_classes: int, image_size: tuple[int, int], device: str, threads: int
-) -> dict[str, float]:
+) -> InferenceSpeed:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     config, place = Config.model_validate(tree), pick_device(device)
     seconds: list[float] = []
     peak = peak_beyond(lambda: seconds.extend(_time_turns(config, num_classes, image_size, place)), place)
-    return {"memory": peak / _MIB, "fps": 1 / statistics.median(seconds[_WARM_UPS:])}
+    return InferenceSpeed(memory=peak / _MIB, fps=1 / statistics.median(seconds[_WARM_UPS:]))
 
 
 def _time_turns(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -57,12 +58,12 @@ def inference(
     runs |= {n: _inferring(network) for n, network in zip(pair.names, pair.networks, strict=True)}
     timings = interleave(runs, repetitions, inputs.device, progress)
     macs = _macs(pair, inputs, (theirs, ours))
-    numbers = _throughput(pair, timings, macs, convolution)
+    timings = _throughput(timings, {_CONVOLUTION: convolution.macs, **macs})
     rows = _rows("inference", pair, timings, inputs)
     if against == "mask-rcnn":
         rows[0] = _against_macs(rows[0], macs, inputs)
     else:
-        share = 100 * numbers[pair.names[1]]["share_of_convolution"]
+        share = 100 * (timings[pair.names[1]].share or 0.0)
         rows.append(
             BenchmarkRow(
                 "Mask R-CNN R50-FPN inference",
@@ -74,7 +75,7 @@ def inference(
             )
         )
     return BenchmarkReport(
-        "inference", _settings(inputs, pair, compiled=compiled), timings, rows, same, answers, numbers
+        "inference", _settings(inputs, pair, compiled=compiled), timings, rows, same, answers
     )
 
 
@@ -104,7 +105,7 @@ def train(
         f"{name} {total:.3f}" for name, total in totals.items()
     )
     timings = {
-        name: timing._replace(memory=None if timing.memory is None else timing.memory + held_by(net.module))
+        name: replace(timing, memory=None if timing.memory is None else timing.memory + held_by(net.module))
         for (name, timing), net in zip(timings.items(), pair.networks, strict=True)
     }
     rows = _rows("train", pair, timings, inputs)
@@ -172,15 +173,16 @@ def _macs(
     }
 
 
-def _throughput(
-    pair: NetworkPair, timings: dict[str, Timing], macs: dict[str, float], convolution: Convolution
-) -> dict[str, dict[str, float]]:
-    peak = convolution.macs / timings[_CONVOLUTION].median / 1e9
-    numbers = {_CONVOLUTION: {"gmac": convolution.macs / 1e9, "gmac_per_s": peak}}
-    for name in pair.names:
-        rate = macs[name] / timings[name].median / 1e9
-        numbers[name] = {"gmac": macs[name] / 1e9, "gmac_per_s": rate, "share_of_convolution": rate / peak}
-    return numbers
+def _throughput(timings: Mapping[str, Timing], macs: Mapping[str, float]) -> dict[str, Timing]:
+    """Return the timings with what each program computes, over the plain convolution's throughput."""
+    counted = {name: replace(timing, macs=macs[name]) for name, timing in timings.items()}
+    peak = counted[_CONVOLUTION].rate
+    return {
+        name: timing
+        if name == _CONVOLUTION or timing.rate is None or not peak
+        else replace(timing, share=timing.rate / peak)
+        for name, timing in counted.items()
+    }
 
 
 def _rows(
@@ -200,10 +202,10 @@ def _rows(
 def _against_macs(row: BenchmarkRow, macs: dict[str, float], inputs: BenchmarkImages) -> BenchmarkRow:
     """On a CPU time should grow as the multiply-accumulates; on a GPU the paper's frame rates bound it."""
     if inputs.device.type == "cuda":
-        return row._replace(target=1.19)
+        return replace(row, target=1.19)
     base, more = macs.values()
     growth = more / base
-    return row._replace(what=f"{row.what} (MACs x{growth:.2f})", target=1.1 * growth)
+    return replace(row, what=f"{row.what} (MACs x{growth:.2f})", target=1.1 * growth)
 
 
 def _count(pair: NetworkPair, theirs: list[NetworkDetections], ours: list[NetworkDetections]) -> str:
@@ -237,7 +239,7 @@ def _compare(theirs: list[NetworkDetections], ours: list[NetworkDetections]) -> 
 
 
 def _match(a: NetworkDetections, b: NetworkDetections) -> list[tuple[int, int]]:
-    """NetworkPair detections of one class and nearly the same box, each at most once."""
+    """Pair detections of one class and nearly the same box, each at most once."""
     iou = box_iou(a.boxes, b.boxes) * (a.labels[:, None] == b.labels)
     pairs = []
     for row in range(len(iou)):

@@ -1,16 +1,12 @@
-"""Timing in turns, peak memory, the machine, and what a run of a benchmark reports."""
+"""Timing in turns, peak memory, and what a benchmark reports."""
 
 from __future__ import annotations
 
-import datetime
-import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -19,28 +15,53 @@ from torch import nn
 from dprd_cli.runtime.memory import peak_beyond
 from dprd_cli.runtime.progress import Progress
 
-_PACKAGES = ("torch", "torchvision", "detectron2", "numpy", "pycocotools", "faster-coco-eval")
 
-
-class Timing(NamedTuple):
-    """Seconds of one program.
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What one program took.
 
     Args:
         seconds: Seconds of each repetition, in order.
-        memory: Most bytes that the first call held beyond what was there before, or None where the system
-            does not say.
+        memory: Most bytes that the first call held beyond what was there before; None where that was not
+            measured.
+        macs: Multiply-accumulates of a call; None where they were not counted.
+        share: Its multiply-accumulates a second over those of a plain convolution; None likewise.
     """
 
-    seconds: list[float]
+    seconds: tuple[float, ...]
     memory: int | None
+    macs: float | None = None
+    share: float | None = None
 
     @property
     def median(self) -> float:
         """The median of the repetitions."""
         return statistics.median(self.seconds)
 
+    @property
+    def rate(self) -> float | None:
+        """Multiply-accumulates a second."""
+        return None if self.macs is None else self.macs / self.median
 
-class BenchmarkRow(NamedTuple):
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values in seconds, MB, GMAC and GMAC/s; what was not counted is left out."""
+        counted = {
+            "gmac": None if self.macs is None else self.macs / 1e9,
+            "gmac_per_s": None if self.rate is None else self.rate / 1e9,
+            "share_of_convolution": self.share,
+        }
+        return {
+            "median_s": self.median,
+            "min_s": min(self.seconds),
+            "max_s": max(self.seconds),
+            "seconds": list(self.seconds),
+            "peak_mb": None if self.memory is None else self.memory / 1e6,
+            **{key: value for key, value in counted.items() if value is not None},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkRow:
     """One line of the table.
 
     Args:
@@ -64,6 +85,10 @@ class BenchmarkRow(NamedTuple):
         """Whether the target is reached."""
         return self.value >= self.target if self.at_least else self.value <= self.target
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**asdict(self), "met": self.met}
+
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkReport:
@@ -76,35 +101,22 @@ class BenchmarkReport:
         rows: Ratios beside their targets.
         same: Whether the programs gave the same answers; None where there is nothing to compare.
         answers: One line on how their answers compare.
-        numbers: By program: multiply-accumulates, throughput, and what else was counted.
     """
 
     name: str
-    settings: dict[str, Any]
-    timings: dict[str, Timing]
-    rows: list[BenchmarkRow]
+    settings: Mapping[str, Any]
+    timings: Mapping[str, Timing]
+    rows: Sequence[BenchmarkRow]
     same: bool | None
     answers: str
-    numbers: dict[str, dict[str, float]] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON-serialisable containers; seconds, MB, GMAC."""
-        programs = {
-            name: {
-                "median_s": timing.median,
-                "min_s": min(timing.seconds),
-                "max_s": max(timing.seconds),
-                "seconds": timing.seconds,
-                "peak_mb": None if timing.memory is None else timing.memory / 1e6,
-                **self.numbers.get(name, {}),
-            }
-            for name, timing in self.timings.items()
-        }
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
         return {
             "benchmark": self.name,
-            "settings": self.settings,
-            "programs": programs,
-            "rows": [{**row._asdict(), "met": row.met} for row in self.rows],
+            "settings": dict(self.settings),
+            "programs": {name: timing.to_json() for name, timing in self.timings.items()},
+            "rows": [row.to_json() for row in self.rows],
             "same_answers": self.same,
             "answers": self.answers,
         }
@@ -137,7 +149,7 @@ def interleave(
             else:
                 seconds[name].append(_timed(run, device))
             progress(turn * len(runs) + place + 1, rounds * len(runs))
-    return {name: Timing(seconds[name], memory[name]) for name in runs}
+    return {name: Timing(tuple(seconds[name]), memory[name]) for name in runs}
 
 
 def _timed(run: Callable[[], object], device: torch.device) -> float:
@@ -178,30 +190,3 @@ class Convolution:
     def __call__(self) -> None:
         """Convolve once."""
         F.conv2d(self.map, self.weight, padding=1)
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """Return what the numbers depend on: processor, device, threads, versions, date."""
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return {
-        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        "processor": _processor(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "threads": torch.get_num_threads(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "versions": versions,
-    }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")

@@ -7,6 +7,7 @@ A fixture is a JSON file: the checkpoint's key list, the seeds, and what Detectr
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,7 +37,8 @@ _SAME_IOU = 0.98  # boxes and masks from here on are the same
 _LOSS_NAMES = {"cls": "cls", "reg": "box_reg", "mask": "mask", "rpn_cls": "rpn_cls", "rpn_reg": "rpn_loc"}
 
 
-class ParityDifference(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ParityDifference:
     """One comparison.
 
     Args:
@@ -54,8 +56,12 @@ class ParityDifference(NamedTuple):
         """Whether the difference is within the tolerance (a NaN is not)."""
         return self.value <= self.tolerance
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**asdict(self), "ok": self.ok}
 
-class _Seen(NamedTuple):
+
+class _ParityOutputs(NamedTuple):
     """What this implementation gives for a fixture."""
 
     features: list[Tensor]
@@ -105,7 +111,7 @@ def compare(path: Path) -> list[ParityDifference]:
 # ---- this implementation's side -------------------------------------------------------------------------
 
 
-def _run(fixture: Mapping[str, Any], path: Path) -> _Seen:
+def _run(fixture: Mapping[str, Any], path: Path) -> _ParityOutputs:
     detector = _build(fixture, path)
     image = reference_image(**fixture["image"])
     features: list[Tensor] = []
@@ -122,7 +128,7 @@ def _run(fixture: Mapping[str, Any], path: Path) -> _Seen:
         with torch.no_grad():
             losses = detector([image], [_target(gt, (image.shape[-2], image.shape[-1]))]).losses
     best = proposed[0].proposals[0]
-    return _Seen(features, best.boxes, best.logits, detections, losses)
+    return _ParityOutputs(features, best.boxes, best.logits, detections, losses)
 
 
 def _build(fixture: Mapping[str, Any], path: Path) -> Detector:
@@ -160,7 +166,7 @@ def _target(gt: list[dict[str, Any]], size: tuple[int, int]) -> Target:
 # ---- differences ----------------------------------------------------------------------------------------
 
 
-def _differences(fixture: Mapping[str, Any], seen: _Seen) -> list[ParityDifference]:
+def _differences(fixture: Mapping[str, Any], seen: _ParityOutputs) -> list[ParityDifference]:
     return [
         *_feature_differences(fixture["features"], seen.features),
         *_proposal_differences(fixture["proposals"], seen),
@@ -185,7 +191,7 @@ def _feature_differences(expected: Mapping[str, Any], features: list[Tensor]) ->
     return found
 
 
-def _proposal_differences(expected: Mapping[str, Any], seen: _Seen) -> list[ParityDifference]:
+def _proposal_differences(expected: Mapping[str, Any], seen: _ParityOutputs) -> list[ParityDifference]:
     boxes = torch.tensor(expected["top100_boxes"], dtype=torch.float32).view(-1, 4)
     logits = torch.tensor(expected["top100_logits"])
     partner = _match(boxes, seen.proposals, torch.zeros(len(boxes)), torch.zeros(len(seen.proposals)))

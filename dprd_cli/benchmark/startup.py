@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def startup(image_size: tuple[int, int], repetitions: int, progress: Progress) -
             _PREDICT: _process(*dprd, *command),
         }
         timings = interleave(runs, repetitions, torch.device("cpu"), progress)
-        timings = {name: timing._replace(memory=None) for name, timing in timings.items()}
+        timings = {name: replace(timing, memory=None) for name, timing in timings.items()}
         timings["inference"] = _inference(predictor, image, repetitions)
     floor = timings[_IMPORTS].median + timings["inference"].median
     return BenchmarkReport(
@@ -76,4 +77,4 @@ def _inference(predictor: Predictor, image: np.ndarray, repetitions: int) -> Tim
         start = time.perf_counter()
         predictor.predict(image)
         seconds.append(time.perf_counter() - start)
-    return Timing(seconds[1:], None)
+    return Timing(tuple(seconds[1:]), None)

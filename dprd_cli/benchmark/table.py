@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 
 from dprd_cli.benchmark.detectors import inference, train
-from dprd_cli.benchmark.measure import BenchmarkReport, BenchmarkRow
+from dprd_cli.benchmark.machine import Machine
+from dprd_cli.benchmark.measure import BenchmarkReport, BenchmarkRow, Timing
 from dprd_cli.benchmark.networks import BenchmarkImages
 from dprd_cli.benchmark.operations import evaluation, paste, roialign
 from dprd_cli.benchmark.startup import startup
@@ -19,7 +20,8 @@ KINDS = ("inference", "train", "roialign", "eval", "paste", "startup")
 _TURNS_OF_EVALUATION = 3  # pycocotools needs a minute or more for each
 
 
-class BenchmarkSettings(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class BenchmarkSettings:
     """What the benchmarks run on.
 
     Args:
@@ -91,9 +93,9 @@ def run_all(
     for kind, against in [*jobs, *((kind, "") for kind in KINDS[2:])]:
         title = f"{kind} against {against}" if against else kind
         say(f"{title} ...")
-        mine = settings._replace(against=against)
+        mine = replace(settings, against=against)
         if kind == "eval":
-            mine = mine._replace(repetitions=min(mine.repetitions, _TURNS_OF_EVALUATION))
+            mine = replace(mine, repetitions=min(mine.repetitions, _TURNS_OF_EVALUATION))
         try:
             reports.append(run(kind, mine, progress))
         except (UserError, RuntimeError, OSError) as error:
@@ -112,12 +114,11 @@ def check(kind: str, settings: BenchmarkSettings) -> None:
         raise UsageError(f"--compile: {kind} has no network to compile; inference and train have")
 
 
-def markdown(reports: Sequence[BenchmarkReport], missing: Sequence[str], machine: Mapping[str, Any]) -> str:
+def markdown(reports: Sequence[BenchmarkReport], missing: Sequence[str], machine: Machine) -> str:
     """Return the table of all rows, the machine, and what each program took, ready to paste."""
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    place = machine["processor"] if machine["device"] == "cpu" else machine["device"]
+    place = machine.processor if machine.device == "cpu" else machine.device
     lines = [
-        f"{machine['date']}, {place}, {machine['threads']} threads, Python {machine['python']}, {versions}.",
+        f"{machine.date}, {place}, {machine.software}.",
         "",
         "| what | against | measured | target | |",
         "|---|---|---|---|---|",
@@ -130,17 +131,20 @@ def markdown(reports: Sequence[BenchmarkReport], missing: Sequence[str], machine
         "|---|---|---|---|---|---|---|",
     ]
     for report in reports:
-        for name, program in report.to_dict()["programs"].items():
-            memory = "" if program["peak_mb"] is None else f"{program['peak_mb']:.0f} MB"
-            rate = f"{program['gmac_per_s']:.0f}" if "gmac_per_s" in program else ""
-            spread = f"{program['min_s']:.3g}..{program['max_s']:.3g} s"
-            turns = len(program["seconds"])
-            cells = (report.name, name, f"{program['median_s']:.3g} s", spread, str(turns), memory, rate)
-            lines.append(f"| {' | '.join(cells)} |")
+        lines += [_timing_line(report.name, name, timing) for name, timing in report.timings.items()]
     lines += ["", "Answers:", ""]
     lines += [f"- {report.name}, {' and '.join(report.timings)}: {report.answers}" for report in reports]
     lines += [f"- not measured: {line}" for line in missing]
     return "\n".join(lines) + "\n"
+
+
+def _timing_line(benchmark: str, program: str, timing: Timing) -> str:
+    memory = "" if timing.memory is None else f"{timing.memory / 1e6:.0f} MB"
+    rate = "" if timing.rate is None else f"{timing.rate / 1e9:.0f}"
+    spread = f"{min(timing.seconds):.3g}..{max(timing.seconds):.3g} s"
+    turns = str(len(timing.seconds))
+    cells = (benchmark, program, f"{timing.median:.3g} s", spread, turns, memory, rate)
+    return f"| {' | '.join(cells)} |"
 
 
 def _line(row: BenchmarkRow) -> str:
@@ -153,6 +157,3 @@ def _line(row: BenchmarkRow) -> str:
 def show(value: float, unit: str) -> str:
     """Write a ratio, seconds or a percentage."""
     return f"{value:.0f} %" if unit == "%" else f"{value:.2f}{'x' if unit == 'x' else ' s'}"
-
-
-__all__ = ["KINDS", "BenchmarkSettings", "check", "markdown", "run", "run_all", "show"]

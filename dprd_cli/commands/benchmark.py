@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -56,7 +56,7 @@ def benchmark(
     import torch
 
     from dprd_cli.benchmark import table
-    from dprd_cli.benchmark.measure import machine
+    from dprd_cli.benchmark.machine import describe_machine
     from dprd_cli.config.presets import pick
     from dprd_cli.runtime.device import pick_device
     from dprd_cli.runtime.progress import progress
@@ -76,32 +76,34 @@ def benchmark(
             reports, missing = table.run_all(settings, show, say)
         else:
             reports = [table.run(kind, settings, show)]
+    machine = describe_machine(place)
     if json:
-        content: dict[str, Any] = {"machine": machine(place)}
-        found = [report.to_dict() for report in reports]
-        print_json(content | ({"reports": found, "missing": missing} if kind == "all" else found[0]))
+        found = [report.to_json() for report in reports]
+        more = {"reports": found, "missing": missing} if kind == "all" else found[0]
+        print_json({"machine": machine.to_json(), **more})
     elif markdown:
-        typer.echo(table.markdown(reports, missing, machine(place)), nl=False)
+        typer.echo(table.markdown(reports, missing, machine), nl=False)
     else:
         for report in reports:
             _print(report)
-        _print_machine(machine(place))
+        typer.echo(f"{machine.date}, {machine.processor}, {machine.device}, {machine.software}")
 
 
 def _print(report: BenchmarkReport) -> None:
     from dprd_cli.benchmark.table import show
     from dprd_cli.commands._tables import print_rows
 
-    content = report.to_dict()
-    programs = [
+    programs: list[tuple[str, ...]] = [
         (
             name,
-            f"{program['median_s']:.3g}",
-            f"{program['min_s']:.3g}",
-            f"{program['max_s']:.3g}",
-            *(_cell(program.get(key)) for key in ("peak_mb", "gmac", "gmac_per_s")),
+            f"{timing.median:.3g}",
+            f"{min(timing.seconds):.3g}",
+            f"{max(timing.seconds):.3g}",
+            _cell(timing.memory, 1e6),
+            _cell(timing.macs, 1e9),
+            _cell(timing.rate, 1e9),
         )
-        for name, program in content["programs"].items()
+        for name, timing in report.timings.items()
     ]
     columns = ("median s", "min", "max", "peak MB", "GMAC", "GMAC/s")
     print_rows(report.name, columns, programs)
@@ -119,13 +121,5 @@ def _print(report: BenchmarkReport) -> None:
     typer.echo(f"{verdict}{report.answers}")
 
 
-def _print_machine(machine: dict[str, Any]) -> None:
-    versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    typer.echo(
-        f"{machine['date']}, {machine['processor']}, {machine['device']}, {machine['threads']} threads, "
-        f"Python {machine['python']}, {versions}"
-    )
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None else f"{value:.0f}"
+def _cell(value: float | None, unit: float) -> str:
+    return "" if value is None else f"{value / unit:.0f}"

@@ -25,7 +25,7 @@ def parity(
     differences = compare(fixture)
     same = all(difference.ok for difference in differences)
     if json:
-        rows = [{**difference._asdict(), "ok": difference.ok} for difference in differences]
+        rows = [difference.to_json() for difference in differences]
         print_json({"fixture": str(fixture), "ok": same, "differences": rows})
     else:
         table = Table("compared", "largest difference", "tolerance", "", title=fixture.name)

@@ -140,14 +140,14 @@ def measure_costs(plan: StudyPlan, num_classes: int, *, anew: bool = False) -> d
 
 def _measure(key: str, config: Config, num_classes: int, known: VariantCosts | None) -> VariantCosts:
     size, device = image_size(config), config.train.device
-    counts = count_costs(config, num_classes, size)
+    counts = asdict(count_costs(config, num_classes, size))
     name = _device_name(device)
     if known is not None:
         same = replace(known, **counts, image_size=size, num_classes=num_classes, device=name)
         if same == known:
             return known
     say(f"measuring {key}: one image of {size[0]}x{size[1]} on {name}")
-    measured = measure_inference(config, num_classes, size, device)
+    measured = asdict(measure_inference(config, num_classes, size, device))
     return VariantCosts(**counts, image_size=size, num_classes=num_classes, device=name, **measured)
 
 

@@ -102,7 +102,7 @@ def forecast(plan: StudyPlan) -> StudyForecast:
         key: count_costs(jobs[0].config, num_classes, image_size(jobs[0].config))
         for key, jobs in trained.items()
     }
-    macs = {key: counts["macs"] for key, counts in costs.items()}
+    macs = {key: counts.macs for key, counts in costs.items()}
     own = {key: pace for key, jobs in trained.items() if (pace := _pace(jobs)) is not None}
     variants = []
     for key, jobs in trained.items():
@@ -113,7 +113,7 @@ def forecast(plan: StudyPlan) -> StudyForecast:
                 label=jobs[0].variant.label,
                 done=tuple(job.seed for job in jobs if job.seed not in left),
                 left=left,
-                parameters=costs[key]["parameters"],
+                parameters=costs[key].parameters,
                 macs=macs[key],
                 pace=_scaled_pace(key, own, macs),
                 measured=key in own,

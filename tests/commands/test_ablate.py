@@ -15,6 +15,7 @@ import torch
 
 import paths
 from dprd_cli import cli
+from dprd_cli.benchmark.costs import InferenceSpeed
 from dprd_cli.config.presets import resolve
 from dprd_cli.errors import DivergedError, InterruptedRun
 from dprd_cli.studies import costs as study_costs
@@ -271,7 +272,7 @@ def test_costs_are_kept_while_the_network_is_the_same(capsys, trained, monkeypat
 
     def measured(config, num_classes, size, device):
         calls.append((config.model.parts.mode, num_classes, size))
-        return {"memory": 100.0, "fps": 2.0}
+        return InferenceSpeed(memory=100.0, fps=2.0)
 
     monkeypatch.setattr(study_costs, "measure_inference", measured)
     out, err = run(capsys, "table2", *COMMON, "--cost-only")

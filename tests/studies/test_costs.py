@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from dprd_cli.benchmark.costs import InferenceSpeed, NetworkCounts
 from dprd_cli.errors import DataError
 from dprd_cli.studies import costs as module
 from dprd_cli.studies.costs import StudyCosts, VariantCosts, classes_of, measure_costs, read_costs
@@ -19,10 +20,10 @@ def measured(monkeypatch):
 
     def measure(config, num_classes, size, device):
         calls.append((config.model.parts.sigma, num_classes, size))
-        return {"memory": 100.0, "fps": 2.0}
+        return InferenceSpeed(memory=100.0, fps=2.0)
 
     def count(config, num_classes, size):
-        return {"parameters": float(num_classes), "macs": 1.0}
+        return NetworkCounts(parameters=float(num_classes), macs=1.0)
 
     monkeypatch.setattr(module, "measure_inference", measure)
     monkeypatch.setattr(module, "count_costs", count)

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from dprd_cli.benchmark.costs import NetworkCounts
 from dprd_cli.studies import forecast as module
 from dprd_cli.studies.forecast import forecast
 
@@ -15,7 +16,7 @@ def _macs(monkeypatch):
 
     def count(config, num_classes, size):
         assert (num_classes, size) == (6, (64, 64))
-        return {"parameters": 1.5, "macs": 2.0 if config.model.parts.sigma == 0.5 else 6.0}
+        return NetworkCounts(parameters=1.5, macs=2.0 if config.model.parts.sigma == 0.5 else 6.0)
 
     monkeypatch.setattr(module, "count_costs", count)
 
