@@ -121,7 +121,7 @@ def describe_environment() -> Environment:
     """Look at this installation; a broken one is described, never an error."""
     packages = {name: found for name in REQUIRED + OPTIONAL if (found := _version(name)) or name in REQUIRED}
     problems = _package_problems(packages)
-    commit, changed = _commit()
+    commit, changed = source_commit()
     return Environment(
         dprd=dprd_cli.__version__,
         installed=_installed(),
@@ -201,8 +201,8 @@ def _checkout() -> Path | None:
     return folder if (folder / ".git").exists() and (folder / "pyproject.toml").is_file() else None
 
 
-def _commit() -> tuple[str | None, bool | None]:
-    """Return the commit that runs, and whether files were changed since."""
+def source_commit() -> tuple[str | None, bool | None]:
+    """Return the commit that runs, and whether files were changed since; None where that cannot be told."""
     folder = _checkout()
     if folder is None:
         return _direct_url().get("vcs_info", {}).get("commit_id"), None
@@ -254,29 +254,51 @@ def _line(error: Exception) -> str:
     return re.sub(r"(?<![\w.~:/-])/[\w.+/-]*/(?=[\w.+-]+)", ".../", line)
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Return what ran where: versions, the commit of the sources if they are a checkout, the command line."""
-    return {
-        "dprd": __version__,
-        "commit": git_commit(),
-        "command": shlex.join(["dprd", *sys.argv[1:]]),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-    }
+@dataclass(frozen=True, slots=True)
+class RunEnvironment:
+    """What a run ran on, for its `environment.json`.
+
+    Args:
+        dprd: Version of this project.
+        commit: Commit that ran, with `-dirty` where files were changed since; None where there is none.
+        command: The command line.
+        python: Version.
+        platform: Operating system and processor family.
+        torch: Version.
+        torchvision: Version.
+        device: The GPU's model, or `cpu`.
+        cores: Cores that the process might use.
+        threads: PyTorch's threads within an operation.
+    """
+
+    dprd: str
+    commit: str | None
+    command: str
+    python: str
+    platform: str
+    torch: str
+    torchvision: str
+    device: str
+    cores: int
+    threads: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON-serialisable containers."""
+        return asdict(self)
 
 
-def git_commit() -> str | None:
-    """Return the commit of the checkout that this package lies in, or None."""
-    root = Path(__file__).resolve().parents[2]
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None
+def describe_run_environment(device: torch.device) -> RunEnvironment:
+    """Return what runs here, on a device, by this process's command line."""
+    commit, changed = source_commit()
+    return RunEnvironment(
+        dprd=__version__,
+        commit=f"{commit}-dirty" if commit and changed else commit,
+        command=shlex.join(["dprd", *sys.argv[1:]]),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        torch=torch.__version__,
+        torchvision=torchvision.__version__,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        cores=available_cores(),
+        threads=torch.get_num_threads(),
+    )

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from dprd_cli.errors import EXIT_FAILED, UserError
+from dprd_cli.runtime.cores import available_cores
 
 _GRACE = 10.0  # seconds in which the others notice that one has failed
 _END = 5.0  # seconds from SIGTERM to SIGKILL
@@ -40,7 +41,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         "MASTER_PORT": str(_free_port()),
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count))),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, available_cores() // count))),
     }
     command = [sys.executable, "-m", "dprd_cli", *arguments]
     ranks: list[subprocess.Popen[bytes]] = []
@@ -69,7 +70,7 @@ def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> list[int]:
     """Wait until all have ended; those that outlive a failed one for too long are ended."""
     deadline, signals = None, [signal.SIGTERM, signal.SIGKILL]
     killed: set[int] = set()
-    while any(rank.poll() is None for rank in ranks):
+    while None in [rank.poll() for rank in ranks]:  # all are asked: a later one may have failed
         if deadline is None and any(rank.returncode for rank in ranks):
             deadline = time.monotonic() + _GRACE
         if deadline is not None and signals and time.monotonic() > deadline:

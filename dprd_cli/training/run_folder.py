@@ -16,7 +16,7 @@ from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import to_toml
 from dprd_cli.errors import DprdWarning, ResourceError, UsageError, UserError
 from dprd_cli.files.atomic import write_atomically, write_json
-from dprd_cli.runtime.environment import environment
+from dprd_cli.runtime.environment import describe_run_environment
 from dprd_cli.weights.checkpoint import read_checkpoint
 
 
@@ -69,7 +69,7 @@ def describe_run(folder: Path, config: Config, device: torch.device) -> None:
     """
     write_atomically(folder / "config.toml", lambda file: file.write(to_toml(config).encode()))
     if not (folder / "environment.json").exists():
-        write_json(folder / "environment.json", environment(device))
+        write_json(folder / "environment.json", describe_run_environment(device).to_json())
 
 
 def read_resumable(folder: Path) -> dict[str, Any] | None:

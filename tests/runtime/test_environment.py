@@ -1,4 +1,5 @@
 import builtins
+import json
 import subprocess
 import sys
 import tomllib
@@ -6,10 +7,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from packaging.requirements import Requirement
 
 from dprd_cli.runtime import environment
-from dprd_cli.runtime.environment import REQUIRED, describe_environment, without_home
+from dprd_cli.runtime.environment import (
+    REQUIRED,
+    describe_environment,
+    describe_run_environment,
+    without_home,
+)
 from paths import ROOT
 
 
@@ -116,3 +123,19 @@ def test_errors_tell_no_paths(monkeypatch):
     assert describe_environment().problems[0] == (
         "PyTorch cannot be imported: .../libtorch.so.2: undefined symbol: a/b (see https://c.d/e)"
     )
+
+
+def test_a_run_says_what_it_ran_on(checkout, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/dprd", "train", "--data", "my pets"])
+    found = describe_run_environment(torch.device("cpu"))
+    assert (found.commit, found.command, found.device) == (None, "dprd train --data 'my pets'", "cpu")
+    assert found.torch == torch.__version__
+    assert found.threads == torch.get_num_threads()
+    assert json.loads(json.dumps(found.to_json())) == found.to_json()
+    git(checkout, "init", "-q")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-q", "-m", "first")
+    commit = git(checkout, "rev-parse", "HEAD")
+    assert describe_run_environment(torch.device("cpu")).commit == commit
+    (checkout / "pyproject.toml").write_text("#")
+    assert describe_run_environment(torch.device("cpu")).commit == f"{commit}-dirty"

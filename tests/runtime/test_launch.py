@@ -28,7 +28,7 @@ def ranks(tmp_path, monkeypatch):
 
 def test_each_process_gets_the_command_and_its_number(ranks, tmp_path, monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(module.os, "cpu_count", lambda: 7)
+    monkeypatch.setattr(module, "available_cores", lambda: 7)
     names = ["RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "OMP_NUM_THREADS"]
     values = " ".join(f"${name}" for name in names)
     script = f'echo "{values} $*" > {tmp_path}/$RANK; echo $MASTER_PORT >> {tmp_path}/port'
@@ -52,12 +52,13 @@ def test_a_process_that_was_killed_is_named(ranks):
         ranks(2, "test $RANK = 0 || kill -9 $$; exit 1")
 
 
-def test_those_that_outlive_a_failed_one_are_ended(ranks, monkeypatch):
+@pytest.mark.parametrize(("fails", "ends", "hangs"), [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
+def test_those_that_outlive_a_failed_one_are_ended(ranks, monkeypatch, fails, ends, hangs):
     monkeypatch.setattr(module, "_GRACE", 0.2)
     monkeypatch.setattr(module, "_END", 0.2)
     started = time.monotonic()
-    # rank 0 fails; rank 1 ends when asked, rank 2 has to be killed
-    assert ranks(3, "case $RANK in 0) exit 3;; 2) trap '' TERM;; esac; exec sleep 60") == 3
+    script = f"case $RANK in {fails}) exit 3;; {ends}) ;; {hangs}) trap '' TERM;; esac; exec sleep 60"
+    assert ranks(3, script) == 3  # one ends when asked, the other has to be killed
     assert time.monotonic() - started < 30
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from dprd_cli.runtime import memory
 from dprd_cli.runtime.memory import available_memory, peak_beyond, peak_resident
 
 MIB = 1 << 20
@@ -37,3 +38,24 @@ def test_the_resident_peak_has_what_was_there_before():
 def test_a_process_may_take_what_it_has():
     kept = fill(30)
     assert len(kept) < available_memory()
+
+
+def test_where_peaks_are_not_forgotten_the_largest_so_far_counts(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "_CLEAR", tmp_path / "no" / "clear_refs")
+    largest = peak_resident(lambda: fill(128))
+    assert peak_resident(lambda: None) == largest
+    assert peak_beyond(lambda: fill(1), torch.device("cpu")) == 0  # it grew no further
+
+
+@pytest.mark.parametrize(
+    ("limit", "free"), [("max", 2048 * 1024), ("1000", 1000 - 400), (1 << 40, 2048 * 1024)]
+)
+def test_what_is_free_is_the_machines_or_the_containers(monkeypatch, tmp_path, limit, free):
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable:   2048 kB\n")
+    (tmp_path / "status").write_text("VmHWM: 7 kB\nVmRSS:\t   3 kB\n")
+    (tmp_path / "memory.max").write_text(f"{limit}\n")
+    (tmp_path / "memory.current").write_text("400\n")
+    monkeypatch.setattr(memory, "_STATUS", tmp_path / "status")
+    places = {"/proc/meminfo": tmp_path / "meminfo", "/sys/fs/cgroup": tmp_path}
+    monkeypatch.setattr(memory, "Path", places.__getitem__)
+    assert available_memory() == free + 3 * 1024  # and what the process has
