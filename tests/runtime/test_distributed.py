@@ -160,7 +160,7 @@ def test_a_nan_on_one_rank_ends_all_with_4(server, tmp_path):
     started = time.monotonic()
     lines = run(server, 3, tmp_path / "run", codes=4, faults=[(2, "step", 3, "nan")])
     assert time.monotonic() - started < AT_MOST
-    assert lines[0][-1].startswith("error: rank 0: step 2: not finite: loss_")
+    assert lines[0][-1].startswith("error: rank 0: step 2: not finite, or exploded: loss_")
     assert lines[1] == lines[2] == []
     written = json.loads((tmp_path / "run" / "diverged.json").read_text())
     assert len(written["image_ids"]) == 6  # of all ranks
