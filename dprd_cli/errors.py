@@ -10,7 +10,6 @@ _SHORT = reprlib.Repr()
 _SHORT.maxlevel = _SHORT.maxdict = 3
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
 
-EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_DATA = 3

@@ -101,7 +101,7 @@ def curve(rows: Sequence[Row], key: str) -> Curve:
 
 
 def smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Average over a centred window of about a twentieth of the points, shorter at the ends."""
+    """Average over a centred window of about a twentieth of the points, shorter at the ends. [n] -> [n]."""
     half = len(values) // 40
     sums = np.concatenate([[0.0], np.cumsum(values)])
     index = np.arange(len(values))

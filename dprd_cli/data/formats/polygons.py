@@ -17,6 +17,12 @@ def join(rings: list[Ring]) -> Ring:
     """Join rings into one, by bridges of no width that are crossed there and back.
 
     Law: filled by the even-odd rule, it covers what the rings do.
+
+    Args:
+        rings: Corners (x, y) of each. Each [n, 2]
+
+    Returns:
+        Corners (x, y). [m, 2]
     """
     joined, *others = sorted(rings, key=len, reverse=True)
     for ring in others:
