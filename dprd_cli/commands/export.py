@@ -55,7 +55,7 @@ def export(
     say(f"checkpoint: {model.source} (step {model.step})")
     result = export_detector(model, out, options, check=paths)
     megabytes = result.file.stat().st_size / 1e6
-    say(f"{result.file}: {megabytes:.1f} MB, outputs {', '.join(result.metadata['outputs'])}")
+    say(f"{result.file}: {megabytes:.1f} MB, outputs {', '.join(result.metadata.outputs)}")
     if json:
         print_json(result.to_json())
     for item in result.differences if not json else ():

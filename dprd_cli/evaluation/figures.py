@@ -110,7 +110,7 @@ def confusion_figure(analysis: Mapping[str, Any]) -> Figure:
 
 
 def row_shares(matrix: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return each row of a confusion matrix divided by its sum; rows of zeros stay zero."""
+    """Return each row of a confusion matrix [K+1, K+1] divided by its sum; rows of zeros stay zero."""
     return np.asarray(matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1))
 
 

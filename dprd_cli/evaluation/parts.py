@@ -141,7 +141,7 @@ class PartDeformation:
             "classes": [asdict(group) for group in self.classes],
         }
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, str | float]]:
         """Return rows by `COLUMNS` for a CSV: one per class and part, `all` first."""
         groups = [] if self.total is None else [self.total, *self.classes]
         return [

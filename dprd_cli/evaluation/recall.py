@@ -41,7 +41,7 @@ class ProposalRecall:
         return best.cpu()
 
     def add_best(self, best: Tensor | None) -> None:
-        """Do what `add` does, with one image's IoUs, perhaps of another process."""
+        """Do what `add` does, with one image's IoUs [G] or None, perhaps of another process."""
         if best is not None:
             self._best.append(best)
 

@@ -139,7 +139,7 @@ def best_overlaps(
 def judge(
     iou: NDArray[np.float64], index: NDArray[np.int64], difficult: NDArray[np.bool_], threshold: float = 0.5
 ) -> NDArray[np.bool_]:
-    """Return which detections are right, best score first, without those that do not count.
+    """Return which detections are right, best score first, without those that do not count. [at most D].
 
     Args:
         iou: As `best_overlaps` returns it. [D]

@@ -9,7 +9,7 @@ from typing import Any
 
 from dprd_cli.errors import UserError
 from dprd_cli.export.check import ExportDifference, compare_exported, open_exported
-from dprd_cli.export.write import SUFFIXES, ExportOptions, write_export
+from dprd_cli.export.write import SUFFIXES, ExportMetadata, ExportOptions, write_export
 from dprd_cli.weights.load import LoadedModel
 
 
@@ -21,14 +21,14 @@ class ExportResult:
         file: The file.
         kind: One of `FORMATS`.
         checkpoint: The file that the detector comes from.
-        metadata: What the exported file says of itself; see docs/export.md.
+        metadata: What the exported file says of itself.
         differences: How far it is from PyTorch, on each image that was asked for.
     """
 
     file: Path
     kind: str
     checkpoint: Path
-    metadata: dict[str, Any]
+    metadata: ExportMetadata
     differences: tuple[ExportDifference, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -37,7 +37,7 @@ class ExportResult:
             "checkpoint": str(self.checkpoint),
             "out": str(self.file),
             "format": self.kind,
-            "metadata": self.metadata,
+            "metadata": self.metadata.to_json(),
             "check": [difference.to_json() for difference in self.differences],
         }
 

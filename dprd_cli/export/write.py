@@ -55,44 +55,63 @@ class ExportOptions:
     image_size: tuple[int, int] | None = None
 
 
-def export_metadata(model: LoadedModel, outputs: list[str], options: ExportOptions) -> dict[str, Any]:
-    """Return what a program needs to know to run the file, as JSON.
+@dataclass(frozen=True, slots=True)
+class ExportMetadata:
+    """What a program needs to know to run an exported file, which carries it as JSON.
 
     Args:
-        model: What is exported.
+        preset: Preset of the detector.
+        step: Optimiser steps that it was trained for.
+        class_names: Name of each class index. [K]
+        category_ids: Original category id of each class index. [K]
         outputs: Names of the outputs, in order.
         options: The form of the file.
+        min_size: Short side that images are resized to.
+        max_size: What the long side may be at most.
     """
-    data = model.config.data
-    batch = options.batch or "N"
-    height, width = options.image_size or ("32*h", "32*w")
-    return {
-        "format_version": 1,
-        "program": f"dprd-cli {__version__}",
-        "torch": str(torch.__version__),
-        "preset": model.config.preset,
-        "step": model.step,
-        "class_names": list(model.class_names),
-        "category_ids": list(model.category_ids),
-        "inputs": {
-            "images": {"shape": [batch, 3, height, width], "dtype": "uint8"},
-            "image_sizes": {"shape": [batch, 2], "dtype": "int64", "meaning": "height, width"},
-        },
-        "preprocessing": {
-            "color_order": "RGB",
-            "range": [0, 255],
-            "normalization": "inside the file",
-            "resize": "bilinear; short side to min_size, unless the longest would exceed max_size",
-            "min_size": data.test_min_size,
-            "max_size": data.max_size,
-            "size_divisor": STRIDE,
-            "padding": "right and bottom, any value",
-        },
-        "outputs": {name: {"shape": _OUTPUTS[name][0], "meaning": _OUTPUTS[name][1]} for name in outputs},
-    }
+
+    preset: str
+    step: int
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    outputs: tuple[str, ...]
+    options: ExportOptions
+    min_size: int
+    max_size: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain containers; docs/export.md explains them."""
+        batch = self.options.batch or "N"
+        height, width = self.options.image_size or ("32*h", "32*w")
+        return {
+            "format_version": 1,
+            "program": f"dprd-cli {__version__}",
+            "torch": str(torch.__version__),
+            "preset": self.preset,
+            "step": self.step,
+            "class_names": list(self.class_names),
+            "category_ids": list(self.category_ids),
+            "inputs": {
+                "images": {"shape": [batch, 3, height, width], "dtype": "uint8"},
+                "image_sizes": {"shape": [batch, 2], "dtype": "int64", "meaning": "height, width"},
+            },
+            "preprocessing": {
+                "color_order": "RGB",
+                "range": [0, 255],
+                "normalization": "inside the file",
+                "resize": "bilinear; short side to min_size, unless the longest would exceed max_size",
+                "min_size": self.min_size,
+                "max_size": self.max_size,
+                "size_divisor": STRIDE,
+                "padding": "right and bottom, any value",
+            },
+            "outputs": {
+                name: {"shape": _OUTPUTS[name][0], "meaning": _OUTPUTS[name][1]} for name in self.outputs
+            },
+        }
 
 
-def write_export(model: LoadedModel, file: Path, options: ExportOptions) -> dict[str, Any]:
+def write_export(model: LoadedModel, file: Path, options: ExportOptions) -> ExportMetadata:
     """Write a detector to a file, atomically.
 
     Args:
@@ -112,7 +131,17 @@ def write_export(model: LoadedModel, file: Path, options: ExportOptions) -> dict
     if model.detector.roi_heads.bins_shift:
         raise UsageError(f"{model.source}: bins that shift (model.parts.mode=pooling) cannot be exported")
     module = ExportDetector(model.detector)
-    content = export_metadata(model, module.outputs, options)
+    metadata = ExportMetadata(
+        preset=model.config.preset,
+        step=model.step,
+        class_names=model.class_names,
+        category_ids=model.category_ids,
+        outputs=tuple(module.outputs),
+        options=options,
+        min_size=model.config.data.test_min_size,
+        max_size=model.config.data.max_size,
+    )
+    text = json.dumps(metadata.to_json())
     onnx = None
     with _quiet():
         program = _trace(module, options.batch, options.image_size)
@@ -126,16 +155,16 @@ def write_export(model: LoadedModel, file: Path, options: ExportOptions) -> dict
                 verbose=False,
             )
             assert onnx is not None
-            onnx.model.metadata_props[METADATA] = json.dumps(content)
+            onnx.model.metadata_props[METADATA] = text
     try:
         with _beside(file) as temporary:
             if onnx is not None:
                 onnx.save(temporary, external_data=False)
             else:
-                torch.export.save(program, temporary, extra_files={METADATA: json.dumps(content)})
+                torch.export.save(program, temporary, extra_files={METADATA: text})
     except OSError as error:
         raise ResourceError(f"{file}: cannot be written ({error.strerror or error})") from error
-    return content
+    return metadata
 
 
 def _trace(

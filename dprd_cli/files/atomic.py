@@ -8,7 +8,7 @@ import errno
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -83,7 +83,7 @@ def write_json(path: Path, content: Any) -> None:
     write_bytes(path, text.encode())
 
 
-def write_rows(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a CSV; numbers get at most six significant digits.
 
     Raises:
@@ -93,7 +93,7 @@ def write_rows(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]
     write_bytes(path, text)
 
 
-def csv_text(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> bytes:
+def csv_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Return rows as CSV; numbers get at most six significant digits, file names keep their bytes.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front.

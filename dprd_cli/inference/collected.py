@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from dprd_cli.files.atomic import GrowingFile, csv_text
 from dprd_cli.inference.drawings import DrawingFiles, VideoFiles
 from dprd_cli.inference.entry import DisplayStyle, OutputEntry
 
 _XYXY = ("x1", "y1", "x2", "y2")
+CsvRow = dict[str, str | float]
 
 
 class CocoResultsFile:
@@ -67,12 +67,12 @@ class CsvTable:
     def open(self) -> None:
         """Nothing yet: the first image says which columns there are."""
 
-    def content(self, entry: OutputEntry) -> tuple[int, list[dict[str, Any]]]:
+    def content(self, entry: OutputEntry) -> tuple[int, list[CsvRow]]:
         """Return the number of parts, and one image's rows."""
         parts = entry.prediction.part_boxes if self.style.parts else None
         return 0 if parts is None else parts.shape[1], list(self._rows(entry))
 
-    def write(self, content: tuple[int, list[dict[str, Any]]]) -> None:
+    def write(self, content: tuple[int, list[CsvRow]]) -> None:
         """Append the rows of one image; the first says how many parts there are."""
         parts, rows = content
         if self._file is None:
@@ -94,7 +94,7 @@ class CsvTable:
         names = dict(zip(self._columns, self._columns, strict=True))
         self._file = GrowingFile(self.path, csv_text(self._columns, [names]))
 
-    def _rows(self, entry: OutputEntry) -> Iterator[dict[str, Any]]:
+    def _rows(self, entry: OutputEntry) -> Iterator[CsvRow]:
         found, style = entry.prediction, self.style
         at = {"frame": found.moment.index, "seconds": found.moment.seconds} if found.moment else {}
         records = found.to_coco(entry.image_id, masks=False, parts=style.parts)
@@ -104,7 +104,12 @@ class CsvTable:
             for record, score in zip(records, scores.tolist(), strict=True):
                 record["mask_score"] = score
         for name, record in zip(found.class_names, records, strict=True):
-            row = {"file": found.name, "image_id": entry.image_id, "class": name, "score": record["score"]}
+            row: CsvRow = {
+                "file": found.name,
+                "image_id": entry.image_id,
+                "class": name,
+                "score": record["score"],
+            }
             row |= {"mask_score": record.get("mask_score", ""), **_xyxy("", record["bbox"]), **at}
             for number, part in enumerate(record.get("part_boxes", []), start=1):
                 row |= _xyxy(f"part{number}_", part)

@@ -7,7 +7,7 @@ import pytest
 from dprd_cli.errors import UserError
 from dprd_cli.export.check import ExportDifference
 from dprd_cli.export.detector import ExportResult, export_detector
-from dprd_cli.export.write import ExportOptions
+from dprd_cli.export.write import ExportMetadata, ExportOptions
 from dprd_cli.weights.load import load_model
 from exports import photographs, save_model
 
@@ -20,7 +20,7 @@ def test_the_default_name_is_the_preset_s_and_the_result_says_what_was_compared(
     result = export_detector(model, options=options, check=[Path(photographs()[0])])
     assert (result.file, result.checkpoint) == (Path("mask-rcnn-small.pt2"), tmp_path / "model.pt")
     assert result.file.is_file()
-    assert result.metadata["inputs"]["images"]["shape"] == [1, 3, 224, 224]
+    assert result.metadata.to_json()["inputs"]["images"]["shape"] == [1, 3, 224, 224]
     assert [difference.agrees for difference in result.differences] == [True]
     result.raise_for_differences()
 
@@ -28,8 +28,10 @@ def test_the_default_name_is_the_preset_s_and_the_result_says_what_was_compared(
 def test_a_file_that_differs_is_an_error():
     same = ExportDifference(Path("a"), 1, 1, 1, {})
     other = ExportDifference(Path("b"), 1, 0, 0, {})
-    ExportResult(Path("x.onnx"), "onnx", Path("m.pt"), {}, (same,)).raise_for_differences()
-    result = ExportResult(Path("x.onnx"), "onnx", Path("m.pt"), {}, (same, other))
+    options = ExportOptions()
+    metadata = ExportMetadata("dprd", 7, ("cat",), (1,), ("boxes",), options, 128, 224)
+    ExportResult(Path("x.onnx"), "onnx", Path("m.pt"), metadata, (same,)).raise_for_differences()
+    result = ExportResult(Path("x.onnx"), "onnx", Path("m.pt"), metadata, (same, other))
     with pytest.raises(UserError, match=r"^x.onnx: differs from PyTorch on 1 of 2 images$"):
         result.raise_for_differences()
     assert [row["agrees"] for row in result.to_json()["check"]] == [True, False]
