@@ -24,7 +24,7 @@ from dprd_cli.commands._options import (
 )
 
 if TYPE_CHECKING:
-    from dprd_cli.evaluation.checkpoint import MeasureOptions
+    from dprd_cli.evaluation.checkpoint import CheckpointOptions
 
 
 def evaluate(
@@ -86,7 +86,7 @@ def evaluate(
 
     On Pascal VOC's data, VOC's mAP too.
     """
-    from dprd_cli.evaluation.checkpoint import MeasureOptions, evaluate_file
+    from dprd_cli.evaluation.checkpoint import CheckpointOptions, evaluate_file
 
     _check(split, part_offsets)
     _check_together(
@@ -96,7 +96,7 @@ def evaluate(
         drawing=(plots, no_plots),
         writes=bool(results or save_results or plots),
     )
-    options = MeasureOptions(
+    options = CheckpointOptions(
         weights=weights,
         data=data,
         split=split,
@@ -117,7 +117,7 @@ def evaluate(
         _evaluate(options, as_json=json)
 
 
-def _evaluate(options: MeasureOptions, *, as_json: bool) -> None:
+def _evaluate(options: CheckpointOptions, *, as_json: bool) -> None:
     from dprd_cli.evaluation.checkpoint import evaluate_checkpoint
     from dprd_cli.evaluation.coco_test_dev import write_test_dev
     from dprd_cli.runtime.process_group import join_process_group

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from dprd_cli.weights.load import LoadedModel, load_model
 
 
 @dataclass(frozen=True, slots=True)
-class MeasureOptions:
+class CheckpointOptions:
     """What is measured, on what, and what is written.
 
     Args:
@@ -68,15 +68,20 @@ class CheckpointEvaluation:
         options: How it was measured.
         data: Path of the data.
         evaluation: The numbers.
-        file: Where they were written.
+        file: Where they were written; None where they were not.
     """
 
     source: Path
     step: int
-    options: MeasureOptions
+    options: CheckpointOptions
     data: str
     evaluation: Evaluation
-    file: Path
+    file: Path | None
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """All totals, flat: `bbox_AP`, `segm_AP50` ... in percent, `recall50`, `part_iou` as fractions."""
+        return self.evaluation.metrics
 
     def to_json(self) -> dict[str, Any]:
         """Return what the results file holds."""
@@ -120,7 +125,7 @@ class FileEvaluation:
         }
 
 
-def load_for_measuring(options: MeasureOptions, group: ProcessGroup) -> LoadedModel:
+def load_for_measuring(options: CheckpointOptions, group: ProcessGroup) -> LoadedModel:
     """Load the model, with its parts where they are wanted and the data asked for in its configuration."""
     model = group.main_first(lambda: load_model(options.weights, options.device))
     say(f"checkpoint: {model.source} (step {model.step})")
@@ -129,11 +134,11 @@ def load_for_measuring(options: MeasureOptions, group: ProcessGroup) -> LoadedMo
 
 
 def evaluate_checkpoint(
-    options: MeasureOptions,
+    options: CheckpointOptions,
     group: ProcessGroup = SINGLE_PROCESS,
     on_progress: ProgressCallback | None = None,
 ) -> CheckpointEvaluation | None:
-    """Measure a checkpoint on a split, and write the results file and the figures.
+    """Load a checkpoint, measure it on a split, and write the results file and the figures.
 
     Args:
         options: What is measured.
@@ -148,20 +153,46 @@ def evaluate_checkpoint(
     """
     model = load_for_measuring(options, group)
     file = options.out or _results_path(model.source, options)
-    if file.is_dir():
-        raise UsageError(f"--out {file}: a folder; name a file")
     plots = options.plots or file.with_suffix("" if file.suffix else ".plots") if options.draw else None
-    for folder in filter(None, (file.parent, options.save_results, plots)):
+    return evaluate_model(model, replace(options, out=file, plots=plots), group, on_progress)
+
+
+def evaluate_model(
+    model: LoadedModel,
+    options: CheckpointOptions,
+    group: ProcessGroup = SINGLE_PROCESS,
+    on_progress: ProgressCallback | None = None,
+) -> CheckpointEvaluation | None:
+    """Measure a loaded model on a split of its data, and write only what the options name.
+
+    Args:
+        model: From `load_for_measuring`, or with its parts and its data where the options want them.
+        options: What is measured; no file is written, and nothing is drawn, where `out` and `plots` are None.
+        group: As for `evaluate_checkpoint`, as is the next.
+        on_progress: Called with (images done, images in all).
+
+    Returns:
+        The numbers; None on processes that are not the main one.
+
+    Raises:
+        UserError: On data or an output that cannot be used.
+    """
+    if options.out is not None and options.out.is_dir():
+        raise UsageError(f"--out {options.out}: a folder; name a file")
+    parent = None if options.out is None else options.out.parent
+    for folder in filter(None, (parent, options.save_results, options.plots)):
         output_folder(folder, [])
-    evaluation = _measure(model, options, plots, group, on_progress=on_progress)
+    evaluation = _measure(model, options, options.plots, group, on_progress=on_progress)
     if evaluation is None:
         return None
-    result = CheckpointEvaluation(model.source, model.step, options, model.config.data.path, evaluation, file)
-    write_json(file, result.to_json())
+    data = model.config.data.path
+    result = CheckpointEvaluation(model.source, model.step, options, data, evaluation, options.out)
+    if options.out is not None:
+        write_json(options.out, result.to_json())
     return result
 
 
-def evaluate_file(file: Path, options: MeasureOptions) -> FileEvaluation:
+def evaluate_file(file: Path, options: CheckpointOptions) -> FileEvaluation:
     """Measure the detections of a COCO results file on a split, and draw figures where a folder is named.
 
     Raises:
@@ -183,7 +214,7 @@ def evaluate_file(file: Path, options: MeasureOptions) -> FileEvaluation:
 
 def _measure(
     model: LoadedModel,
-    options: MeasureOptions,
+    options: CheckpointOptions,
     plots: Path | None,
     group: ProcessGroup,
     *,
@@ -227,7 +258,7 @@ def _draw(
     say(f"plots: {len(written)} figures and analysis.json in {folder}/")
 
 
-def _results_path(checkpoint: Path, options: MeasureOptions) -> Path:
+def _results_path(checkpoint: Path, options: CheckpointOptions) -> Path:
     offsets = [] if options.part_offsets == "learned" else [options.part_offsets]
     name = f"eval_{'_'.join([options.split, *offsets, *(['tta'] if options.tta else [])])}.json"
     return checkpoint.parent / name if checkpoint.suffix == ".pt" else Path(name)

@@ -9,7 +9,7 @@ from typing import Any
 
 from dprd_cli.data.coco_test_dev import build_test_dev
 from dprd_cli.data.formats.coco import CocoDataset
-from dprd_cli.evaluation.checkpoint import MeasureOptions, load_for_measuring
+from dprd_cli.evaluation.checkpoint import CheckpointOptions, load_for_measuring
 from dprd_cli.evaluation.evaluate import EvaluationOptions, detect_split
 from dprd_cli.evaluation.submission import MOST, Submission
 from dprd_cli.files.results import output_folder
@@ -36,7 +36,7 @@ class TestDevFiles:
 
     source: Path
     step: int
-    options: MeasureOptions
+    options: CheckpointOptions
     data: str
     images: int
     detections: int
@@ -57,7 +57,7 @@ class TestDevFiles:
         }
 
 
-def write_test_dev(options: MeasureOptions, group: ProcessGroup = SINGLE_PROCESS) -> TestDevFiles | None:
+def write_test_dev(options: CheckpointOptions, group: ProcessGroup = SINGLE_PROCESS) -> TestDevFiles | None:
     """Detect in test-dev and write the server's files.
 
     Args:
@@ -97,7 +97,7 @@ def _detect(
     model: LoadedModel,
     dataset: CocoDataset,
     submission: Submission,
-    options: MeasureOptions,
+    options: CheckpointOptions,
     group: ProcessGroup,
 ) -> int:
     """Fill the submission on the main process, in the images' order; return how many images there were."""

@@ -5,7 +5,7 @@ import numpy as np
 from PIL import Image
 
 from dprd_cli.data.synthetic.dataset import SyntheticDataset
-from dprd_cli.evaluation.checkpoint import MeasureOptions
+from dprd_cli.evaluation.checkpoint import CheckpointOptions
 from dprd_cli.evaluation.coco_test_dev import write_test_dev
 
 
@@ -21,7 +21,7 @@ def test_files_of_a_listed_folder(tmp_path):
     categories = [{"id": 10 + i, "name": name} for i, name in enumerate(SyntheticDataset.class_names)]
     listed = tmp_path / "annotations" / "image_info_test-dev2017.json"
     listed.write_text(json.dumps({"images": images, "categories": categories}))
-    options = MeasureOptions(
+    options = CheckpointOptions(
         weights="demo", data=str(tmp_path), split="test-dev", out=tmp_path / "out", device="cpu"
     )
     files = write_test_dev(options)
