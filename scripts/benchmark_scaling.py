@@ -106,7 +106,7 @@ def caller(detector: Detector, work: Work, device: torch.device) -> Callable[[],
 def measure(work: Work, backbone: str, device: torch.device, repetitions: int) -> dict[str, Any]:
     """Return the median seconds and peak MB of each network."""
     runs = {preset: caller(build(preset, work, backbone, device), work, device) for preset in COLOURS}
-    timings = interleave(runs, repetitions, device, lambda done, total: None)
+    timings = interleave(runs, repetitions, device, lambda _done, _total: None)
     return {
         preset: {
             "seconds": timing.median,

@@ -93,18 +93,19 @@ NOTES = (
 )
 
 
-def box(x: int, y: int, width: int, title: str, what: str, where: str, color: str) -> str:
+def box(x: int, y: int, width: int, texts: tuple[str, str, str], color: str) -> str:
     """Return one box: a title, a line on what happens, and the modules."""
+    title, what, where = texts
     height = 72 if what else 56
     lines = [(title, 16, INK, "bold"), (what, 12.5, INK, "normal"), (where, 12, color, "normal")]
     shown = [line for line in lines if line[0]]
-    texts = "".join(
+    lettering = "".join(
         f"<text x='{x + width / 2}' y='{y + 24 + 19 * row}' font-size='{size}' fill='{fill}' "
         f"font-weight='{weight}' text-anchor='middle' {FONT}>{escape(text)}</text>"
         for row, (text, size, fill, weight) in enumerate(shown)
     )
     frame = f"<rect x='{x}' y='{y}' width='{width}' height='{height}' rx='9' fill='{PAPER}' stroke='{color}' "
-    return f"{frame}stroke-width='2'/>{texts}"
+    return f"{frame}stroke-width='2'/>{lettering}"
 
 
 def path(points: tuple[tuple[int, int], ...], color: str, dashes: str = "") -> str:
@@ -124,7 +125,7 @@ def main() -> None:
         f"<rect width='{WIDTH}' height='{HEIGHT}' fill='{PAPER}'/>",
         *(path(points, GREY) for points in ARROWS),
         *(path(points, GOLD, "6 4") for points in LOOPS),
-        *(box(*one) for one in BOXES.values()),
+        *(box(x, y, width, texts, color) for x, y, width, *texts, color in BOXES.values()),
         *(
             f"<text x='{x}' y='{y}' font-size='12' fill='{color}' {FONT}>{escape(text)}</text>"
             for x, y, text, color in NOTES

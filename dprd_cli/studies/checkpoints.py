@@ -50,7 +50,7 @@ class StudyCheckpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MeasureOptions:
+class CheckpointStudyOptions:
     """How checkpoints are measured.
 
     Attributes:
@@ -158,7 +158,7 @@ def check_measurable(study: Study) -> None:
 
 
 def measure_checkpoints(
-    study: Study, checkpoints: Sequence[StudyCheckpoint], folder: Path, options: MeasureOptions
+    study: Study, checkpoints: Sequence[StudyCheckpoint], folder: Path, options: CheckpointStudyOptions
 ) -> StudySummary:
     """Measure given checkpoints; what was measured before is read.
 
@@ -241,7 +241,9 @@ def _dataset(model: LoadedModel, config: Config) -> Dataset:
     return dataset
 
 
-def _key(variant: Variant, model: LoadedModel, config: Config, options: MeasureOptions) -> MeasurementKey:
+def _key(
+    variant: Variant, model: LoadedModel, config: Config, options: CheckpointStudyOptions
+) -> MeasurementKey:
     file = model.source.stat()
     return MeasurementKey(
         checkpoint=str(model.source),
@@ -268,7 +270,7 @@ def _at_test(variant: Variant) -> dict[str, Any]:
 
 
 def _measure(
-    variant: Variant, model: LoadedModel, config: Config, dataset: Dataset, options: MeasureOptions
+    variant: Variant, model: LoadedModel, config: Config, dataset: Dataset, options: CheckpointStudyOptions
 ) -> Evaluation:
     changed = _at_test(variant)
     settings = "".join(f", {key} = {value}" for key, value in changed.items())

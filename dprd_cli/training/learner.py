@@ -45,7 +45,7 @@ class _Pass(NamedTuple):
     Args:
         number: Counted over all ranks.
         last: Whether it is this rank's last of the step.
-        share: Of the images of the step over all ranks, 0..1.
+        share: Share of the step's images over all ranks, 0..1.
         images: uint8 RGB. N x [3, h, w]
         targets: Objects of each image.
     """

@@ -8,7 +8,6 @@ import os
 import warnings
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import torch
 
@@ -17,7 +16,7 @@ from dprd_cli.config.tree import to_toml
 from dprd_cli.errors import DprdWarning, ResourceError, UsageError, UserError
 from dprd_cli.files.atomic import write_atomically, write_json
 from dprd_cli.runtime.environment import describe_run_environment
-from dprd_cli.weights.checkpoint import read_checkpoint
+from dprd_cli.weights.checkpoint import CheckpointData, read_checkpoint
 
 
 def new_run_folder(
@@ -72,7 +71,7 @@ def describe_run(folder: Path, config: Config, device: torch.device) -> None:
         write_json(folder / "environment.json", describe_run_environment(device).to_json())
 
 
-def read_resumable(folder: Path) -> dict[str, Any] | None:
+def read_resumable(folder: Path) -> CheckpointData | None:
     """Return the newest checkpoint that a run can continue from: `last.pt`, else `previous.pt`.
 
     Returns:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -20,7 +19,7 @@ from dprd_cli.runtime.device import pick_device
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.progress import progress, say
 from dprd_cli.structures.sample import Dataset
-from dprd_cli.weights.checkpoint import load_state
+from dprd_cli.weights.checkpoint import CheckpointData, load_state
 from dprd_cli.weights.foreign import load_backbone_weights
 from dprd_cli.weights.load import start_from
 
@@ -45,7 +44,7 @@ class TrainingSetup(NamedTuple):
 
 def set_up(
     config: Config,
-    saved: Mapping[str, Any] | None = None,
+    saved: CheckpointData | None = None,
     source: Path = Path("checkpoint"),
     group: ProcessGroup = SINGLE_PROCESS,
 ) -> TrainingSetup:
@@ -84,7 +83,7 @@ def _check_images(dataset: CocoDataset, config: Config) -> str:
         return check_before_training(dataset, config.data, show)
 
 
-def _datasets(config: Config, saved: Mapping[str, Any] | None) -> tuple[Dataset, Dataset]:
+def _datasets(config: Config, saved: CheckpointData | None) -> tuple[Dataset, Dataset]:
     """Return the training and the evaluation split, which must have the classes of a resumed run."""
     names = tuple(saved["class_names"]) if saved else None
     category_ids = tuple(saved["category_ids"]) if saved else None

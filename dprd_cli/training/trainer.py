@@ -15,7 +15,6 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -36,7 +35,7 @@ from dprd_cli.training.metrics_log import Means, RunLog
 from dprd_cli.training.optimizer import learning_rate
 from dprd_cli.training.result import TrainResult
 from dprd_cli.training.setup import TrainingSetup
-from dprd_cli.weights.checkpoint import load_state, save_checkpoint
+from dprd_cli.weights.checkpoint import CheckpointData, load_state, save_checkpoint
 
 _DRAWN_BATCHES = 2
 #: Keys of the training section that decide what an optimizer keeps of each parameter.
@@ -87,7 +86,7 @@ class Trainer:
         self._agreed_stop = 0
         self.interval = Means()
 
-    def restore(self, saved: Mapping[str, Any]) -> None:
+    def restore(self, saved: CheckpointData) -> None:
         """Take up what a checkpoint holds beside the trained weights.
 
         Raises:
@@ -109,7 +108,8 @@ class Trainer:
             self.learner.restore(saved["optimizer"])
             self.interval.restore(saved.get("interval", {}))
             if saved["config"]["train"].get("best_metric", "bbox_AP") == settings.best_metric:
-                self.best = None if saved.get("best") is None else float(saved["best"])
+                best = saved.get("best")
+                self.best = None if best is None else float(best)
         # malformed containers fail in many ways
         except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
             raise UserError(f"{self.run_dir}: {self._misfit(saved)}") from error
@@ -121,7 +121,7 @@ class Trainer:
         self.log.say(f"resuming {self.run_dir} at step {self.step} of {settings.steps}")
         self._look_for_progress()
 
-    def _misfit(self, saved: Mapping[str, Any]) -> str:
+    def _misfit(self, saved: CheckpointData) -> str:
         """Say which settings an optimizer's state may not fit."""
         changed = ", ".join(
             f"train.{key}={getattr(self.config.train, key)} (it was {value})"
@@ -226,7 +226,9 @@ class Trainer:
         payload = self._payload()
         if self.average:
             payload["trained"] = self.learner.detector.state_dict()
-        payload |= {"optimizer": self.learner.optimizer.state_dict(), "interval": self.interval.state()}
+        payload |= CheckpointData(
+            optimizer=self.learner.optimizer.state_dict(), interval=self.interval.state()
+        )
         save_checkpoint(self.run_dir / "last.pt", payload, previous=self.run_dir / "previous.pt")
 
     def _check_weights(self) -> None:
@@ -240,7 +242,7 @@ class Trainer:
             error = self._diverged({"largest weight": largest}, self.config.train.lr, [])
             raise self.group.shared_error(error)
 
-    def _payload(self) -> dict[str, Any]:
+    def _payload(self) -> CheckpointData:
         return {
             "config": self.config.model_dump(mode="json"),
             "class_names": list(self.train_set.class_names),

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypedDict, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,38 @@ _LARGEST_ID = 2**53  # the evaluators keep ids in floats
 _BACKBONE_HINT = "backbone weights go to --backbone-weights"
 
 
+class CheckpointData(TypedDict, total=False):
+    """What a checkpoint file holds: tensors and plain containers.
+
+    Attributes:
+        config: The run's configuration, as JSON holds it.
+        class_names: Name of each class index. [K]
+        category_ids: Category id of each class index. [K]
+        with_masks: Whether the detector has mask heads.
+        model: The weights that are evaluated, by name.
+        step: Optimiser steps done.
+        trained: The weights that are trained, where `model` is their average.
+        optimizer: Its state, as PyTorch keeps it.
+        interval: Sum and number of each value in the next row of the log.
+        best: The best score so far.
+        data: What identifies the images of each split, see `data.build.fingerprint`.
+    """
+
+    format: str
+    version: int
+    config: dict[str, Any]
+    class_names: list[str]
+    category_ids: list[int]
+    with_masks: bool
+    model: dict[str, Tensor]
+    step: int
+    trained: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    interval: dict[str, tuple[Any, int]]
+    best: float | None
+    data: dict[str, str]
+
+
 def save_checkpoint(path: Path, payload: Mapping[str, Any], *, previous: Path | None = None) -> None:
     """Save a checkpoint atomically; see `write_atomically` for the arguments and what it raises.
 
@@ -58,7 +90,7 @@ def save_checkpoint(path: Path, payload: Mapping[str, Any], *, previous: Path | 
     write_atomically(path, write, previous=previous)
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> CheckpointData:
     """Read a `.pt` or `.safetensors` checkpoint onto the CPU; code in it is refused, never run.
 
     Raises:
@@ -81,7 +113,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         wrong = ["category_ids"]
     if wrong:
         raise UserError(f"{path}: the checkpoint is malformed ({', '.join(wrong)})")
-    return content
+    return cast(CheckpointData, content)
 
 
 def _is(value: Any, expected: str | int) -> bool:

@@ -10,7 +10,7 @@ from dprd_cli.studies import checkpoints as module
 from dprd_cli.studies.catalog import STUDIES
 from dprd_cli.studies.checkpoints import (
     TEST_KEYS,
-    MeasureOptions,
+    CheckpointStudyOptions,
     StudyCheckpoint,
     check_measurable,
     measure_checkpoints,
@@ -18,7 +18,7 @@ from dprd_cli.studies.checkpoints import (
 )
 from dprd_cli.weights.load import load_model
 
-OPTIONS = MeasureOptions(device="cpu", limit=1)
+OPTIONS = CheckpointStudyOptions(device="cpu", limit=1)
 
 
 def test_checkpoints_are_named_by_the_user_or_by_their_run(tmp_path):
@@ -48,7 +48,7 @@ def test_only_settings_at_test_and_published_rows_can_be_measured():
 
 def test_other_data_changes_nothing_else(tiny_checkpoint):
     config = load_model(tiny_checkpoint, "cpu").config
-    found = MeasureOptions(data="there", on_bad_image="skip", overrides=["data.test_min_size=99"])
+    found = CheckpointStudyOptions(data="there", on_bad_image="skip", overrides=["data.test_min_size=99"])
     changed = found.configure(config)
     assert (changed.data.path, changed.data.on_bad_image, changed.data.test_min_size) == ("there", "skip", 99)
     assert (changed.model, changed.train) == (config.model, config.train)
