@@ -258,6 +258,9 @@ class DeformableParts(nn.Module):
         feature_grad_scale: Factor on the gradient into the RPN's hidden feature.
         straight_through: See `deform`.
 
+    Attributes:
+        mean_offsets: Running mean of the offsets over object RoIs. [P, 4]
+
     Source: Eq. 2. Reading: zero-initialised, so that training starts from the reference parts.
     """
 

@@ -59,6 +59,10 @@ class Anchors(nn.Module):
         strides: Pixels per cell of each level. [L]
         rounded: Round the anchors' corners around the origin to whole pixels.
         fitted: Step by the padded image's size over the map's (floor) instead of the stride.
+
+    Attributes:
+        base: Anchors around the origin, xyxy, pixels. [L, A, 4]
+        log_sizes: Base-2 logarithms of the sizes. [L]
     """
 
     base: Tensor
