@@ -32,7 +32,6 @@ DICTS = {
     "evaluation.parts": "rows of a CSV file",
     "evaluation.submission": "COCO's dicts",
     "export.write": "the metadata of a file, as JSON",
-    "inference.collected": "rows of a CSV file",
     "inference.labelme": "labelme's dicts",
     "inference.prediction": "COCO's dicts",
     "ops.masks": "COCO's run-length dicts",
