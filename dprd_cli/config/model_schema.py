@@ -8,15 +8,23 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Norm = Literal["none", "gn", "bn"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-Rate = Annotated[float, Field(ge=0)]
+# Everything has an upper bound, far beyond all use: a file must not ask for a network without end.
+Positive = Annotated[int, Field(gt=0, lt=2**32)]
+Count = Annotated[int, Field(ge=0, lt=2**32)]
+Rate = Annotated[float, Field(ge=0, le=1e6)]
+Factor = Annotated[float, Field(gt=0, le=1e6)]
+Width = Annotated[int, Field(gt=0, le=8192)]
+Layers = Annotated[int, Field(gt=0, le=64)]
+Pixels = Annotated[int, Field(gt=0, le=4096)]
+RoICount = Annotated[int, Field(gt=0, le=20_000)]
 
 
 class Section(BaseModel):
     """A part of the configuration: immutable, and closed to keys that it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False, str_max_length=4096
+    )
 
 
 class BackboneConfig(Section):
@@ -54,9 +62,9 @@ class NeckConfig(Section):
     """
 
     name: Literal["fpn", "panet", "bifpn"] = "fpn"
-    channels: Positive = 256
+    channels: Width = 256
     norm: Norm = "none"
-    repeats: Positive = 3
+    repeats: Layers = 3
 
 
 class RPNConfig(Section):
@@ -78,17 +86,17 @@ class RPNConfig(Section):
         smooth_l1_beta: Transition of the smooth L1 box loss; 0 is plain L1 (Detectron2).
     """
 
-    anchor_sizes: tuple[float, float, float, float, float] = (32.0, 64.0, 128.0, 256.0, 512.0)
-    aspect_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
-    convs: Positive = 1
+    anchor_sizes: tuple[Factor, Factor, Factor, Factor, Factor] = (32.0, 64.0, 128.0, 256.0, 512.0)
+    aspect_ratios: Annotated[tuple[Factor, ...], Field(min_length=1, max_length=64)] = (0.5, 1.0, 2.0)
+    convs: Layers = 1
     fg_iou: Fraction = 0.7
     bg_iou: Fraction = 0.3
-    anchors_per_image: Positive = 256
+    anchors_per_image: RoICount = 256
     positive_fraction: Fraction = 0.5
-    pre_nms_train: Positive = 2000
-    pre_nms_test: Positive = 1000
-    post_nms_train: Positive = 1000
-    post_nms_test: Positive = 1000
+    pre_nms_train: RoICount = 2000
+    pre_nms_test: RoICount = 1000
+    post_nms_train: RoICount = 1000
+    post_nms_test: RoICount = 1000
     nms_iou: Fraction = 0.7
     smooth_l1_beta: Rate = 0.0
 
@@ -137,7 +145,7 @@ class FusionConfig(Section):
     """
 
     name: Literal["rda", "concat"] = "rda"
-    bottleneck: Positive = 4
+    bottleneck: Width = 4
     norm: Norm = "none"
     residual: bool = False
 
@@ -164,20 +172,20 @@ class HeadsConfig(Section):
         smooth_l1_beta: Transition of the smooth L1 box loss; 0 is plain L1 (Detectron2).
     """
 
-    box_dim: Positive = 1024
-    box_fcs: Positive = 2
-    box_convs: Count = 0
+    box_dim: Width = 1024
+    box_fcs: Layers = 2
+    box_convs: Annotated[int, Field(ge=0, le=64)] = 0
     mask: Literal["auto", True, False] = "auto"
-    mask_channels: Positive = 256
-    mask_convs: Positive = 4
+    mask_channels: Width = 256
+    mask_convs: Layers = 4
     mask_iou: bool = True
-    mask_iou_channels: Positive = 256
-    mask_iou_dim: Positive = 1024
+    mask_iou_channels: Width = 256
+    mask_iou_dim: Width = 1024
     norm: Norm = "none"
-    box_pool: Positive = 7
-    mask_pool: Positive = 14
-    sampling_ratio: Count = 2
-    canonical_size: Annotated[float, Field(gt=0)] = 224.0
+    box_pool: Layers = 7
+    mask_pool: Layers = 14
+    sampling_ratio: Annotated[int, Field(ge=0, le=16)] = 2
+    canonical_size: Factor = 224.0
     smooth_l1_beta: Rate = 0.0
 
 
@@ -196,14 +204,14 @@ class CascadeConfig(Section):
             Detectron2's Cascade R-CNN; 1 is the plain sum of the stages' gradients).
     """
 
-    ious: tuple[float, ...] = (0.5, 0.6, 0.7)
-    box_weights: tuple[tuple[float, float, float, float], ...] = (
+    ious: Annotated[tuple[Fraction, ...], Field(max_length=16)] = (0.5, 0.6, 0.7)
+    box_weights: Annotated[tuple[tuple[Factor, Factor, Factor, Factor], ...], Field(max_length=16)] = (
         (10.0, 10.0, 5.0, 5.0),
         (20.0, 20.0, 10.0, 10.0),
         (30.0, 30.0, 15.0, 15.0),
     )
-    part_stages: tuple[int, ...] = (1, 3)
-    mask_stages: tuple[int, ...] = (1, 2, 3)
+    part_stages: Annotated[tuple[Positive, ...], Field(max_length=16)] = (1, 3)
+    mask_stages: Annotated[tuple[Positive, ...], Field(max_length=16)] = (1, 2, 3)
     class_agnostic_box: bool = True
     average_masks: bool = True
     feature_grad_scale: Fraction = 1 / 3
@@ -229,7 +237,7 @@ class SamplingConfig(Section):
             drawn at random; 0 takes all. Later stages have ever more, and on a CPU they take most of a step.
     """
 
-    rois_per_image: Positive = 512
+    rois_per_image: RoICount = 512
     positive_fraction: Fraction = 0.25
     bg_iou_low: Fraction = 0.1
     mask_rois_per_image: Count = 0
@@ -246,7 +254,7 @@ class TestConfig(Section):
 
     score_thresh: Fraction = 0.05
     nms_iou: Fraction = 0.5
-    detections_per_image: Positive = 100
+    detections_per_image: RoICount = 100
 
 
 class ModelConfig(Section):
@@ -269,5 +277,5 @@ class ModelConfig(Section):
     sampling: SamplingConfig = SamplingConfig()
     test: TestConfig = TestConfig()
     conventions: Literal["detectron2", "torchvision"] = "detectron2"
-    pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
-    pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    pixel_mean: tuple[Rate, Rate, Rate] = (123.675, 116.28, 103.53)
+    pixel_std: tuple[Factor, Factor, Factor] = (58.395, 57.12, 57.375)

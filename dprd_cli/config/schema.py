@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from dprd_cli.config.aliases import rename_keys
-from dprd_cli.config.model_schema import Count, Fraction, ModelConfig, Positive, Rate, Section
+from dprd_cli.config.model_schema import Count, Factor, Fraction, ModelConfig, Pixels, Positive, Rate, Section
 
 _one_or_more = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
-Words = Annotated[tuple[str, ...], _one_or_more]
+Words = Annotated[tuple[str, ...], Field(max_length=1024), _one_or_more]
 Loggers = Annotated[tuple[Literal["tensorboard", "wandb"], ...], _one_or_more]
 
 
@@ -63,7 +63,7 @@ class DataConfig(Section):
         limit: Use only the first so many images of each split; 0 uses all.
         skip_empty: Leave images without objects out of training.
         on_bad_image: Stop at an unreadable image, or `skip` it and count.
-        max_pixels: Largest image that is decoded, in pixels.
+        max_pixels: Largest image that is decoded, in pixels (by default where Pillow begins to warn).
         check_images: Decode every image once before training; those that were sound are remembered.
         workers: Loader processes; -1 chooses by the number of cores.
         synthetic_size: Side of the built-in images (pixels).
@@ -82,18 +82,25 @@ class DataConfig(Section):
     skip_difficult: bool = False
     test_json: str = ""
     test_images: str = ""
-    train_min_sizes: tuple[Positive, ...] = (640, 672, 704, 736, 768, 800)
-    test_min_size: Positive = 800
-    max_size: Positive = 1333
-    tta_min_sizes: tuple[Positive, ...] = ()
-    tta_max_size: Positive = 4000
+    train_min_sizes: Annotated[tuple[Pixels, ...], Field(min_length=1, max_length=256)] = (
+        640,
+        672,
+        704,
+        736,
+        768,
+        800,
+    )
+    test_min_size: Pixels = 800
+    max_size: Annotated[int, Field(gt=0, le=16384)] = 1333
+    tta_min_sizes: Annotated[tuple[Pixels, ...], Field(max_length=256)] = ()
+    tta_max_size: Annotated[int, Field(gt=0, le=16384)] = 4000
     tta_flip: bool = True
     flip: Fraction = 0.5
     vflip: Fraction = 0.0
     quarter_turns: Fraction = 0.0
     rotate: Annotated[float, Field(ge=0, le=180)] = 0.0
-    scale_jitter: tuple[float, float] = (1.0, 1.0)
-    lsj_size: Count = 0
+    scale_jitter: tuple[Factor, Factor] = (1.0, 1.0)
+    lsj_size: Annotated[int, Field(ge=0, le=4096)] = 0
     color_jitter: Fraction = 0.0
     crop: Fraction = 0.0
     copy_paste: Fraction = 0.0
@@ -101,12 +108,12 @@ class DataConfig(Section):
     limit: Count = 0
     skip_empty: bool = False
     on_bad_image: Literal["error", "skip"] = "error"
-    max_pixels: Positive = 178_956_970
+    max_pixels: Positive = 89_478_485
     check_images: bool = True
-    workers: Annotated[int, Field(ge=-1)] = -1
+    workers: Annotated[int, Field(ge=-1, le=1024)] = -1
     synthetic_size: Annotated[int, Field(ge=64, le=1024)] = 160
-    synthetic_train: Positive = 4096
-    synthetic_val: Positive = 256
+    synthetic_train: Annotated[int, Field(gt=0, le=1_000_000)] = 4096
+    synthetic_val: Annotated[int, Field(gt=0, le=1_000_000)] = 256
     synthetic_seed: Count = 0
 
     @model_validator(mode="after")
@@ -154,8 +161,8 @@ class TrainConfig(Section):
     """
 
     steps: Positive = 90_000
-    batch_size: Positive = 16
-    accumulate: Positive = 1
+    batch_size: Annotated[int, Field(gt=0, le=65536)] = 16
+    accumulate: Annotated[int, Field(gt=0, le=65536)] = 1
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Rate = 0.02
     scale_lr: bool = True
@@ -163,7 +170,7 @@ class TrainConfig(Section):
     weight_decay: Rate = 1e-4
     warmup_steps: Count = 1000
     decay: Literal["multistep", "cosine"] = "multistep"
-    milestones: tuple[Fraction, ...] = (2 / 3, 8 / 9)
+    milestones: Annotated[tuple[Fraction, ...], Field(max_length=1024)] = (2 / 3, 8 / 9)
     clip_norm: Rate = 0.0
     backbone_lr_mult: Rate = 1.0
     part_lr_mult: Rate = 1.0

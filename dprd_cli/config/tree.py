@@ -16,6 +16,7 @@ from dprd_cli.errors import UsageError, did_you_mean, short_repr
 
 #: Values of a configuration as nested dicts, as TOML and JSON hold them.
 ConfigTree: TypeAlias = dict[str, Any]
+_DEEPEST = 20
 
 
 def known_keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
@@ -74,11 +75,26 @@ def read_toml(path: Path) -> ConfigTree:
         UsageError: If the file is missing or is not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        _check_depth(tree)
+        return tree
     except OSError as error:
         raise UsageError(f"{path}: cannot read the config file ({error.strerror})") from error
     except (ValueError, RecursionError) as error:  # tomllib's own, or of numbers and bytes
         raise UsageError(f"{path}: not a TOML config file ({error})") from error
+
+
+def _check_depth(tree: dict[str, Any]) -> None:
+    """Check that tables are not nested as no configuration's are, which would end in Python's own limit.
+
+    Raises:
+        ValueError: If they are.
+    """
+    level: list[Any] = [tree]
+    for _ in range(_DEEPEST):
+        level = [value for table in level for value in table.values() if isinstance(value, dict)]
+    if level:
+        raise ValueError(f"more than {_DEEPEST} levels of tables")
 
 
 def validate(tree: Mapping[str, Any], origin: str = "config") -> Config:
