@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,7 +17,9 @@ from dprd_cli.errors import UsageError, did_you_mean, short_repr
 
 #: Values of a configuration as nested dicts, as TOML and JSON hold them.
 ConfigTree: TypeAlias = dict[str, Any]
-_DEEPEST = 20
+_LONGEST_TOML = 2**20
+# tomllib takes time by the square of a key's depth, and minutes for 100 kB of one
+_DEEP_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){32}""")
 
 
 def known_keys(section: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
@@ -45,7 +48,7 @@ def parse_overrides(pairs: Iterable[str]) -> ConfigTree:
         if key not in keys:
             raise UsageError(f"--set {pair}: no config key '{key}'{did_you_mean(key, keys)}")
         try:
-            value: Any = tomllib.loads(f"value = {text}")["value"]
+            value: Any = _parse_toml(f"value = {text}")["value"]
         except (ValueError, RecursionError):
             value = text.strip()
         merge(tree, nest(key, value))
@@ -75,26 +78,17 @@ def read_toml(path: Path) -> ConfigTree:
         UsageError: If the file is missing or is not TOML.
     """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-        _check_depth(tree)
-        return tree
+        return _parse_toml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: cannot read the config file ({error.strerror})") from error
     except (ValueError, RecursionError) as error:  # tomllib's own, or of numbers and bytes
         raise UsageError(f"{path}: not a TOML config file ({error})") from error
 
 
-def _check_depth(tree: dict[str, Any]) -> None:
-    """Check that tables are not nested as no configuration's are, which would end in Python's own limit.
-
-    Raises:
-        ValueError: If they are.
-    """
-    level: list[Any] = [tree]
-    for _ in range(_DEEPEST):
-        level = [value for table in level for value in table.values() if isinstance(value, dict)]
-    if level:
-        raise ValueError(f"more than {_DEEPEST} levels of tables")
+def _parse_toml(text: str) -> dict[str, Any]:
+    if len(text) > _LONGEST_TOML or _DEEP_KEY.search(text):
+        raise ValueError("larger or nested deeper than any configuration")
+    return tomllib.loads(text)
 
 
 def validate(tree: Mapping[str, Any], origin: str = "config") -> Config:
