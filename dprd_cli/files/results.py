@@ -81,9 +81,9 @@ def image_names(paths: Sequence[Path], suffix: str = "", reserved: Sequence[str]
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:
-    """Return COCO image ids: the file names' numbers if all are different numbers, else 1..N."""
+    """Return COCO image ids: the names' numbers if all are different, of at most 15 digits, else 1..N."""
     stems = [path.stem for path in paths]
-    if all(stem.isascii() and stem.isdigit() for stem in stems):
+    if all(stem.isascii() and stem.isdigit() and len(stem.lstrip("0")) < 16 for stem in stems):
         ids = [int(stem) for stem in stems]
         if len(set(ids)) == len(ids):
             return ids

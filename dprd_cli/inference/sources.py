@@ -50,7 +50,10 @@ class Source:
             return Path(self.text)
         if self.kind == "webcam":
             return Path(self.text.replace(":", "-"))
-        parts = urlsplit(self.text)
+        try:
+            parts = urlsplit(self.text)
+        except ValueError:  # it is no URL, as reading it will tell
+            return Path("url")
         name = unquote(parts.path).rstrip("/").rpartition("/")[2] or parts.netloc
         return Path(re.sub(r"[^\w.-]+", "-", name).lstrip(".") or "url")
 
