@@ -1,7 +1,6 @@
 import csv
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ import torch
 import paths
 from dprd_cli import cli
 from dprd_cli.training.metrics_log import read_metrics
-from dprd_cli.training.start import TrainOptions, new_config
 
 TINY = str(paths.TINY)
 
@@ -182,7 +180,10 @@ def test_weights_that_are_not_there_leave_no_folder(capsys):
     [
         (["--resume"], "no run to resume in runs/; start one with `dprd train`"),
         (["--resume", "gone"], "no such run: gone"),
-        (["--resume", "."], "no run to resume in .: it has no config.toml"),
+        (
+            ["--resume", "."],
+            "no run to resume in .: it has no config.toml; dprd train --out . starts one there",
+        ),
     ],
 )
 def test_nothing_to_resume(capsys, arguments, line):
@@ -220,27 +221,6 @@ def test_training_starts_from_a_run(capsys, tmp_path):
     assert "tensors from first/best.pt" in err
     assert "mask-rcnn-small on mobilenet_v2" in err
     assert "fusion" not in err
-
-
-def test_settings_say_the_same_as_the_options():
-    """Weights named in a file or by --set ask for their backbone and pixels, as the options do."""
-    for setting in (
-        'train.weights="detectron2:COCO-InstanceSegmentation/mask_rcnn_R_50_FPN_3x"',
-        'model.backbone.weights="detectron2:MSRA/R-50"',
-    ):
-        config = new_config(TrainOptions(overrides=[setting]))
-        assert config.model.backbone.stride_in_1x1
-        assert config.model.backbone.norm == "frozen_bn"
-        assert config.model.pixel_std == (1.0, 1.0, 1.0)
-
-
-def test_a_preset_in_the_file_wins_over_the_checkpoints(tmp_path):
-    path = tmp_path / "run.toml"
-    path.write_text('preset = "mask-rcnn-small"\n')
-    demo = TrainOptions(weights="demo", config_file=path)
-    assert new_config(demo).preset == "mask-rcnn-small"
-    assert new_config(replace(demo, overrides=["preset=dprd-small"])).preset == "dprd-small"
-    assert new_config(replace(demo, config_file=None)).preset == "cascade-dprd-small"  # the checkpoint's
 
 
 def test_weights_that_are_not_there(capsys):

@@ -1,9 +1,12 @@
-"""The search for the largest batch."""
+"""The search for the largest batch: in few tries, by hand, with the largest images that can come."""
 
 import pytest
 
 from dprd_cli.config.presets import resolve
-from dprd_cli.training.batch_probe import extrapolated, largest, worst_batch
+from dprd_cli.errors import ResourceError
+from dprd_cli.training import batch_probe
+from dprd_cli.training.batch_probe import BatchProbe, extrapolated, largest, probe_batch, worst_batch
+from training_runs import tiny
 
 GIB = 1 << 30
 
@@ -34,3 +37,29 @@ def test_the_worst_batch_has_the_largest_images():
     assert targets[0].masks.shape[1:] == (1200, 1333)
     config = resolve(overrides=["data.path=x", "data.lsj_size=128"]).data
     assert worst_batch(config, 1, 3, masks=False)[0][0].shape == (3, 128, 128)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_whole_steps_are_tried_whatever_their_loss(monkeypatch):
+    """A step of one to warm up, then those that are measured; neither batch nor accumulation is the run's."""
+    sizes = []
+    usual = batch_probe.Learner.step
+
+    def step(self, number, rate, images, targets):
+        sizes.append(len(images))
+        assert all(len(target.boxes) == 20 for target in targets)
+        usual(self, number, rate, images, targets)
+        raise batch_probe.NotFiniteError({})
+
+    monkeypatch.setattr(batch_probe.Learner, "step", step)
+    monkeypatch.setattr(batch_probe, "available_memory", lambda: 1 << 40)
+    assert probe_batch(tiny("train.accumulate=2")).batch_size > 1
+    assert sizes == [1, 1, 3]
+
+
+def test_if_not_one_image_fits_it_is_said_what_can_be_lowered(monkeypatch):
+    monkeypatch.setattr(batch_probe, "_extrapolate", lambda attempt: BatchProbe(0, "too little"))
+    with pytest.raises(
+        ResourceError, match=r"not even one image fits \(too little\); try .*train.accumulate"
+    ):
+        probe_batch(tiny())

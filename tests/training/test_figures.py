@@ -1,38 +1,82 @@
-import torch
-from PIL import Image
+"""What a run draws leaves the network as it was, and shows something however early it is."""
 
-from dprd_cli.config.presets import resolve
-from dprd_cli.structures.detections import Target
+import pytest
+import torch
+
+from dprd_cli.data.loading import TrainLoader
+from dprd_cli.files.images import read_image
+from dprd_cli.structures.detections import Detections
+from dprd_cli.training import figures
 from dprd_cli.training.figures import draw_batch, draw_curves, draw_parts
 from dprd_cli.training.setup import set_up
-from paths import TINY
+from training_runs import tiny
+
+CPU = torch.device("cpu")
 
 
-def size(path):
-    with Image.open(path) as image:
-        image.load()
-        return image.size
+@pytest.fixture(scope="module")
+def made():
+    return set_up(tiny())
 
 
-def test_a_batch_is_a_sheet_of_its_images(tmp_path):
-    images = [torch.full((3, 64, 64), 40 * n, dtype=torch.uint8) for n in range(1, 4)]
-    box = torch.tensor([[8.0, 8.0, 40.0, 40.0]])
-    targets = [Target(boxes=box, labels=torch.tensor([0]), image_size=(64, 64)) for _ in images]
-    draw_batch(images, targets, ("cat",), tmp_path / "batch.png")
-    width, height = size(tmp_path / "batch.png")
-    assert width > 2 * height  # three in a row
+def detections(*scores):
+    return Detections(
+        torch.tensor([0.0, 0.0, 9.0, 9.0]).repeat(len(scores), 1), torch.tensor(scores),
+        torch.zeros(len(scores), dtype=torch.int64), (16, 16),
+    )  # fmt: skip
 
 
-def test_parts_are_drawn_even_where_nothing_is_sure(tmp_path):
-    config = resolve(config_file=TINY, overrides=["model.backbone.weights=none"])
-    setup = set_up(config)
-    before = setup.detector.roi_heads.training
-    draw_parts(setup.detector, setup.val_set, config, setup.device, tmp_path / "parts.png")
-    assert size(tmp_path / "parts.png")[0] > 100
-    assert setup.detector.roi_heads.training == before
+@pytest.mark.parametrize(
+    ("scores", "shown"),
+    [((), 0), ((0.1, 0.05), 2), ((0.4, 0.3, 0.2, 0.1), 3), ((0.9, 0.8, 0.7, 0.6, 0.4), 4)],
+)
+def test_sure_detections_are_drawn_and_the_first_three_anyway(scores, shown):
+    assert len(figures._best(detections(*scores))) == shown
 
 
-def test_curves_of_a_run(tmp_path):
-    rows = [{"kind": "train", "step": n, "loss": 1.0 / n, "loss_rpn_cls": 0.1} for n in range(1, 4)]
-    draw_curves(rows, tmp_path)
-    assert (tmp_path / "loss.png").exists()
+def test_a_batch_is_drawn_with_its_objects(made, tmp_path):
+    config = tiny()
+    loader = TrainLoader(made.train_set, config.data, batch_size=5, seed=0, steps=1)
+    images, targets = next(iter(loader))
+    draw_batch(images, targets, made.train_set.class_names, tmp_path / "with.png")
+    none = [
+        type(target)(target.boxes[:0], target.labels[:0], target.image_size, target.masks[:0])
+        for target in targets
+    ]
+    draw_batch(images, none, made.train_set.class_names, tmp_path / "without.png")
+    drawn, plain = (read_image(tmp_path / f"{name}.png", 1 << 30) for name in ("with", "without"))
+    assert drawn.shape == plain.shape
+    assert abs(drawn.shape[1] - 1280) < 8
+    assert (drawn != plain).any()
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_drawing_parts_changes_nothing(made, tmp_path, training):
+    made.detector.train(training)
+    before = {key: value.clone() for key, value in made.detector.state_dict().items()}
+    threshold = made.detector.roi_heads.selector.score_thresh
+    draw_parts(made.detector, made.val_set, tiny(), CPU, tmp_path / "parts.png")
+    assert read_image(tmp_path / "parts.png", 1 << 30).shape[1] == 1280
+    assert made.detector.training is training
+    assert made.detector.roi_heads.selector.score_thresh == threshold > 0
+    assert all(torch.equal(value, before[key]) for key, value in made.detector.state_dict().items())
+
+
+def test_a_threshold_comes_back_after_an_error(made, tmp_path, monkeypatch):
+    threshold = made.detector.roi_heads.selector.score_thresh
+
+    def broken(images):
+        assert made.detector.roi_heads.selector.score_thresh == 0
+        raise RuntimeError
+
+    monkeypatch.setattr(made.detector, "detect", broken)
+    with pytest.raises(RuntimeError):
+        draw_parts(made.detector, made.val_set, tiny(), CPU, tmp_path / "parts.png")
+    assert made.detector.roi_heads.selector.score_thresh == threshold
+
+
+def test_curves_are_of_the_rows(straight, tmp_path):
+    from dprd_cli.training.metrics_log import read_metrics
+
+    draw_curves(read_metrics(straight[0] / "metrics.jsonl"), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"loss.png", "ap.png", "parts.png"}

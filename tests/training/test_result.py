@@ -1,23 +1,36 @@
+"""What a training gives: where its checkpoints are, and what `results.json` holds."""
+
 import json
-from types import SimpleNamespace
+
+import pytest
 
 from dprd_cli.training.result import TrainResult
 
 
-def test_results_json_begins_with_the_run(tmp_path):
-    evaluation = SimpleNamespace(to_json=lambda: {"bbox": {"AP": 12.5}})
-    result = TrainResult(tmp_path, 40, "val", evaluation)
+class Evaluation:
+    def to_json(self):
+        return {"bbox": {"AP": 1.0}, "images": 4}
+
+
+@pytest.fixture
+def result(tmp_path):
+    return TrainResult(tmp_path, 4, "synthetic val", Evaluation())
+
+
+def test_the_json_is_of_the_last_checkpoint(result):
     assert json.loads(json.dumps(result.to_json())) == {
-        "checkpoint": "last.pt",
-        "step": 40,
-        "data": "val",
-        "bbox": {"AP": 12.5},
-    }
+        "checkpoint": "last.pt", "step": 4, "data": "synthetic val", "bbox": {"AP": 1.0}, "images": 4,
+    }  # fmt: skip
 
 
-def test_the_best_checkpoint_is_named_where_it_is(tmp_path):
-    result = TrainResult(tmp_path, 1, "val", None)
+def test_there_is_a_best_checkpoint_where_one_was_measured(result):
+    assert result.last == result.folder / "last.pt"
     assert result.best is None
-    (tmp_path / "best.pt").touch()
-    assert result.best == tmp_path / "best.pt"
-    assert result.last == tmp_path / "last.pt"
+    (result.folder / "best.pt").touch()
+    assert result.best == result.folder / "best.pt"
+
+
+def test_a_trained_run_says_what_its_file_says(straight):
+    folder, result = straight
+    assert json.loads((folder / "results.json").read_text()) == result.to_json()
+    assert (result.folder, result.step, result.best) == (folder, 4, folder / "best.pt")

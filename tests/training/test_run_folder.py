@@ -1,80 +1,116 @@
+"""Run folders: their names, what describes a run, what can be resumed, and that one process holds them."""
+
+import json
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 import torch
 
-from dprd_cli.config.presets import resolve
 from dprd_cli.config.tree import read_toml, validate
-from dprd_cli.errors import DprdWarning, UsageError, UserError
+from dprd_cli.errors import DprdWarning, ResourceError, UsageError, UserError
 from dprd_cli.training.run_folder import BusyError, RunLock, describe_run, new_run_folder, read_resumable
-from dprd_cli.weights.checkpoint import save_checkpoint
-from paths import ROOT
-
-PAYLOAD = {
-    "config": {},
-    "class_names": ["cat"],
-    "category_ids": [1],
-    "with_masks": False,
-    "model": {"a": torch.zeros(2)},
-    "step": 3,
-    "optimizer": {},
-}
+from training_runs import tiny
 
 
-def test_runs_are_numbered(tmp_path):
-    config = resolve(preset="dprd-small")
-    first, second = (new_run_folder(config, runs=tmp_path) for _ in range(2))
-    assert [first.name, second.name] == ["dprd-small-r10-synthetic-1", "dprd-small-r10-synthetic-2"]
-    assert new_run_folder(config, runs=tmp_path, prefix="lr-").name == "lr-dprd-small-r10-synthetic-1"
-
-
-def test_a_folder_with_something_in_it_is_refused(tmp_path):
-    config = resolve()
-    (tmp_path / ".lock").touch()
-    (tmp_path / ".last.pt.tmp").touch()
-    assert new_run_folder(config, tmp_path) == tmp_path  # left by a run that was killed at once
-    (tmp_path / "notes.txt").touch()
-    with pytest.raises(UsageError, match="is not empty"):
-        new_run_folder(config, tmp_path)
-
-
-def test_the_description_reproduces_the_run_and_keeps_the_first_environment(tmp_path):
-    config = resolve(preset="dprd-small")
-    describe_run(tmp_path, config, torch.device("cpu"))
-    before = (tmp_path / "environment.json").read_text()
-    longer = config.model_copy(update={"train": config.train.model_copy(update={"steps": 7})})
-    describe_run(tmp_path, longer, torch.device("cpu"))
-    assert validate(read_toml(tmp_path / "config.toml")) == longer
-    assert (tmp_path / "environment.json").read_text() == before
-
-
-def test_the_newest_sound_checkpoint_is_resumed(tmp_path):
-    with pytest.raises(UserError, match="no run to resume"):
-        read_resumable(tmp_path)
-    (tmp_path / "config.toml").touch()
-    assert read_resumable(tmp_path) is None  # stopped before it saved
-    save_checkpoint(tmp_path / "last.pt", PAYLOAD)
-    save_checkpoint(tmp_path / "last.pt", {**PAYLOAD, "step": 4}, previous=tmp_path / "previous.pt")
-    assert read_resumable(tmp_path)["step"] == 4
-    damaged = bytearray((tmp_path / "last.pt").read_bytes())
-    damaged[len(damaged) // 2] ^= 1
-    (tmp_path / "last.pt").write_bytes(damaged)
-    with pytest.warns(DprdWarning, match=r"trying previous\.pt"):
+def test_a_broken_last_checkpoint_falls_back_to_the_previous_one(straight, tmp_path):
+    folder, _ = straight
+    for name in ("last.pt", "previous.pt"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "last.pt").write_bytes(b"PK broken")
+    with pytest.warns(DprdWarning, match=r"last\.pt: not a checkpoint, or truncated.*; trying previous\.pt"):
         assert read_resumable(tmp_path)["step"] == 3
+    flipped = bytearray((tmp_path / "previous.pt").read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    (tmp_path / "last.pt").write_bytes(flipped)
+    with pytest.warns(DprdWarning, match=r"last\.pt: .*; trying previous\.pt"):
+        assert read_resumable(tmp_path)["step"] == 3
+    (tmp_path / "last.pt").write_bytes(b"broken")
+    (tmp_path / "previous.pt").write_bytes(b"")
+    with pytest.warns(DprdWarning), pytest.raises(UserError, match=r"previous\.pt: not a checkpoint"):
+        read_resumable(tmp_path)
 
 
-def test_a_run_is_held_by_one_process(tmp_path):
-    """Locks are a process's own: another one finds it held, and free after the end."""
-    code = (
-        "import sys; from pathlib import Path; from dprd_cli.training.run_folder import BusyError, RunLock\n"
-        "try:\n    RunLock(Path(sys.argv[1])).__enter__()\nexcept BusyError:\n    sys.exit(7)"
+def test_there_may_be_nothing_to_resume(tmp_path, straight):
+    with pytest.raises(UserError) as caught:
+        read_resumable(tmp_path)
+    assert str(caught.value) == f"no run to resume in {tmp_path}; start one with `dprd train`"
+    (tmp_path / "last.pt").write_bytes((straight[0] / "best.pt").read_bytes())
+    with pytest.raises(UserError, match="holds no optimizer state; it cannot be resumed"):
+        read_resumable(tmp_path)
+
+
+def test_run_folders_are_numbered_and_never_overwritten(tmp_path):
+    config = tiny()
+    assert new_run_folder(config, runs=tmp_path) == tmp_path / "cascade-dprd-small-mobilenet_v2-synthetic-1"
+    assert new_run_folder(config, runs=tmp_path) == tmp_path / "cascade-dprd-small-mobilenet_v2-synthetic-2"
+    other = tiny("data.path=some/where/pets")
+    assert new_run_folder(other, runs=tmp_path).name == "cascade-dprd-small-mobilenet_v2-pets-1"
+    out = tmp_path / "mine"
+    assert new_run_folder(config, out) == out
+    (out / "notes.txt").write_text("keep")
+    with pytest.raises(UsageError) as caught:
+        new_run_folder(config, out)
+    assert str(caught.value) == (
+        f"{out} is not empty; choose another --out, or continue that run with --resume {out}"
     )
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceError, match="cannot create the run folder"):
+        new_run_folder(tiny(), tmp_path / "file" / "run")
+
+
+def test_a_run_is_described_so_that_it_can_be_done_again(tmp_path):
+    describe_run(tmp_path, tiny(), torch.device("cpu"))
+    assert validate(read_toml(tmp_path / "config.toml")) == tiny()
+    first = (tmp_path / "environment.json").read_bytes()
+    assert json.loads(first)["torch"] == torch.__version__
+    (tmp_path / "environment.json").write_text("{}")
+    describe_run(tmp_path, tiny("train.steps=9"), torch.device("cpu"))
+    assert validate(read_toml(tmp_path / "config.toml")).train.steps == 9  # the next resume must know
+    assert (tmp_path / "environment.json").read_text() == "{}"  # the first one's stays
+
+
+def test_files_that_a_kill_left_half_written_go(tmp_path):
+    describe_run(tmp_path, tiny(), torch.device("cpu"))
+    (tmp_path / ".last.pt.1.tmp").write_bytes(b"half")
+    assert read_resumable(tmp_path) is None
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+HOLDER = (
+    "import sys; from pathlib import Path; from dprd_cli.training.run_folder import RunLock\n"
+    "with RunLock(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+)
+
+
+def test_one_process_holds_a_run_and_its_end_frees_it(tmp_path):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout.readline() == "held\n"
+    assert int((tmp_path / ".lock").read_text()) == holder.pid
+    with (
+        pytest.raises(BusyError, match=f"{tmp_path}: another process is training this run"),
+        RunLock(tmp_path),
+    ):
+        pass
+    holder.send_signal(signal.SIGKILL)  # no chance to clean up
+    holder.wait()
+    holder.stdin.close()
+    holder.stdout.close()
     with RunLock(tmp_path):
-        assert subprocess.run(command, env=environment, check=False).returncode == 7
-    assert not (tmp_path / ".lock").exists()
-    assert subprocess.run(command, env=environment, check=False).returncode == 0
-    assert issubclass(BusyError, UserError)
+        assert int((tmp_path / ".lock").read_text()) == os.getpid()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_gone_cannot_be_held(tmp_path):
+    with pytest.raises(ResourceError, match="cannot lock the run folder"), RunLock(tmp_path / "gone"):
+        pass

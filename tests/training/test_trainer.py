@@ -1,56 +1,145 @@
+"""What befalls a run between its steps: it stops, is resumed, is asked to leave, or diverges."""
+
 import json
+import os
+import signal
 
 import pytest
-import torch
 
-from dprd_cli.config.presets import resolve
-from dprd_cli.errors import DataError, DivergedError, UsageError, UserError
-from dprd_cli.runtime.signals import StopRequest
-from dprd_cli.training.metrics_log import SilentLog
-from dprd_cli.training.setup import set_up
+from dprd_cli.errors import DivergedError, InterruptedRun
+from dprd_cli.model.build import build_detector
+from dprd_cli.training import setup
+from dprd_cli.training.loop import train
+from dprd_cli.training.metrics_log import read_metrics
 from dprd_cli.training.trainer import Trainer
 from dprd_cli.weights.checkpoint import read_checkpoint
-from paths import TINY
+from training_runs import losses, same_state, tiny
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def trainer(folder, *overrides):
-    config = resolve(config_file=TINY, overrides=["model.backbone.weights=none", *overrides])
-    return Trainer(config, folder, set_up(config), log=SilentLog(), stop=StopRequest())
+class StopError(Exception):
+    pass
 
 
-def test_what_is_saved_is_taken_up(tmp_path):
-    first = trainer(tmp_path)
-    first.step, first.best = 3, 12.5
-    first.interval.add({"loss": 1.0})
-    first.save()
-    second = trainer(tmp_path, "train.seed=5")
-    second.restore(read_checkpoint(tmp_path / "last.pt"))
-    assert (second.step, second.best) == (3, 12.5)
-    assert second.interval.take() == {"loss": 1.0}
+@pytest.mark.parametrize("saves_every", [1, 2])
+def test_a_resumed_run_ends_like_a_straight_one(straight, tmp_path, monkeypatch, saves_every):
+    folder, _ = straight
+    settings = ("train.eval_every=2", "train.eval_limit=2", f"train.save_every={saves_every}")
+    usual = Trainer.train_step
+
+    def stops_at_3(self, images, targets):
+        if self.step == 3:
+            raise StopError
+        usual(self, images, targets)
+
+    monkeypatch.setattr(Trainer, "train_step", stops_at_3)
+    with pytest.raises(StopError):
+        train(tiny(*settings), tmp_path)
+    monkeypatch.undo()
+    assert read_checkpoint(tmp_path / "last.pt")["step"] == (3 if saves_every == 1 else 2)
+    train(tiny(*settings), tmp_path, resume=True)
+    same_state(folder / "last.pt", tmp_path / "last.pt")
+    assert losses(tmp_path) == losses(folder)  # step 3 is there once, although it was done twice
 
 
-def test_what_does_not_fit_is_named(tmp_path):
-    first = trainer(tmp_path)
-    first.step = 3
-    first.save()
+def test_a_run_stopped_in_its_evaluation_evaluates_when_resumed(straight, tmp_path, monkeypatch):
+    folder, _ = straight
+    settings = ("train.eval_every=2", "train.eval_limit=2")
+
+    def killed(self, limit):
+        raise StopError
+
+    monkeypatch.setattr(Trainer, "_measure", killed)
+    with pytest.raises(StopError):
+        train(tiny(*settings), tmp_path)
+    monkeypatch.undo()
+    train(tiny(*settings), tmp_path, resume=True)
+    rows = [(row["kind"], row["step"]) for row in read_metrics(tmp_path / "metrics.jsonl")]
+    assert rows == [(row["kind"], row["step"]) for row in read_metrics(folder / "metrics.jsonl")]
+    same_state(folder / "last.pt", tmp_path / "last.pt")
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_again(straight, tmp_path, monkeypatch):
+    folder, _ = straight
+    settings = ("train.eval_every=2", "train.eval_limit=2")
+    monkeypatch.setattr(Trainer, "save", lambda self: (_ for _ in ()).throw(StopError))
+    with pytest.raises(StopError):
+        train(tiny(*settings), tmp_path)
+    monkeypatch.undo()
+    assert not (tmp_path / "last.pt").exists()
+    train(tiny(*settings), tmp_path, resume=True)
+    same_state(folder / "last.pt", tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_the_step_and_leaves(tmp_path, monkeypatch, number, code):
+    usual = Trainer.train_step
+
+    def signalled(self, images, targets):
+        os.kill(os.getpid(), number)
+        usual(self, images, targets)
+
+    monkeypatch.setattr(Trainer, "train_step", signalled)
+    before = signal.getsignal(number)
+    with pytest.raises(InterruptedRun) as caught:
+        train(tiny("train.save_every=100"), tmp_path)
+    assert str(caught.value) == f"stopped at step 1 and saved; continue with: dprd train --resume {tmp_path}"
+    assert caught.value.exit_code == code
+    assert read_checkpoint(tmp_path / "last.pt")["step"] == 1
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_during_evaluation_leaves_after_the_batch(tmp_path, monkeypatch):
+    usual = Trainer._measure
+
+    def signalled(self, limit):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return usual(self, limit)
+
+    monkeypatch.setattr(Trainer, "_measure", signalled)
+    with pytest.raises(InterruptedRun, match="stopped at step 1 and saved"):
+        train(tiny("train.steps=1"), tmp_path)
+    assert not (tmp_path / "results.json").exists()
+
+
+def test_a_second_interrupt_quits_at_once(tmp_path, monkeypatch):
+    def twice(self, images, targets):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Trainer, "train_step", twice)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(), tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, monkeypatch):
+    def poisoned(config, **kwargs):
+        detector = build_detector(config, **kwargs)
+        usual = detector.forward
+
+        def forward(images, targets):
+            output = usual(images, targets)
+            output.losses["loss_rpn_cls"] = output.losses["loss_rpn_cls"] * float("nan")
+            return output
+
+        detector.forward = forward
+        return detector
+
+    monkeypatch.setattr(setup, "build_detector", poisoned)
+    with pytest.raises(DivergedError) as caught:
+        train(tiny(), tmp_path)
+    assert caught.value.exit_code == 4
+    advice = "lower the learning rate (--set train.lr=0.001) or clip (--set train.clip_norm=5)"
+    assert str(caught.value) == (
+        f"step 0: not finite, or exploded: loss_rpn_cls, grad_norm; {advice}; details in {tmp_path}/diverged.json"
+    )
+    written = json.loads((tmp_path / "diverged.json").read_text())
+    assert written["step"] == 0
+    assert written["not_finite"] == ["loss_rpn_cls", "grad_norm"]
+    assert written["lr"] == pytest.approx(2e-6)
+    assert len(written["image_ids"]) == 2
+    assert written["values"]["loss_rpn_cls"] == "nan"
     saved = read_checkpoint(tmp_path / "last.pt")
-    with pytest.raises(UsageError, match=r"train\.steps=2: .* has done 3 steps"):
-        trainer(tmp_path, "train.steps=2").restore(saved)
-    with pytest.raises(UserError, match=r"leave out train\.optimizer=sgd \(it was adamw\)"):
-        trainer(tmp_path, "train.optimizer=sgd").restore(saved)
-    with pytest.raises(DataError, match="not the images that"):
-        trainer(tmp_path).restore({**saved, "data": {"train": "other", "val": ""}})
-    trainer(tmp_path).restore({key: value for key, value in saved.items() if key != "data"})  # older ones
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e7])
-def test_weights_that_have_exploded_are_not_saved(tmp_path, value):
-    first = trainer(tmp_path)
-    first.save()
-    before = (tmp_path / "last.pt").read_bytes()
-    with torch.no_grad():
-        next(first.learner.detector.parameters()).fill_(value)
-    with pytest.raises(DivergedError, match="largest weight"):
-        first.save()
-    assert (tmp_path / "last.pt").read_bytes() == before
-    assert "advice" in json.loads((tmp_path / "diverged.json").read_text())
+    assert saved["step"] == 0
+    assert all(tensor.isfinite().all() for tensor in saved["model"].values())
