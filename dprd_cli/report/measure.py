@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.config.data_section import with_data_section
 from dprd_cli.data.build import build_dataset
 from dprd_cli.evaluation.analysis import Analyst, ImageExample
 from dprd_cli.evaluation.confusion import MATCH_SCORE
@@ -136,8 +135,8 @@ def measure(
     Raises:
         UserError: If the checkpoint or the data cannot be used.
     """
-    model = load_model(str(checkpoint), options.device)
-    config = with_data_section(model.config, path=options.data)
+    model = load_model(str(checkpoint), options.device).with_data(options.data)
+    config = model.config
     dataset = build_dataset(
         config.data, "val", class_names=model.class_names, category_ids=model.category_ids
     )

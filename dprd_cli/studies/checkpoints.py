@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 
-from dprd_cli.config.data_section import with_data_section
-from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import merge, nest, validate
 from dprd_cli.data.build import build_dataset, describe
 from dprd_cli.errors import UsageError
@@ -50,7 +48,7 @@ class StudyCheckpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckpointStudyOptions:
+class CheckpointOptions:
     """How checkpoints are measured.
 
     Attributes:
@@ -68,12 +66,6 @@ class CheckpointStudyOptions:
     device: str = "auto"
     limit: int = 0
     tta: bool = False
-
-    def configure(self, config: Config) -> Config:
-        """Return a checkpoint's configuration with the data asked for."""
-        return with_data_section(
-            config, path=self.data, on_bad_image=self.on_bad_image, overrides=self.overrides
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +150,7 @@ def check_measurable(study: Study) -> None:
 
 
 def measure_checkpoints(
-    study: Study, checkpoints: Sequence[StudyCheckpoint], folder: Path, options: CheckpointStudyOptions
+    study: Study, checkpoints: Sequence[StudyCheckpoint], folder: Path, options: CheckpointOptions
 ) -> StudySummary:
     """Measure given checkpoints; what was measured before is read.
 
@@ -180,16 +172,16 @@ def measure_checkpoints(
     for number, checkpoint in enumerate(checkpoints):
         model = load_model(checkpoint.spec, options.device)
         _check_parts(study, checkpoint, model)
-        config = options.configure(model.config)
+        model = model.with_data(options.data, options.on_bad_image, options.overrides)
         dataset: Dataset | None = None
         backbone = model.config.model.backbone.name
         for variant in study.variants or (_row(checkpoint, model),):
             path = folder / f"{checkpoint.name}{f'-{variant.key}' if study.variants else ''}.json"
-            key = _key(variant, model, config, options)
+            key = _key(variant, model, options)
             content = _before(path, key)
             if content is None:
-                dataset = dataset or _dataset(model, config)
-                evaluation = _measure(variant, model, config, dataset, options)
+                dataset = dataset or _dataset(model)
+                evaluation = _measure(variant, model, dataset, options)
                 content = {"measured": key.to_json(), "step": model.step, **evaluation.to_json()}
                 write_json(path, content)
             else:
@@ -232,18 +224,16 @@ def _check_parts(study: Study, checkpoint: StudyCheckpoint, model: LoadedModel) 
         )
 
 
-def _dataset(model: LoadedModel, config: Config) -> Dataset:
+def _dataset(model: LoadedModel) -> Dataset:
     dataset = build_dataset(
-        config.data, "val", class_names=model.class_names, category_ids=model.category_ids
+        model.config.data, "val", class_names=model.class_names, category_ids=model.category_ids
     )
     for line in describe(dataset):
         say(line)
     return dataset
 
 
-def _key(
-    variant: Variant, model: LoadedModel, config: Config, options: CheckpointStudyOptions
-) -> MeasurementKey:
+def _key(variant: Variant, model: LoadedModel, options: CheckpointOptions) -> MeasurementKey:
     file = model.source.stat()
     return MeasurementKey(
         checkpoint=str(model.source),
@@ -251,7 +241,7 @@ def _key(
         modified=file.st_mtime,
         part_offsets=variant.part_offsets,
         set=_at_test(variant),
-        data_section=config.data.model_dump(mode="json", exclude={"workers", "check_images"}),
+        data_section=model.config.data.model_dump(mode="json", exclude={"workers", "check_images"}),
         limit=options.limit,
         tta=options.tta,
     )
@@ -270,7 +260,7 @@ def _at_test(variant: Variant) -> dict[str, Any]:
 
 
 def _measure(
-    variant: Variant, model: LoadedModel, config: Config, dataset: Dataset, options: CheckpointStudyOptions
+    variant: Variant, model: LoadedModel, dataset: Dataset, options: CheckpointOptions
 ) -> Evaluation:
     changed = _at_test(variant)
     settings = "".join(f", {key} = {value}" for key, value in changed.items())
@@ -280,7 +270,7 @@ def _measure(
         return evaluate(
             _with_settings(model, changed, device).with_part_offsets(variant.part_offsets),
             dataset,
-            config,
+            model.config,
             EvaluationOptions(
                 limit=options.limit,
                 tta=options.tta,

@@ -11,10 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dprd_cli.data.build import build_dataset
 from dprd_cli.errors import DivergedError, InterruptedRun
-from dprd_cli.evaluation.evaluate import EvaluationOptions, evaluate
-from dprd_cli.files.atomic import read_json, write_json
+from dprd_cli.evaluation.checkpoint import MeasureOptions, evaluate_checkpoint
+from dprd_cli.files.atomic import read_json
 from dprd_cli.runtime.progress import say
 from dprd_cli.studies.folders import finished_like, is_finished, state_of
 from dprd_cli.studies.plan import Job, StudyPlan
@@ -22,7 +21,6 @@ from dprd_cli.studies.study import Study
 from dprd_cli.studies.summary import OTHER_OFFSETS, offsets_file
 from dprd_cli.training.loop import train_locked
 from dprd_cli.training.run_folder import BusyError, RunLock
-from dprd_cli.weights.load import load_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,28 +110,18 @@ def _measure_offsets(study: Study, job: Job) -> None:
     if not wanted or not job.config.model.parts.moving:
         return
     with RunLock(job.folder):
-        model = load_model(str(job.folder / "last.pt"), job.config.train.device)
-        dataset = build_dataset(
-            job.config.data, "val", class_names=model.class_names, category_ids=model.category_ids
-        )
         for kind in wanted:
             say(f"  {job.folder}: measuring with {kind} part offsets")
-            found = evaluate(
-                model.detector.with_part_offsets(kind),
-                dataset,
-                job.config,
-                EvaluationOptions(masks=model.with_masks),
+            evaluate_checkpoint(
+                MeasureOptions(
+                    weights=str(job.folder / "last.pt"),
+                    data=job.config.data.path,
+                    part_offsets=kind,
+                    device=job.config.train.device,
+                    out=job.folder / offsets_file(kind),
+                    draw=False,
+                )
             )
-            content = {
-                "checkpoint": str(model.source),
-                "step": model.step,
-                "data": job.config.data.path,
-                "split": "val",
-                "part_offsets": kind,
-                "tta": False,
-                **found.to_json(),
-            }
-            write_json(job.folder / offsets_file(kind), content)
 
 
 def _is_measured(job: Job, kind: str) -> bool:

@@ -10,7 +10,7 @@ from dprd_cli.studies import checkpoints as module
 from dprd_cli.studies.catalog import STUDIES
 from dprd_cli.studies.checkpoints import (
     TEST_KEYS,
-    CheckpointStudyOptions,
+    CheckpointOptions,
     StudyCheckpoint,
     check_measurable,
     measure_checkpoints,
@@ -18,7 +18,7 @@ from dprd_cli.studies.checkpoints import (
 )
 from dprd_cli.weights.load import load_model
 
-OPTIONS = CheckpointStudyOptions(device="cpu", limit=1)
+OPTIONS = CheckpointOptions(device="cpu", limit=1)
 
 
 def test_checkpoints_are_named_by_the_user_or_by_their_run(tmp_path):
@@ -46,12 +46,15 @@ def test_only_settings_at_test_and_published_rows_can_be_measured():
                 check_measurable(study)
 
 
-def test_other_data_changes_nothing_else(tiny_checkpoint):
-    config = load_model(tiny_checkpoint, "cpu").config
-    found = CheckpointStudyOptions(data="there", on_bad_image="skip", overrides=["data.test_min_size=99"])
-    changed = found.configure(config)
-    assert (changed.data.path, changed.data.on_bad_image, changed.data.test_min_size) == ("there", "skip", 99)
-    assert (changed.model, changed.train) == (config.model, config.train)
+def test_other_data_is_measured_when_asked_for(tmp_path, sigmas, tiny_checkpoint):
+    checkpoints = [StudyCheckpoint("mine", tiny_checkpoint)]
+    other = replace(OPTIONS, overrides=["data.synthetic_val=2", "data.test_min_size=96"], limit=0)
+    (run, _) = measure_checkpoints(sigmas, checkpoints, tmp_path, other).runs
+    content = json.loads(run.folder.read_text())
+    assert content["images"] == 2
+    assert content["measured"]["data_section"]["test_min_size"] == 96
+    with pytest.raises(UsageError, match="the checkpoint fixes this"):
+        measure_checkpoints(sigmas, checkpoints, tmp_path, replace(OPTIONS, overrides=["train.lr=1"]))
 
 
 def test_a_network_keeps_its_weights_and_takes_the_rows_settings(tmp_path, sigmas, tiny_checkpoint):
