@@ -94,11 +94,11 @@ def ablate(
     """
     from dprd_cli.config.presets import pick
     from dprd_cli.studies import ablate as library
-    from dprd_cli.studies.checkpoints import CheckpointOptions, parse_checkpoints
+    from dprd_cli.studies.checkpoints import CheckpointStudyOptions, parse_checkpoints
 
     check_modes(context.params)
     if weights:
-        how = CheckpointOptions(
+        how = CheckpointStudyOptions(
             data=data,
             on_bad_image=on_bad_image,
             overrides=overrides or (),

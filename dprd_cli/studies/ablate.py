@@ -16,7 +16,7 @@ from dprd_cli.errors import UsageError, UserError, did_you_mean
 from dprd_cli.runtime.progress import say
 from dprd_cli.studies.catalog import GROUPS, STUDIES
 from dprd_cli.studies.checkpoints import (
-    CheckpointOptions,
+    CheckpointStudyOptions,
     StudyCheckpoint,
     check_measurable,
     measure_checkpoints,
@@ -145,7 +145,7 @@ def measure_study_costs(names: Sequence[str], options: AblateOptions | None = No
 def measure_studies(
     names: Sequence[str],
     checkpoints: Sequence[StudyCheckpoint],
-    options: CheckpointOptions | None = None,
+    options: CheckpointStudyOptions | None = None,
     out: Path = RUNS,
 ) -> Iterator[StudyResult]:
     """Measure checkpoints as studies want them, train nothing, and write tables.
@@ -162,7 +162,7 @@ def measure_studies(
     studies = pick_studies(names)
     for study in studies:
         check_measurable(study)
-    return (_measure(study, checkpoints, options or CheckpointOptions(), out) for study in studies)
+    return (_measure(study, checkpoints, options or CheckpointStudyOptions(), out) for study in studies)
 
 
 def pick_studies(names: Sequence[str]) -> list[Study]:
@@ -240,7 +240,7 @@ def _measure_costs(plan: StudyPlan) -> StudyCosts:
 
 
 def _measure(
-    study: Study, checkpoints: Sequence[StudyCheckpoint], options: CheckpointOptions, out: Path
+    study: Study, checkpoints: Sequence[StudyCheckpoint], options: CheckpointStudyOptions, out: Path
 ) -> StudyResult:
     folder = out / (study.name if study.published else f"{study.name}-at-test")
     summary = measure_checkpoints(study, checkpoints, folder, options)

@@ -48,7 +48,7 @@ class StudyCheckpoint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckpointOptions:
+class CheckpointStudyOptions:
     """How checkpoints are measured.
 
     Attributes:
@@ -150,7 +150,7 @@ def check_measurable(study: Study) -> None:
 
 
 def measure_checkpoints(
-    study: Study, checkpoints: Sequence[StudyCheckpoint], folder: Path, options: CheckpointOptions
+    study: Study, checkpoints: Sequence[StudyCheckpoint], folder: Path, options: CheckpointStudyOptions
 ) -> StudySummary:
     """Measure given checkpoints; what was measured before is read.
 
@@ -233,7 +233,7 @@ def _dataset(model: LoadedModel) -> Dataset:
     return dataset
 
 
-def _key(variant: Variant, model: LoadedModel, options: CheckpointOptions) -> MeasurementKey:
+def _key(variant: Variant, model: LoadedModel, options: CheckpointStudyOptions) -> MeasurementKey:
     file = model.source.stat()
     return MeasurementKey(
         checkpoint=str(model.source),
@@ -260,7 +260,7 @@ def _at_test(variant: Variant) -> dict[str, Any]:
 
 
 def _measure(
-    variant: Variant, model: LoadedModel, dataset: Dataset, options: CheckpointOptions
+    variant: Variant, model: LoadedModel, dataset: Dataset, options: CheckpointStudyOptions
 ) -> Evaluation:
     changed = _at_test(variant)
     settings = "".join(f", {key} = {value}" for key, value in changed.items())

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dprd_cli.errors import DivergedError, InterruptedRun
-from dprd_cli.evaluation.checkpoint import MeasureOptions, evaluate_checkpoint
+from dprd_cli.evaluation.checkpoint import CheckpointOptions, evaluate_checkpoint
 from dprd_cli.files.atomic import read_json
 from dprd_cli.runtime.progress import say
 from dprd_cli.studies.folders import finished_like, is_finished, state_of
@@ -113,7 +113,7 @@ def _measure_offsets(study: Study, job: Job) -> None:
         for kind in wanted:
             say(f"  {job.folder}: measuring with {kind} part offsets")
             evaluate_checkpoint(
-                MeasureOptions(
+                CheckpointOptions(
                     weights=str(job.folder / "last.pt"),
                     data=job.config.data.path,
                     part_offsets=kind,

@@ -17,7 +17,7 @@ from dprd_cli.studies.ablate import (
     pick_studies,
     plan_studies,
 )
-from dprd_cli.studies.checkpoints import CheckpointOptions, StudyCheckpoint
+from dprd_cli.studies.checkpoints import CheckpointStudyOptions, StudyCheckpoint
 from dprd_cli.studies.costs import VariantCosts
 from paths import TINY
 
@@ -122,7 +122,7 @@ def test_costs_and_forecasts_train_nothing(monkeypatch):
 
 
 def test_measurements_lie_apart_from_the_study_that_is_trained(tiny_checkpoint):
-    options = CheckpointOptions(device="cpu", limit=1)
+    options = CheckpointStudyOptions(device="cpu", limit=1)
     checkpoints = [StudyCheckpoint("mine", tiny_checkpoint)]
     results = measure_studies(["sigmas.toml", "table5"], checkpoints, options, Path("out"))
     at_test, published = results

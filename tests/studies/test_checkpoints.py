@@ -10,7 +10,7 @@ from dprd_cli.studies import checkpoints as module
 from dprd_cli.studies.catalog import STUDIES
 from dprd_cli.studies.checkpoints import (
     TEST_KEYS,
-    CheckpointOptions,
+    CheckpointStudyOptions,
     StudyCheckpoint,
     check_measurable,
     measure_checkpoints,
@@ -18,7 +18,7 @@ from dprd_cli.studies.checkpoints import (
 )
 from dprd_cli.weights.load import load_model
 
-OPTIONS = CheckpointOptions(device="cpu", limit=1)
+OPTIONS = CheckpointStudyOptions(device="cpu", limit=1)
 
 
 def test_checkpoints_are_named_by_the_user_or_by_their_run(tmp_path):

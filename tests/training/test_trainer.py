@@ -132,7 +132,8 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, monkeypatch):
     assert caught.value.exit_code == 4
     advice = "lower the learning rate (--set train.lr=0.001) or clip (--set train.clip_norm=5)"
     assert str(caught.value) == (
-        f"step 0: not finite, or exploded: loss_rpn_cls, grad_norm; {advice}; details in {tmp_path}/diverged.json"
+        f"step 0: not finite, or exploded: loss_rpn_cls, grad_norm; {advice}; "
+        f"details in {tmp_path}/diverged.json"
     )
     written = json.loads((tmp_path / "diverged.json").read_text())
     assert written["step"] == 0
