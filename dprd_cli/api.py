@@ -1,4 +1,4 @@
-"""The Python interface: a checkpoint in, predictions out.
+"""The Python interface: train, load, predict, evaluate: what the commands call, with keywords, typed results.
 
 >>> from dprd_cli import load
 >>> model = load("demo", device="cpu")
@@ -16,23 +16,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from os import PathLike, fsdecode
-from typing import Any, Literal, TypeAlias, overload
+from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from dprd_cli.errors import DataError
+from dprd_cli.evaluation.checkpoint import CheckpointEvaluation, CheckpointOptions, evaluate_model
+from dprd_cli.inference.inputs import Channels, ImageLike, to_rgb
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.inference.predictor import ImageInput, Predictor, ReadFailure, ReadOptions
 from dprd_cli.inference.sources import Source, find_sources
+from dprd_cli.runtime.progress import Progress
+from dprd_cli.training.result import TrainResult
+from dprd_cli.training.start import TrainOptions, find_run, new_config, resumed_config, run_training
 from dprd_cli.weights.load import LoadedModel, load_model
 
-Channels: TypeAlias = Literal["rgb", "bgr"]
-#: A file or URL; a Pillow image; an array, uint8 [H, W, 3] or grey [H, W]; a tensor [3, H, W], uint8 or 0..1.
-ImageLike: TypeAlias = str | PathLike[str] | Image.Image | NDArray[Any] | Tensor
+__all__ = ["Model", "Prediction", "evaluate", "load", "train"]
 
 
 def load(weights: str | PathLike[str] = "", *, device: str = "auto", score_thresh: float = 0.5) -> Model:
@@ -108,7 +111,8 @@ class Model:
         """Detect in one image, or in several.
 
         Args:
-            images: One, or a list or tuple of them; see `ImageLike`.
+            images: One, or a list or tuple of them; a file, a URL, a Pillow image, an array (uint8
+                [H, W, 3] or grey [H, W]) or a tensor ([3, H, W], uint8 or 0..1).
             batch_size: Images that go through the network together.
             score_thresh: Keep detections from this score; the model's by default.
             channels: Order of the channels in arrays and tensors: `bgr` is what OpenCV reads.
@@ -174,53 +178,156 @@ class Model:
 
 def _prepare(predictor: Predictor, image: ImageLike, channels: Channels) -> ImageInput:
     """Bring any kind of image into the form that the network is fed from."""
-    if isinstance(image, str | PathLike):
-        name = fsdecode(image)
-        is_url = name.lower().startswith(("http://", "https://"))
-        item = predictor.read(Source("url" if is_url else "image", name))
-        if isinstance(item, ReadFailure):
-            raise DataError(item.message)
-        return item
-    if isinstance(image, Image.Image):
-        return predictor.prepare(_from_pillow(image))
-    if isinstance(image, Tensor):
-        return predictor.prepare(_in_rgb(_from_tensor(image), channels))
-    if isinstance(image, np.ndarray):
-        return predictor.prepare(_in_rgb(_from_array(image), channels))
-    raise TypeError(f"expected a path, a Pillow image, an array or a tensor, but got {type(image).__name__}")
+    if not isinstance(image, str | PathLike):
+        return predictor.prepare(to_rgb(image, channels))
+    name = fsdecode(image)
+    is_url = name.lower().startswith(("http://", "https://"))
+    item = predictor.read(Source("url" if is_url else "image", name))
+    if isinstance(item, ReadFailure):
+        raise DataError(item.message)
+    return item
 
 
-def _in_rgb(image: NDArray[np.uint8], channels: Channels) -> NDArray[np.uint8]:
-    if channels not in ("rgb", "bgr"):
-        raise ValueError(f"channels: expected 'rgb' or 'bgr', but got {channels!r}")
-    return np.ascontiguousarray(image if channels == "rgb" else image[:, :, ::-1])
+def evaluate(
+    model: Model | str | PathLike[str] = "",
+    *,
+    data: str | PathLike[str] | None = None,
+    split: str = "val",
+    limit: int = 0,
+    part_offsets: str = "learned",
+    tta: bool = False,
+    out: str | PathLike[str] | None = None,
+    save_results: str | PathLike[str] | None = None,
+    plots: str | PathLike[str] | None = None,
+    on_bad_image: str | None = None,
+    overrides: Sequence[str] = (),
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> CheckpointEvaluation:
+    """Measure a detector with COCO's metrics (and VOC's, on its data), as `dprd eval` does.
+
+    >>> evaluation = evaluate("demo", device="cpu", limit=2)
+    >>> evaluation.evaluation.coco.images
+    2
+    >>> sorted(evaluation.metrics)[:3]
+    ['bbox_AP', 'bbox_AP50', 'bbox_AP75']
+    >>> evaluation.evaluation.coco.classes[0].name
+    'tadpole'
+
+    A notebook can show a bar::
+
+        from tqdm.auto import tqdm
+
+        with tqdm() as bar:
+            evaluate(model, progress=lambda done, total: bar.reset(total) or bar.update(done))
+
+    Args:
+        model: A loaded one, or what `load` takes.
+        data: Folder with annotations, or `synthetic`; the data that it was trained on by default.
+        split: `val` or `train`.
+        limit: Number of images, the split's first ones; 0 takes all.
+        part_offsets: `learned`, `mean` (one template per part) or `reference` (parts do not move).
+        tta: Detect at several scales and mirrored, and merge.
+        out: File for the results as JSON; none is written by default, as for the next two.
+        save_results: Folder for the detections, in COCO's results format.
+        plots: Folder for curves, the confusion matrix, best and worst images.
+        on_bad_image: `error` or `skip`.
+        overrides: `data.KEY=VALUE` pairs.
+        device: `auto`, `cpu` or `cuda`, where the model is not loaded yet.
+        progress: Called with (images done, images in all); on a terminal there is a bar by default.
+
+    Returns:
+        `metrics` are all numbers, flat; `evaluation` has them by class, and all detections.
+
+    Raises:
+        UserError: One line, if the checkpoint or the data cannot be used.
+    """
+    loaded = model.loaded if isinstance(model, Model) else load_model(fsdecode(model), device)
+    options = CheckpointOptions(
+        split=split,
+        part_offsets=part_offsets,
+        tta=tta,
+        limit=limit,
+        out=_path(out),
+        save_results=_path(save_results),
+        plots=_path(plots),
+    )
+    loaded = loaded.with_part_offsets(part_offsets)
+    loaded = loaded.with_data(None if data is None else fsdecode(data), on_bad_image, overrides)
+    result = evaluate_model(loaded, options, on_progress=progress)
+    assert result is not None  # a process alone is the main one
+    return result
 
 
-def _from_pillow(image: Image.Image) -> NDArray[np.uint8]:
-    """Turn a Pillow image upright and into 8-bit RGB. [H, W, 3]."""
-    if image.mode == "F" or image.mode.startswith("I"):
-        raise ValueError(f"expected an image of 8 bits a channel, but got mode {image.mode}; pass its file")
-    return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+def train(
+    *,
+    data: str | PathLike[str] | None = None,
+    preset: str | None = None,
+    backbone: str | None = None,
+    weights: str | PathLike[str] | None = None,
+    backbone_weights: str | None = None,
+    schedule: str | None = None,
+    config: str | PathLike[str] | None = None,
+    overrides: Sequence[str] = (),
+    steps: int | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
+    on_bad_image: str | None = None,
+    out: str | PathLike[str] | None = None,
+    resume: str | PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> TrainResult | None:
+    """Train a detector, or continue a run, as `dprd train` does.
+
+    Ctrl-C (or a notebook's stop button) saves and raises `InterruptedRun`; `resume` continues to the same
+    weights::
+
+        result = train(data="pennfudan", preset="dprd-small", steps=2000)
+        result.evaluation.metrics["bbox_AP"]
+        model = load(result.best)
+
+    Args:
+        data: Folder with annotations, or `synthetic` (default).
+        preset: `mask-rcnn`, `cascade-mrcnn`, `dprd` or `cascade-dprd` (default); also `-small`, `-medium`.
+        backbone: `r50`, `r101`, `x101`, `r10`, `r18`, `r34` or `mobilenet_v2`.
+        weights: Detector to start from: what `load` takes.
+        backbone_weights: Weights that the backbone starts from.
+        schedule: Named schedule, such as `1x`.
+        config: TOML file with any of the configuration's keys.
+        overrides: `KEY=VALUE` pairs of the configuration; they win.
+        steps: Optimiser steps.
+        batch_size: Images a step; the learning rate follows.
+        device: `auto`, `cpu` or `cuda`.
+        on_bad_image: `error` or `skip`.
+        out: The run folder; `runs/<preset>-<backbone>-<data>-<n>` by default.
+        resume: A run folder to continue, with its own configuration; then only `steps`, `batch_size`,
+            `device`, `on_bad_image`, `data` (moved) and `overrides` can be given.
+        progress: Called with (steps done, steps in all); on a terminal there is a bar by default.
+
+    Returns:
+        The run folder, its checkpoints and the final evaluation; None in torchrun's processes but the main.
+
+    Raises:
+        UserError: One line: a wrong option, data that cannot be used, a loss that is not finite, a full disk.
+    """
+    options = TrainOptions(
+        data=None if data is None else fsdecode(data),
+        preset=preset,
+        backbone=backbone,
+        weights=None if weights is None else fsdecode(weights),
+        backbone_weights=backbone_weights,
+        schedule=schedule,
+        config_file=_path(config),
+        overrides=overrides,
+        steps=steps,
+        batch_size=batch_size,
+        device=device,
+        on_bad_image=on_bad_image,
+    )
+    folder = None if resume is None else find_run(_path(resume), options)
+    settled = new_config(options) if folder is None else resumed_config(folder, options)
+    return run_training(settled, folder, _path(out), progress)
 
 
-def _from_tensor(image: Tensor) -> NDArray[np.uint8]:
-    """Turn a tensor [3, H, W], uint8 or floating in 0..1, into an array [H, W, 3]."""
-    if image.ndim != 3 or image.shape[0] != 3:
-        raise ValueError(f"expected a tensor of shape (3, _, _), but got {tuple(image.shape)}")
-    image = image.detach().cpu()
-    if image.is_floating_point():
-        if not bool(((image >= 0) & (image <= 1)).all()):
-            raise ValueError("expected a tensor of values in 0..1, or of uint8")
-        image = (image * 255).round().to(torch.uint8)
-    return _from_array(image.permute(1, 2, 0).numpy())
-
-
-def _from_array(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """Check an array, uint8 [H, W, 3] or grey [H, W], and return it as [H, W, 3]."""
-    if image.dtype != np.uint8:
-        raise ValueError(f"expected values of type uint8, but got {image.dtype}")
-    if image.ndim == 2:
-        image = np.repeat(image[:, :, None], 3, axis=2)
-    if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"expected an array of shape (_, _, 3) or (_, _), but got {image.shape}")
-    return image
+def _path(path: str | PathLike[str] | None) -> Path | None:
+    return None if path is None else Path(path)

@@ -30,7 +30,29 @@ ROOT_PAGES = {
 FIRST_GUIDES = ("data.md", "training.md", "predict.md", "report.md", "export.md", "machine.md")
 PAPER = ("paper.md", "architecture.md", "reading.md", "evidence.md", "ablations.md", "parity.md")
 #: Modules with an API page, beside those of `model/`.
-API = ("api", "prediction", "structures", "boxes", "masks", "config", "presets", "exporting", "errors")
+API = (
+    "api",
+    "inference.prediction",
+    "training.start",
+    "training.result",
+    "evaluation.checkpoint",
+    "evaluation.evaluate",
+    "evaluation.coco",
+    "evaluation.voc",
+    "inference.predict",
+    "inference.predictor",
+    "gradcam.explain",
+    "export.detector",
+    "weights.load",
+    "config.schema",
+    "config.model_schema",
+    "config.presets",
+    "structures.sample",
+    "structures.detections",
+    "ops.boxes",
+    "ops.masks",
+    "errors",
+)
 
 SYMBOL = re.compile(r"`([a-z_0-9/]+\.py)::([A-Za-z_0-9.]+)`")
 SEVERAL = re.compile(r"(?<=`), (?=`[a-z_0-9/]+\.py::)")
@@ -131,7 +153,7 @@ def _text(text: str | None) -> str:
 def api_modules() -> list[str]:
     """Return the modules with an API page, by dotted name without the package's."""
     model = sorted(path.stem for path in (PACKAGE / "model").glob("[a-z]*.py"))
-    return [*API, *(f"model.{name}" for name in model if name != "bag_kernels")]
+    return [*API, *(f"model.{name}" for name in model)]
 
 
 def find_symbol(path: str, symbol: str) -> int:

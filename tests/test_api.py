@@ -9,8 +9,8 @@ from PIL import Image
 
 import dprd_cli
 from dprd_cli import api
-from dprd_cli.api import Model
-from dprd_cli.errors import DataError
+from dprd_cli.api import Model, evaluate, load, train
+from dprd_cli.errors import DataError, UsageError
 
 
 @pytest.fixture
@@ -24,18 +24,19 @@ def noise(height=40, width=60, seed=0):
 
 def test_the_docstring_is_true():
     result = doctest.testmod(api)
-    assert (result.failed, result.attempted) == (0, 7)
+    assert (result.failed, result.attempted) == (0, 11)
 
 
 def test_the_package_imports_torch_only_when_something_is_asked_of_it():
     code = (
         "import sys, dprd_cli; dir(dprd_cli); assert 'torch' not in sys.modules; "
         "assert not hasattr(dprd_cli, 'nothing'); assert 'torch' not in sys.modules; "
-        "from dprd_cli import load, Model, Prediction; assert 'torch' in sys.modules; print(load.__module__)"
+        "from dprd_cli import evaluate, load, train, Model, Prediction; assert 'torch' in sys.modules; "
+        "print(load.__module__, train.__module__, evaluate.__module__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "dprd_cli.api\n"
-    assert {"load", "Model", "Prediction"} <= set(dir(dprd_cli))
+    assert done.stdout == "dprd_cli.api dprd_cli.api dprd_cli.api\n"
+    assert {"evaluate", "load", "train", "Model", "Prediction"} <= set(dir(dprd_cli))
 
 
 def test_every_kind_of_image_is_the_same_image(tmp_path, model):
@@ -115,3 +116,62 @@ def test_a_stream(model, tmp_path):
 
 def test_what_a_model_is(model):
     assert (model.class_names, model.device) == (("cat", "dog"), torch.device("cpu"))
+
+
+TINY_RUN = (
+    *("model.backbone.name=mobilenet_v2", "model.backbone.weights=none", "model.neck.channels=16"),
+    *("model.heads.box_dim=16", "data.synthetic_train=4", "data.synthetic_val=2", "data.synthetic_size=64"),
+    *("data.workers=0", "data.train_min_sizes=[64]", "data.test_min_size=64", "train.eval_every=0"),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two steps, and what was told on the way."""
+    told = []
+    result = train(
+        preset="dprd-small",
+        overrides=TINY_RUN,
+        steps=2,
+        batch_size=1,
+        device="cpu",
+        out=tmp_path_factory.mktemp("runs") / "run",
+        progress=lambda done, total: told.append((done, total)),
+    )
+    return result, told
+
+
+def test_a_run_is_trained_resumed_and_loaded(trained):
+    result, told = trained
+    assert told == [(1, 2), (2, 2)]
+    assert (result.step, result.last.name) == (2, "last.pt")
+    assert result.evaluation.coco.images == 2
+    assert load(result.folder, device="cpu").loaded.step == 2
+    further = train(resume=result.folder, steps=3)
+    assert (further.folder, further.step) == (result.folder, 3)
+    with pytest.raises(UsageError, match=r"^--preset: a run is resumed with its own"):
+        train(resume=result.folder, preset="dprd")
+
+
+def test_what_is_evaluated_after_training_is_what_evaluate_says(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result, _ = trained
+    told = []
+    found = evaluate(result.last, device="cpu", progress=lambda done, total: told.append((done, total)))
+    assert told[-1] == (2, 2)
+    assert found.metrics.keys() == result.evaluation.metrics.keys()
+    model = load(result.last, device="cpu")
+    assert evaluate(model).metrics == found.metrics
+    assert list(tmp_path.iterdir()) == []  # nothing is written that was not asked for
+    evaluate(model, limit=1, out="a.json", plots="plots", save_results="results")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "plots", "results"]
+
+
+def test_evaluation_takes_other_data_and_names_what_it_cannot_take(trained):
+    model = load(trained[0].last, device="cpu")
+    one = evaluate(model, overrides=["data.synthetic_val=1"], part_offsets="reference")
+    assert (one.evaluation.coco.images, one.metrics["part_iou"]) == (1, 1)
+    with pytest.raises(UsageError, match="unknown split 'vla'"):
+        evaluate(model, split="vla")
+    with pytest.raises(DataError, match="gone"):
+        evaluate(model, data="gone")

@@ -1,5 +1,6 @@
 """The documentation site's hook: pages from the command line, the paper's map, the navigation."""
 
+import importlib
 import importlib.util
 import re
 
@@ -51,9 +52,14 @@ def test_what_does_not_exist_is_an_error():
 def test_symbols_become_links_with_a_line():
     line = site.find_symbol("ops/boxes.py", "paired_iou")
     text = site._link("ops/boxes.py", "paired_iou")
-    assert (
-        text == f"[`paired_iou` <small>ops/boxes.py:{line}</small>](api/boxes.md#dprd_cli.boxes.paired_iou)"
-    )
+    page = "api/ops.boxes.md#dprd_cli.ops.boxes.paired_iou"
+    assert text == f"[`paired_iou` <small>ops/boxes.py:{line}</small>]({page})"
+
+
+def test_every_module_with_a_page_exists_and_says_what_it_holds():
+    for module in site.api_modules():
+        assert importlib.import_module(f"dprd_cli.{module}").__doc__, module
+    assert {"api", "training.start", "evaluation.evaluate", "model.detector"} <= set(site.api_modules())
 
 
 def test_every_command_has_a_page_with_its_options():

@@ -210,3 +210,17 @@ def _dashes(start: Point, end: Point, length: float) -> list[tuple[Point, Point]
 
 def _resize(image: ImageArray, size: tuple[int, int], method: int) -> ImageArray:
     return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=method), dtype=np.uint8)
+
+
+def shrink(image: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
+    """Return an image whose long side is at most so many pixels, RGB, as it is or made smaller. [h, w, 3].
+
+    Args:
+        image: RGB. [H, W, 3]
+        longest: Pixels of the long side, at most.
+    """
+    scale = longest / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

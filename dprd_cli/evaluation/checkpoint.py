@@ -12,13 +12,13 @@ from dprd_cli.data.build import build_dataset, describe
 from dprd_cli.errors import UsageError
 from dprd_cli.evaluation.analysis import Analysis, Analyst, ImageExample, analyse
 from dprd_cli.evaluation.coco import CocoMetrics
-from dprd_cli.evaluation.evaluate import Evaluation, EvaluationOptions, ProgressCallback, evaluate_in_group
+from dprd_cli.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_in_group
 from dprd_cli.evaluation.figures import write_analysis
 from dprd_cli.evaluation.results_file import collect_results, read_results
 from dprd_cli.files.atomic import write_json
 from dprd_cli.files.results import output_folder
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
-from dprd_cli.runtime.progress import progress, say
+from dprd_cli.runtime.progress import Progress, progress, say
 from dprd_cli.structures.sample import SPLITS
 from dprd_cli.weights.load import LoadedModel, load_model
 
@@ -136,7 +136,7 @@ def load_for_measuring(options: CheckpointOptions, group: ProcessGroup) -> Loade
 def evaluate_checkpoint(
     options: CheckpointOptions,
     group: ProcessGroup = SINGLE_PROCESS,
-    on_progress: ProgressCallback | None = None,
+    on_progress: Progress | None = None,
 ) -> CheckpointEvaluation | None:
     """Load a checkpoint, measure it on a split, and write the results file and the figures.
 
@@ -161,7 +161,7 @@ def evaluate_model(
     model: LoadedModel,
     options: CheckpointOptions,
     group: ProcessGroup = SINGLE_PROCESS,
-    on_progress: ProgressCallback | None = None,
+    on_progress: Progress | None = None,
 ) -> CheckpointEvaluation | None:
     """Measure a loaded model on a split of its data, and write only what the options name.
 
@@ -218,7 +218,7 @@ def _measure(
     plots: Path | None,
     group: ProcessGroup,
     *,
-    on_progress: ProgressCallback | None,
+    on_progress: Progress | None,
 ) -> Evaluation | None:
     config = model.config
     dataset = build_dataset(

@@ -23,14 +23,12 @@ from dprd_cli.files.atomic import write_bytes
 from dprd_cli.inference.tta import detect_views
 from dprd_cli.runtime.device import autocast
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
+from dprd_cli.runtime.progress import Progress
 from dprd_cli.structures.detections import Detections, Target
 from dprd_cli.structures.sample import Dataset, Sample
 
 if TYPE_CHECKING:
     from dprd_cli.model.detector import Detector
-
-#: Called with (images done, images in all); may raise to stop.
-ProgressCallback = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +41,8 @@ class EvaluationOptions:
         masks: Evaluate masks, where the split has any.
         batch_size: Images that go through the network at once; 0 takes the config's.
         save_results: Folder for the detections, in COCO's results format.
-        progress: Called after each batch, equally often in all processes.
+        progress: Called with (images done, images in all) after each batch, equally often in all processes;
+            may raise to stop.
         watch: Called with each image and its detections, in the process that detected them.
     """
 
@@ -52,7 +51,7 @@ class EvaluationOptions:
     masks: bool = True
     batch_size: int = 0
     save_results: Path | None = None
-    progress: ProgressCallback | None = None
+    progress: Progress | None = None
     watch: Callable[[Sample, Detections], None] | None = None
 
 

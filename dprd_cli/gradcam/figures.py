@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
+from dprd_cli.drawing.canvas import shrink
 from dprd_cli.drawing.detections import draw_parts
 from dprd_cli.drawing.style import BLUE, ORANGE
 from dprd_cli.gradcam.comparison import MATCH_IOU, Evidence, ObjectComparison
@@ -155,11 +156,7 @@ def _caption(evidence: Evidence) -> str:
 
 
 def _show(axes: Axes, image: ImageArray, caption: str) -> None:
-    scale = _LONG_SIDE / max(image.shape[:2])
-    if scale < 1:
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    axes.imshow(image, interpolation="antialiased")
+    axes.imshow(shrink(image, _LONG_SIDE), interpolation="antialiased")
     axes.set_xlabel(caption or " ", fontsize=7.5, labelpad=2)
     axes.set_xticks([])
     axes.set_yticks([])

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dprd_cli.data.coco_results import to_coco_results
+from dprd_cli.drawing.canvas import shrink
 from dprd_cli.drawing.detections import draw_detections
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.files.atomic import write_bytes
-from dprd_cli.files.images import WRITABLE_SUFFIXES, write_image
+from dprd_cli.files.images import WRITABLE_SUFFIXES, encode_png, write_image
 from dprd_cli.inference.video import Moment
 from dprd_cli.ops.masks import paste_masks
 from dprd_cli.structures.detections import CascadeTrace, Detections
@@ -26,10 +27,12 @@ from dprd_cli.structures.detections import CascadeTrace, Detections
 if TYPE_CHECKING:
     import supervision
 
+_SHOWN_SIDE = 1024  # pixels of a notebook's drawing, at most
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a detector found in one image, best score first.
+    """What a detector found in one image, best score first. A notebook shows it as a drawing.
 
     Args:
         name: The file, the URL, `VIDEO#FRAME`, or empty for an image that came from memory.
@@ -165,6 +168,10 @@ class Prediction:
         return draw_detections(
             self.image, self.detections, names, score_thresh=score_thresh, masks=masks, parts=parts
         )
+
+    def _repr_png_(self) -> bytes:
+        """Return the drawing with parts as a PNG, which notebooks show; large images are made smaller."""
+        return encode_png(shrink(self.plot(parts=True), _SHOWN_SIDE))
 
     def save(self, path: str | Path, *, parts: bool = False) -> Path:
         """Write the drawing (`.png`, `.jpg`, ...), or COCO results (`.json`), as the suffix says.

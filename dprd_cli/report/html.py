@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import cv2
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from dprd_cli.drawing.canvas import shrink
 from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY, show_names_as_they_are
 from dprd_cli.evaluation.figures import GREY, GRID
 from dprd_cli.files.images import encode_jpeg
@@ -124,10 +124,7 @@ def embed_image(image: ImageArray, alt: str) -> Html:
         image: RGB. [H, W, 3]
         alt: What it shows.
     """
-    scale = _IMAGE_SIDE / max(image.shape[:2])
-    if scale < 1:
-        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
+    image = shrink(image, _IMAGE_SIDE)
     return embedded(encode_jpeg(image, 82), "image/jpeg", alt, (image.shape[1], image.shape[0]))
 
 

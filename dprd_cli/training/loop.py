@@ -8,6 +8,7 @@ from pathlib import Path
 from dprd_cli.config.schema import Config
 from dprd_cli.errors import UsageError
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
+from dprd_cli.runtime.progress import Progress
 from dprd_cli.runtime.signals import StopRequest
 from dprd_cli.training.best import check_metric
 from dprd_cli.training.memory import memory_advice
@@ -20,7 +21,12 @@ from dprd_cli.training.trainer import Trainer
 
 
 def train(
-    config: Config, run_dir: Path, *, resume: bool = False, group: ProcessGroup = SINGLE_PROCESS
+    config: Config,
+    run_dir: Path,
+    *,
+    resume: bool = False,
+    group: ProcessGroup = SINGLE_PROCESS,
+    on_progress: Progress | None = None,
 ) -> TrainResult | None:
     """Train a detector, or continue a run.
 
@@ -30,6 +36,7 @@ def train(
         resume: Continue from `last.pt` (else `previous.pt`) in `run_dir`.
         group: The processes that train together, all of which call this. The main one alone reads and writes
             the run folder. Law: W of them are the same as one with W times `train.accumulate`.
+        on_progress: Called with (steps done, steps in all) after each step, in the main one.
 
     Returns:
         The run with its final evaluation; None on the other ranks.
@@ -40,11 +47,16 @@ def train(
             (`BusyError`), or a signal (`InterruptedRun`, all saved).
     """
     with RunLock(run_dir) if group.is_main else nullcontext():
-        return train_locked(config, run_dir, resume=resume, group=group)
+        return train_locked(config, run_dir, resume=resume, group=group, on_progress=on_progress)
 
 
 def train_locked(
-    config: Config, run_dir: Path, *, resume: bool, group: ProcessGroup = SINGLE_PROCESS
+    config: Config,
+    run_dir: Path,
+    *,
+    resume: bool,
+    group: ProcessGroup = SINGLE_PROCESS,
+    on_progress: Progress | None = None,
 ) -> TrainResult | None:
     """Do what `train` does, in a run folder whose `RunLock` the main rank holds."""
     check_metric(config.train.best_metric)
@@ -59,7 +71,7 @@ def train_locked(
             voc=setup.val_set.is_voc,
         )
         step = saved["step"] if saved else 0
-        log = RunLog(run_dir, config.train.steps, step) if group.is_main else SilentLog()
+        log = RunLog(run_dir, config.train.steps, step, on_progress) if group.is_main else SilentLog()
         with StopRequest() as stop, log:
             trainer = Trainer(config, run_dir, setup, log=log, stop=stop, group=group)
             if saved is not None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from dprd_cli.errors import ResourceError
 from dprd_cli.files.atomic import write_atomically
+from dprd_cli.runtime.progress import Progress as OnProgress
 from dprd_cli.runtime.progress import say
 from dprd_cli.training.trackers import Tracker
 
@@ -34,11 +35,15 @@ class RunLog:
         folder: The run folder.
         steps: Steps of the whole run, for the progress bar.
         start_step: Step that the run resumes from; rows after it are dropped from the files.
+        on_step: Called with (steps done, steps in all) after each step.
     """
 
-    def __init__(self, folder: Path, steps: int, start_step: int = 0) -> None:
+    def __init__(
+        self, folder: Path, steps: int, start_step: int = 0, on_step: OnProgress | None = None
+    ) -> None:
         self._folder = folder
         self._steps = steps
+        self._on_step = on_step
         self._trackers: Sequence[Tracker] = ()
         self.rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["step"] <= start_step]
         self._columns: list[str] = []
@@ -111,6 +116,8 @@ class RunLog:
 
     def progress(self, task: str, done: int, total: int) -> None:
         """Move a progress bar: `train`, or `evaluate`, which goes when it is done."""
+        if task == "train" and self._on_step is not None:
+            self._on_step(done, total)
         if self._progress is None:
             return
         with contextlib.suppress(OSError, ValueError):  # a terminal that went away ends no run

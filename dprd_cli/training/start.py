@@ -12,7 +12,7 @@ from dprd_cli.config.presets import resolve, scale_rate
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import merge, nest, parse_overrides, read_toml, validate
 from dprd_cli.errors import UsageError, UserError
-from dprd_cli.runtime.progress import say
+from dprd_cli.runtime.progress import Progress, say
 
 if TYPE_CHECKING:
     from dprd_cli.training.result import TrainResult
@@ -194,13 +194,19 @@ def new_folder(config: Config, out: Path | None, prefix: str = "") -> Iterator[P
         raise
 
 
-def run_training(config: Config, run: Path | None = None, out: Path | None = None) -> TrainResult | None:
+def run_training(
+    config: Config,
+    run: Path | None = None,
+    out: Path | None = None,
+    on_progress: Progress | None = None,
+) -> TrainResult | None:
     """Continue a run, or start one in a folder of its own, in as many processes as there are.
 
     Args:
         config: The whole run, from `new_config` or `resumed_config`.
         run: The run to continue, or None.
         out: The folder of a new run; `runs/<preset>-<backbone>-<data>-<n>` by default.
+        on_progress: Called with (steps done, steps in all) after each step, in the main process.
 
     Returns:
         The run with its final evaluation; None on ranks that are not the main one.
@@ -218,4 +224,4 @@ def run_training(config: Config, run: Path | None = None, out: Path | None = Non
         say(f"{config.preset} on {config.model.backbone.name}, {config.train.steps} steps, into {folder}")
         if group.size > 1:
             say(f"{group.size} processes share the {config.train.batch_size} images of a step")
-        return train(config, folder, resume=run is not None, group=group)
+        return train(config, folder, resume=run is not None, group=group, on_progress=on_progress)

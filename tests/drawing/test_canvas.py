@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dprd_cli.drawing.canvas import DARK, ORANGE, WHITE, Canvas, class_color, font, shorten
+from dprd_cli.drawing.canvas import DARK, ORANGE, WHITE, Canvas, class_color, font, shorten, shrink
 
 LONG = "a class with a name far too long for the image it is drawn on, really far too long"
 RED = (255, 0, 0)
@@ -148,3 +148,14 @@ def test_class_colours_differ_and_are_never_the_orange_of_the_parts():
     assert len(set(colors)) == 80
     distance = np.abs(np.array(colors) - np.array(ORANGE)).sum(axis=1)
     assert distance.min() > 80
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((40, 100), (20, 50)), ((50, 50), (50, 50)), ((3, 900), (1, 50))]
+)
+def test_a_shrunken_image_is_never_longer_and_small_ones_stay(size, expected):
+    image = np.full((*size, 3), 77, np.uint8)
+    shrunken = shrink(image, 50)
+    assert shrunken.shape == (*expected, 3)
+    assert (shrunken == 77).all()
+    assert (shrunken is image) == (max(size) <= 50)

@@ -1,5 +1,7 @@
+import io
 import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -93,3 +95,16 @@ def test_drawings_and_files(tmp_path):
     assert json.loads(item.save(str(tmp_path / "a.json")).read_text()) == item.to_coco(parts=False)
     with pytest.raises(UsageError, match=r"a.txt: cannot save as '.txt'; use .json, .jpg"):
         item.save(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("size", [(80, 100), (900, 3000), (4000, 50)])
+def test_a_notebook_shows_the_drawing_with_parts_and_never_a_huge_one(size):
+    small = prediction()
+    item = replace(small, image=np.zeros((*size, 3), dtype=np.uint8))
+    item = replace(item, detections=replace(item.detections, image_size=size))
+    shown = np.asarray(Image.open(io.BytesIO(item._repr_png_())))
+    assert max(shown.shape[:2]) <= 1024
+    if size == (80, 100):
+        assert np.array_equal(shown, item.plot(parts=True))
+    else:
+        assert shown.shape[0] / shown.shape[1] == pytest.approx(size[0] / size[1], rel=0.2)
