@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dprd_cli.errors import DivergedError, InterruptedRun
-from dprd_cli.evaluation.checkpoint import CheckpointOptions, evaluate_checkpoint
+from dprd_cli.evaluation.checkpoint import CheckpointOptions, evaluate_model
 from dprd_cli.files.atomic import read_json
 from dprd_cli.runtime.progress import say
 from dprd_cli.studies.folders import finished_like, is_finished, state_of
@@ -21,6 +21,7 @@ from dprd_cli.studies.study import Study
 from dprd_cli.studies.summary import OTHER_OFFSETS, offsets_file
 from dprd_cli.training.loop import train_locked
 from dprd_cli.training.run_folder import BusyError, RunLock
+from dprd_cli.weights.load import load_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,18 +111,12 @@ def _measure_offsets(study: Study, job: Job) -> None:
     if not wanted or not job.config.model.parts.moving:
         return
     with RunLock(job.folder):
+        model = load_model(str(job.folder / "last.pt"), job.config.train.device)
+        model = model.with_data(job.config.data.path)
         for kind in wanted:
             say(f"  {job.folder}: measuring with {kind} part offsets")
-            evaluate_checkpoint(
-                CheckpointOptions(
-                    weights=str(job.folder / "last.pt"),
-                    data=job.config.data.path,
-                    part_offsets=kind,
-                    device=job.config.train.device,
-                    out=job.folder / offsets_file(kind),
-                    draw=False,
-                )
-            )
+            options = CheckpointOptions(part_offsets=kind, out=job.folder / offsets_file(kind))
+            evaluate_model(model.with_part_offsets(kind), options)
 
 
 def _is_measured(job: Job, kind: str) -> bool:
