@@ -1,5 +1,7 @@
 """From a file to a detector that is ready, and what training from it implies."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from dprd_cli.config.presets import resolve
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.runtime.process_group import ProcessGroup
 from dprd_cli.weights.checkpoint import export_safetensors, save_checkpoint
-from dprd_cli.weights.load import implied_by_backbone, implied_config, load_in_group, load_model, start_from
+from dprd_cli.weights.load import implied_by_backbone, implied_config, load_model, model_in_group, start_from
 from paths import TINY
 
 
@@ -52,21 +54,35 @@ def test_a_tensor_that_is_not_finite_is_named(tmp_path, payload):
     assert str(caught.value) == f"{path}: {name} is not finite (of a run that diverged?); take another file"
 
 
-def test_the_main_process_loads_first(tmp_path, payload):
-    """A group that notes who called; a main process that failed leaves the others nothing to wait for."""
+def test_the_main_process_loads_first_and_says_what(tmp_path, payload, monkeypatch, caplog):
     path = tmp_path / "x.pt"
     save_checkpoint(path, payload)
+    calls = []
 
     class Noted(ProcessGroup):
-        calls = 0
-
         def main_first(self, call):
-            self.calls += 1
+            calls.append(call)
             return super().main_first(call)
 
-    group = Noted()
-    assert load_in_group(str(path), "cpu", group).step == 7
-    assert group.calls == 1
+    monkeypatch.setattr("dprd_cli.weights.load.join_process_group", lambda device: nullcontext(Noted()))
+    with caplog.at_level("INFO", logger="dprd_cli"), model_in_group(str(path), "cpu") as (model, group):
+        assert (model.step, group.is_main, len(calls)) == (7, True, 1)
+    assert caplog.messages == [f"checkpoint: {path} (step 7)"]
+
+
+def test_other_data_and_part_offsets_make_another_model_of_the_same_weights(tmp_path, payload):
+    path = tmp_path / "x.pt"
+    save_checkpoint(path, payload)
+    model = load_model(str(path), "cpu")
+    other = model.with_data(path="set", on_bad_image="skip", overrides=["data.limit=3"])
+    data = other.config.data
+    assert (data.path, data.limit, data.on_bad_image) == ("set", 3, "skip")
+    assert other.config.model == model.config.model
+    assert other.detector is model.detector
+    placed = model.with_part_offsets("reference").detector.state_dict()
+    assert all(torch.equal(placed[key], value) for key, value in payload["model"].items() if key in placed)
+    with pytest.raises(UsageError, match=r"only data.\* keys can be set here"):
+        model.with_data(overrides=["model.cascade.ious=[0.5]"])
 
 
 def test_training_from_a_checkpoint_takes_all_of_its_network_or_what_is_shared(tmp_path, payload):
