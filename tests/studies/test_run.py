@@ -11,7 +11,7 @@ import pytest
 from dprd_cli.errors import DivergedError, InterruptedRun, UserError
 from dprd_cli.studies import run as module
 from dprd_cli.studies.run import StudyOutcome, finished_runs, run_study
-from dprd_cli.studies.summary import offsets_file
+from dprd_cli.studies.summary import OTHER_OFFSETS, offsets_file
 from dprd_cli.training.run_folder import BusyError
 
 
@@ -99,3 +99,22 @@ def test_a_measurement_counts_only_if_it_is_of_the_last_checkpoint(planned, star
     for checkpoint, step, count in (("best.pt", 4, 1), ("last.pt", 3, 1), ("last.pt", 4, 2)):
         path.write_text(json.dumps({"checkpoint": f"x/{checkpoint}", "step": step, "bbox": {"AP": 1.0}}))
         assert len(finished_runs(plan).done) == count
+
+
+def test_trained_parts_are_measured_with_their_mean_and_without_offsets(
+    planned, start, sigmas, tiny_checkpoint, trained
+):
+    study = replace(sigmas, variants=sigmas.variants[:1], measures_offsets=True)
+    plan = planned(study, flags={"train.steps": 3})  # as many as the checkpoint was trained for
+    job = start(plan.jobs[0], box_ap=10.0)
+    shutil.copy(tiny_checkpoint, job.folder / "last.pt")
+    run_study(plan, lambda outcome: None)
+    measured = {kind: json.loads((job.folder / offsets_file(kind)).read_text()) for kind in OTHER_OFFSETS}
+    for kind, content in measured.items():
+        assert (content["part_offsets"], content["split"], content["step"]) == (kind, "val", 3)
+        assert content["checkpoint"] == str(job.folder / "last.pt")
+    assert measured["reference"]["part_iou"] == pytest.approx(1.0)  # no part moves
+    times = {path: path.stat().st_mtime_ns for path in job.folder.glob("eval_*")}
+    run_study(plan, lambda outcome: None)
+    assert {path: path.stat().st_mtime_ns for path in job.folder.glob("eval_*")} == times  # not again
+    assert trained.folders == []
