@@ -15,7 +15,8 @@ from dprd_cli.config.presets import PRESETS, resolve
     [
         ({"ious": []}, "ious and box_weights need one entry per stage each"),
         ({"ious": [0.5]}, "ious and box_weights need one entry per stage each"),
-        ({"part_stages": [0]}, "part_stages counts stages from 1 to 3"),
+        ({"part_stages": [0]}, r"part_stages\.0\n  Input should be greater than 0"),
+        ({"part_stages": [4]}, "part_stages counts stages from 1 to 3"),
         ({"mask_stages": [1, 4]}, "mask_stages counts stages from 1 to 3"),
     ],
 )
