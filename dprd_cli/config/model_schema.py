@@ -16,7 +16,7 @@ Factor = Annotated[float, Field(gt=0, le=1e6)]
 Width = Annotated[int, Field(gt=0, le=8192)]
 Layers = Annotated[int, Field(gt=0, le=64)]
 Pixels = Annotated[int, Field(gt=0, le=4096)]
-RoICount = Annotated[int, Field(gt=0, le=20_000)]
+RoICount = Annotated[int, Field(gt=0, le=10_000_000)]  # the most that are taken of what there is
 
 
 class Section(BaseModel):
