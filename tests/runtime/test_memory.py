@@ -30,9 +30,10 @@ def test_what_a_call_holds_at_most_counts_and_earlier_calls_do_not():
 def test_the_resident_peak_has_what_was_there_before():
     kept = fill(60)
     idle = peak_resident(lambda: None)
-    busy = peak_resident(lambda: fill(80))
+    busy = peak_resident(lambda: fill(400))
     assert idle > len(kept)
-    assert 70 * MIB <= busy - idle < 120 * MIB
+    # what else the process holds may shrink in between: a long test run frees, and the system takes back
+    assert 200 * MIB <= busy - idle < 500 * MIB
 
 
 def test_a_process_may_take_what_it_has():
