@@ -1,7 +1,7 @@
 from rich.table import Table
 
 from dprd_cli.commands._tables import LiteralConsole, print_rows
-from dprd_cli.runtime.progress import say
+from dprd_cli.runtime.progress import lines_on_stderr, say
 
 NAMES = ["[/red]", "[t-72]", "[bold]x[/bold]", ":smile:", "a\x1b[2Jb"]
 
@@ -26,5 +26,6 @@ def test_headings_may_have_two_lines(capsys):
 
 
 def test_what_is_said_is_one_line(capsys):
-    say("results: a\nb\x1b[31m")
+    with lines_on_stderr():
+        say("results: a\nb\x1b[31m")
     assert capsys.readouterr().err == "results: a\\nb\\x1b[31m\n"

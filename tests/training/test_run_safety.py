@@ -98,7 +98,7 @@ def test_spoilt_lines_of_the_metrics_are_left_out(run):
 def test_weights_that_explode_end_the_run_and_are_not_saved(tmp_path, dataset, capsys):
     folder = tmp_path / "run"
     argv = [*START, "--data", str(dataset), "--steps", "30", "--out", str(folder)]
-    more = ["--set", "train.lr=1e9", "--set", "train.warmup_steps=0", "--set", "train.clip_norm=0"]
+    more = ["--set", "train.lr=1e6", "--set", "train.warmup_steps=0", "--set", "train.clip_norm=0"]
     assert cli.run([*argv, *more]) == 4
     line = last_line(capsys)
     assert "this is a bug" not in line
