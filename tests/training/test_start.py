@@ -134,11 +134,15 @@ def test_a_folder_into_which_nothing_was_written_goes_again(tmp_path):
 def test_new_runs_and_resumed_ones_are_trained_in_their_folder(tmp_path, monkeypatch):
     asked = []
 
-    def train(config, folder, *, resume, group):
+    def train(config, folder, *, resume, group, on_progress):
         asked.append((config, folder, resume, group.size))
+        on_progress(1, 1)
         return folder
 
     monkeypatch.setattr(loop, "train", train)
-    assert run_training(tiny(), out=tmp_path / "new") == tmp_path / "new"
-    assert run_training(tiny(), tmp_path / "new") == tmp_path / "new"
+    told = []
+    tell = lambda done, total: told.append((done, total))  # noqa: E731
+    assert run_training(tiny(), out=tmp_path / "new", on_progress=tell) == tmp_path / "new"
+    assert run_training(tiny(), tmp_path / "new", on_progress=tell) == tmp_path / "new"
+    assert told == [(1, 1), (1, 1)]
     assert asked == [(tiny(), tmp_path / "new", False, 1), (tiny(), tmp_path / "new", True, 1)]
