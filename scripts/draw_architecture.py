@@ -41,7 +41,7 @@ BOXES: dict[str, tuple[int, int, int, str, str, str, str]] = {
         210,
         "RoI features",
         "whole and parts, one call",
-        "model/regions, ops/roi_align",
+        "model/rois, ops/roi_align",
         GOLD,
     ),
     "fusion": (260, 150, 180, "assembly (RDA)", "Eq. 1: comb 3, comb 4", "model/fusion", GOLD),

@@ -20,7 +20,7 @@ from dprd_cli.config.model_schema import ModelConfig
 from dprd_cli.errors import UsageError
 from dprd_cli.model.build import PARTS
 from dprd_cli.model.parts import Parts, PartSource, reference_parts, undo_far_moves
-from dprd_cli.model.regions import RoIFeatures, RoIs
+from dprd_cli.model.rois import RoIFeatures, RoIs
 
 FOLLOWS = 0.5  # least IoU of a RoI with an object whose pixels its parts follow
 

@@ -10,7 +10,7 @@ from dprd_cli.data.build import build_dataset
 from dprd_cli.evaluation.evaluate import evaluate
 from dprd_cli.model.build import PARTS, build_detector
 from dprd_cli.model.parts import FixedParts
-from dprd_cli.model.regions import RoIFeatures, RoIs
+from dprd_cli.model.rois import RoIFeatures, RoIs
 from dprd_cli.structures.detections import Target
 from paths import ROOT, TINY
 

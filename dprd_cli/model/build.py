@@ -16,8 +16,8 @@ from dprd_cli.model.fusion import ConcatFusion, NoFusion, RDAFusion, WholeTransf
 from dprd_cli.model.heads import BoxHead, MaskHead, MaskIoUHead
 from dprd_cli.model.neck import FPN, BiFPN, PANet
 from dprd_cli.model.parts import DeformableParts, FixedParts, PartSource
-from dprd_cli.model.regions import DeformablePooler, RegionPooler
 from dprd_cli.model.roi_heads import RoIHeads
+from dprd_cli.model.rois import DeformablePooler, RegionPooler
 from dprd_cli.model.rpn import RPN, Anchors
 from dprd_cli.model.sampling import RoISampler
 from dprd_cli.model.selection import DetectionSelector

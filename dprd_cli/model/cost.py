@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dprd_cli.model.detector import Detector
-from dprd_cli.model.regions import DeformablePooler
 from dprd_cli.model.roi_heads import RoIHeads
+from dprd_cli.model.rois import DeformablePooler
 
 _MODULES = ("backbone", "neck", "rpn", "dpr", "fusion", "box_head", "mask_head", "mask_iou_head")
 

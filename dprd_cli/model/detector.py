@@ -16,8 +16,8 @@ from dprd_cli.model.layers import share
 from dprd_cli.model.losses import LossOutput
 from dprd_cli.model.neck import FPN, BiFPN
 from dprd_cli.model.parts import PART_OFFSETS, FixedParts, PartSource
-from dprd_cli.model.regions import RoIFeatures
 from dprd_cli.model.roi_heads import RoIHeads
+from dprd_cli.model.rois import RoIFeatures
 from dprd_cli.model.rpn import RPN, RPNOutput
 from dprd_cli.model.selection import BoxDetails
 from dprd_cli.ops.roi_align import FeatureTable

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dprd_cli.errors import UsageError
 from dprd_cli.model.layers import scale_gradient
-from dprd_cli.model.regions import RoIFeatures, RoIs
+from dprd_cli.model.rois import RoIFeatures, RoIs
 from dprd_cli.ops.boxes import MAX_LOG_SCALE, clip_boxes, paired_iou
 from dprd_cli.ops.precision import full_precision
 

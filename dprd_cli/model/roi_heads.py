@@ -12,7 +12,7 @@ from dprd_cli.model.heads import BoxPrediction
 from dprd_cli.model.layers import scale_gradient
 from dprd_cli.model.losses import LossOutput, box_loss, class_loss
 from dprd_cli.model.parts import Parts, PartSource, reference_parts
-from dprd_cli.model.regions import LabeledRoIs, RegionPooler, RoIFeatures, RoIs
+from dprd_cli.model.rois import LabeledRoIs, RegionPooler, RoIFeatures, RoIs
 from dprd_cli.model.rpn import Proposals
 from dprd_cli.model.sampling import RoISampler
 from dprd_cli.model.selection import (

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dprd_cli.model.losses import crop_masks
 from dprd_cli.model.matching import match_boxes, sample_labels
-from dprd_cli.model.regions import LabeledRoIs, RoIFeatures, RoIs
+from dprd_cli.model.rois import LabeledRoIs, RoIFeatures, RoIs
 from dprd_cli.model.rpn import Proposals
 from dprd_cli.model.stage import MaskTargets
 from dprd_cli.structures.detections import Target

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms
 
-from dprd_cli.model.regions import RoIs
+from dprd_cli.model.rois import RoIs
 from dprd_cli.structures.detections import CascadeTrace, Detections
 
 

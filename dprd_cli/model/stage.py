@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from dprd_cli.model.fusion import FusionOutput
 from dprd_cli.model.heads import BoxHead, BoxPrediction, MaskHead, MaskIoUHead
 from dprd_cli.model.losses import class_loss, mask_iou_loss, mask_iou_targets, mask_loss
-from dprd_cli.model.regions import DeformablePooler, RegionPooler
+from dprd_cli.model.rois import DeformablePooler, RegionPooler
 
 
 class MaskTargets(NamedTuple):

@@ -27,7 +27,7 @@ from dprd_cli.weights.checksum import (
     sum_zip,
 )
 from dprd_cli.weights.pickle_machine import RefusedPickleError
-from dprd_cli.weights.torch_file import InflatedError, read_torch
+from dprd_cli.weights.safe_checkpoint import InflatedError, read_torch
 
 FORMAT = "dprd-checkpoint"
 VERSION = 1

@@ -19,7 +19,7 @@ from dprd_cli.model.backbone import IMAGENET_WEIGHTS
 from dprd_cli.model.detector import Detector
 from dprd_cli.weights.checkpoint import read_tensors
 from dprd_cli.weights.names import Translation, translate
-from dprd_cli.weights.safe_pickle import read_numpy_pickle
+from dprd_cli.weights.numpy_pickle import read_numpy_pickle
 from dprd_cli.weights.zoo import (
     CAFFE,
     RESNEXT,

@@ -6,7 +6,7 @@ import torch
 from dprd_cli.config.presets import resolve
 from dprd_cli.export.network import ExportDetector, ExportPooler, Pyramid, nms_by_group
 from dprd_cli.model.build import build_detector
-from dprd_cli.model.regions import RegionPooler, RoIFeatures, RoIs
+from dprd_cli.model.rois import RegionPooler, RoIFeatures, RoIs
 from dprd_cli.ops.roi_align import FeatureTable
 
 SMALL = (

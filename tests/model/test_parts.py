@@ -3,7 +3,7 @@ import torch
 
 from dprd_cli.errors import UsageError
 from dprd_cli.model.parts import DeformableParts, FixedParts, decompose, deform, move_parts
-from dprd_cli.model.regions import RoIFeatures, RoIs
+from dprd_cli.model.rois import RoIFeatures, RoIs
 from dprd_cli.ops.roi_align import FeatureTable, roi_align
 
 BOX = torch.tensor([[10.0, 20.0, 50.0, 60.0]])  # 40 x 40

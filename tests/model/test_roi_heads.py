@@ -3,7 +3,7 @@ import torch
 
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.parts import FixedParts
-from dprd_cli.model.regions import RoIFeatures, RoIs
+from dprd_cli.model.rois import RoIFeatures, RoIs
 from networks import SMALL, make_batch, small_config
 
 

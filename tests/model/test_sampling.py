@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dprd_cli.model.regions import LabeledRoIs, RoIFeatures, RoIs
+from dprd_cli.model.rois import LabeledRoIs, RoIFeatures, RoIs
 from dprd_cli.model.rpn import Proposals
 from dprd_cli.model.sampling import RoISampler
 from dprd_cli.structures.detections import Target

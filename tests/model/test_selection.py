@@ -1,6 +1,6 @@
 import torch
 
-from dprd_cli.model.regions import RoIs
+from dprd_cli.model.rois import RoIs
 from dprd_cli.model.selection import (
     BoxDetails,
     DetectionSelector,

@@ -10,8 +10,8 @@ from pathlib import Path
 from dprd_cli.data.formats.coco_checks import CheckReport, ObjectCounts, count_objects
 from dprd_cli.data.formats.paths import check_files, is_file
 from dprd_cli.data.formats.problems import Problems, first_five
-from dprd_cli.data.formats.voc_files import VocFileError, VocImage, VocSizeError, add_masks, read_annotation
 from dprd_cli.data.formats.voc_lists import ImageList, read_names
+from dprd_cli.data.formats.voc_xml import VocFileError, VocImage, VocSizeError, add_masks, read_annotation
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import IMAGE_SUFFIXES, read_size
 from dprd_cli.structures.sample import CocoEntry, CocoTree

@@ -15,7 +15,7 @@ from pycocotools import mask as rle_masks
 from dprd_cli.data.formats.coco_checks import is_degenerate
 from dprd_cli.data.formats.conversion_split import ConversionSplit
 from dprd_cli.data.formats.segmentation import NO_MASK, decode, encode
-from dprd_cli.data.formats.voc_files import VOID
+from dprd_cli.data.formats.voc_xml import VOID
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import IMAGE_SUFFIXES
 from dprd_cli.runtime.progress import Progress

@@ -7,7 +7,7 @@ from dprd_cli.config.presets import PRESETS, resolve
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.cost import count_macs, count_parameters
 from dprd_cli.model.fusion import NoFusion
-from dprd_cli.model.regions import DeformablePooler
+from dprd_cli.model.rois import DeformablePooler
 from dprd_cli.ops.roi_align import FeatureTable, roi_align
 from dprd_cli.structures.detections import Target
 from paths import TINY

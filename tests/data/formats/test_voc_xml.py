@@ -6,7 +6,7 @@ from PIL import Image
 from pycocotools import mask as rle_masks
 
 from data_folders import load_split, refused
-from dprd_cli.data.formats.voc_files import VOID, VocFileError, VocSizeError, add_masks, read_annotation
+from dprd_cli.data.formats.voc_xml import VOID, VocFileError, VocSizeError, add_masks, read_annotation
 
 BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]>'
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dprd_cli.errors import UserError
-from dprd_cli.weights.safe_pickle import read_numpy_pickle
+from dprd_cli.weights.numpy_pickle import read_numpy_pickle
 
 
 class Hostile:

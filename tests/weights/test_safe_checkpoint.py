@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from dprd_cli.weights.pickle_machine import BrokenPickleError, RefusedPickleError
-from dprd_cli.weights.torch_file import InflatedError, read_torch
+from dprd_cli.weights.safe_checkpoint import InflatedError, read_torch
 
 
 def assert_same(found, expected):
