@@ -4,7 +4,7 @@ The same stages as in `detector.py`; what differs is bookkeeping. `Detector.dete
 and detections as there are. Here both are padded to the most that there can be, so that the shapes depend on
 the batch and image size alone, and NMS looks at all images at once: boxes that do not compete are shifted
 out of each other's reach. RoIAlign is torchvision's, which ONNX knows; its values are those of
-`pooling.roi_align` (tested), and nothing is trained here.
+`ops.roi_align` (tested), and nothing is trained here.
 """
 
 from __future__ import annotations

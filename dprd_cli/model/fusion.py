@@ -17,7 +17,7 @@ from dprd_cli.model.layers import conv_block
 
 
 class FusionOutput(NamedTuple):
-    """FusionOutput RoI features.
+    """Assembled RoI features.
 
     Args:
         parts: From the parts only, x^comb_3, or None. [R, C, S, S]

@@ -1,5 +1,7 @@
-"""Losses of one D-PRD stage, Eq. 3 of the paper, and what a training pass gives.
+"""Eq. 3 of the paper: its terms, and what a training pass gives.
 
+`Stage` takes the terms of one stage's branches and parts, `RoIHeads` those of all stages; the total is their
+sum.
 Every function returns a scalar that stays connected to the graph, zero where it has nothing to compare.
 """
 
