@@ -1,5 +1,6 @@
 """For all tests: a tiny VOC folder, a detector without a network, a tiny checkpoint, a cache folder."""
 
+import signal
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,8 @@ from dprd_cli.structures.detections import CascadeTrace, Detections
 from dprd_cli.weights.checkpoint import save_checkpoint
 from paths import TINY
 
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # the tests run in the background of a shell script
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 WIDTH, HEIGHT = 64, 48
 XML = """<annotation>
   <folder>VOC</folder><filename>{name}.jpg</filename>

@@ -28,8 +28,8 @@ def test_onnx_of_every_preset_agrees_with_pytorch(preset, tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", PRESETS)
-def test_torch_export_of_every_preset_agrees_with_pytorch(preset, tmp_path, capsys):
+@pytest.mark.parametrize("preset", ["mask-rcnn", "cascade-dprd"])  # ONNX goes through torch.export for all
+def test_torch_export_agrees_with_pytorch(preset, tmp_path, capsys):
     weights = save_model(tmp_path / "model.pt", preset)
     checks = [word for path in photographs() for word in ("--check", path)]
     file = tmp_path / "model.pt2"

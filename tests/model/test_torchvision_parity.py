@@ -15,7 +15,7 @@ from dprd_cli.weights.load import build_published
 NUM_CLASSES = 4
 SIZES = ((160, 224), (160, 288))  # the short side is torchvision's min_size: nothing is resized
 NOTHING_SAMPLED = {
-    "rpn": {"anchors_per_image": 10**6, "pre_nms_train": 600, "pre_nms_test": 300, "post_nms_train": 300},
+    "rpn": {"anchors_per_image": 10**6, "pre_nms_train": 600, "pre_nms_test": 70, "post_nms_train": 300},
     "sampling": {"rois_per_image": 10**6, "positive_fraction": 1.0},
 }
 
@@ -60,7 +60,7 @@ def pair(request):
         min_size=160,
         max_size=600,
         rpn_pre_nms_top_n_train=600,
-        rpn_pre_nms_top_n_test=300,
+        rpn_pre_nms_top_n_test=70,
         rpn_post_nms_top_n_train=300,
         trainable_backbone_layers=5,
     )

@@ -15,7 +15,7 @@ STEPS = 160
 
 @pytest.fixture(scope="module")
 def overfitted():
-    """Cascade D-PRD after some steps on four images; one thread, so that busy machines do not stall it."""
+    """Cascade D-PRD after some steps on two images; one thread, so that busy machines do not stall it."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield _overfit()
@@ -38,8 +38,8 @@ def _overfit():
         ],
     )
     torch.manual_seed(0)
-    dataset = SyntheticDataset("train", 4, 96)
-    images, targets = zip(*(prepare(dataset[i], config.data) for i in range(4)), strict=True)
+    dataset = SyntheticDataset("train", 2, 96)
+    images, targets = zip(*(prepare(dataset[i], config.data) for i in range(2)), strict=True)
     detector = build_detector(config.model, num_classes=6)
     optimizer, clip = build_optimizer(detector, config.train), GradientClipper(detector, config.train)
     losses, diagnostics = [], []
@@ -68,7 +68,7 @@ def test_the_loss_falls(overfitted):
 
 
 @pytest.mark.slow
-def test_four_images_are_learned(overfitted):
+def test_two_images_are_learned(overfitted):
     _, _, metrics = overfitted
     assert metrics["bbox_AP50"] > 60
     assert metrics["recall50"] > 0.8

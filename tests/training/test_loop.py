@@ -10,13 +10,11 @@ import time
 import pytest
 import torch
 
-from dprd_cli.config.tree import merge, parse_overrides, read_toml, validate
-from dprd_cli.training.loop import train
+from dprd_cli.config.tree import read_toml, validate
 from dprd_cli.training.metrics_log import read_metrics
-from dprd_cli.training.run_folder import read_resumable
 from dprd_cli.weights.checkpoint import read_checkpoint
 from paths import TINY
-from training_runs import losses, tiny
+from training_runs import tiny
 
 COMMAND = [sys.executable, "-m", "dprd_cli", "train"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -81,19 +79,6 @@ def run_until_step(folder, step):
         assert time.monotonic() < end
         time.sleep(0.02)
     return process
-
-
-def test_kill_9_leaves_a_checkpoint_to_resume_from(tmp_path):
-    folder = tmp_path / "run"
-    process = run_until_step(folder, 2)
-    process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=ONE_PASS)
-    assert process.returncode == -signal.SIGKILL
-    done = read_resumable(folder)["step"]
-    assert done >= 1
-    config = validate(merge(read_toml(folder / "config.toml"), parse_overrides([f"train.steps={done + 1}"])))
-    train(config, folder, resume=True)
-    assert [step for step, _ in losses(folder)] == list(range(1, done + 2))
 
 
 def test_sigterm_saves_and_exits_143(tmp_path):
