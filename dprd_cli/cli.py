@@ -144,6 +144,10 @@ def _explain(error: BaseException) -> tuple[str, int]:
             f"{error.filename or 'disk'}: no space left; free some, or choose another folder",
             EXIT_RESOURCES,
         )
+    if isinstance(error, OSError) and error.filename is not None:  # it is the system that refuses
+        return f"{error.filename}: {error.strerror}; check the path and its rights", EXIT_FAILED
+    if isinstance(error, RuntimeError) and "home directory" in text:
+        return "this user has no home folder; set HOME", EXIT_FAILED
     name = type(error).__name__
     return f"{name}: {text}; this is a bug; rerun with DPRD_DEBUG=1 for the traceback", EXIT_FAILED
 

@@ -98,6 +98,14 @@ def test_other_things(model, tmp_path):
         model.predict(3)
     with pytest.raises(TypeError, match="expected a path, a Pillow image, an array or a tensor, but got int"):
         model.predict([3])
+    with pytest.raises(ValueError, match="expected an image with pixels, but got 0x10"):
+        model.predict(Image.new("RGB", (0, 10)))
+    with pytest.raises(ValueError, match=r"expected an array of shape .*, but got \(0, 10, 3\)"):
+        model.predict(torch.zeros((3, 0, 10), dtype=torch.uint8))
+    with pytest.raises(ValueError, match=r"score_thresh: expected 0\.\.1, but got 50"):
+        model.predict(noise(), score_thresh=50)
+    with pytest.raises(ValueError, match="batch_size: expected at least 1, but got -1"):
+        model.predict(noise(), batch_size=-1)
     with pytest.raises(ValueError, match="channels: expected 'rgb' or 'bgr', but got 'gbr'"):
         model.predict(noise(), channels="gbr")
     with pytest.raises(DataError, match=r"gone.png: no such file"):

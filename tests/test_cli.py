@@ -80,6 +80,16 @@ def test_wrong_usage_exits_2(capsys, arguments):
             "/data/x.png: no space left; free some, or choose another folder",
         ),
         (
+            PermissionError(errno.EACCES, "Permission denied", "/root/.bashrc"),
+            1,
+            "/root/.bashrc: Permission denied; check the path and its rights",
+        ),
+        (
+            RuntimeError("Could not determine home directory."),
+            1,
+            "this user has no home folder; set HOME",
+        ),
+        (
             ValueError("shapes\n  differ"),
             1,
             "ValueError: shapes differ; this is a bug; rerun with DPRD_DEBUG=1 for the traceback",

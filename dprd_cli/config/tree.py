@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from dprd_cli.config.aliases import RENAMED
 from dprd_cli.config.schema import Config
 from dprd_cli.errors import UsageError, did_you_mean, short_repr
+from dprd_cli.files.text import read_text
 
 #: Values of a configuration as nested dicts, as TOML and JSON hold them.
 ConfigTree: TypeAlias = dict[str, Any]
@@ -78,7 +79,7 @@ def read_toml(path: Path) -> ConfigTree:
         UsageError: If the file is missing or is not TOML.
     """
     try:
-        return _parse_toml(path.read_text(encoding="utf-8"))
+        return _parse_toml(read_text(path))
     except OSError as error:
         raise UsageError(f"{path}: cannot read the config file ({error.strerror})") from error
     except (ValueError, RecursionError) as error:  # tomllib's own, or of numbers and bytes

@@ -6,20 +6,18 @@ import contextlib
 import hashlib
 import json
 import os
-import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dprd_cli.data.formats.problems import Problems, first_five, plural
-from dprd_cli.errors import ResourceError
 from dprd_cli.files.images import TRAITS, ImageError, inspect_image, size_fault
 from dprd_cli.runtime.cores import available_cores
 from dprd_cli.runtime.progress import Progress
+from dprd_cli.runtime.workers import WorkerPool
 
 _CHUNK = 16  # images a process is given at once
 _VERSION = 1  # of what is remembered: a later version may look closer
@@ -128,36 +126,16 @@ def _report(bad: Problems, traits: dict[str, list[str]], problems: Problems, *, 
 def _check_all(
     names: list[str], images_dir: Path, max_pixels: int, workers: int
 ) -> Iterator[tuple[str, ImageCheck]]:
-    """Yield every image's name and what decoding it showed, in any order."""
+    """Yield every image's name and what decoding it showed, in their order."""
     workers = min(workers if workers >= 0 else available_cores(), len(names) // _CHUNK)
-    chunks = [names[start : start + _CHUNK] for start in range(0, len(names), _CHUNK)]
-    if workers <= 1:
-        for name in names:
-            yield from _check_some([name], images_dir, max_pixels)
-        return
-    pool = ProcessPoolExecutor(workers, initializer=_ignore_interrupts)
-    try:
-        futures = [pool.submit(_check_some, chunk, images_dir, max_pixels) for chunk in chunks]
-        for future in _in_order(futures):
-            yield from future.result()
-    except BrokenProcessPool as error:
-        raise ResourceError(
-            f"{images_dir}: a process that decodes images was killed (memory may be short); use fewer "
-            "(--workers 1, or --set data.workers=0 in training)"
-        ) from error
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _in_order(futures: list[Future[Any]]) -> Iterator[Future[Any]]:
-    """Yield futures, forgetting each, because their results add up."""
-    futures.reverse()
-    while futures:
-        yield futures.pop()
-
-
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the main process's business
+    step = _CHUNK if workers > 1 else 1
+    pool = WorkerPool(
+        partial(_check_some, images_dir=images_dir, max_pixels=max_pixels),
+        workers if workers > 1 else 0,
+        name="processes that decode images",
+    )
+    for checks in pool.map(names[start : start + step] for start in range(0, len(names), step)):
+        yield from checks
 
 
 def _check_some(names: Iterable[str], images_dir: Path, max_pixels: int) -> list[tuple[str, ImageCheck]]:
@@ -172,23 +150,33 @@ def _check_some(names: Iterable[str], images_dir: Path, max_pixels: int) -> list
     return found
 
 
-def cache_folder() -> Path:
-    """Return the folder for what can be made again: `XDG_CACHE_HOME`, by default `~/.cache`, and `dprd`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dprd"
+def cache_folder() -> Path | None:
+    """Return the folder for what can be made again: `XDG_CACHE_HOME`, by default `~/.cache`, and `dprd`.
+
+    Returns:
+        None for a user without a home.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dprd"
+    except RuntimeError:
+        return None
 
 
 class _SoundImages:
     """Which images of a folder were sound, in a file of the user's cache folder.
 
-    A file that is broken, or cannot be written, is as good as none.
+    A file that is broken, or cannot be written, is as good as none; without a home nothing is remembered.
     """
 
     def __init__(self, images_dir: Path) -> None:
         self._folder = Path(os.path.realpath(images_dir))
         name = hashlib.sha256(os.fsencode(self._folder)).hexdigest()[:16]
-        self._path = cache_folder() / f"images-{name}.json"
+        folder = cache_folder()
+        self._path = folder and folder / f"images-{name}.json"
         self._entries: dict[str, Any] = {}
         self._changed = False
+        if self._path is None:
+            return
         with contextlib.suppress(OSError, ValueError, RecursionError):
             content = json.loads(self._path.read_text(encoding="utf-8"))
             if isinstance(content, dict) and content.get("version") == _VERSION:
@@ -215,7 +203,7 @@ class _SoundImages:
 
     def save(self) -> None:
         """Write the file, whole or not at all."""
-        if not self._changed:
+        if not self._changed or self._path is None:
             return
         content = {"version": _VERSION, "folder": str(self._folder), "images": self._entries}
         temporary = self._path.with_suffix(f".{os.getpid()}.part")

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import signal
-import threading
 import warnings
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.train_items import OR_SKIP, PackedItems, TrainItem, TrainReader, pack, unpack
@@ -24,10 +20,9 @@ from dprd_cli.data.transforms import prepare
 from dprd_cli.errors import DataError, DprdWarning
 from dprd_cli.runtime.cores import available_cores
 from dprd_cli.runtime.ranks import local_size, rank_slice
+from dprd_cli.runtime.workers import WorkerPool
 from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Dataset, Sample
-
-_MIN_SHARED_MEMORY = 512 << 20  # below this, images in flight between processes can end in a bus error
 
 
 class TrainBatch(NamedTuple):
@@ -59,11 +54,11 @@ class EvalBatch(NamedTuple):
 class TrainLoader:
     """The batches of a training run, a pure function of (dataset, config, batch size, seed, step).
 
-    Neither the number of loader processes nor where the run resumes changes a batch: position p of the
-    endless order is image `permutation(seed, epoch)[p mod N]` of epoch p // N, and its augmentation is
-    drawn from (seed, epoch, image), and so is the image whose objects are pasted. Where images with rare
-    classes are repeated (`ImageOrder`), N is the length of an epoch, and the number of the repeat is drawn
-    from too. The global random state is neither read nor changed.
+    Neither the number of loader processes, nor the loss of one, nor where the run resumes changes a batch:
+    position p of the endless order is image `permutation(seed, epoch)[p mod N]` of epoch p // N, and its
+    augmentation is drawn from (seed, epoch, image), and so is the image whose objects are pasted. Where
+    images with rare classes are repeated (`ImageOrder`), N is the length of an epoch, and the number of the
+    repeat is drawn from too. The global random state is neither read nor changed.
 
     Args:
         dataset: The training split.
@@ -73,10 +68,10 @@ class TrainLoader:
         steps: Last step, exclusive.
         start_step: First step.
         shard: Which of how many processes this one is; each gets its share of every step's images.
+        is_stopping: Whether the run was asked to stop; see `WorkerPool`.
 
     Attributes:
         skipped: How often each unreadable file was skipped.
-        workers: Loader processes in use.
 
     Raises:
         DataError: If objects are to be pasted and none has a mask.
@@ -92,17 +87,18 @@ class TrainLoader:
         steps: int,
         start_step: int = 0,
         shard: tuple[int, int] = (0, 1),
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         if config.copy_paste and not dataset.has_masks:
             raise DataError(
                 f"{dataset.name}: no object has a mask, so none can be pasted; set data.copy_paste=0"
             )
-        self.batch_size, self.steps, self.start_step = batch_size, steps, start_step
-        self._share = rank_slice(batch_size, *shard)
-        self.workers = choose_workers(config)
+        self.steps, self.start_step = steps, start_step
         self.skipped: Counter[str] = Counter()
-        self._reader = TrainReader(dataset, config, seed)
-        self._order = self._reader.order  # made once, before the loader processes start
+        reader = TrainReader(dataset, config, seed)
+        self._order = reader.order  # made once, before the loader processes start
+        self._read = _StepReader(reader, batch_size, rank_slice(batch_size, *shard))
+        self._workers, self._is_stopping = choose_workers(config), is_stopping
 
     def __len__(self) -> int:
         return max(0, self.steps - self.start_step)
@@ -113,14 +109,20 @@ class TrainLoader:
 
     def positions(self, step: int) -> range:
         """Return this process's places of a step in the endless order."""
-        first = step * self.batch_size
-        return range(first + self._share.start, first + self._share.stop)
+        return self._read.positions(step)
 
     def __iter__(self) -> Iterator[TrainBatch]:
-        for items in self._batches():
+        pool = WorkerPool(
+            self._read,
+            self._workers,
+            name="loader processes",
+            begin=_begin_worker,
+            is_stopping=self._is_stopping,
+        )
+        for packed in pool.map(range(self.start_step, self.steps)):
             images: list[Tensor] = []
             targets: list[Target] = []
-            for item in items:
+            for item in unpack(packed):
                 self._note(item)
                 assert item.image is not None
                 assert item.target is not None
@@ -137,49 +139,27 @@ class TrainLoader:
         if item.error:
             raise DataError(item.error)
 
-    def _batches(self) -> Iterator[list[TrainItem]]:
-        step = self.start_step
-        iterator = _start(self._loader()) if self.workers else iter(())
-        while self.workers and step < self.steps:
-            try:
-                packed = next(iterator)
-            except (RuntimeError, OSError, EOFError) as error:  # what a killed process leaves behind
-                reason = str(error).partition("\n")[0] or type(error).__name__
-                warnings.warn(
-                    f"the loader processes failed ({reason}; memory or /dev/shm may be short); "
-                    "going on without any",
-                    DprdWarning,
-                    stacklevel=3,
-                )
-                self.workers = 0
-                break
-            yield unpack(packed)
-            step += 1
-        for later in range(step, self.steps):
-            yield [self._reader[position] for position in self.positions(later)]
-
-    def _loader(self) -> DataLoader[Any]:
-        return DataLoader(
-            self._reader,  # type: ignore[arg-type]
-            batch_sampler=_StepSampler(self),
-            num_workers=self.workers,
-            collate_fn=pack,
-            worker_init_fn=_init_worker,
-            generator=torch.Generator(),  # or the loader would draw from the global one
-        )
-
 
 @dataclass(frozen=True)
-class _StepSampler:
-    """The positions of each step that is left."""
+class _StepReader:
+    """Reads the images of a step; runs in the loader processes.
 
-    loader: TrainLoader
+    Args:
+        reader: Reads the image at a position.
+        batch_size: Images a step.
+        share: Which of them this process of the job takes.
+    """
 
-    def __iter__(self) -> Iterator[list[int]]:
-        return (list(self.loader.positions(s)) for s in range(self.loader.start_step, self.loader.steps))
+    reader: TrainReader
+    batch_size: int
+    share: range
 
-    def __len__(self) -> int:
-        return len(self.loader)
+    def positions(self, step: int) -> range:
+        first = step * self.batch_size
+        return range(first + self.share.start, first + self.share.stop)
+
+    def __call__(self, step: int) -> PackedItems:
+        return pack([self.reader[position] for position in self.positions(step)])
 
 
 def choose_workers(config: DataConfig) -> int:
@@ -187,33 +167,13 @@ def choose_workers(config: DataConfig) -> int:
     if config.workers >= 0:
         return config.workers
     cores = available_cores() // local_size()
-    try:
-        if shutil.disk_usage("/dev/shm").free < _MIN_SHARED_MEMORY:
-            return 0
-    except OSError:
-        pass
     return 0 if cores <= 2 else min(8, cores // 2)
 
 
-def _init_worker(_: int) -> None:
-    """One thread each; and Ctrl-C is the main process's business, which saves before it ends."""
+def _begin_worker() -> None:
+    """One thread each."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _start(loader: DataLoader[Any]) -> Iterator[PackedItems]:
-    """Start the loader processes without torch's SIGCHLD handler.
-
-    It raises in the middle of whatever the main process does when one dies, such as saving a checkpoint
-    after a signal to the whole group; without it the death shows when the next batch is asked for.
-    """
-    in_main = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD")
-    before = signal.getsignal(signal.SIGCHLD) if in_main else None
-    iterator = iter(loader)
-    if in_main:
-        signal.signal(signal.SIGCHLD, before or signal.SIG_DFL)
-    return iterator
 
 
 def iterate_eval(

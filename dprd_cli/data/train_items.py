@@ -104,11 +104,11 @@ class _ItemHeader:
 
 
 #: All images and masks of a batch as one row of bytes, and the rest of each item.
-PackedItems: TypeAlias = tuple[Tensor, list[_ItemHeader | TrainItem]]
+PackedItems: TypeAlias = tuple[NDArray[np.uint8], list[_ItemHeader | TrainItem]]
 
 
 def pack(items: Sequence[TrainItem]) -> PackedItems:
-    """Put all images and masks of a batch into one tensor, because each shared tensor takes a file handle."""
+    """Put all images and masks of a batch into one array, which goes from process to process uncopied."""
     blocks: list[Tensor] = [torch.empty(0, dtype=torch.uint8)]
     headers: list[_ItemHeader | TrainItem] = []
     for item in items:
@@ -130,12 +130,13 @@ def pack(items: Sequence[TrainItem]) -> PackedItems:
                 item.skipped,
             )
         )
-    return torch.cat(blocks), headers
+    return torch.cat(blocks).numpy(), headers
 
 
 def unpack(packed: PackedItems) -> list[TrainItem]:
-    """Undo `pack`; images and masks are views of the one tensor. `unpack(pack(items)) == items`."""
-    rest, headers = packed
+    """Undo `pack`; images and masks are views of the one array. `unpack(pack(items)) == items`."""
+    content, headers = packed
+    rest = torch.from_numpy(content)
     items: list[TrainItem] = []
     for one in headers:
         if isinstance(one, TrainItem):

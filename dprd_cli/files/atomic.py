@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dprd_cli.errors import DataError, ResourceError
+from dprd_cli.files.text import read_text
 
 _FORMULA = ("=", "+", "-", "@", "\t")
 
@@ -70,7 +71,7 @@ def read_json(path: Path, what: str) -> Any:
         DataError: If it cannot be read or is no JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(read_text(path))
     except OSError as error:
         raise DataError(f"{path}: cannot read the {what} ({error.strerror})") from error
     except (ValueError, RecursionError) as error:

@@ -51,6 +51,8 @@ def _from_pillow(image: Image.Image) -> ImageArray:
     """Turn a Pillow image upright and into 8-bit RGB. [H, W, 3]."""
     if image.mode == "F" or image.mode.startswith("I"):
         raise ValueError(f"expected an image of 8 bits a channel, but got mode {image.mode}; pass its file")
+    if 0 in image.size:
+        raise ValueError(f"expected an image with pixels, but got {image.width}x{image.height}")
     return np.array(ImageOps.exif_transpose(image).convert("RGB"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -82,6 +83,21 @@ class ReadOptions:
     frame_step: int = 1
     max_frames: int = 0
 
+    def __post_init__(self) -> None:
+        for name, least in (("batch_size", 1), ("workers", 0), ("frame_step", 1), ("max_frames", 0)):
+            check_range(name, getattr(self, name), least)
+
+
+def check_range(name: str, value: float, least: float, largest: float = math.inf) -> None:
+    """Check a number that a program gives.
+
+    Raises:
+        ValueError: If it is not in [least, largest].
+    """
+    if not least <= value <= largest:  # nan is not
+        expected = f"at least {least}" if largest == math.inf else f"{least}..{largest}"
+        raise ValueError(f"{name}: expected {expected}, but got {value}")
+
 
 class Predictor:
     """Detects in images of any size.
@@ -91,6 +107,9 @@ class Predictor:
         min_score: Leave out detections below this score.
         tta: Detect at several scales and mirrored, one image at a time.
         masks: Predict masks, where the detector has mask heads.
+
+    Raises:
+        ValueError: If `min_score` is not in 0..1.
     """
 
     def __init__(
@@ -101,6 +120,7 @@ class Predictor:
         tta: bool = False,
         masks: bool = True,
     ) -> None:
+        check_range("score_thresh", min_score, 0, 1)
         self.detector = loaded.detector.eval()
         self.config = loaded.config
         self.class_names, self.category_ids = loaded.class_names, loaded.category_ids
@@ -152,6 +172,7 @@ class Predictor:
 
     def predict_inputs(self, images: Iterable[ImageInput], batch_size: int) -> Iterator[Prediction]:
         """Detect in images that were read and prepared already."""
+        check_range("batch_size", batch_size, 1)
         for _, item in self._in_batches(((image.source, image) for image in images), batch_size):
             assert isinstance(item, Prediction)
             yield item

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from dprd_cli.errors import DataError, UsageError
 from dprd_cli.files.images import IMAGE_SUFFIXES
+from dprd_cli.files.text import decode, has_mark
 
 Kind = Literal["image", "url", "video", "webcam"]
 
@@ -130,6 +131,11 @@ def _read_list(text: str, *, null: bool) -> Iterator[str]:
         content = sys.stdin.buffer.read() if name == "standard input" else Path(name).read_bytes()
     except OSError as error:
         raise DataError(f"{name}: cannot read the list of names ({error.strerror})") from error
+    if has_mark(content):
+        try:
+            content = decode(content).encode()
+        except UnicodeDecodeError as error:
+            raise DataError(f"{name}: not a list of names ({error})") from error
     if b"\0" in content and not null:
         raise UsageError(f"{name}: names that end in NUL; pass --null")
     names = content.split(b"\0") if null else content.splitlines()
@@ -150,6 +156,9 @@ def _files(text: str, suffixes: tuple[str, ...]) -> list[Path]:
         return inside or _no_images(path)
     if os.path.exists(path):
         return [path]
+    scheme, sign, _ = text.partition("://")
+    if sign and scheme.isalnum():
+        raise DataError(f"{text}: {scheme} is not supported; save it to a file, or give an http(s) URL")
     if not glob.has_magic(text):
         raise DataError(f"{path}: no such file or folder; check the path")
     inside = _of((Path(name) for name in glob.glob(text, recursive=True)), suffixes)

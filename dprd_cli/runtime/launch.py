@@ -18,16 +18,18 @@ from collections.abc import Iterator, Sequence
 
 from dprd_cli.errors import EXIT_FAILED, UserError
 from dprd_cli.runtime.cores import available_cores
+from dprd_cli.runtime.signals import ANSWERED
 
 _GRACE = 10.0  # seconds in which the others notice that one has failed
 _END = 5.0  # seconds from SIGTERM to SIGKILL
 _PAUSE = 0.05
+_OF_SHELL = 128  # and the signal's number
 
 
 def launch(count: int, arguments: Sequence[str]) -> int:
     """Run a command line in several processes, and return the exit code of a rank that knows the reason.
 
-    SIGINT and SIGTERM are passed on; where one process fails, the others are ended within 15 seconds.
+    SIGINT, SIGTERM and SIGHUP are passed on; where one process fails, the others are ended within 15 seconds.
 
     Args:
         count: How many; each gets its number in `RANK`, as from torchrun.
@@ -45,7 +47,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     }
     command = [sys.executable, "-m", "dprd_cli", *arguments]
     ranks: list[subprocess.Popen[bytes]] = []
-    with _passing_on(ranks):
+    with _passing_on(ranks) as asked:
         for rank in range(count):
             environment = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             ranks.append(
@@ -54,15 +56,18 @@ def launch(count: int, arguments: Sequence[str]) -> int:
                     command, env=environment, start_new_session=True, preexec_fn=_end_with_parent
                 )
             )
+        for number in asked:  # while they were started
+            _send(ranks, number)
         codes = _wait(ranks)
-    killed = [(rank, -code) for rank, code in enumerate(codes) if code < 0 and -code != signal.SIGTERM]
+    killed = [(rank, -code) for rank, code in enumerate(codes) if code < 0 and -code not in ANSWERED]
     if killed:
         rank, number = killed[0]
         raise UserError(
             f"rank {rank} was ended by {signal.Signals(number).name} (by hand, or memory was short?); "
             "training goes on with --resume"
         )
-    failed = [code for code in codes if code]
+    # one that was asked to stop before it could answer ends as a shell shows it
+    failed = [_OF_SHELL - code if code < 0 else code for code in codes if code]
     return next((code for code in failed if code > EXIT_FAILED), EXIT_FAILED if failed else 0)
 
 
@@ -84,18 +89,25 @@ def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> list[int]:
     return [EXIT_FAILED if index in killed else rank.returncode for index, rank in enumerate(ranks)]
 
 
+def _send(ranks: Sequence[subprocess.Popen[bytes]], number: int) -> None:
+    for rank in ranks:
+        with contextlib.suppress(ProcessLookupError):
+            rank.send_signal(number)
+
+
 @contextlib.contextmanager
-def _passing_on(ranks: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """While entered, pass SIGINT and SIGTERM on."""
+def _passing_on(ranks: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+    """While entered, pass signals that ask to stop on, and note them; those that are ignored stay ignored."""
+    asked: list[int] = []
 
     def handle(number: int, _: object) -> None:
-        for rank in ranks:
-            with contextlib.suppress(ProcessLookupError):
-                rank.send_signal(number)
+        asked.append(number)
+        _send(ranks, number)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number in ANSWERED if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in heard}
     try:
-        yield
+        yield asked
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

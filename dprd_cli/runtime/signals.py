@@ -12,8 +12,8 @@ from dprd_cli.errors import EXIT_INTERRUPTED, EXIT_TERMINATED
 from dprd_cli.runtime.progress import tell
 from dprd_cli.runtime.ranks import rank
 
-#: SIGHUP comes when the terminal goes away.
-_ANSWERED = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+#: Signals that ask to stop; SIGHUP comes when the terminal goes away.
+ANSWERED = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 class StopRequest:
@@ -30,7 +30,7 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in _ANSWERED:
+            for number in ANSWERED:
                 if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup or a script's `&` asked for
                     self._old[number] = signal.signal(number, self._handle)
         return self

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
-from dprd_cli.config.schema import Config
+from dprd_cli.config.schema import Config, TrainConfig
 from dprd_cli.errors import UsageError
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
-from dprd_cli.runtime.progress import Progress
+from dprd_cli.runtime.progress import Progress, say
 from dprd_cli.runtime.signals import StopRequest
 from dprd_cli.training.best import check_metric
 from dprd_cli.training.memory import memory_advice
@@ -81,7 +81,17 @@ def train_locked(
                 log.start(start_trackers(config, run_dir, step))
             if saved is None:
                 trainer.save()
+            _tell_long_warm_up(config.train)
             return trainer.run()
+
+
+def _tell_long_warm_up(train: TrainConfig) -> None:
+    """Say that the rate never becomes the configured one, where it does not."""
+    if train.warmup_steps > train.steps:
+        say(
+            f"the warm-up of {train.warmup_steps} steps is longer than the run of {train.steps}: the "
+            "learning rate never gets to train.lr; set train.warmup_steps"
+        )
 
 
 def _check_share(config: Config, group: ProcessGroup) -> None:

@@ -264,6 +264,7 @@ class Trainer:
             steps=settings.steps,
             start_step=self.step,
             shard=(self.group.rank, self.group.size),
+            is_stopping=lambda: bool(self.stop.exit_code),
         )
         for number, (images, targets) in enumerate(loader, start=self.step):
             if number < _DRAWN_BATCHES and self.group.is_main:

@@ -115,10 +115,16 @@ def test_a_near_word_is_suggested():
 def test_files_that_are_no_toml(tmp_path):
     with pytest.raises(UsageError, match=r"gone\.toml: cannot read the config file \(No such file"):
         read_toml(tmp_path / "gone.toml")
-    for content in (b"[train", b"\xff\xfe", b"a = 1\na = 2\n", b"a = " + b"[" * 100_000):
+    for content in (b"[train", b"\xff", b"\xff\xfea", b"a = 1\na = 2\n", b"a = " + b"[" * 100_000):
         (tmp_path / "bad.toml").write_bytes(content)
         with pytest.raises(UsageError, match=r"bad\.toml: not a TOML config file"):
             read_toml(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_toml_that_windows_has_written(tmp_path, encoding):
+    (tmp_path / "a.toml").write_bytes('preset = "dprd"\r\n[train]\r\nsteps = 3\r\n'.encode(encoding))
+    assert read_toml(tmp_path / "a.toml") == {"preset": "dprd", "train": {"steps": 3}}
 
 
 @pytest.mark.parametrize("preset", PRESETS)

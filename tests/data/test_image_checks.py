@@ -2,17 +2,20 @@
 
 import json
 import os
+import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from dprd_cli.config.schema import DataConfig
+from dprd_cli.data import image_checks
 from dprd_cli.data.build import build_dataset
 from dprd_cli.data.check import check_data
 from dprd_cli.data.formats.problems import Problems
 from dprd_cli.data.image_checks import ImageCounts, cache_folder, check_images
-from dprd_cli.errors import DataError
+from dprd_cli.errors import DataError, DprdWarning
 from dprd_cli.files import images
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -166,6 +169,32 @@ def test_processes_find_the_same(build):
     train, _ = check_data(config, workers=2)
     assert train.decoded.decoded == 41
     assert [p.who for p in train.problems.of("error")] == [["cut.jpg"]]
+
+
+def test_a_process_that_is_killed_leaves_its_images_to_the_others(build, monkeypatch):
+    main, inspect = os.getpid(), image_checks.inspect_image
+
+    def fall(path, max_pixels):
+        if path.name == "a20.png" and os.getpid() != main:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return inspect(path, max_pixels)
+
+    monkeypatch.setattr(image_checks, "inspect_image", fall)
+    config = build({f"a{n:02}.png": GOOD["dot.png"] for n in range(40)} | {"cut.jpg": BAD["cut.jpg"]})
+    with pytest.warns(DprdWarning, match="processes that decode images: one was ended by SIGKILL"):
+        train, _ = check_data(config, workers=2)
+    assert train.decoded.decoded == 41
+    assert [p.who for p in train.problems.of("error")] == [["cut.jpg"]]
+
+
+def test_a_user_without_a_home_checks_images_too(build, monkeypatch):
+    def refuse():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", refuse)
+    config = build({"dot.png": GOOD["dot.png"]})
+    assert [check_data(config, workers=0)[0].decoded.known for _ in range(2)] == [0, 0]
 
 
 def test_what_is_remembered(build, tmp_path, monkeypatch):

@@ -1,9 +1,11 @@
 """Batches that depend on nothing but seed and step."""
 
 import json
+import multiprocessing
 import os
 import signal
-import warnings
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -15,7 +17,7 @@ from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.build import build_dataset
 from dprd_cli.data.loading import TrainLoader, choose_workers, iterate_eval
 from dprd_cli.errors import DprdWarning
-from paths import DATA
+from paths import DATA, TESTS
 
 # --- training batches ---------------------------------------------------------------------------------
 
@@ -204,32 +206,60 @@ def test_no_image_can_be_read(cups):
 def test_a_killed_worker_does_not_end_the_run(cups):
     train = build_dataset(small_config(cups), "train")
     straight = batches(train, small_config(cups), steps=40)
-    handler = signal.getsignal(signal.SIGCHLD)
     loader = TrainLoader(train, small_config(cups, workers=1), batch_size=3, seed=3, steps=40)
     iterator = iter(loader)
     got = [next(iterator)]
-    assert signal.getsignal(signal.SIGCHLD) == handler
-    import multiprocessing
-
     for child in multiprocessing.active_children():
         os.kill(child.pid, signal.SIGKILL)
-    with pytest.warns(DprdWarning, match=r"the loader processes failed \(.*\); going on without any"):
+    with pytest.warns(DprdWarning, match=r"loader processes: one was ended by SIGKILL; .* without any"):
         got.extend(iterator)
-    assert loader.workers == 0
     assert_equal(got, straight)
 
 
-def test_workers_leave_interrupts_to_the_main_process(cups):
-    train = build_dataset(small_config(cups), "train")
-    iterator = iter(TrainLoader(train, small_config(cups, workers=1), batch_size=3, seed=3, steps=30))
-    next(iterator)
-    import multiprocessing
+FULL = """
+mount -t tmpfs -o size=4k none /dev/shm || exit 77
+head -c 4096 /dev/zero > /dev/shm/full
+exec "$0" "$@"
+"""
 
-    for child in multiprocessing.active_children():
-        os.kill(child.pid, signal.SIGINT)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", DprdWarning)
-        assert len(list(iterator)) == 29
+
+def test_a_full_shared_memory_is_none_of_training_s_business(cups, tmp_path):
+    code = (
+        "import sys, torch, pathlib\n"
+        "from data_folders import small_config\n"
+        "from dprd_cli.data.build import build_dataset\n"
+        "from dprd_cli.data.loading import TrainLoader\n"
+        "large = {'workers': 2, 'train_min_sizes': (200,), 'max_size': 400}\n"
+        "settings = small_config(pathlib.Path(sys.argv[1]), **large)\n"
+        "loader = TrainLoader(build_dataset(settings, 'train'), settings, batch_size=3, seed=3, steps=9)\n"
+        "torch.save([batch.images for batch in loader], sys.argv[2])\n"
+    )
+    found = tmp_path / "batches.pt"
+    shell = ["unshare", "-rm", "sh", "-ec", FULL]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(TESTS.parent), str(TESTS)))}
+    done = subprocess.run(
+        [
+            *shell,
+            sys.executable,
+            "-W",
+            "error::dprd_cli.errors.DprdWarning",
+            "-c",
+            code,
+            str(cups),
+            str(found),
+        ],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip(f"no namespace of its own here: {done.stderr}")
+    assert done.returncode == 0, done.stderr
+    settings = small_config(cups, train_min_sizes=(200,), max_size=400)
+    straight = batches(build_dataset(settings, "train"), settings, steps=9)
+    for mine, (theirs, _) in zip(torch.load(found), straight, strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(mine, theirs, strict=True))
 
 
 def test_choose_workers(monkeypatch):
@@ -237,10 +267,7 @@ def test_choose_workers(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(2)))
     assert choose_workers(DataConfig()) == 0
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(12)))
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("U", (), {"free": 1 << 40}))
     assert choose_workers(DataConfig()) == 6
-    monkeypatch.setattr("shutil.disk_usage", lambda _: type("U", (), {"free": 64 << 20}))
-    assert choose_workers(DataConfig()) == 0
 
 
 # --- evaluation batches -------------------------------------------------------------------------------

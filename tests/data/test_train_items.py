@@ -1,5 +1,6 @@
-"""What a loader process does: the image at a position, and handing over a batch in one tensor."""
+"""What a loader process does: the image at a position, and handing over a batch in one array."""
 
+import numpy as np
 import torch
 
 from data_folders import small_config
@@ -38,11 +39,11 @@ def test_what_is_packed_comes_back(cups):
     assert unpack(pack([])) == []
 
 
-def test_a_batch_is_one_tensor_and_images_are_views_of_it(cups):
+def test_a_batch_is_one_array_and_images_are_views_of_it(cups):
     train = build_dataset(small_config(cups), "train")
     items = [TrainItem(*prepare(train[i], small_config(cups))) for i in range(3)]
     block, _ = packed = pack(items)
-    assert block.dtype == torch.uint8
+    assert block.dtype == np.uint8
     assert len(block) == sum(i.image.numel() + i.target.masks.numel() for i in items)
     first = unpack(packed)[0]
     block[0] = 255 - block[0]

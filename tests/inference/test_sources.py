@@ -62,6 +62,14 @@ def test_inputs_that_are_not_there(tmp_path, name, message):
         find_images([str(tmp_path / name)])
 
 
+@pytest.mark.parametrize("scheme", ["rtsp", "ftp", "s3", "file"])
+def test_schemes_that_are_not_read_are_named(scheme):
+    with pytest.raises(
+        DataError, match=f"^{scheme}://127.0.0.1/x: {scheme} is not supported; save it to a file"
+    ):
+        found(f"{scheme}://127.0.0.1/x")
+
+
 def test_everything_that_can_be_looked_at_once_and_in_order(folder):
     assert found("webcam:0", "in", "HTTPS://a.b/c.jpg?d=1", "in/clip.MP4", "in/a.jpg", "webcam:0") == [
         ("webcam", "webcam:0"),
@@ -114,7 +122,16 @@ def test_names_on_standard_input_and_names_that_end_in_nul(folder, monkeypatch):
         found("@null.txt")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_that_windows_has_written(folder, encoding):
+    Path("names.txt").write_bytes("in/ä.jpg\r\nin/b.png\r\n".encode(encoding))
+    assert found("@names.txt") == [("image", "in/ä.jpg"), ("image", "in/b.png")]
+
+
 def test_lists_that_cannot_be_used(folder):
+    Path("cut.txt").write_bytes(b"\xff\xfea")
+    with pytest.raises(DataError, match=r"cut.txt: not a list of names \('utf-16"):
+        found("@cut.txt")
     Path("blank.txt").write_text("\n \n")
     with pytest.raises(DataError, match=r"blank.txt: no names in this list"):
         found("@blank.txt")

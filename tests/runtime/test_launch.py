@@ -62,7 +62,12 @@ def test_those_that_outlive_a_failed_one_are_ended(ranks, monkeypatch, fails, en
     assert time.monotonic() - started < 30
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("INT", 130), ("HUP", 129)])
+def test_processes_that_end_before_they_can_answer_end_as_in_a_shell(ranks, name, code):
+    assert ranks(2, f"kill -{name} $$; sleep 60") == code
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_are_passed_on(ranks, tmp_path, number):
     before = signal.getsignal(number)
 
@@ -73,8 +78,17 @@ def test_signals_are_passed_on(ranks, tmp_path, number):
 
     thread = threading.Thread(target=send)
     thread.start()
-    script = f"trap 'exit 130' INT; trap 'exit 143' TERM; touch {tmp_path}/ready$RANK; "
+    script = f"trap 'exit 130' INT; trap 'exit 143' TERM; trap 'exit 129' HUP; touch {tmp_path}/ready$RANK; "
     code = ranks(2, script + "while :; do sleep 0.05; done")
     thread.join()
     assert code == 128 + number
     assert signal.getsignal(number) == before
+
+
+def test_what_the_parent_ignores_is_not_passed_on(ranks, tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert ranks(1, f"kill -HUP {os.getpid()}; sleep 0.2") == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)

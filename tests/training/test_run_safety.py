@@ -52,6 +52,8 @@ def last_line(capsys):
         (["--set", "model.neck.channels=32"], 1, "neck"),
         (["--steps", "2"], 2, "has done 3 steps"),
         (["--set", "train.lr=inf"], 2, "finite"),
+        (["--set", "train.weight_decay=inf"], 2, "finite"),
+        (["--set", "data.scale_jitter=[0.1, inf]"], 2, "finite"),
     ],
 )
 def test_settings_that_do_not_fit_change_nothing(run, capsys, more, code, words):
@@ -107,6 +109,16 @@ def test_weights_that_explode_end_the_run_and_are_not_saved(tmp_path, dataset, c
     weights = read_checkpoint(folder / "last.pt")["model"]
     assert all(bool(torch.isfinite(w).all()) and w.abs().max() < 1e6 for w in weights.values() if w.numel())
     assert cli.run(["train", "--resume", str(folder), "--set", "train.lr=1e-3", "--steps", "2"]) == 0
+
+
+@pytest.mark.parametrize(("steps", "told"), [(2, False), (1, True)])
+def test_a_warm_up_that_is_longer_than_the_run_is_told(tmp_path, dataset, capsys, steps, told):
+    argv = [*START, "--data", str(dataset), "--steps", str(steps), "--out", str(tmp_path / "run")]
+    assert cli.run([*argv, "--set", "train.warmup_steps=2"]) == 0
+    line = (
+        f"the warm-up of 2 steps is longer than the run of {steps}: the learning rate never gets to train.lr"
+    )
+    assert (line in capsys.readouterr().err) == told
 
 
 def test_no_best_checkpoint_is_promised_where_there_is_none(tmp_path, dataset, capsys):
