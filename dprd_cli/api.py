@@ -270,7 +270,12 @@ def train(
     config: str | PathLike[str] | None = None,
     overrides: Sequence[str] = (),
     steps: int | None = None,
+    epochs: float | None = None,
     batch_size: int | None = None,
+    lr: float | None = None,
+    image_size: int | None = None,
+    seed: int | None = None,
+    workers: int | None = None,
     device: str | None = None,
     on_bad_image: str | None = None,
     out: str | PathLike[str] | None = None,
@@ -282,26 +287,31 @@ def train(
     Ctrl-C (or a notebook's stop button) saves and raises `InterruptedRun`; `resume` continues to the same
     weights::
 
-        result = train(data="pennfudan", preset="dprd-small", steps=2000)
+        result = train(data="pennfudan", backbone="mobilenet_v2")
         result.evaluation.metrics["bbox_AP"]
         model = load(result.best)
 
     Args:
         data: Folder with annotations, or `synthetic` (default).
-        preset: `mask-rcnn`, `cascade-mrcnn`, `dprd` or `cascade-dprd` (default); also `-small`, `-medium`.
+        preset: `mask-rcnn`, `cascade-mrcnn`, `dprd` or `cascade-dprd`; also `-small`, `-medium`.
         backbone: `r50`, `r101`, `x101`, `r10`, `r18`, `r34` or `mobilenet_v2`.
         weights: Detector to start from: what `load` takes.
         backbone_weights: Weights that the backbone starts from.
-        schedule: Named schedule, such as `1x`.
+        schedule: Named schedule, such as `1x`; `auto`, the default on your own data, is fitted to it.
         config: TOML file with any of the configuration's keys.
         overrides: `KEY=VALUE` pairs of the configuration; they win.
         steps: Optimiser steps.
+        epochs: Passes through the training images, in place of `steps`.
         batch_size: Images a step; the learning rate follows.
+        lr: Learning rate.
+        image_size: Short side at test, pixels; the sizes of training follow.
+        seed: Seed of weights, order and augmentation.
+        workers: Processes that load images.
         device: `auto`, `cpu` or `cuda`.
         on_bad_image: `error` or `skip`.
         out: The run folder; `runs/<preset>-<backbone>-<data>-<n>` by default.
-        resume: A run folder to continue, with its own configuration; then only `steps`, `batch_size`,
-            `device`, `on_bad_image`, `data` (moved) and `overrides` can be given.
+        resume: A run folder to continue, with its own configuration; then only `steps` or `epochs`,
+            `batch_size`, `lr`, `workers`, `device`, `on_bad_image`, `data` (moved) and `overrides`.
         progress: Called with (steps done, steps in all); on a terminal there is a bar by default.
 
     Returns:
@@ -320,7 +330,12 @@ def train(
         config_file=_path(config),
         overrides=overrides,
         steps=steps,
+        epochs=epochs,
         batch_size=batch_size,
+        lr=lr,
+        image_size=image_size,
+        seed=seed,
+        workers=workers,
         device=device,
         on_bad_image=on_bad_image,
     )

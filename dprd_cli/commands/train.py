@@ -54,7 +54,8 @@ def train(
             "--schedule",
             metavar="NAME",
             autocompletion=_complete.schedules,
-            help="1x or 3x (COCO), voc, photos, or small (the built-in data).",
+            help="auto (fitted to your data and machine; default there), 1x or 3x (COCO), voc, photos, or "
+            "small (the built-in data).",
         ),
     ] = None,
     config: Annotated[
@@ -62,8 +63,20 @@ def train(
     ] = None,
     overrides: Overrides = None,
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps.")] = None,
+    epochs: Annotated[
+        float | None, typer.Option("--epochs", min=0, help="Passes through the images, in place of --steps.")
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=1, help="Images per step, over all processes.")
+    ] = None,
+    lr: Annotated[float | None, typer.Option("--lr", min=0, help="Learning rate.")] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option("--image-size", min=32, help="Short side at test, pixels; training's sizes follow."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the run.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=0, help="Processes that load images.")
     ] = None,
     on_bad_image: OnBadImage = None,
     device: Device = None,
@@ -109,7 +122,12 @@ def train(
         config_file=existing(config),
         overrides=overrides or [],
         steps=steps,
+        epochs=epochs,
         batch_size=batch_size,
+        lr=lr,
+        image_size=image_size,
+        seed=seed,
+        workers=workers,
         device=device,
         on_bad_image=on_bad_image,
     )

@@ -147,6 +147,8 @@ SCHEDULES: dict[str, ConfigTree] = {
     },
     # A few hundred photographs, from ImageNet weights, on a CPU.
     "photos": _PHOTOS,
+    # Own data by default: what `config/auto.py` chooses for it, on top of these.
+    "auto": _PHOTOS,
 }
 
 

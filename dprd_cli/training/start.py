@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dprd_cli.config.presets import resolve, scale_rate
 from dprd_cli.config.schema import Config
-from dprd_cli.config.tree import merge, nest, parse_overrides, read_toml, validate
+from dprd_cli.config.tree import flatten, merge, nest, parse_overrides, read_toml, validate
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.runtime.progress import Progress, say
 
@@ -34,7 +34,12 @@ class TrainOptions:
         config_file: TOML file with any of the configuration's keys.
         overrides: `KEY=VALUE` pairs; they win.
         steps: Optimiser steps.
+        epochs: Passes through the training images, in place of steps.
         batch_size: Images a step.
+        lr: Learning rate.
+        image_size: Short side at test, pixels; the sizes of training follow.
+        seed: Seed of weights, order and augmentation.
+        workers: Loader processes.
         device: `auto`, `cpu` or `cuda`.
         on_bad_image: `error` or `skip`.
     """
@@ -48,7 +53,12 @@ class TrainOptions:
     config_file: Path | None = None
     overrides: Sequence[str] = field(default=())
     steps: int | None = None
+    epochs: float | None = None
     batch_size: int | None = None
+    lr: float | None = None
+    image_size: int | None = None
+    seed: int | None = None
+    workers: int | None = None
     device: str | None = None
     on_bad_image: str | None = None
 
@@ -58,6 +68,8 @@ class TrainOptions:
         return {
             "train.steps": self.steps,
             "train.batch_size": self.batch_size,
+            "train.lr": self.lr,
+            "data.workers": self.workers,
             "train.device": self.device,
             "data.on_bad_image": self.on_bad_image,
             "data.path": self.data,  # the same data in another place; training checks that
@@ -66,7 +78,7 @@ class TrainOptions:
     @property
     def fixed(self) -> list[str]:
         """The options that were given and that a run keeps from its start."""
-        names = ("preset", "backbone", "weights", "backbone_weights", "schedule")
+        names = ("preset", "backbone", "weights", "backbone_weights", "schedule", "image_size", "seed")
         given = [f"--{name.replace('_', '-')}" for name in names if getattr(self, name) is not None]
         return [*given, *(["--config"] if self.config_file is not None else [])]
 
@@ -76,7 +88,10 @@ def new_config(options: TrainOptions) -> Config:
 
     Raises:
         UsageError: On an unknown name or key, or a value that does not fit.
+        DataError: If the data cannot be used, where the schedule is fitted to it or epochs are counted.
     """
+    if options.steps is not None and options.epochs is not None:
+        raise UsageError("--steps, --epochs: choose one")
     weights, backbone_weights = options.weights, options.backbone_weights
     if weights == "imagenet":
         weights, backbone_weights = None, backbone_weights or "imagenet"
@@ -84,22 +99,85 @@ def new_config(options: TrainOptions) -> Config:
         "model.backbone.name": options.backbone,
         "model.backbone.weights": backbone_weights or ("none" if weights else None),
         "train.weights": weights,
+        "train.seed": options.seed,
+        "data.test_min_size": options.image_size,
     }
     settings: dict[str, Any] = {
-        "schedule": options.schedule,
+        "schedule": options.schedule or _default_schedule(options),
         "config_file": options.config_file,
         "flags": flags,
         "overrides": options.overrides,
     }
     asked = options.preset or _preset_of(options)
-    preset, base = _implied(resolve(preset=options.preset, **settings), asked)
+    first = resolve(preset=options.preset, **settings)
+    preset, base = _implied(first, asked)
+    if first.schedule == "auto":
+        preset, base = _fitted(options, first, base, {"preset": preset} | flags)
+    elif options.image_size is not None:
+        flags |= _scaled_sizes(resolve(**settings | {"flags": flags | {"data.test_min_size": None}}), options)
     notes: list[str] = []
     config = resolve(preset=preset, base=base, notes=notes, **settings)
     if options.data is None and config.data.path == "synthetic":
         say("no --data given: training on the built-in data (drawn on the fly; see `dprd data synth`)")
     for note in notes:
         say(note)
-    return config
+    return config if first.schedule == "auto" else _with_epochs(config, options.epochs)
+
+
+def _default_schedule(options: TrainOptions) -> str | None:
+    """Return `auto` on own data, unless a file or `--set` names a schedule; else None."""
+    file = read_toml(options.config_file) if options.config_file else {}
+    given = parse_overrides(options.overrides)
+    named = given.get("schedule") or file.get("schedule")
+    path = given.get("data", {}).get("path") or options.data or file.get("data", {}).get("path")
+    return "auto" if not named and path not in (None, "synthetic") else None
+
+
+def _fitted(
+    options: TrainOptions, config: Config, base: dict[str, Any], flags: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """Return the preset and the values that fit the data and the machine, below those of the weights.
+
+    Args:
+        options: What is asked for.
+        config: Where the data is, and the device.
+        base: What the weights to start from ask for.
+        flags: Dotted key -> value, of options.
+    """
+    from dprd_cli.training.auto import fit_schedule
+
+    given = flatten(base) | (flatten(read_toml(options.config_file)) if options.config_file else {})
+    given |= {key: value for key, value in flags.items() if value is not None}
+    given |= flatten(parse_overrides(options.overrides))
+    if given.get("model.backbone.weights") == "auto":
+        del given["model.backbone.weights"]
+    plan = fit_schedule(config, given, options.epochs)
+    tree: dict[str, Any] = {}
+    for key, value in plan.values.items():
+        merge(tree, nest(key, value) if key != "preset" else {})
+    return plan.preset, merge(tree, base)
+
+
+def _scaled_sizes(config: Config, options: TrainOptions) -> dict[str, Any]:
+    """Return the image sizes of a schedule, scaled to `--image-size`."""
+    assert options.image_size is not None
+    data, ratio = config.data, options.image_size / config.data.test_min_size
+    return {
+        "data.train_min_sizes": [max(1, round(size * ratio)) for size in data.train_min_sizes],
+        "data.max_size": round(data.max_size * ratio),
+        "data.lsj_size": round(data.lsj_size * ratio),
+    }
+
+
+def _with_epochs(config: Config, epochs: float | None) -> Config:
+    """Return the configuration with the steps of so many epochs."""
+    if epochs is None:
+        return config
+    from dprd_cli.training.auto import steps_of
+
+    steps = steps_of(epochs, config)
+    say(f"{epochs:g} epochs are {steps} steps of {config.train.batch_size} images")
+    return config.model_copy(update={"train": config.train.model_copy(update={"steps": steps})})
 
 
 def _preset_of(options: TrainOptions) -> str | None:
@@ -164,6 +242,8 @@ def resumed_config(folder: Path, options: TrainOptions) -> Config:
         raise UserError(
             f"no run to resume in {folder}: it has no config.toml; dprd train --out {folder} starts one there"
         )
+    if options.steps is not None and options.epochs is not None:
+        raise UsageError("--steps, --epochs: choose one")
     tree = read_toml(path)
     before = validate(tree, str(path)).train
     for key, value in options.resumable_flags.items():
@@ -171,13 +251,12 @@ def resumed_config(folder: Path, options: TrainOptions) -> Config:
             merge(tree, nest(key, value))
     given = parse_overrides(options.overrides)
     config = validate(merge(tree, given), str(path))
-    if "lr" in given.get("train", {}):
-        return config
-    notes: list[str] = []
-    config = scale_rate(config, before.batch_size, notes)
-    for note in notes:
-        say(note)
-    return config
+    if options.lr is None and "lr" not in given.get("train", {}):
+        notes: list[str] = []
+        config = scale_rate(config, before.batch_size, notes)
+        for note in notes:
+            say(note)
+    return _with_epochs(config, options.epochs)
 
 
 @contextlib.contextmanager
@@ -195,7 +274,7 @@ def new_folder(config: Config, out: Path | None, prefix: str = "") -> Iterator[P
 
 
 def run_training(
-    config: Config,
+    settled: Config,
     run: Path | None = None,
     out: Path | None = None,
     on_progress: Progress | None = None,
@@ -203,7 +282,7 @@ def run_training(
     """Continue a run, or start one in a folder of its own, in as many processes as there are.
 
     Args:
-        config: The whole run, from `new_config` or `resumed_config`.
+        settled: The whole run, from `new_config` or `resumed_config`.
         run: The run to continue, or None.
         out: The folder of a new run; `runs/<preset>-<backbone>-<data>-<n>` by default.
         on_progress: Called with (steps done, steps in all) after each step, in the main process.
@@ -215,12 +294,14 @@ def run_training(
     from dprd_cli.training.loop import train
 
     with contextlib.ExitStack() as stack:
-        group = stack.enter_context(join_process_group(config.train.device))
+        group = stack.enter_context(join_process_group(settled.train.device))
         folder = run
         if folder is None:
-            made = stack.enter_context(new_folder(config, out)) if group.is_main else None
+            made = stack.enter_context(new_folder(settled, out)) if group.is_main else None
             folder = group.broadcast(lambda: made)
         assert folder is not None
+        # what was chosen for the machine is the main process's, for all
+        config = group.broadcast(lambda: settled)
         say(f"{config.preset} on {config.model.backbone.name}, {config.train.steps} steps, into {folder}")
         if group.size > 1:
             say(f"{group.size} processes share the {config.train.batch_size} images of a step")

@@ -33,6 +33,7 @@ from dprd_cli.training.figures import draw_batch, draw_curves, draw_parts
 from dprd_cli.training.learner import EXPLODED, Learner, NotFiniteError
 from dprd_cli.training.metrics_log import Means, RunLog
 from dprd_cli.training.optimizer import learning_rate
+from dprd_cli.training.pace import PaceForecast
 from dprd_cli.training.result import TrainResult
 from dprd_cli.training.setup import TrainingSetup
 from dprd_cli.weights.checkpoint import CheckpointData, load_state, save_checkpoint
@@ -85,6 +86,7 @@ class Trainer:
         self.stale = False
         self._agreed_stop = 0
         self.interval = Means()
+        self._pace = PaceForecast(config, run_dir, self.learner, len(setup.val_set))
 
     def restore(self, saved: CheckpointData) -> None:
         """Take up what a checkpoint holds beside the trained weights.
@@ -142,8 +144,11 @@ class Trainer:
             images, targets = next(batches)
             waited = time.perf_counter() - started
             self.train_step(images, targets)
-            self.interval.add({"seconds_per_step": time.perf_counter() - started, "data_wait": waited})
+            elapsed = time.perf_counter() - started
+            self.interval.add({"seconds_per_step": elapsed, "data_wait": waited})
             self._after_step()
+            for line in self._pace.add(elapsed, self.step):
+                self.log.say(line)
             result = self.evaluate() if self._evaluation_due() else None
         return self.finish(result)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -44,3 +45,37 @@ def take_inventory() -> Inventory:
         return Inventory(None, [], demo)
     here = [name for name, file in ZOO.items() if (folder / file.file_name).is_file()]
     return Inventory(without_home(folder), here, demo)
+
+
+def pretrained_backbones() -> frozenset[str]:
+    """Return the backbones whose ImageNet weights are on this machine."""
+    from dprd_cli.files.downloads import download_folder
+    from dprd_cli.model.backbone import IMAGENET_WEIGHTS
+    from dprd_cli.weights.foreign import imagenet_file
+
+    folder = download_folder()
+    return frozenset(name for name in IMAGENET_WEIGHTS if (folder / imagenet_file(name).file_name).is_file())
+
+
+def backbone_in_file(spec: str) -> str | None:
+    """Return the backbone that a file with torchvision's names is of; None where there is none to tell.
+
+    Args:
+        spec: What `--backbone-weights` takes.
+
+    Raises:
+        UserError: If it is a file that cannot be read.
+    """
+    from dprd_cli.weights.foreign import read_foreign
+
+    if not spec or not Path(spec).is_file() or Path(spec).suffix == ".pkl":
+        return None
+    state = read_foreign(Path(spec))
+    text = " ".join(state)
+    if re.search(r"features\.18\.0\.weight\b", text):
+        return "mobilenet_v2"
+    blocks = len(set(re.findall(r"\blayer3\.(\d+)\.conv1\.weight\b", text)))
+    if "layer1.0.conv3.weight" not in text:
+        return {1: "r10", 2: "r18", 6: "r34"}.get(blocks)
+    wide = next(state[name].shape[1] for name in state if name.endswith("layer1.0.conv2.weight")) == 8
+    return "x101" if wide else {6: "r50", 23: "r101"}.get(blocks)

@@ -51,11 +51,11 @@ def test_options_are_keys_and_overrides_win():
 
 
 def test_imagenet_is_a_backbones_weights():
-    weights = TrainOptions(data="x", preset="dprd", weights="imagenet")
+    weights = TrainOptions(data="x", preset="dprd", weights="imagenet", schedule="1x")
     config = new_config(weights)
     assert (config.model.backbone.weights, config.train.weights) == ("imagenet", "")
     # a whole detector brings its backbone
-    assert new_config(TrainOptions(data="x", weights="demo")).model.backbone.weights == "none"
+    assert new_config(TrainOptions(data="x", weights="demo", schedule="1x")).model.backbone.weights == "none"
 
 
 def test_the_built_in_data_is_said_where_it_was_not_asked_for(caplog):
@@ -92,7 +92,7 @@ def test_another_batch_has_another_rate_unless_one_is_given(saved, caplog):
 
 
 def test_what_a_run_keeps_cannot_be_given(saved):
-    for name in ("preset", "backbone", "weights", "backbone_weights", "schedule"):
+    for name in ("preset", "backbone", "weights", "backbone_weights", "schedule", "image_size", "seed"):
         option = f"--{name.replace('_', '-')}"
         with pytest.raises(UsageError, match=rf"^{option}: a run is resumed with its own"):
             find_run(saved, TrainOptions(**{name: "x"}))

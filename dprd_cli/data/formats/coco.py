@@ -166,6 +166,11 @@ class CocoDataset:
         self._first = np.cumsum([0, *(len(anns[image["id"]]) for image in images)])
 
     @property
+    def boxes(self) -> NDArray[np.float32]:
+        """Box of each object, xyxy in pixels, image after image. [G, 4]."""
+        return self._boxes
+
+    @property
     def objects_per_image(self) -> NDArray[np.int64]:
         """Number of objects of each image. [N]."""
         return np.diff(self._first)
