@@ -92,7 +92,13 @@ def evaluate(
     _check_together(
         results,
         split,
-        clashes={"--weights": weights, "--tta": tta, "--out": out, "--save-results": save_results},
+        clashes={
+            "--weights": weights,
+            "--tta": tta,
+            "--limit": limit,
+            "--out": out,
+            "--save-results": save_results,
+        },
         drawing=(plots, no_plots),
         writes=bool(results or save_results or plots),
     )

@@ -10,6 +10,7 @@ from typing import Any
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.formats.coco import CocoDataset, match_classes
 from dprd_cli.data.formats.problems import Problem, Problems, first_five, plural
+from dprd_cli.data.formats.segmentation import has_mask
 from dprd_cli.data.image_checks import ImageCounts, check_images
 from dprd_cli.data.splits import read_split, warn_of_overlap
 from dprd_cli.errors import DataError, UsageError
@@ -142,7 +143,7 @@ def _count(tree: CocoTree, check: SplitCheck) -> None:
     objects = [ann for ann in anns if not ann.get("iscrowd", 0) or ann.get("difficult")]
     histogram = Counter(names[ann["category_id"]] for ann in objects if ann["category_id"] in names)
     used = {ann["image_id"] for ann in objects if type(ann.get("image_id")) is int}
-    masks = sum(bool(ann.get("segmentation")) for ann in objects)
+    masks = sum(map(has_mask, objects))
     check.counts = AnnotationCounts(
         images=len(tree["images"]),
         without_objects=sum(image.get("id") not in used for image in tree["images"] if _has_id(image)),
@@ -153,7 +154,7 @@ def _count(tree: CocoTree, check: SplitCheck) -> None:
     )
     check.classes = {name: histogram[name] for name in names.values()}
     if 0 < masks < len(objects):
-        bare = [ann.get("id") for ann in objects if not ann.get("segmentation")]
+        bare = [ann.get("id") for ann in objects if not has_mask(ann)]
         text = f"{plural(len(bare), 'object')} without a mask among {masks} with one"
         line = f"{text} (annotation ids {first_five(bare)}): mask losses where there are masks"
         check.problems.count("no mask", line, bare, "note")

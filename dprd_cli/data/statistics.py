@@ -12,6 +12,7 @@ from dprd_cli.config.model_schema import RPNConfig
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.build import build_dataset
 from dprd_cli.data.formats.coco_checks import clip_box, is_degenerate
+from dprd_cli.data.formats.segmentation import has_mask as is_masked
 from dprd_cli.data.transforms import resize_shape
 from dprd_cli.structures.sample import Dataset, Split
 
@@ -177,7 +178,7 @@ def split_statistics(dataset: Dataset, split: Split, config: DataConfig, rpn: RP
             across, down = tested[1] / size[1], tested[0] / size[0]
             box = ((x2 - x1) * across, (y2 - y1) * down, (x1 + x2) / 2 / size[1], (y1 + y2) / 2 / size[0])
             rows.append((label[ann["category_id"]], number, ann["area"], *box))
-            has_mask.append(bool(ann.get("segmentation")))
+            has_mask.append(is_masked(ann))
     table = np.array(rows, dtype=np.float64).reshape(-1, 7)
     return SplitStatistics(
         split=split,

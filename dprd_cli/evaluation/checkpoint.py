@@ -204,7 +204,9 @@ def evaluate_file(file: Path, options: CheckpointOptions) -> FileEvaluation:
     config = resolve(flags=flags, overrides=options.overrides)
     dataset = build_dataset(config.data, pick("split", options.split, SPLITS))
     truth = dataset.coco()
-    rows = read_results(file, truth)
+    rows, notes = read_results(file, truth)
+    for note in notes:
+        say(f"warning: {note}")
     evaluator = collect_results(rows, truth, dataset.category_ids, dataset.class_names)
     metrics = evaluator.summarize()
     if options.plots is not None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
 from dprd_cli.data.coco_results import Kind, to_coco_results
+from dprd_cli.data.formats.segmentation import usable_part
 from dprd_cli.structures.detections import Detections
 
 #: The order of COCO's `stats`.
@@ -152,7 +153,10 @@ def _truth(ground_truth: dict[str, Any], kind: Kind) -> dict[str, Any]:
         annotation = {**original, "id": number, "iscrowd": int(original.get("iscrowd") or 0)}
         if annotation.get("area") is None:
             annotation["area"] = box[2] * box[3]
-        if kind == "segm" and not annotation.get("segmentation"):
+        mask = usable_part(annotation.get("segmentation")) if kind == "segm" else None
+        if mask is not None:
+            annotation["segmentation"] = mask
+        elif kind == "segm":
             x1, y1, x2, y2 = box[0], box[1], box[0] + box[2], box[1] + box[3]
             annotation |= {"segmentation": [[x1, y1, x2, y1, x2, y2, x1, y2]], "iscrowd": 1}
         annotations.append(annotation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -81,8 +82,12 @@ def image_names(paths: Sequence[Path], suffix: str = "", reserved: Sequence[str]
 
 
 def image_ids(paths: Sequence[Path]) -> list[int]:
-    """Return COCO image ids: the names' numbers if all are different, of at most 15 digits, else 1..N."""
-    stems = [path.stem for path in paths]
+    """Return COCO image ids: the names' numbers if all are different, of at most 15 digits, else 1..N.
+
+    `2007_000027`, as Pascal VOC names its images, is 2007000027. It is the one rule wherever there is no
+    annotation file with ids: VOC and YOLO folders, and images that are predicted on.
+    """
+    stems = [re.sub(r"^(\d{4})_(\d{6})$", r"\1\2", path.stem) for path in paths]
     if all(stem.isascii() and stem.isdigit() and len(stem.lstrip("0")) < 16 for stem in stems):
         ids = [int(stem) for stem in stems]
         if len(set(ids)) == len(ids):

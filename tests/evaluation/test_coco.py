@@ -102,6 +102,31 @@ def test_only_images_that_were_added_count():
     assert result.bbox["AP"] == pytest.approx(100)
 
 
+@pytest.mark.parametrize(
+    "segmentation",
+    [None, [], [[10, 10]], [[10, 10, 50, 50]], {"size": [100, 100], "counts": [10_000]}],
+    ids=["none", "empty", "a point", "two points", "an RLE without a pixel"],
+)
+def test_what_is_no_mask_is_neither_missed_nor_false(segmentation):
+    bare = annotation(1, [10, 10, 40, 40]) | {"segmentation": segmentation}
+    measured = evaluator(truth(bare, annotation(2, [60, 60, 30, 30])))
+    measured.add(10, detections([[10, 10, 50, 50], [60, 60, 90, 90]], [0.9, 0.8], [0, 0]))
+    assert measured.summarize().segm["AP"] == pytest.approx(100)
+    for backend in ("faster", "pycocotools"):
+        assert measured.arrays("segm", backend).stats[0] == pytest.approx(1)
+
+
+def test_polygons_of_two_points_beside_others_are_left_out():
+    square = annotation(1, [10, 10, 40, 40])
+    thin = square | {"segmentation": [[10, 10, 90, 90], *square["segmentation"]]}
+    both = []
+    for one in (square, thin):
+        measured = evaluator(truth(one))
+        measured.add(10, detections([[10, 10, 50, 50]], [0.9], [0]))
+        both.append(measured.arrays("segm").stats.tolist())
+    assert both[0] == both[1]
+
+
 def test_an_object_without_a_mask_is_ignored_for_masks_only():
     measured = evaluator(truth(annotation(1, [0, 0, 20, 20]), annotation(2, [50, 50, 20, 20], mask=False)))
     measured.add(10, detections([[0, 0, 20, 20], [50, 50, 70, 70]], [0.8, 0.9], [0, 0]))

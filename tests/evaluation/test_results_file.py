@@ -102,7 +102,7 @@ ROW = {"image_id": 7, "category_id": 3, "score": 0.5, "bbox": [1, 1, 4, 4]}
 def test_a_perfect_detection(tmp_path, truth):
     path = tmp_path / "results.json"
     path.write_text(json.dumps([ROW]))
-    result = collect_results(read_results(path, truth), truth, (3,), ("cat",)).summarize()
+    result = collect_results(read_results(path, truth).rows, truth, (3,), ("cat",)).summarize()
     assert result.bbox["AP50"] == pytest.approx(100)
     assert result.segm is None
 
@@ -110,7 +110,7 @@ def test_a_perfect_detection(tmp_path, truth):
 def test_no_detection_at_all(tmp_path, truth):
     path = tmp_path / "results.json"
     path.write_text("[]")
-    assert collect_results(read_results(path, truth), truth, (3,), ("cat",)).summarize().bbox["AP"] == 0
+    assert collect_results(read_results(path, truth).rows, truth, (3,), ("cat",)).summarize().bbox["AP"] == 0
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,14 @@ def test_no_detection_at_all(tmp_path, truth):
         ("{", "not a JSON file"),
         ("{}", "not a COCO results file"),
         (json.dumps([ROW, {**ROW, "image_id": 8}]), "detection 1: image_id 8 is not in the annotations"),
-        (json.dumps([{**ROW, "category_id": 1}]), "detection 0: category_id 1 is not in the annotations"),
+        (
+            json.dumps([{**ROW, "category_id": 1}]),
+            r"all detections are of categories that .* lack \(1\); cat",
+        ),
+        (json.dumps([{**ROW, "category_id": "1"}]), "detection 0: category_id '1' is not in the annotations"),
+        (json.dumps([{**ROW, "bbox": []}]), "bbox needs four finite numbers"),
+        (json.dumps([{**ROW, "file_name": "b.png"}]), "its image 'b.png' is not in the annotations"),
+        (json.dumps([ROW, {**ROW, "image_id": "a"}]), "image ids 7 and 'a' are the same image"),
         (json.dumps([{**ROW, "bbox": [1, 1, 4]}]), "bbox needs four finite numbers"),
         (json.dumps([{**ROW, "score": float("nan")}]), "bbox needs four finite numbers"),
         (json.dumps([{"image_id": 7, "category_id": 3, "score": 1}]), "no bbox or segmentation"),
@@ -158,3 +165,38 @@ def test_options_that_do_not_go_together(tmp_path, capsys):
 def test_results_need_data(tmp_path, capsys):
     assert cli.run(["eval", "--results", str(tmp_path / "results.json")]) == 2
     assert "pass the data" in capsys.readouterr().err
+
+
+def test_ids_as_pycocotools_takes_them(tmp_path, truth):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([{**ROW, "image_id": 7.0, "category_id": 3.0, "file_name": "x/a.png"}]))
+    assert read_results(path, truth) == ([ROW], [])
+
+
+def test_an_empty_box_beside_a_mask_is_none(tmp_path, truth):
+    counts = coco_mask.encode(np.ones((8, 10), dtype=np.uint8, order="F"))["counts"].decode()
+    mask = {"size": [8, 10], "counts": counts}
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([{**ROW, "bbox": [], "segmentation": mask}]))
+    (row,), notes = read_results(path, truth)
+    assert ("bbox" in row, row["segmentation"], notes) == (False, mask, [])
+
+
+def test_other_categories_do_not_count_and_are_said(tmp_path, truth):
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([ROW, {**ROW, "category_id": 77}, {**ROW, "category_id": 77}]))
+    rows, (note,) = read_results(path, truth)
+    assert rows == [ROW]
+    assert note == f"{path}: 2 detections of categories that the annotations lack (77): they do not count"
+
+
+def test_images_are_found_by_images_json(tmp_path, truth):
+    truth["images"].append({"id": 8, "file_name": "b.png", "width": 10, "height": 8})
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([{**ROW, "image_id": 1}]))
+    (tmp_path / "images.json").write_text(json.dumps([{"id": 1, "file_name": "images/a.png"}]))
+    rows, (note,) = read_results(path, truth)
+    assert rows == [ROW]
+    assert note.endswith(
+        "1 of 2 images of the annotations are not in its images.json: their objects count as missed"
+    )

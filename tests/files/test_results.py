@@ -18,6 +18,7 @@ def test_ids_are_the_numbers_of_the_files_where_all_are_numbers():
     assert image_ids(paths("285.jpg", "x.png")) == [1, 2]
     assert image_ids(paths("a/7.jpg", "b/007.jpg")) == [1, 2]  # the same number twice
     assert image_ids(paths("²³.jpg")) == [1]
+    assert image_ids(paths("2007_000027.jpg", "000005.jpg")) == [2007000027, 5]  # VOC's
 
 
 def test_names_never_collide():

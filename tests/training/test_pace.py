@@ -19,8 +19,7 @@ def test_time_and_disk_in_a_line(tmp_path):
     (line,) = lines(tmp_path, "train.steps=600", "train.eval_every=100", "train.batch_size=2")
     # 600 s; six evaluations of 30 images, each a third of half a second
     assert (
-        line
-        == "about 10 min for 600 more steps of 1.00 s and 6 evaluations; "
+        line == "about 10 min for 600 more steps of 1.00 s and 6 evaluations; "
         f"0.005 GB of checkpoints in {tmp_path}"
     )
     (line,) = lines(tmp_path, "train.steps=600", "train.eval_every=0", step=100)

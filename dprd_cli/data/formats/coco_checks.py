@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dprd_cli.data.formats.ids import is_known, known_ids, settle_ids
 from dprd_cli.data.formats.paths import check_files, name_fault
 from dprd_cli.data.formats.problems import Problems, first_five, plural
 from dprd_cli.data.formats.segmentation import (
@@ -73,7 +74,7 @@ def read_coco_json(path: Path) -> CocoTree:
         raise DataError(
             f"{path}: not COCO: expected an object with {_KEYS_TEXT}, got a {type(tree).__name__}"
         )
-    return tree
+    return settle_ids(tree)
 
 
 _KEYS = ("images", "annotations", "categories")
@@ -104,8 +105,8 @@ def check_coco(
     report = CheckReport(problems, num_images=len(tree["images"]))
     checker = _AnnotationChecker(
         sizes={image["id"]: size for image, size in sizes},
-        images={image["id"] for image in tree["images"] if type(image.get("id")) is int},
-        categories={one["id"] for one in tree["categories"] if type(one.get("id")) is int},
+        images=known_ids(tree["images"]),
+        categories=known_ids(tree["categories"]),
         report=report,
     )
     _check_ids(tree["annotations"], "annotation", problems)
@@ -208,13 +209,13 @@ class _AnnotationChecker:
 
     Args:
         sizes: (height, width) of each sound image.
-        images: Ids of all images.
-        categories: Ids of all categories.
+        images: Ids of all images; those that are no integers too, which are told of once, there.
+        categories: Ids of all categories, likewise.
         report: Gets counts and problems.
     """
 
     def __init__(
-        self, sizes: dict[int, Size], images: set[int], categories: set[int], report: CheckReport
+        self, sizes: dict[int, Size], images: set[Any], categories: set[Any], report: CheckReport
     ) -> None:
         self.sizes, self.images, self.categories = sizes, images, categories
         self.report, self.problems = report, report.problems
@@ -225,12 +226,13 @@ class _AnnotationChecker:
     def check(self, ann: CocoEntry) -> None:
         """Check an annotation."""
         ident, category, image = ann.get("id"), ann.get("category_id"), ann.get("image_id")
-        if type(category) is not int or category not in self.categories:
+        if not is_known(category, self.categories):
             text = f"annotation {ident} refers to category {category!r}, which is not in 'categories'"
             self.problems.add("category", text, ident)
-        if type(image) is not int or image not in self.images:
-            text = f"annotation {ident} refers to image {image!r}, which is not in 'images'"
+        if not is_known(image, self.images):
+            text = f"annotation {ident} refers to image {short_repr(image)}, which is not in 'images'"
             self.problems.add("image", text, ident)
+        if type(image) is not int or image not in self.images:
             return
         if ann.get("iscrowd", 0) not in (0, 1):
             text = f"annotation {ident} has iscrowd {ann['iscrowd']!r}, expected 0 or 1"

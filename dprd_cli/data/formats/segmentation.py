@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from dprd_cli.structures.sample import Rle
 #: Kinds of segmentation.
 NO_MASK, POLYGONS, RLE = 0, 1, 2
 _NUMBERS = {int, float}
+_LONGEST_RUN = 2**31
 _FARTHEST = 10  # drawing a polygon takes memory by its length
 
 
@@ -32,10 +34,29 @@ def has_thin_polygon(segmentation: Any) -> bool:
     return isinstance(segmentation, list) and any(len(ring) < 6 for ring in segmentation)
 
 
+def usable_part(segmentation: Any) -> Any:
+    """Return what of a segmentation is a mask; None if nothing is.
+
+    It is the one rule for the check, training and evaluation: an RLE with a pixel is a mask, and so are
+    polygons of at least three points.
+    """
+    if isinstance(segmentation, dict):
+        runs = _runs(segmentation.get("counts"))
+        return segmentation if runs is not None and runs[1::2].any() else None
+    if not isinstance(segmentation, list):
+        return None
+    return [ring for ring in segmentation if isinstance(ring, list) and len(ring) >= 6] or None
+
+
+def has_mask(ann: Mapping[str, Any]) -> bool:
+    """Whether an annotation in COCO's form has a mask."""
+    return usable_part(ann.get("segmentation")) is not None
+
+
 def is_far_from_box(segmentation: Any, box: list[float]) -> bool:
     """Whether the bounds of well-formed polygons overlap with [x, y, w, h] by an IoU below one half."""
-    rings = [ring for ring in segmentation if len(ring) >= 6] if isinstance(segmentation, list) else []
-    if not rings:
+    rings = usable_part(segmentation)
+    if not isinstance(rings, list):
         return False
     x1, y1 = min(min(ring[0::2]) for ring in rings), min(min(ring[1::2]) for ring in rings)
     x2, y2 = max(max(ring[0::2]) for ring in rings), max(max(ring[1::2]) for ring in rings)
@@ -85,39 +106,55 @@ def _rle_fault(rle: Rle, size: tuple[int, int]) -> str:
     return ""
 
 
+def _runs(counts: Any) -> NDArray[np.int64] | None:
+    """Return the lengths of the runs of an RLE's `counts`, background first; None if it is malformed."""
+    if isinstance(counts, list):
+        sound = set(map(type, counts)) <= {int} and min(counts, default=0) >= 0
+        return np.array(counts, dtype=np.int64) if sound and max(counts, default=0) < _LONGEST_RUN else None
+    return compressed_runs(counts) if isinstance(counts, str) else None
+
+
 def compressed_total(counts: str) -> int:
-    """Return how many pixels a compressed RLE covers; -1 if it is malformed.
+    """Return how many pixels a compressed RLE covers; -1 if it is malformed."""
+    runs = compressed_runs(counts)
+    return -1 if runs is None else int(runs.sum())
+
+
+def compressed_runs(counts: str) -> NDArray[np.int64] | None:
+    """Return the lengths of a compressed RLE's runs, background first; None if it is malformed. [R].
 
     Each run is base-32 digits, least first, in the low five bits of (character - 48); bit 5 says that a
     digit follows, bit 4 of the last digit is the sign. From the fourth run on, a run is the difference to
     the one two before (pycocotools' `rleFrString`, which checks nothing).
     """
     if not counts.isascii():
-        return -1
+        return None
     digits = np.frombuffer(counts.encode("ascii"), dtype=np.uint8).astype(np.int64) - 48
     if not len(digits) or digits.min() < 0 or digits.max() > 63 or digits[-1] & 32:
-        return -1
+        return None
     last = np.flatnonzero((digits & 32) == 0)
     first = np.concatenate([[0], last[:-1] + 1])
     place = np.arange(len(digits)) - np.repeat(first, last - first + 1)
     if place.max() > 6:
-        return -1
+        return None
     runs = np.add.reduceat((digits & 31) << (5 * place), first)
     runs = np.where(digits[last] & 16, runs - (1 << (5 * (place[last] + 1))), runs)
     runs[1::2] = np.cumsum(runs[1::2])
     runs[2::2] = np.cumsum(runs[2::2])
-    return int(runs.sum()) if runs.min() >= 0 else -1
+    return runs if runs.min() >= 0 else None
 
 
 def encode(segmentation: Any, size: tuple[int, int]) -> tuple[int, list[bytes]]:
     """Return the kind of a segmentation, and its polygons (as float64) or its RLE as bytes."""
-    if isinstance(segmentation, dict):
-        counts = segmentation["counts"]
+    usable = usable_part(segmentation)
+    if usable is None:
+        return NO_MASK, []
+    if isinstance(usable, dict):
+        counts = usable["counts"]
         if isinstance(counts, list):
-            counts = rle_masks.frPyObjects(segmentation, *size)["counts"]
+            counts = rle_masks.frPyObjects(usable, *size)["counts"]
         return RLE, [counts.encode() if isinstance(counts, str) else counts]
-    rings = [np.asarray(ring, dtype=np.float64).tobytes() for ring in segmentation or [] if len(ring) >= 6]
-    return (POLYGONS if rings else NO_MASK), rings
+    return POLYGONS, [np.asarray(ring, dtype=np.float64).tobytes() for ring in usable]
 
 
 def decode(kind: int, pieces: list[Any], size: tuple[int, int]) -> Rle:

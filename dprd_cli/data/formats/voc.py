@@ -14,6 +14,7 @@ from dprd_cli.data.formats.voc_lists import ImageList, read_names
 from dprd_cli.data.formats.voc_xml import VocFileError, VocImage, VocSizeError, add_masks, read_annotation
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import IMAGE_SUFFIXES, read_size
+from dprd_cli.files.results import image_ids
 from dprd_cli.structures.sample import CocoEntry, CocoTree
 
 #: VOC's classes, in the order of all published results.
@@ -68,7 +69,7 @@ class VocAnnotations:
         images: list[CocoEntry] = []
         anns: list[CocoEntry] = []
         for ident, (file_name, voc_image) in zip(
-            _image_ids(list(voc_images)), voc_images.items(), strict=True
+            image_ids([Path(name) for name in voc_images]), voc_images.items(), strict=True
         ):
             height, width = voc_image.size
             image = {"id": ident, "file_name": file_name, "width": width, "height": height}
@@ -200,16 +201,3 @@ def _list_images(folder: Path) -> dict[str, str]:
     files = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     ranked = sorted(files, key=lambda path: IMAGE_SUFFIXES.index(path.suffix.lower()), reverse=True)
     return {path.stem: path.name for path in ranked}
-
-
-def _image_ids(file_names: list[str]) -> list[int]:
-    """Return an id for each image: the name's digits if these all differ (`2007_000027` is 2007000027).
-
-    Else images are numbered from 1, in the order of the lists.
-    """
-    stems = [Path(name).stem for name in file_names]
-    if all(re.fullmatch(r"[0-9]{1,9}|[0-9]{4}_[0-9]{6}", stem) for stem in stems):
-        ids = [int(stem.replace("_", "")) for stem in stems]
-        if len(set(ids)) == len(ids):
-            return ids
-    return list(range(1, len(stems) + 1))

@@ -15,6 +15,7 @@ from dprd_cli.data.formats.problems import Problems, first_five, plural
 from dprd_cli.data.formats.yolo_files import YoloDescription, list_images
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import read_size
+from dprd_cli.files.results import image_ids
 from dprd_cli.structures.sample import CocoEntry, CocoTree, Split
 
 _MARGIN = 0.01  # coordinates this far outside 0..1 are clipped; farther ones are not shares of the image
@@ -66,13 +67,14 @@ class YoloAnnotations:
         Annotations also have `where`, the file and line, for messages.
         """
         names = list_images(self.description, self.split)
+        ids = dict(zip(names, image_ids([Path(name) for name in names]), strict=True))
         found = Problems(self.description.path)
         bad = check_files(names, self.images_dir, found, missing_ok=self.skip_bad)
         problems.extend(found)
         images: list[CocoEntry] = []
         anns: list[CocoEntry] = []
         for file_name, size in self._read_sizes([name for name in names if name not in bad], problems):
-            ident = len(images) + 1
+            ident = ids[file_name]
             images.append({"id": ident, "file_name": file_name, "width": size[1], "height": size[0]})
             for ann in self._read_labels(self.file_of(file_name), size, problems):
                 anns.append({"id": len(anns) + 1, "image_id": ident, **ann})

@@ -15,9 +15,11 @@ from dprd_cli.data.formats.segmentation import (
     compressed_total,
     decode,
     encode,
+    has_mask,
     has_thin_polygon,
     is_far_from_box,
     segmentation_fault,
+    usable_part,
 )
 
 SQUARE = [[1, 1, 5, 1, 5, 5, 1, 5]]
@@ -123,3 +125,27 @@ def test_a_store_gives_each_object_its_own_mask():
     np.testing.assert_array_equal(masks, [one, np.zeros((10, 20), dtype=bool), two])
     np.testing.assert_array_equal(store.decode(slice(3, 4), (6, 5)), [other])
     assert store.decode(slice(4, 4), (6, 5)).shape == (0, 6, 5)
+
+
+def test_what_is_a_mask():
+    """Three points, or a pixel."""
+    blank = rle_masks.encode(np.zeros((10, 20), dtype=np.uint8, order="F"))["counts"].decode()
+    whole = rle_masks.encode(np.ones((10, 20), dtype=np.uint8, order="F"))["counts"].decode()
+    none = [
+        None,
+        [],
+        [[]],
+        [[1, 1]],
+        [[1, 1, 5, 5]],
+        {"size": [10, 20], "counts": [200]},
+        {**BLANK, "counts": blank},
+    ]
+    assert [usable_part(one) for one in none] == [None] * len(none)
+    assert [encode(one, (10, 20)) for one in none] == [(NO_MASK, [])] * len(none)
+    masks = [SQUARE, BLANK, {**BLANK, "counts": whole}]
+    assert [usable_part(one) for one in masks] == masks
+    assert usable_part([*SQUARE, [1, 1, 5, 5]]) == SQUARE
+    assert has_mask({"segmentation": SQUARE})
+    assert not has_mask({})
+    malformed = ["x", 3, [3], [[1, 2], 3], [[[1, 2], [3, 4], [5, 6]]], {}, {"counts": ["x"]}, {"counts": "~"}]
+    assert not any(has_mask({"segmentation": one}) for one in malformed)

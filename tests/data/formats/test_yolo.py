@@ -75,3 +75,15 @@ def test_a_turned_image_has_its_upright_size(yolo):
     image.save(yolo.root / "images/train/a.png", exif=exif)
     train, _ = yolo.load()
     assert train[0].image.shape[:2] == YOLO_SIZE[::-1]
+
+
+def test_ids_are_the_numbers_of_the_files_as_in_predict(yolo):
+    """In text order 10 comes before 2; an image that is skipped takes no id away."""
+    yolo.image("images/train/10.png", "0 0.5 0.5 0.25 0.5\n")
+    yolo.image("images/train/2.png")
+    (yolo.root / "images" / "train" / "a.png").unlink()
+    train, _ = yolo.load()
+    assert dict(zip(train.file_names, train.image_ids.tolist(), strict=True)) == {
+        "images/train/10.png": 10, "images/train/2.png": 2
+    }  # fmt: skip
+    assert [ann["image_id"] for ann in train.coco()["annotations"]] == [10]
