@@ -79,8 +79,8 @@ class ImageMatcher:
             same = [(other, ident) for other, ident in same if _is_end(other, path) or _is_end(path, other)]
         if same:
             return same[0][1] if len(same) == 1 else None
-        stems = self._stems.get(path.stem, []) + self._stems.get(path.name, [])
-        return stems[0] if len(stems) == 1 else None
+        stems = {*self._stems.get(path.stem, []), *self._stems.get(path.name, [])}
+        return stems.pop() if len(stems) == 1 else None
 
 
 def read_image_names(path: Path, image_ids: set[Any]) -> dict[int, str]:

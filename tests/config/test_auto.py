@@ -64,7 +64,7 @@ def test_nothing_that_is_given_is_chosen(data):
 
 def test_what_follows_from_a_given_value_follows():
     chosen = values(given=GIVEN | {"train.steps": 40})
-    assert (chosen["train.warmup_steps"], chosen["train.eval_every"]) == (2, 7)
+    assert (chosen["train.warmup_steps"], chosen["train.eval_every"]) == (2, 14)
     chosen = values(given=GIVEN | {"train.batch_size": 16})
     # the same images; AdamW's rate by the square root
     assert (chosen["train.steps"], chosen["train.lr"]) == (600, 2e-3)
@@ -136,8 +136,8 @@ def test_weights_are_taken_where_they_are_and_never_fetched():
 
 
 def test_small_objects_get_larger_images_and_smaller_anchors():
-    sizes = [values(replace(PEDESTRIANS, small_object=s))["data.test_min_size"] for s in (0.2, 0.06, 0.03)]
-    assert sizes == [320, 416, 480]  # 24 / 0.06 = 400; no more than 1.25 times the images' own side
+    sizes = [values(replace(PEDESTRIANS, small_object=s))["data.test_min_size"] for s in (0.2, 0.055, 0.03)]
+    assert sizes == [320, 448, 480]  # 24 / 0.055 = 436; no more than 1.25 times the images' own side
     assert "model.rpn.anchor_sizes" not in values()
     tiny = values(replace(PEDESTRIANS, small_object=0.03))
     assert tiny["model.rpn.anchor_sizes"] == [16, 32, 64, 128, 256]
