@@ -68,7 +68,7 @@ class AutoSchedule:
     choices: list[Choice] = field(default_factory=list)
 
     @property
-    def values(self) -> dict[str, Any]:
+    def values(self) -> Mapping[str, Any]:
         """Dotted key -> value, of every choice."""
         return {key: value for choice in self.choices for key, value in choice.values.items()}
 
