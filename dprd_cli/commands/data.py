@@ -203,14 +203,22 @@ def synth(
         int, typer.Option("--size", min=64, max=1024, help="Side of the images in pixels.")
     ] = 160,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other images.")] = 0,
+    kind: Annotated[
+        str, typer.Option("--kind", metavar="NAME", help="synthetic (jointed figures) or signpost.")
+    ] = "synthetic",
+    overrides: DataKeys = None,
     as_json: Json = False,
 ) -> None:
     """Write the built-in data as COCO json and PNG; `dprd train --data DIR` then takes it like any other."""
+    from dprd_cli.config.presets import pick
+    from dprd_cli.config.schema import BUILT_IN
     from dprd_cli.data.synthetic.write import write_splits
 
-    counts = {"train": train, "val": val}
+    kind, counts = pick("kind of built-in data", kind, BUILT_IN), {"train": train, "val": val}
+    flags = {"synthetic_size": size, "synthetic_seed": seed, "synthetic_train": train, "synthetic_val": val}
+    config = _resolve(kind, overrides, None, None, **flags)
     rows = []
-    for split, file in write_splits(folder, {"train": train, "val": val}, size=size, seed=seed):
+    for split, file in write_splits(folder, config.data):
         say(f"{counts[split]} images: {file}")
         rows.append({"split": split, "images": counts[split], "file": str(file)})
     if as_json:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dprd_cli.config.schema import Config, TrainConfig
+from dprd_cli.config.schema import BUILT_IN, Config, TrainConfig
 from dprd_cli.config.tree import ConfigTree, merge, nest, parse_overrides, read_toml, settle, validate
 from dprd_cli.errors import UsageError, did_you_mean
 
@@ -200,7 +200,7 @@ def resolve(
     preset = preset or given.get("preset") or file_tree.get("preset") or "cascade-dprd"
     path = given.get("data", {}).get("path") or file_tree.get("data", {}).get("path") or "synthetic"
     schedule = schedule or given.get("schedule") or file_tree.get("schedule")
-    schedule = schedule or ("small" if path == "synthetic" else "1x")
+    schedule = schedule or ("small" if path in BUILT_IN else "1x")
     tree: ConfigTree = {"model": merge({}, PRESETS[pick("preset", preset, PRESETS)])}
     merge(tree, SCHEDULES[pick("schedule", schedule, SCHEDULES)])
     merge(tree, base or {})

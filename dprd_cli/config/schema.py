@@ -20,11 +20,41 @@ Words = Annotated[tuple[str, ...], Field(max_length=1024), _one_or_more]
 Loggers = Annotated[tuple[Literal["tensorboard", "wandb"], ...], _one_or_more]
 
 
+#: What `data.path` calls the data sets that are drawn on the fly.
+BUILT_IN = ("synthetic", "signpost")
+
+
+class SignpostConfig(Section):
+    """The built-in signposts: objects whose class a part has to read where its object says.
+
+    Attributes:
+        level: The telling tag is always on the `same` side, where a hand on the object points (`pointed`), or
+            at the end of one of the object's own limbs (`articulated`).
+        distance: From the object's rim to the middle of the tag, in sizes of the object.
+        distractors: Probability of a tag on each of the three other sides.
+        sizes: (least, largest) size of an object, as a share of the image's side.
+        tags: Tags side by side, which have to be read together.
+    """
+
+    level: Literal["same", "pointed", "articulated"] = "pointed"
+    distance: Annotated[float, Field(ge=0, le=1)] = 0.25
+    distractors: Fraction = 0.5
+    sizes: tuple[Factor, Factor] = (0.16, 0.26)
+    tags: Annotated[int, Field(gt=0, le=3)] = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> SignpostConfig:
+        least, largest = self.sizes
+        if not 0.05 <= least <= largest <= 0.5:
+            raise ValueError("sizes is (least, largest), with 0.05 <= least <= largest <= 0.5")
+        return self
+
+
 class DataConfig(Section):
     """Images and annotations.
 
     Attributes:
-        path: `synthetic` (built in), or a folder that holds COCO or Pascal VOC annotations.
+        path: `synthetic` or `signpost` (built in), or a folder that holds COCO or Pascal VOC annotations.
         train_json: Annotation file of the training split; found in the folder by default.
         val_json: Annotation file of the evaluation split; found in the folder by default.
         train_images: Folder of the training images; found by default.
@@ -70,6 +100,7 @@ class DataConfig(Section):
         synthetic_train: Number of built-in training images.
         synthetic_val: Number of built-in held-out images.
         synthetic_seed: Seed of the built-in data.
+        signpost: What the built-in signposts are like.
     """
 
     path: str = "synthetic"
@@ -115,6 +146,7 @@ class DataConfig(Section):
     synthetic_train: Annotated[int, Field(gt=0, le=1_000_000)] = 4096
     synthetic_val: Annotated[int, Field(gt=0, le=1_000_000)] = 256
     synthetic_seed: Count = 0
+    signpost: SignpostConfig = SignpostConfig()
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
@@ -122,6 +154,11 @@ class DataConfig(Section):
         if not 0 < least <= largest:
             raise ValueError("scale_jitter is (least, largest), with 0 < least <= largest")
         return self
+
+    @property
+    def built_in(self) -> bool:
+        """Whether `path` names data that is drawn on the fly."""
+        return self.path in BUILT_IN
 
 
 class TrainConfig(Section):

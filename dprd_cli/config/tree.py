@@ -123,7 +123,7 @@ def settle(config: Config) -> Config:
     backbone = config.model.backbone
     weights = backbone.weights
     if weights == "auto":
-        weights = "none" if config.data.path == "synthetic" or config.train.weights else "imagenet"
+        weights = "none" if config.data.built_in or config.train.weights else "imagenet"
     scratch = weights == "none" and not config.train.weights
     norm = backbone.norm if backbone.norm != "auto" else ("bn" if scratch else "frozen_bn")
     frozen = backbone.frozen_stages if backbone.frozen_stages != "auto" else (0 if scratch else 2)

@@ -12,7 +12,9 @@ from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.formats.coco import CocoDataset
 from dprd_cli.data.formats.problems import first_five, plural
 from dprd_cli.data.splits import read_split, warn_of_overlap
+from dprd_cli.data.synthetic.base import BuiltInDataset
 from dprd_cli.data.synthetic.dataset import SyntheticDataset
+from dprd_cli.data.synthetic.signpost import SignpostDataset
 from dprd_cli.errors import DataError
 from dprd_cli.structures.sample import Dataset, Split
 
@@ -40,8 +42,14 @@ def build_dataset(
     """
     if training is not None:
         class_names, category_ids = training.class_names, training.category_ids
-    if config.path == "synthetic" and not (config.train_json or config.val_json):
-        return _synthetic(config, split, class_names)
+    if config.built_in and not (config.train_json or config.val_json):
+        built_in = built_in_dataset(config, split)
+        if class_names not in (None, built_in.class_names):
+            raise DataError(
+                f"the built-in data has the classes {first_five(built_in.class_names)}, which are not "
+                "those of the checkpoint; pass the data that it was trained for with --data FOLDER"
+            )
+        return built_in
     dataset = _from_files(config, split, class_names, category_ids)
     if isinstance(training, CocoDataset):
         problems = dataset.report.problems
@@ -49,15 +57,14 @@ def build_dataset(
     return dataset
 
 
-def _synthetic(config: DataConfig, split: Split, class_names: tuple[str, ...] | None) -> SyntheticDataset:
-    if class_names not in (None, SyntheticDataset.class_names):
-        raise DataError(
-            f"the built-in data has the classes {first_five(SyntheticDataset.class_names)}, which are not "
-            "those of the checkpoint; pass the data that it was trained for with --data FOLDER"
-        )
+def built_in_dataset(config: DataConfig, split: Split) -> BuiltInDataset:
+    """Return a split of the built-in data that `config.path` names."""
     length = config.synthetic_train if split == "train" else config.synthetic_val
     length = min(length, config.limit or length)
-    return SyntheticDataset(split, length=length, size=config.synthetic_size, seed=config.synthetic_seed)
+    size, seed = config.synthetic_size, config.synthetic_seed
+    if config.path == SignpostDataset.kind:
+        return SignpostDataset(split, length, size, seed, config.signpost)
+    return SyntheticDataset(split, length, size, seed)
 
 
 def _from_files(

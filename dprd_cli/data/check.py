@@ -90,7 +90,7 @@ def check_data(
     Raises:
         UsageError: If it is the built-in data.
     """
-    if config.path == "synthetic":
+    if config.built_in:
         raise UsageError("the built-in data is drawn, not read: there is nothing to check")
     checks: list[SplitCheck] = []
     classes: dict[str, int] | None = None

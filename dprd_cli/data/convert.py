@@ -112,7 +112,7 @@ def convert(
 
 
 def _check_target(config: DataConfig, target: Path) -> None:
-    if config.path == "synthetic":
+    if config.built_in:
         raise UsageError("the built-in data is written with `dprd data synth`, then converted from there")
     check_is_empty(target)
     data = Path(config.path).resolve()

@@ -72,6 +72,9 @@ def paste(sample: Sample, donor: Sample) -> Sample:
     below = hide(sample, over)
     masks = below.masks if below.masks is not None else np.zeros((len(below.boxes), *over.shape), dtype=bool)
     drawn = np.asarray(donor.masks.any(axis=(1, 2)))  # one that lies outside its box can be cut away
+    cues = None
+    if below.cues is not None and donor.cues is not None:
+        cues = np.concatenate([below.cues, donor.cues[drawn]])
     return replace(
         below,
         image=np.where(over[..., None], donor.image, below.image),
@@ -79,6 +82,7 @@ def paste(sample: Sample, donor: Sample) -> Sample:
         labels=np.concatenate([below.labels, donor.labels[drawn]]),
         masks=np.concatenate([masks, donor.masks[drawn]]),
         has_mask=np.concatenate([below.has_mask, donor.has_mask[drawn]]),
+        cues=cues,
     )
 
 

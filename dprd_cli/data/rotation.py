@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from dprd_cli.data.transforms import FULL, MIN_SIDE, PADDING, mask_box
+from dprd_cli.data.transforms import FULL, MIN_SIDE, PADDING, mask_box, move_cues
 from dprd_cli.structures.sample import Sample
 
 
@@ -26,9 +26,16 @@ def turn(sample: Sample, quarters: int) -> Sample:
         (width - x2, height - y2, width - x1, height - y1),
         (height - y2, x1, height - y1, x2),
     )
+    moves = (
+        (((1, 0), (0, 1)), (0, 0)),
+        (((0, 1), (-1, 0)), (0, width)),
+        (((-1, 0), (0, -1)), (width, height)),
+        (((0, -1), (1, 0)), (height, 0)),
+    )
     masks = sample.masks
     return replace(
         sample,
+        cues=move_cues(sample, *moves[quarters % 4]),
         image=np.ascontiguousarray(np.rot90(sample.image, quarters)),
         boxes=np.stack(corners[quarters % 4], axis=1),
         masks=None if masks is None else np.ascontiguousarray(np.rot90(masks, quarters, axes=(1, 2))),
@@ -66,7 +73,10 @@ def rotate(sample: Sample, degrees: float) -> Sample:
             masks[row] = cv2.warpAffine(grey, matrix, size, flags=cv2.INTER_LINEAR) >= FULL // 2
             boxes[row] = mask_box(masks[row])
             keep[row] = masks[row].any()
-    turned = replace(sample, image=np.asarray(image, dtype=np.uint8), boxes=boxes, masks=masks)
+    cos, sin, middle = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees)), np.array(size) / 2
+    turn_matrix = np.array([[cos, sin], [-sin, cos]])  # y points down
+    cues = move_cues(sample, turn_matrix.tolist(), (middle - turn_matrix @ middle).tolist())
+    turned = replace(sample, image=np.asarray(image, dtype=np.uint8), boxes=boxes, masks=masks, cues=cues)
     return turned.take(keep)
 
 

@@ -60,7 +60,7 @@ IMAGE_NAMES: dict[SplitOrTest, tuple[str, ...]] = {
 
 def _root(config: DataConfig) -> Path | None:
     """Return the data folder, or None where both files were named without one."""
-    return None if config.path == "synthetic" else Path(config.path)
+    return None if config.built_in else Path(config.path)
 
 
 def _below(root: Path | None, name: str) -> Path:

@@ -100,6 +100,7 @@ class _ItemHeader:
     has_mask: NDArray[np.bool_]
     with_masks: bool
     image_id: int
+    cues: NDArray[np.float32] | None
     skipped: tuple[tuple[str, str], ...]
 
 
@@ -127,6 +128,7 @@ def pack(items: Sequence[TrainItem]) -> PackedItems:
                 target.has_mask.numpy(),
                 target.masks is not None,
                 target.image_id,
+                None if target.cues is None else target.cues.numpy(),
                 item.skipped,
             )
         )
@@ -155,6 +157,7 @@ def unpack(packed: PackedItems) -> list[TrainItem]:
             masks=masks,
             has_mask=torch.from_numpy(one.has_mask),
             image_id=one.image_id,
+            cues=None if one.cues is None else torch.from_numpy(one.cues),
         )
         items.append(TrainItem(image.view(3, height, width), target, one.skipped))
     return items

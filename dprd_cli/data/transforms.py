@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -52,11 +53,13 @@ def pad(sample: Sample, shape: tuple[int, int], corner: tuple[int, int] = (0, 0)
     after = [shape[side] - sample.image.shape[side] - corner[side] for side in (0, 1)]
     more = tuple(zip(before, after, strict=True))
     masks = None if sample.masks is None else np.pad(sample.masks, ((0, 0), *more))
+    cues = move_cues(sample, shift=(corner[1], corner[0]))
     return replace(
         sample,
         image=np.pad(sample.image, (*more, (0, 0)), constant_values=PADDING),
         boxes=sample.boxes + np.array([corner[1], corner[0]] * 2, dtype=np.float32),
         masks=masks,
+        cues=cues,
     )
 
 
@@ -100,7 +103,8 @@ def resize(sample: Sample, shape: tuple[int, int]) -> Sample:
     has_mask = sample.has_mask
     if masks is not None:  # shrinking can take an object's last pixel
         has_mask = has_mask & masks.any(axis=(1, 2))
-    return replace(sample, image=image, boxes=boxes, masks=masks, has_mask=has_mask)
+    cues = move_cues(sample, ((scale[0], 0), (0, scale[1])))
+    return replace(sample, image=image, boxes=boxes, masks=masks, has_mask=has_mask, cues=cues)
 
 
 def resize_masks(masks: NDArray[np.bool_], shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -157,7 +161,8 @@ def flip(sample: Sample, *, vertical: bool = False) -> Sample:
         for out, mask in zip(masks, sample.masks, strict=True):  # six times as fast as [..., ::-1] and a copy
             cv2.flip(mask.view(np.uint8), axis, dst=out.view(np.uint8))
     image = np.asarray(cv2.flip(sample.image, axis), dtype=np.uint8)
-    return replace(sample, image=image, boxes=boxes, masks=masks)
+    mirror = (((1, 0), (0, -1)), (0, height)) if vertical else (((-1, 0), (0, 1)), (width, 0))
+    return replace(sample, image=image, boxes=boxes, masks=masks, cues=move_cues(sample, *mirror))
 
 
 def random_window(sample: Sample, rng: np.random.Generator) -> tuple[int, int, int, int]:
@@ -196,7 +201,19 @@ def crop(sample: Sample, window: tuple[int, int, int, int]) -> Sample:
         for row in np.flatnonzero(cut & sample.has_mask):
             boxes[row] = mask_box(masks[row])
     keep = ((boxes[:, 2:] - boxes[:, :2]) >= MIN_SIDE).all(axis=1) | ~cut
-    return replace(sample, image=sample.image[y1:y2, x1:x2], boxes=boxes, masks=masks).take(keep)
+    image, cues = sample.image[y1:y2, x1:x2], move_cues(sample, shift=(-x1, -y1))
+    return replace(sample, image=image, boxes=boxes, masks=masks, cues=cues).take(keep)
+
+
+def move_cues(
+    sample: Sample,
+    matrix: Sequence[Sequence[float]] = ((1, 0), (0, 1)),
+    shift: Sequence[float] = (0, 0),
+) -> NDArray[np.float32] | None:
+    """Return matrix (x, y) + shift of a sample's cues, where it has any. [G, 2]."""
+    if sample.cues is None:
+        return None
+    return np.asarray(sample.cues @ np.array(matrix, dtype=np.float64).T + np.array(shift), dtype=np.float32)
 
 
 def mask_box(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -232,5 +249,6 @@ def to_tensors(sample: Sample) -> tuple[Tensor, Target]:
         masks=None if sample.masks is None else torch.from_numpy(np.ascontiguousarray(sample.masks)),
         has_mask=torch.from_numpy(np.ascontiguousarray(sample.has_mask)),
         image_id=sample.image_id,
+        cues=None if sample.cues is None else torch.from_numpy(np.ascontiguousarray(sample.cues)),
     )
     return image, target

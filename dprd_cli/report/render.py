@@ -94,7 +94,8 @@ def _about(page: ReportPage, run: RunFiles) -> str:
     if not flat:
         return "Settings unknown"
     path = str(flat.get("data.path", "synthetic"))  # the default
-    data = "the built-in data" if path == "synthetic" else Path(path).name
+    built_in = {"synthetic": "the built-in data", "signpost": "the built-in signposts"}
+    data = built_in.get(path) or Path(path).name
     return (
         f"{flat.get('preset', '?')} on {flat.get('model.backbone.name', '?')}, trained on {data}, "
         f"{flat.get('train.steps', '?')} steps of {flat.get('train.batch_size', '?')} images"

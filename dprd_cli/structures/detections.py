@@ -30,6 +30,7 @@ class Target:
         masks: Instance masks, bool, or None where the data has none. [G, H, W]
         has_mask: Which objects carry a mask (data can be mixed), bool; all of them by default. [G]
         image_id: Id of the image in its data set.
+        cues: Where each object's class can be read, (x, y), or None; see `Sample`. [G, 2]
 
     Raises:
         ValueError: If the shapes do not agree.
@@ -41,6 +42,7 @@ class Target:
     masks: Tensor | None = None
     has_mask: Tensor = field(default=None)  # type: ignore[assignment]
     image_id: int = -1
+    cues: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check("boxes", self.boxes, (None, 4))
@@ -52,6 +54,8 @@ class Target:
             full = torch.ones if self.masks is not None else torch.zeros
             object.__setattr__(self, "has_mask", full(num, dtype=torch.bool, device=self.boxes.device))
         _check("has_mask", self.has_mask, (num,))
+        if self.cues is not None:
+            _check("cues", self.cues, (num, 2))
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -64,6 +68,7 @@ class Target:
             labels=self.labels.to(device, non_blocking=True),
             masks=None if self.masks is None else self.masks.to(device, non_blocking=True),
             has_mask=self.has_mask.to(device, non_blocking=True),
+            cues=None if self.cues is None else self.cues.to(device, non_blocking=True),
         )
 
 

@@ -38,6 +38,8 @@ class Sample:
         has_mask: Which objects carry a mask, bool. [G]
         image_id: Id in the annotation file.
         file_name: Path relative to the image folder (or a made-up name), for messages and outputs.
+        cues: A point (x, y) of each object, where its class can be read, float32; None where the data does
+            not tell (only the built-in signposts do). [G, 2]
     """
 
     image: ImageArray
@@ -47,6 +49,7 @@ class Sample:
     has_mask: NDArray[np.bool_]
     image_id: int
     file_name: str
+    cues: NDArray[np.float32] | None = None
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Sample:
         """Return the image with some of its objects: those that are marked, or those numbered. [G] or [g]."""
@@ -56,6 +59,7 @@ class Sample:
             labels=self.labels[rows],
             masks=None if self.masks is None else self.masks[rows],
             has_mask=self.has_mask[rows],
+            cues=None if self.cues is None else self.cues[rows],
         )
 
 

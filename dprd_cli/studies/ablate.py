@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dprd_cli.config.presets import pick
+from dprd_cli.config.schema import BUILT_IN
 from dprd_cli.errors import UsageError, UserError, did_you_mean
 from dprd_cli.runtime.progress import say
 from dprd_cli.studies.catalog import GROUPS, STUDIES
@@ -74,7 +75,7 @@ class AblateOptions:
         Raises:
             UserError: At an unknown size, or backbone weights that are none.
         """
-        built_in = self.data in (None, "synthetic")
+        built_in = self.data in (None, *BUILT_IN)
         published = self.backbone_weights not in (None, "none", "imagenet")
         return StudySettings(
             size=pick("size", self.size or ("small" if built_in else "full"), SIZES),

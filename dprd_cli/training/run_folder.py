@@ -42,7 +42,7 @@ def new_run_folder(
                     f"{out} is not empty; choose another --out, or continue that run with --resume {out}"
                 )
             return out
-        data = "synthetic" if config.data.path == "synthetic" else Path(config.data.path).resolve().name
+        data = config.data.path if config.data.built_in else Path(config.data.path).resolve().name
         number = 1
         while True:
             folder = runs / f"{prefix}{config.preset}-{config.model.backbone.name}-{data}-{number}"

@@ -24,6 +24,15 @@ def test_synth_writes_coco_json_and_images(capsys):
     assert {image["width"] for image in tree["images"]} == {64}
 
 
+def test_synth_of_signposts(capsys):
+    size = ["--train", "2", "--val", "1", "--size", "64", "--kind", "signpost"]
+    assert cli.run(["data", "synth", "set", *size, "--set", "data.signpost.level=same"]) == 0
+    tree = json.loads(Path("set/val.json").read_text())
+    assert [c["name"] for c in tree["categories"]] == ["red", "green", "blue", "yellow"]
+    assert cli.run(["data", "synth", "other", "--kind", "signposts"]) == 2
+    assert "unknown kind of built-in data 'signposts' (did you mean 'signpost'?)" in capsys.readouterr().err
+
+
 def test_synth_never_writes_into_a_folder_that_holds_something(capsys):
     Path("set").mkdir()
     Path("set/mine.txt").write_text("keep")

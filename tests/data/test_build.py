@@ -3,7 +3,7 @@
 import json
 
 from data_folders import CATEGORIES, both_splits, refused, small_config, write_split
-from dprd_cli.config.schema import DataConfig
+from dprd_cli.config.schema import DataConfig, SignpostConfig
 from dprd_cli.data.build import build_dataset, describe
 
 
@@ -55,6 +55,14 @@ def test_built_in_data(tmp_path):
     assert refused(lambda: build_dataset(built_in, "val", class_names=("cat",))).endswith(
         "which are not those of the checkpoint; pass the data that it was trained for with --data FOLDER"
     )
+
+
+def test_built_in_signposts():
+    config = DataConfig(path="signpost", synthetic_train=3, synthetic_val=2, synthetic_size=64)
+    train, val = both_splits(config)
+    assert (len(train), len(val), train.class_names) == (3, 2, ("red", "green", "blue", "yellow"))
+    same = build_dataset(config.model_copy(update={"signpost": SignpostConfig(level="same")}), "val")
+    assert same[0].cues.tolist() != val[0].cues.tolist()
 
 
 def test_describe(cups):

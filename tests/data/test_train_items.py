@@ -1,5 +1,7 @@
 """What a loader process does: the image at a position, and handing over a batch in one array."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -17,7 +19,7 @@ def assert_equal(item, other):
     assert torch.equal(item.image, other.image)
     mine, theirs = item.target, other.target
     assert (mine.image_size, mine.image_id) == (theirs.image_size, theirs.image_id)
-    for name in ("boxes", "labels", "masks", "has_mask"):
+    for name in ("boxes", "labels", "masks", "has_mask", "cues"):
         one, two = getattr(mine, name), getattr(theirs, name)
         assert (one is None and two is None) or (one.dtype == two.dtype and torch.equal(one, two)), name
 
@@ -26,6 +28,7 @@ def test_what_is_packed_comes_back(cups):
     train = build_dataset(small_config(cups), "train")
     items = [TrainItem(*prepare(train[i], small_config(cups)), skipped=(("a", "b"),)) for i in (0, 6)]
     target = items[0].target
+    items[0] = replace(items[0], target=replace(target, cues=target.boxes[:, :2]))
     boxes_only = target.__class__(target.boxes, target.labels, target.image_size)
     items += [TrainItem(error="bad"), TrainItem(items[0].image, boxes_only)]
     back = unpack(pack(items))

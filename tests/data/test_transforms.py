@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.rotation import turn
+from dprd_cli.config.schema import DataConfig, SignpostConfig
+from dprd_cli.data.copy_paste import copy_paste
+from dprd_cli.data.rotation import rotate, turn
+from dprd_cli.data.synthetic.signpost import COLORS, SignpostDataset
 from dprd_cli.data.transforms import (
     change_color,
     crop,
@@ -21,6 +23,8 @@ from dprd_cli.data.transforms import (
 from dprd_cli.structures.sample import Sample
 from samples import empty, same, sample
 
+# the tag is the object's own
+SIGNPOSTS = list(SignpostDataset("train", 4, 128, settings=SignpostConfig(level="articulated")))
 CONFIG = DataConfig(
     path="x", train_min_sizes=(32, 40), test_min_size=32, max_size=64, crop=0.5, color_jitter=0.3
 )
@@ -207,3 +211,42 @@ def test_large_scale_jitter_cuts_what_does_not_fit():
         assert (after.boxes <= 100).all()
         for box, mask in zip(after.boxes, after.masks, strict=True):
             np.testing.assert_allclose(box, mask_box(mask), atol=1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        flip,
+        lambda s: flip(s, vertical=True),
+        lambda s: resize(s, (200, 150)),
+        lambda s: pad(s, (140, 150), (9, 17)),
+        lambda s: crop(s, (5, 20, 128, 110)),
+        *(lambda s, quarters=quarters: turn(s, quarters) for quarters in (1, 2, 3)),
+        lambda s: rotate(s, 25.0),
+    ],
+)
+def test_cues_stay_on_what_they_point_at(change):
+    colors = np.array([*COLORS.values()])
+    for post in SIGNPOSTS:
+        changed = change(post)
+        height, width = changed.image.shape[:2]
+        assert len(changed.cues) == len(changed.boxes)
+        for (x, y), label in zip(changed.cues, changed.labels, strict=True):
+            if 0 <= x < width and 0 <= y < height:  # a cut may leave the object and take the tag
+                seen = changed.image[int(y), int(x)].astype(int)
+                assert np.abs(colors - seen).sum(axis=1).argmin() == label
+
+
+def test_cues_come_along_with_pasted_objects():
+    for seed in range(3):
+        pasted = copy_paste(SIGNPOSTS[0], SIGNPOSTS[1], np.random.default_rng(seed))
+        known = np.concatenate([SIGNPOSTS[0].cues, SIGNPOSTS[1].cues]).tolist()
+        assert len(pasted.cues) == len(pasted.boxes)
+        assert all(cue in known for cue in pasted.cues.tolist())
+
+
+def test_cues_reach_the_target():
+    image, target = prepare(SIGNPOSTS[0], CONFIG)  # 128 x 128 become 32 x 32
+    assert image.shape == (3, 32, 32)
+    np.testing.assert_allclose(target.cues.numpy(), SIGNPOSTS[0].cues / 4)
+    assert target.to("cpu").cues.tolist() == target.cues.tolist()

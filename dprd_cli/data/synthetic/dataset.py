@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools import mask as coco_mask
 
+from dprd_cli.data.synthetic.base import BuiltInDataset, Scene
 from dprd_cli.data.synthetic.painting import (
     Bytes,
     Color,
@@ -24,7 +24,6 @@ from dprd_cli.data.synthetic.painting import (
     paint_sprite,
 )
 from dprd_cli.data.synthetic.shapes import CLASSES, Rng, draw_pose, transform
-from dprd_cli.structures.sample import SPLITS, CocoTree, Sample, Split
 
 FINE = 3  # canvas pixels an image pixel, each way
 MIN_VISIBLE = 0.6  # share of an object that must be visible
@@ -50,133 +49,26 @@ class _SceneObject:
     visible: NDArray[np.bool_]
 
 
-class SyntheticDataset:
-    """A split of the built-in data set.
+class SyntheticDataset(BuiltInDataset):
+    """A split of jointed figures; see `BuiltInDataset`."""
 
-    Args:
-        split: `train` or `val`; they share no image.
-        length: Number of images.
-        size: Side of the square images in pixels.
-        seed: Another seed gives other images.
-
-    Attributes:
-        name: What to call it in messages.
-        split: As given.
-        class_names: Name of each class index.
-        category_ids: 1..K.
-        has_masks: True.
-        is_voc: False.
-    """
-
+    kind = "synthetic"
+    supercategory = "articulated"
     class_names = tuple(CLASSES)
-    category_ids = tuple(range(1, len(CLASSES) + 1))
-    has_masks = True
-    is_voc = False
 
-    def __init__(self, split: Split, length: int, size: int = 128, seed: int = 0) -> None:
-        if split not in SPLITS:
-            raise ValueError(f"split: expected train or val, but got {split!r}")
-        self.split = split
-        self.size = size
-        self.seed = seed
-        self.name = f"synthetic {split}"
-        self._length = length
-        self._coco: CocoTree | None = None
-
-    def __len__(self) -> int:
-        """Return the number of images."""
-        return self._length
-
-    def __getitem__(self, index: int) -> Sample:
-        """Generate one image.
-
-        Raises:
-            IndexError: If `index` is not in 0..length-1.
-        """
-        rng = self._rng(index)
+    def draw(self, rng: Rng) -> Scene:
+        """Draw an image; all randomness is the generator's."""
         placed = _lay_out(rng, self.size)
-        image = _paint(rng, self.size, placed)
         masks = np.array([p.visible for p in placed], dtype=np.bool_).reshape(-1, self.size, self.size)
-        return Sample(
-            image=image,
-            boxes=_tight_boxes(masks),
-            labels=np.array([p.label for p in placed], dtype=np.int64),
-            masks=masks,
-            has_mask=np.ones(len(placed), dtype=np.bool_),
-            image_id=index + 1,
-            file_name=f"{self.split}_{index:06d}.png",
-        )
+        return Scene(_paint(rng, self.size, placed), _labels(placed), masks)
 
-    def labels_of(self, index: int) -> NDArray[np.int64]:
-        """Return the class indices of an image's objects, which takes most of the time of drawing it. [G].
-
-        Raises:
-            IndexError: If `index` is not in 0..length-1.
-        """
-        return np.array([placed.label for placed in _lay_out(self._rng(index), self.size)], dtype=np.int64)
-
-    def _rng(self, index: int) -> Rng:
-        if not 0 <= index < self._length:
-            raise IndexError(f"index: expected 0..{self._length - 1}, but got {index}")
-        return np.random.default_rng([self.seed, SPLITS.index(self.split), index, self.size])
-
-    def coco(self) -> CocoTree:
-        """Return the ground truth as a COCO `instances` dict, made once from all images."""
-        if self._coco is None:
-            tree = self.coco_header()
-            for index in range(len(self)):
-                add_sample(tree, self[index])
-            self._coco = tree
-        return self._coco
-
-    def coco_header(self) -> CocoTree:
-        """Return a COCO `instances` dict of the split without any image."""
-        categories = [
-            {"id": i, "name": name, "supercategory": "articulated"}
-            for i, name in zip(self.category_ids, self.class_names, strict=True)
-        ]
-        return {
-            "info": {"description": f"dprd-cli built-in data, {self.split} split, seed {self.seed}"},
-            "images": [],
-            "annotations": [],
-            "categories": categories,
-        }
+    def draw_labels(self, rng: Rng) -> NDArray[np.int64]:
+        """Return the labels that `draw` gives, which takes most of its time. [G]."""
+        return _labels(_lay_out(rng, self.size))
 
 
-def add_sample(tree: CocoTree, sample: Sample) -> None:
-    """Append the image and the annotations of a sample of the built-in data to a COCO dict."""
-    assert sample.masks is not None
-    height, width = sample.image.shape[:2]
-    tree["images"].append(
-        {"id": sample.image_id, "file_name": sample.file_name, "width": width, "height": height}
-    )
-    for box, label, mask in zip(sample.boxes.tolist(), sample.labels.tolist(), sample.masks, strict=True):
-        rle = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-        x0, y0, x1, y1 = box
-        tree["annotations"].append(
-            {
-                "id": len(tree["annotations"]) + 1,
-                "image_id": sample.image_id,
-                "category_id": SyntheticDataset.category_ids[label],
-                "bbox": [x0, y0, x1 - x0, y1 - y0],
-                "area": int(np.count_nonzero(mask)),
-                "iscrowd": 0,
-                "segmentation": {"size": [height, width], "counts": rle["counts"].decode("ascii")},
-            }
-        )
-
-
-def _tight_boxes(masks: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return the tight xyxy boxes of non-empty masks [G, H, W], right and bottom exclusive. [G, 4]."""
-    columns, rows = np.asarray(masks.any(axis=1)), np.asarray(masks.any(axis=2))
-    width, height = columns.shape[1], rows.shape[1]
-    edges = [
-        columns.argmax(axis=1),
-        rows.argmax(axis=1),
-        width - columns[:, ::-1].argmax(axis=1),
-        height - rows[:, ::-1].argmax(axis=1),
-    ]
-    return np.stack(edges, axis=1).astype(np.float32)
+def _labels(placed: list[_SceneObject]) -> NDArray[np.int64]:
+    return np.array([p.label for p in placed], dtype=np.int64)
 
 
 def _lay_out(rng: Rng, size: int) -> list[_SceneObject]:

@@ -5,26 +5,27 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dprd_cli.data.synthetic.dataset import SyntheticDataset, add_sample
+from dprd_cli.config.schema import DataConfig
+from dprd_cli.data.build import built_in_dataset
+from dprd_cli.data.synthetic.base import BuiltInDataset
 from dprd_cli.files.atomic import writing
 from dprd_cli.files.images import encode_png
 from dprd_cli.files.results import check_is_empty
-from dprd_cli.structures.sample import Split
+from dprd_cli.structures.sample import SPLITS, Split
 
 
 def write_splits(
-    folder: Path, lengths: dict[Split, int], *, size: int, seed: int
+    folder: Path, config: DataConfig, splits: Sequence[Split] = SPLITS
 ) -> Iterator[tuple[Split, Path]]:
     """Write splits of the built-in data into a new folder, as `write_coco` does.
 
     Args:
         folder: Where to write; must be empty or missing.
-        lengths: Split -> number of images.
-        size: Side of the square images in pixels.
-        seed: Another seed gives other images.
+        config: Which built-in data (`path`), and its `synthetic_*` and `signpost` keys.
+        splits: Which splits.
 
     Yields:
         Each split and its annotation file, when it is written.
@@ -35,11 +36,11 @@ def write_splits(
         DataError: If a file cannot be written for another reason.
     """
     check_is_empty(folder)
-    for split, length in lengths.items():
-        yield split, write_coco(SyntheticDataset(split, length, size, seed), folder)
+    for split in splits:
+        yield split, write_coco(built_in_dataset(config, split), folder)
 
 
-def write_coco(dataset: SyntheticDataset, folder: str | os.PathLike[str]) -> Path:
+def write_coco(dataset: BuiltInDataset, folder: str | os.PathLike[str]) -> Path:
     """Write a split as `<split>.json` and `images/<split>_000000.png` …, which hold the very same samples.
 
     The annotation file is written last and at once, so an interrupted run leaves none that is incomplete.
@@ -64,7 +65,7 @@ def write_coco(dataset: SyntheticDataset, folder: str | os.PathLike[str]) -> Pat
         (folder / "images").mkdir(parents=True, exist_ok=True)
         for index in range(len(dataset)):
             sample = dataset[index]
-            add_sample(tree, sample)
+            dataset.add_sample(tree, sample)
             (folder / "images" / sample.file_name).write_bytes(encode_png(sample.image))
         partial.write_text(json.dumps(tree), encoding="utf-8")
         partial.replace(target)

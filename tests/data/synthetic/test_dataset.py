@@ -112,24 +112,3 @@ def test_other_sizes(size):
     for index in range(5):
         assert dataset[index].image.shape == (size, size, 3)
         assert len(dataset[index].labels) >= 1
-
-
-def test_index_beyond_the_end():
-    dataset = SyntheticDataset("val", 3)
-    assert len(list(dataset)) == 3
-    with pytest.raises(IndexError, match=r"expected 0\.\.2, but got 3"):
-        dataset[3]
-
-
-def test_unknown_split():
-    with pytest.raises(ValueError, match="expected train or val, but got 'test'"):
-        SyntheticDataset("test", 3)  # type: ignore[arg-type]
-
-
-def test_coco_is_made_once_and_matches_the_samples():
-    dataset = SyntheticDataset("val", 6)
-    tree = dataset.coco()
-    assert dataset.coco() is tree
-    assert [c["name"] for c in tree["categories"]] == list(dataset.class_names)
-    assert [c["id"] for c in tree["categories"]] == list(dataset.category_ids)
-    assert len(tree["annotations"]) == sum(len(sample.labels) for sample in dataset)

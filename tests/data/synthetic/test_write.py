@@ -9,7 +9,9 @@ import pytest
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
+from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.synthetic.dataset import SyntheticDataset
+from dprd_cli.data.synthetic.signpost import SignpostDataset
 from dprd_cli.data.synthetic.write import write_coco, write_splits
 from dprd_cli.errors import DataError, ResourceError, UsageError
 
@@ -66,8 +68,12 @@ def test_full_disk(tmp_path, monkeypatch):
 
 
 def test_splits_go_into_an_empty_folder_alone(tmp_path):
-    files = dict(write_splits(tmp_path / "new", {"train": 2, "val": 1}, size=64, seed=3))
+    config = DataConfig(synthetic_train=2, synthetic_val=1, synthetic_size=64, synthetic_seed=3)
+    files = dict(write_splits(tmp_path / "new", config))
     assert files == {split: tmp_path / "new" / f"{split}.json" for split in ("train", "val")}
     assert json.loads(files["train"].read_text()) == SyntheticDataset("train", 2, 64, 3).coco()
     with pytest.raises(UsageError, match=r"new is not empty; choose another folder"):
-        next(write_splits(tmp_path / "new", {"train": 2}, size=64, seed=3))
+        next(write_splits(tmp_path / "new", config))
+    signposts = config.model_copy(update={"path": "signpost"})
+    (file,) = dict(write_splits(tmp_path / "signs", signposts, ("val",))).values()
+    assert json.loads(file.read_text()) == SignpostDataset("val", 1, 64, 3).coco()
