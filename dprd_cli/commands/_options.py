@@ -22,7 +22,7 @@ Data = Annotated[
     str | None,
     typer.Option(
         "--data",
-        metavar="PATH|synthetic",
+        metavar="PATH|synthetic|signpost",
         help="Folder with COCO, VOC or YOLO annotations, or the built-in data.",
     ),
 ]
