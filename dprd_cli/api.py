@@ -38,14 +38,16 @@ from dprd_cli.weights.load import LoadedModel, load_model
 __all__ = ["Model", "Prediction", "evaluate", "load", "train"]
 
 
-def load(weights: str | PathLike[str] = "", *, device: str = "auto", score_thresh: float = 0.5) -> Model:
+def load(
+    weights: str | PathLike[str] = "", *, device: str = "auto", score_thresh: float | None = None
+) -> Model:
     """Load a detector.
 
     Args:
         weights: What `--weights` takes: a run folder, a checkpoint, `demo`, published weights; empty for the
             newest run.
         device: `auto` (CUDA where there is one), `cpu` or `cuda`.
-        score_thresh: Predictions hold detections from this score; each call can take another.
+        score_thresh: Predictions hold detections from this score; by default the checkpoint's own, else 0.5.
 
     Raises:
         UserError: One line, if there is no such checkpoint or it does not fit.
@@ -58,11 +60,12 @@ class Model:
 
     Args:
         loaded: The detector, and what it was trained as.
-        score_thresh: Predictions hold detections from this score.
+        score_thresh: Predictions hold detections from this score; the detector's own by default.
     """
 
-    def __init__(self, loaded: LoadedModel, *, score_thresh: float = 0.5) -> None:
-        self.loaded, self.score_thresh = loaded, score_thresh
+    def __init__(self, loaded: LoadedModel, *, score_thresh: float | None = None) -> None:
+        self.loaded = loaded
+        self.score_thresh = loaded.shown_from if score_thresh is None else score_thresh
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -207,8 +210,6 @@ def evaluate(
     """Measure a detector with COCO's metrics (and VOC's, on its data), as `dprd eval` does.
 
     >>> evaluation = evaluate("demo", device="cpu", limit=2)
-    >>> evaluation.evaluation.coco.images
-    2
     >>> sorted(evaluation.metrics)[:3]
     ['bbox_AP', 'bbox_AP50', 'bbox_AP75']
     >>> evaluation.evaluation.coco.classes[0].name
@@ -223,12 +224,12 @@ def evaluate(
 
     Args:
         model: A loaded one, or what `load` takes.
-        data: Folder with annotations, or `synthetic`; the data that it was trained on by default.
+        data: Folder with annotations, or `synthetic`; by default what it was trained on.
         split: `val` or `train`.
         limit: Number of images, the split's first ones; 0 takes all.
         part_offsets: `learned`, `mean` (one template per part) or `reference` (parts do not move).
-        tta: Detect at several scales and mirrored, and merge.
-        out: File for the results as JSON; none is written by default, as for the next two.
+        tta: Detect at several scales and mirrored.
+        out: File for the results as JSON; none by default, as for the next two.
         save_results: Folder for the detections, in COCO's results format.
         plots: Folder for curves, the confusion matrix, best and worst images.
         on_bad_image: `error` or `skip`.

@@ -65,6 +65,9 @@ def print_results(results: Mapping[str, Any]) -> None:
         )
         if results.get(key) is not None
     ]
+    best = results.get("thresholds", {}).get("overall")
+    if best:
+        notes.append(f"best F1 {best['f1']:.2f} at score {best['score']:g}")
     if notes:
         console.print("   ".join(notes))
 

@@ -46,14 +46,15 @@ def predict(
         ),
     ] = "images,video,coco,csv",
     score_thresh: Annotated[
-        float,
+        float | None,
         typer.Option(
             "--score-thresh",
             min=0,
             max=1,
-            help="Draw detections from this score; results.json and results.csv keep those below too.",
+            help="Draw detections from this score; the detector's own by default, else 0.5. results.json and "
+            "results.csv keep those below too.",
         ),
-    ] = 0.5,
+    ] = None,
     save_parts: Annotated[
         bool, typer.Option("--save-parts", help="Draw part boxes in orange, and add them to the results.")
     ] = False,

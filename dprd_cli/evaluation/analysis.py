@@ -19,6 +19,7 @@ from dprd_cli.data.coco_results import Kind, to_coco_results
 from dprd_cli.evaluation.coco import CocoArrays, CocoEvaluator
 from dprd_cli.evaluation.confusion import ErrorAnalysis, ImageScore
 from dprd_cli.evaluation.parts import PartDeformation, PartStatistics
+from dprd_cli.evaluation.threshold import ScoreThresholds, score_thresholds
 from dprd_cli.evaluation.tide import TideReport, tide_errors
 from dprd_cli.structures.detections import Detections
 from dprd_cli.structures.sample import Sample
@@ -64,6 +65,7 @@ class Analysis:
         ap: By kind: each class's APs; see `ap_table`. [K]
         confusion: See `ErrorAnalysis.matrix`. [K+1, K+1]
         per_image: How well each image was done.
+        thresholds: Scores of the best F1.
         tide: TIDE's error types.
         parts: How the parts of detections deform; None where that was not collected.
     """
@@ -77,6 +79,7 @@ class Analysis:
     ap: dict[Kind, list[dict[str, float | None]]]
     confusion: list[list[int]]
     per_image: list[ImageScore]
+    thresholds: ScoreThresholds
     tide: TideReport
     parts: PartDeformation | None = None
 
@@ -96,6 +99,7 @@ class Analysis:
             "ap": self.ap,
             "confusion": self.confusion,
             "per_image": [asdict(image) for image in self.per_image],
+            "thresholds": self.thresholds.to_json(),
             "tide": self.tide.to_json(),
             **parts,
         }
@@ -224,6 +228,7 @@ def analyse(evaluator: CocoEvaluator, errors: ErrorAnalysis | None = None) -> An
         ap={kind: ap_table(values, columns) for kind, values in arrays.items()},
         confusion=errors.matrix.tolist(),
         per_image=errors.images,
+        thresholds=score_thresholds(evaluator),
         tide=tide_errors(evaluator),
     )
 

@@ -15,6 +15,7 @@ from dprd_cli.evaluation.coco import CocoMetrics
 from dprd_cli.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_in_group
 from dprd_cli.evaluation.figures import write_analysis
 from dprd_cli.evaluation.results_file import collect_results, read_results
+from dprd_cli.evaluation.threshold import ScoreThresholds, score_thresholds
 from dprd_cli.files.atomic import write_json
 from dprd_cli.files.results import output_folder
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
@@ -106,6 +107,7 @@ class FileEvaluation:
         split: Which split.
         detections: Rows of the file.
         metrics: The numbers.
+        thresholds: Scores of the best F1, over all classes and for each.
     """
 
     file: Path
@@ -113,6 +115,7 @@ class FileEvaluation:
     split: str
     detections: int
     metrics: CocoMetrics
+    thresholds: ScoreThresholds
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON-serialisable containers."""
@@ -122,6 +125,7 @@ class FileEvaluation:
             "split": self.split,
             "detections": self.detections,
             **self.metrics.to_json(),
+            "thresholds": self.thresholds.to_json(),
         }
 
 
@@ -211,7 +215,7 @@ def evaluate_file(file: Path, options: CheckpointOptions) -> FileEvaluation:
     metrics = evaluator.summarize()
     if options.plots is not None:
         _draw(output_folder(options.plots, []), analyse(evaluator))
-    return FileEvaluation(file, options.data, options.split, len(rows), metrics)
+    return FileEvaluation(file, options.data, options.split, len(rows), metrics, score_thresholds(evaluator))
 
 
 def _measure(

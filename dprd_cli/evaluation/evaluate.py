@@ -19,6 +19,7 @@ from dprd_cli.data.loading import EvalBatch, iterate_eval
 from dprd_cli.evaluation.coco import CocoEvaluator, CocoMetrics
 from dprd_cli.evaluation.parts import PartDrift
 from dprd_cli.evaluation.recall import ProposalRecall
+from dprd_cli.evaluation.threshold import ScoreThresholds, score_thresholds
 from dprd_cli.evaluation.voc import VocMetrics, voc_metrics
 from dprd_cli.files.atomic import write_bytes
 from dprd_cli.inference.tta import detect_views
@@ -83,6 +84,7 @@ class Evaluation:
         voc: VOC's, on its data.
         diagnostics: `recall50` and `recall70` of 100 proposals as fractions, None with multi-scale testing;
             `part_iou` of detected parts with their reference parts, where the detector has parts.
+        thresholds: Scores of the best F1, over all classes and for each.
         seconds_per_image: Time of detection and measuring.
         evaluator: All detections, for analysis.
     """
@@ -90,6 +92,7 @@ class Evaluation:
     coco: CocoMetrics
     voc: VocMetrics | None
     diagnostics: dict[str, float | None]
+    thresholds: ScoreThresholds
     seconds_per_image: float
     evaluator: CocoEvaluator = field(repr=False, compare=False)
 
@@ -107,6 +110,7 @@ class Evaluation:
             **self.diagnostics,
             **self.coco.to_json(),
             **voc,
+            "thresholds": self.thresholds.to_json(),
         }
 
 
@@ -171,6 +175,7 @@ def evaluate_in_group(
         coco=coco.summarize(),
         voc=_voc(coco) if dataset.is_voc else None,
         diagnostics={**recall.result(), **drift.result()},
+        thresholds=score_thresholds(coco),
         seconds_per_image=seconds,
         evaluator=coco,
     )

@@ -71,6 +71,8 @@ def pr_figure(analysis: Mapping[str, Any], kind: str, names: Sequence[str] = tup
                 colour, style = COLOURS[number % len(COLOURS)], _STYLES[number // len(COLOURS) % 2]
                 look = {"color": GREY, "alpha": 0.35} if many else {"color": colour, "label": label}
                 axes.plot(_RECALLS, row[name], linewidth=0.8 if many else 1.2, linestyle=style, **look)
+                if name == "50" and kind == "bbox" and not many:
+                    _mark_best(axes, analysis, label, colour)
         if curves["mean"][name] is not None:
             axes.plot(_RECALLS, curves["mean"][name], color=BLACK, linewidth=2.2, label="mean of classes")
         else:
@@ -83,6 +85,15 @@ def pr_figure(analysis: Mapping[str, Any], kind: str, names: Sequence[str] = tup
         columns = 2 if len(names) == 1 else 6
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5)
     return figure
+
+
+def _mark_best(axes: Axes, analysis: Mapping[str, Any], class_name: str, colour: str) -> None:
+    """Mark where a class's F1 is best, with the score there; analyses of older versions do not say."""
+    best = analysis.get("thresholds", {}).get("classes", {}).get(class_name)
+    if best:
+        axes.plot([best["recall"]], [best["precision"]], marker="o", markersize=4, color=colour)
+        text = f" {best['score']:.2f}"
+        axes.annotate(text, (best["recall"], best["precision"]), fontsize=7, color=colour, va="top")
 
 
 def confusion_figure(analysis: Mapping[str, Any]) -> Figure:

@@ -46,6 +46,11 @@ class ScoreThresholds:
     classes: dict[str, BestThreshold | None]
     iou: float = MATCH_IOU
 
+    @property
+    def score(self) -> float | None:
+        """The threshold of all detections together, where there is one."""
+        return None if self.overall is None else self.overall.score
+
     def to_json(self) -> dict[str, Any]:
         """Return it as plain containers."""
         classes = {name: None if one is None else asdict(one) for name, one in self.classes.items()}

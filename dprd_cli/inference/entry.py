@@ -10,6 +10,7 @@ from dprd_cli.errors import ResourceError
 from dprd_cli.files.images import image_suffix
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.structures.sample import ImageArray
+from dprd_cli.weights.load import USUAL_SCORE
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +18,12 @@ class DisplayStyle:
     """What is shown of detections, in all kinds of output but the COCO results and the table.
 
     Args:
-        score_thresh: Least score.
+        score_thresh: Least score; None is the detector's own, where there is one, else 0.5.
         masks: Masks too, where there are any.
         parts: Part boxes too, where there are any.
     """
 
-    score_thresh: float = 0.5
+    score_thresh: float | None = None
     masks: bool = True
     parts: bool = False
 
@@ -61,7 +62,8 @@ class OutputEntry:
     @cached_property
     def shown(self) -> Prediction:
         """The detections that are shown."""
-        return self.prediction.above(self.style.score_thresh)
+        least = self.style.score_thresh
+        return self.prediction.above(USUAL_SCORE if least is None else least)
 
     @cached_property
     def drawing(self) -> ImageArray:

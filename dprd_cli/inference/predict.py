@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,7 @@ def predict(
     if moving and group.size > 1:
         raise UsageError("videos and webcams: in one process; start one command for each")
     model = model.with_part_offsets(options.part_offsets)
+    options = _with_threshold(options, model)
     _prepare_outputs(model, sources, options)
     size, style = options.read.batch_size, options.style
     numbers = own_batches(range(len(sources)), size, *options.share)
@@ -153,6 +155,7 @@ def predict(
         sources, options.out, options.kinds, style, keep=options.records, main=group.is_main
     )
     failures: list[ReadFailure] = []
+    best = -1.0
     own = own_batches(numbers, size, group.rank, group.size)
     with (
         StopRequest() as stop,
@@ -169,8 +172,10 @@ def predict(
                 failures.append(item)
                 continue
             writer.write(item)
+            best = max(best, item.best)
             if not options.records:
                 say(item.line)
+    _tell_best(best, options.style.score_thresh or 0.0)
     return PredictSummary(
         checkpoint=model.source,
         options=options,
@@ -183,6 +188,32 @@ def predict(
         failures=tuple(failures),
         exit_code=group.all_reduce_max(stop.exit_code),
     )
+
+
+def _with_threshold(options: PredictOptions, model: LoadedModel) -> PredictOptions:
+    """Return the options with the detector's own score threshold, where none was given; say it."""
+    style = options.style
+    if style.score_thresh is not None:
+        return options
+    if model.score_thresh is not None:
+        text = "had the best F1 when the detector was evaluated in training; --score-thresh takes another"
+        say(f"shown from score {model.score_thresh:g}, which {text}")
+    return replace(options, style=replace(style, score_thresh=model.shown_from))
+
+
+def _tell_best(best: float, least: float) -> None:
+    """Say what threshold would show something, where nothing reached this one.
+
+    Args:
+        best: The highest score of all images; below 0 where there was no image.
+        least: Detections are shown from this score.
+    """
+    if best == 0:
+        say("nothing was detected, at any score")
+    elif 0 < best < least:
+        digits = 1 if best >= 0.1 else 2
+        lower = math.floor(best * 10**digits) / 10**digits
+        say(f"nothing reached {least:g} (best {best:.2g}); try --score-thresh {lower:g}")
 
 
 def _prepare_outputs(model: LoadedModel, sources: Sequence[Source], options: PredictOptions) -> None:

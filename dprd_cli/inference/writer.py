@@ -79,6 +79,7 @@ class ImageOutputs:
         counts: Files that were written, by kind.
         record: What is on it, where records are kept.
         video: The video that it is in.
+        best: The highest score; 0 without detections.
     """
 
     line: str
@@ -86,6 +87,7 @@ class ImageOutputs:
     counts: dict[str, int]
     record: PredictionRecord | None
     video: Path | None
+    best: float
 
 
 class PredictionWriter:
@@ -188,7 +190,10 @@ class PredictionWriter:
         contents = {kind: output.content(entry) for kind, output in self._shared.items()}
         drawn, video = self._drawn(entry)
         record = self._record(entry, drawn) if self.keep else None
-        return ImageOutputs(f"{prediction.name}: {entry.shown.summary()}", contents, counts, record, video)
+        line = f"{prediction.name}: {entry.shown.summary()}"
+        scores = prediction.detections.scores
+        best = float(scores.max()) if len(scores) else 0.0
+        return ImageOutputs(line, contents, counts, record, video, best)
 
     def write(self, made: ImageOutputs) -> None:
         """Write one image or frame to the files that hold many, in the order that they are to have.

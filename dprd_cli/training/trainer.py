@@ -11,7 +11,6 @@ rank alone writes, draws, talks and decides when to stop.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.signals import StopRequest
 from dprd_cli.structures.detections import Target
 from dprd_cli.training.best import best_score, evaluations_since_best
+from dprd_cli.training.divergence import DivergedState, divergence
 from dprd_cli.training.ema import WeightAverage
 from dprd_cli.training.figures import draw_batch, draw_curves, draw_parts
 from dprd_cli.training.learner import EXPLODED, Learner, NotFiniteError
@@ -83,6 +83,7 @@ class Trainer:
         self.stop = stop
         self.step = 0
         self.best: float | None = None
+        self.score_thresh: float | None = None
         self.stale = False
         self._agreed_stop = 0
         self.interval = Means()
@@ -117,7 +118,7 @@ class Trainer:
             raise UserError(f"{self.run_dir}: {self._misfit(saved)}") from error
         if self.average and "trained" in saved:
             load_state(self.average.detector, saved["model"], self.run_dir)
-        self.step = int(saved["step"])
+        self.step, self.score_thresh = int(saved["step"]), saved.get("score_thresh")
         score = best_score(self.log.evaluations(), settings.best_metric)
         self.best = self.best if score is None else score
         self.log.say(f"resuming {self.run_dir} at step {self.step} of {settings.steps}")
@@ -182,6 +183,7 @@ class Trainer:
 
     def _keep(self, result: Evaluation) -> None:
         metrics = result.metrics
+        self.score_thresh = result.thresholds.score
         score = metrics.get(self.config.train.best_metric)
         if score is not None and (self.best is None or score > self.best):
             self.best = score
@@ -221,20 +223,24 @@ class Trainer:
         final = TrainResult(self.run_dir, self.step, self.val_set.name, result)
         write_json(self.run_dir / "results.json", final.to_json())
         draw_curves(self.log.rows, self.run_dir)
+        self.score_thresh = result.thresholds.score
+        self._write_last()
         return final
 
     def save(self) -> None:
         """Save `last.pt`; the one that was there becomes `previous.pt`."""
         self._check_weights()
-        if not self.group.is_main:
-            return
+        if self.group.is_main:
+            self._write_last(previous=self.run_dir / "previous.pt")
+
+    def _write_last(self, previous: Path | None = None) -> None:
         payload = self._payload()
         if self.average:
             payload["trained"] = self.learner.detector.state_dict()
         payload |= CheckpointData(
             optimizer=self.learner.optimizer.state_dict(), interval=self.interval.state()
         )
-        save_checkpoint(self.run_dir / "last.pt", payload, previous=self.run_dir / "previous.pt")
+        save_checkpoint(self.run_dir / "last.pt", payload, previous=previous)
 
     def _check_weights(self) -> None:
         """Keep weights that nothing can be made of any more out of the run folder.
@@ -256,6 +262,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "step": self.step,
             "best": self.best,
+            "score_thresh": self.score_thresh,
             "data": self._data,
         }
 
@@ -324,25 +331,6 @@ class Trainer:
             )
 
     def _diverged(self, values: Mapping[str, float], rate: float, image_ids: list[int]) -> DivergedError:
-        """Write down what was not finite, and return the error that says so."""
-        bad = [key for key, value in values.items() if not math.isfinite(value)] or list(values)
-        base = self.config.train.lr
-        advice = f"lower the learning rate (--set train.lr={base / 2:g}) or clip (--set train.clip_norm=5)"
-        if self.step and (self.run_dir / "last.pt").exists():
-            advice += f"; dprd train --resume {self.run_dir} with it goes on from the last checkpoint"
-        path = self.run_dir / "diverged.json"
-        if self.group.is_main:
-            write_json(
-                path,
-                {
-                    "step": self.step,
-                    "lr": rate,
-                    "not_finite": bad,
-                    "values": {key: value if key not in bad else str(value) for key, value in values.items()},
-                    "image_ids": image_ids,
-                    "advice": advice,
-                },
-            )
-        return DivergedError(
-            f"step {self.step}: not finite, or exploded: {', '.join(bad[:3])}; {advice}; details in {path}"
-        )
+        """Write down what was not finite, on the main rank, and return the error that says so."""
+        state = DivergedState(self.step, rate, dict(values), image_ids)
+        return divergence(self.config, self.run_dir, state, write=self.group.is_main)

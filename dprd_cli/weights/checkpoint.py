@@ -53,6 +53,7 @@ class CheckpointData(TypedDict, total=False):
         optimizer: Its state, as PyTorch keeps it.
         interval: Sum and number of each value in the next row of the log.
         best: The best score so far.
+        score_thresh: Score from which detections are shown: that of the best F1 in the last evaluation.
         data: What identifies the images of each split, see `data.build.fingerprint`.
     """
 
@@ -68,6 +69,7 @@ class CheckpointData(TypedDict, total=False):
     optimizer: dict[str, Any]
     interval: dict[str, tuple[Any, int]]
     best: float | None
+    score_thresh: float | None
     data: dict[str, str]
 
 
@@ -170,6 +172,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "trained": lambda value: _are_tensors(value),
     "step": lambda value: type(value) is int and 0 <= value <= _LARGEST_ID,
     "optimizer": lambda value: isinstance(value, dict),
+    "score_thresh": lambda value: value is None or (isinstance(value, float) and 0 <= value <= 1),
 }
 
 

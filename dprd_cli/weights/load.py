@@ -31,6 +31,9 @@ from dprd_cli.weights.published import (
 )
 from dprd_cli.weights.zoo import PublishedWeights, foreign_file, is_published, published
 
+#: Score from which detections are shown where nothing is known of a detector.
+USUAL_SCORE = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
@@ -44,6 +47,8 @@ class LoadedModel:
         with_masks: Whether the detector has mask heads.
         step: Optimiser steps it was trained for.
         source: The file it came from.
+        score_thresh: Score from which its detections are shown: that of the best F1 when it was evaluated in
+            training; None where that is not known.
     """
 
     detector: Detector
@@ -53,6 +58,12 @@ class LoadedModel:
     with_masks: bool
     step: int
     source: Path
+    score_thresh: float | None = None
+
+    @property
+    def shown_from(self) -> float:
+        """The score from which detections are shown where nobody says otherwise."""
+        return USUAL_SCORE if self.score_thresh is None else self.score_thresh
 
     def with_part_offsets(self, kind: str) -> LoadedModel:
         """Return the model with its parts elsewhere.
@@ -140,6 +151,7 @@ def _load_own(spec: str) -> LoadedModel:
         with_masks=content["with_masks"],
         step=content["step"],
         source=path,
+        score_thresh=content.get("score_thresh"),
     )
 
 

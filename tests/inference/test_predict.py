@@ -1,6 +1,7 @@
 """The library call behind `dprd predict`, whose other tests go through the command line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from PIL import Image
 
 from dprd_cli.errors import DataError, InterruptedRun, UsageError
 from dprd_cli.inference.entry import DisplayStyle
-from dprd_cli.inference.predict import PredictOptions, PredictSummary, predict
+from dprd_cli.inference.predict import PredictOptions, PredictSummary, _tell_best, predict
 from dprd_cli.inference.predictor import ReadFailure
 from dprd_cli.inference.sources import Source
 from dprd_cli.runtime.process_group import ProcessGroup
@@ -44,6 +45,35 @@ def test_what_was_found_is_written_and_told(tmp_path):
     assert found.to_json()["results"] == [str(out / "results.json"), str(out / "images.json")]
     with pytest.raises(DataError, match=r"^1 of 3 images could not be read; the others are in .*/out/$"):
         found.raise_for_failures()
+
+
+@pytest.mark.parametrize(("own", "asked", "used"), [(0.37, None, 0.37), (None, None, 0.5), (0.37, 0.9, 0.9)])
+def test_the_threshold_is_the_detectors_own_unless_one_is_given(tmp_path, caplog, own, asked, used):
+    caplog.set_level("INFO", logger="dprd_cli")
+    Image.fromarray(IMAGE).save(tmp_path / "a.png")
+    model = replace(tiny_model(), score_thresh=own)
+    options = PredictOptions(kinds=(), style=DisplayStyle(asked), records=True)
+    found = predict(model, [Source("image", str(tmp_path / "a.png"))], options)
+    assert found.to_json()["score_thresh"] == used
+    assert all(one.score >= used for record in found.records for one in record.objects)
+    said = [record.getMessage() for record in caplog.records]
+    assert any(line.startswith("shown from score 0.37") for line in said) == (used == 0.37)
+
+
+@pytest.mark.parametrize(
+    ("best", "line"),
+    [
+        (0.384, "nothing reached 0.5 (best 0.38); try --score-thresh 0.3"),
+        (0.062, "nothing reached 0.5 (best 0.062); try --score-thresh 0.06"),
+        (0.0, "nothing was detected, at any score"),
+        (0.5, None),
+        (-1.0, None),
+    ],
+)
+def test_what_would_show_something_is_said(caplog, best, line):
+    caplog.set_level("INFO", logger="dprd_cli")
+    _tell_best(best, 0.5)
+    assert [record.getMessage() for record in caplog.records] == ([line] if line else [])
 
 
 def test_shares_together_are_everything(tmp_path):

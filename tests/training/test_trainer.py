@@ -7,12 +7,15 @@ import signal
 import pytest
 
 from dprd_cli.errors import DivergedError, InterruptedRun
+from dprd_cli.evaluation import evaluate
+from dprd_cli.evaluation.threshold import BestThreshold, ScoreThresholds
 from dprd_cli.model.build import build_detector
 from dprd_cli.training import setup
 from dprd_cli.training.loop import train
 from dprd_cli.training.metrics_log import read_metrics
 from dprd_cli.training.trainer import Trainer
 from dprd_cli.weights.checkpoint import read_checkpoint
+from dprd_cli.weights.load import load_model
 from training_runs import losses, same_state, tiny
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -144,3 +147,16 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, monkeypatch):
     saved = read_checkpoint(tmp_path / "last.pt")
     assert saved["step"] == 0
     assert all(tensor.isfinite().all() for tensor in saved["model"].values())
+
+
+def test_checkpoints_hold_the_threshold_of_their_evaluation(tmp_path, monkeypatch):
+    scores = iter((0.3, 0.6))
+
+    def thresholds(_):
+        return ScoreThresholds(BestThreshold(next(scores), 1.0, 1.0, 1.0), {})
+
+    monkeypatch.setattr(evaluate, "score_thresholds", thresholds)
+    train(tiny("train.steps=2", "train.eval_every=1"), tmp_path)
+    # nothing learns in two steps: the first evaluation stays the best
+    assert read_checkpoint(tmp_path / "best.pt")["score_thresh"] == 0.3
+    assert load_model(str(tmp_path / "last.pt"), "cpu").shown_from == 0.6

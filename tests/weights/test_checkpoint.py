@@ -219,6 +219,10 @@ HOSTILE = {
         lambda path: torch.save({"format": "dprd-checkpoint", "version": 1, **small(model={"w": "x"})}, path),
         "the checkpoint is malformed (model)",
     ),
+    "a score that is none": (
+        lambda path: save_checkpoint(path, small(score_thresh=1.5)),
+        "the checkpoint is malformed (score_thresh)",
+    ),
     "odd classes": (
         lambda path: save_checkpoint(path, small(class_names=[3], category_ids=["a"])),
         "the checkpoint is malformed (class_names, category_ids)",
