@@ -210,6 +210,8 @@ def evaluate(
     """Measure a detector with COCO's metrics (and VOC's, on its data), as `dprd eval` does.
 
     >>> evaluation = evaluate("demo", device="cpu", limit=2)
+    >>> evaluation.evaluation.coco.images
+    2
     >>> sorted(evaluation.metrics)[:3]
     ['bbox_AP', 'bbox_AP50', 'bbox_AP75']
     >>> evaluation.evaluation.coco.classes[0].name
@@ -289,7 +291,6 @@ def train(
     weights::
 
         result = train(data="pennfudan", backbone="mobilenet_v2")
-        result.evaluation.metrics["bbox_AP"]
         model = load(result.best)
 
     Args:

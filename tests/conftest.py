@@ -143,6 +143,7 @@ def _left_half(min_size=64, max_size=128):
         config=config.model_copy(update={"data": data}),
         class_names=("cat", "dog"),
         category_ids=(3, 7),
+        shown_from=0.5,
     )
 
 

@@ -92,7 +92,7 @@ def choose(
             or by the weights that training starts from.
         epochs: Passes through the images, where the user said so.
     """
-    plan = AutoSchedule(str(given.get("preset") or _preset(machine)))
+    plan = AutoSchedule(str(given.get("preset") or _preset(machine, given)))
     steps = [_preset_choice, _backbone, _image_size, _anchors, _batch, _length, _rate, _evaluation]
     settled = dict(given) | {"preset": plan.preset}
     for step in steps:
@@ -109,8 +109,9 @@ def is_reduced(preset: str) -> bool:
     return preset.endswith(("-medium", "-small"))
 
 
-def _preset(machine: MachineFacts) -> str:
+def _preset(machine: MachineFacts, given: Mapping[str, Any]) -> str:
     large = machine.device == "cuda" and machine.memory >= _LARGE_MEMORY
+    large = large or bool(given.get("train.weights"))  # of another program: they are of this width
     return "cascade-dprd" if large else "cascade-dprd-medium"
 
 
@@ -126,6 +127,8 @@ class _Case(NamedTuple):
 def _preset_choice(case: _Case) -> Choice:
     preset = case.settled["preset"]
     why = "trains on a CPU in hours" if is_reduced(preset) else "the paper's, for a GPU"
+    if case.settled.get("train.weights"):
+        why = "as wide as the weights to start from"
     if case.machine.device == "cuda" and preset.endswith("-medium"):
         why = f"a GPU of {case.machine.memory / GIB:.0f} GiB is small for the paper's"
     heads = "" if case.data.masks else "; no object has a mask, so there are no mask heads: boxes only"

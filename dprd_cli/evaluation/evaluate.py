@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dprd_cli.config.schema import Config
 from dprd_cli.data.coco_results import Kind
-from dprd_cli.data.formats.ids import SOURCE_ID
+from dprd_cli.data.formats.ids import TEXT_ID
 from dprd_cli.data.loading import EvalBatch, iterate_eval
 from dprd_cli.evaluation.coco import CocoEvaluator, CocoMetrics
 from dprd_cli.evaluation.parts import PartDrift
@@ -256,7 +256,7 @@ def _save_results(coco: CocoEvaluator, folder: Path) -> None:
     """Write the detections with the ids of the annotation file."""
     folder.mkdir(parents=True, exist_ok=True)
     sources = [
-        (key, {one["id"]: one[SOURCE_ID] for one in coco.ground_truth[entries] if SOURCE_ID in one})
+        (key, {one["id"]: one[TEXT_ID] for one in coco.ground_truth[entries] if TEXT_ID in one})
         for key, entries in (("image_id", "images"), ("category_id", "categories"))
     ]
     for kind, found in coco.results.items():

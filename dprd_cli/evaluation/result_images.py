@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from dprd_cli.data.formats.ids import SOURCE_ID, as_integer
+from dprd_cli.data.formats.ids import TEXT_ID, as_integer
 from dprd_cli.errors import DataError, short_repr
 from dprd_cli.files.atomic import read_json
 
@@ -27,9 +27,7 @@ class ImageMatcher:
         self._names = names
         images = ground_truth["images"]
         self._ids: set[int] = {image["id"] for image in images}
-        self._sources: dict[str, int] = {
-            image[SOURCE_ID]: image["id"] for image in images if SOURCE_ID in image
-        }
+        self._sources: dict[str, int] = {image[TEXT_ID]: image["id"] for image in images if TEXT_ID in image}
         self._paths: dict[str, int] = {}
         self._last: dict[str, list[tuple[PurePosixPath, int]]] = defaultdict(list)
         self._stems: dict[str, list[int]] = defaultdict(list)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pycocotools import mask as coco_mask
 
-from dprd_cli.data.formats.ids import SOURCE_ID, as_integer
+from dprd_cli.data.formats.ids import TEXT_ID, as_integer
 from dprd_cli.data.formats.problems import first_five, plural
 from dprd_cli.errors import DataError, short_repr
 from dprd_cli.evaluation.coco import CocoEvaluator
@@ -53,7 +53,7 @@ def read_results(path: Path, ground_truth: Mapping[str, Any]) -> FileDetections:
     names = read_image_names(path, ids)
     matcher = ImageMatcher(ground_truth, names)
     sizes = {image["id"]: [image["height"], image["width"]] for image in ground_truth["images"]}
-    sources = {one[SOURCE_ID]: one["id"] for one in ground_truth["categories"] if SOURCE_ID in one}
+    sources = {one[TEXT_ID]: one["id"] for one in ground_truth["categories"] if TEXT_ID in one}
     categories = {category["id"] for category in ground_truth["categories"]}
     settled: list[Row] = []
     unknown: list[Row] = []

@@ -130,6 +130,8 @@ def test_weights_are_taken_where_they_are_and_never_fetched():
     line = next(line for line in plan.lines() if "from scratch" in line)
     assert "`dprd weights fetch imagenet --backbone mobilenet_v2`" in line
     assert values(given={"model.backbone.name": "r34"})["model.backbone.weights"] == "none"
+    # published detectors have the paper's width
+    assert values(given={"train.weights": "torchvision:maskrcnn_resnet50_fpn"})["preset"] == "cascade-dprd"
     # a whole detector to start from is as good as a pretrained backbone
     given = {"model.backbone.weights": "none", "train.weights": "run", "preset": "dprd-medium"}
     assert values(given=given)["train.steps"] == 1200

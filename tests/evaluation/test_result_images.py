@@ -12,7 +12,7 @@ TRUTH = {
         {"id": 1, "file_name": "a/x.jpg"},
         {"id": 2, "file_name": "b/x.jpg"},
         {"id": 3, "file_name": "c/3.png"},
-        {"id": 4, "file_name": "frame.1.png", "source_id": "img_4"},
+        {"id": 4, "file_name": "frame.1.png", "text_id": "img_4"},
     ]
 }
 

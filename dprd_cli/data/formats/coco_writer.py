@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dprd_cli.data.formats.coco import annotation_area
 from dprd_cli.data.formats.conversion_split import ConversionSplit
+from dprd_cli.data.formats.ids import TEXT_ID
 from dprd_cli.runtime.progress import Progress
 from dprd_cli.structures.sample import CocoEntry, CocoTree
 
@@ -32,13 +33,13 @@ class CocoWriter:
         tree: CocoTree = {
             **{key: split.tree[key] for key in ("info", "licenses") if key in split.tree},
             "images": [
-                {**_without(image, "strays"), "file_name": split.names[image["file_name"]]}
+                {**_without(image, "strays", TEXT_ID), "file_name": split.names[image["file_name"]]}
                 for image in split.tree["images"]
             ],
             "annotations": [
                 self._annotation(ann, split, sizes[ann["image_id"]]) for ann in split.tree["annotations"]
             ],
-            "categories": split.tree["categories"],
+            "categories": [_without(one, TEXT_ID) for one in split.tree["categories"]],
         }
         path = self.folder / f"{split.name}.json"
         temporary = path.with_suffix(".json.part")

@@ -7,8 +7,8 @@ from typing import Any
 
 from dprd_cli.structures.sample import CocoEntry, CocoTree
 
-#: Key under which an entry keeps an id that was a text.
-SOURCE_ID = "source_id"
+#: Key under which an entry keeps an id that was a text; never in a file.
+TEXT_ID = "text_id"
 
 
 def settle_ids(tree: CocoTree) -> CocoTree:
@@ -16,7 +16,7 @@ def settle_ids(tree: CocoTree) -> CocoTree:
 
     A float without a fraction is the integer (as to pycocotools), and so are widths and heights. Ids that
     are texts are the numbers they spell where all of them do, and all differ; else they are numbered in the
-    order of the file, after the integers; their entry keeps the text as `source_id`. What is no id at all
+    order of the file, after the integers; their entry keeps the text as `text_id`. What is no id at all
     stays, for the check to name.
 
     Args:
@@ -26,6 +26,7 @@ def settle_ids(tree: CocoTree) -> CocoTree:
     for key, entries in (("image_id", images), ("category_id", categories)):
         numbers = _numbers(entry.get("id") for entry in entries)
         for entry in entries:
+            entry.pop(TEXT_ID, None)
             _settle(entry, "id", numbers)
         for ann in _entries(tree, "annotations"):
             _settle(ann, key, numbers, keep=False)
@@ -67,7 +68,7 @@ def _settle(entry: CocoEntry, key: str, numbers: dict[str, int], *, keep: bool =
     if type(value) is str and value in numbers:
         entry[key] = numbers[value]
         if keep:
-            entry[SOURCE_ID] = value
+            entry[TEXT_ID] = value
     elif type(value) is float:
         entry[key] = as_integer(value)
 

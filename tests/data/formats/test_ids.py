@@ -36,7 +36,9 @@ def test_texts_are_the_numbers_they_spell_or_are_numbered():
     assert ids(settle_ids(tree("007", "3", "x"))) == (7, 3, 1)
     found = settle_ids(tree("img_001", "cat"))
     assert ids(found) == (1, 1, 1)
-    assert found["images"][0]["source_id"] == "img_001"
+    assert found["images"][0]["text_id"] == "img_001"
+    assert ids(settle_ids({**tree("b", 1), "images": [{"id": "b", "text_id": "of someone"}]})) == (1, 1, 1)
+    assert "text_id" not in settle_ids({"images": [{"id": 3, "text_id": "of someone"}]})["images"][0]
     several = {
         "images": [{"id": 5}, {"id": "a"}, {"id": "9"}, {"id": "a"}],
         "categories": [],
