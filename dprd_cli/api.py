@@ -202,6 +202,7 @@ def evaluate(
     out: str | PathLike[str] | None = None,
     save_results: str | PathLike[str] | None = None,
     plots: str | PathLike[str] | None = None,
+    overwrite: bool = False,
     on_bad_image: str | None = None,
     overrides: Sequence[str] = (),
     device: str = "auto",
@@ -234,6 +235,7 @@ def evaluate(
         out: File for the results as JSON; none by default, as for the next two.
         save_results: Folder for the detections, in COCO's results format.
         plots: Folder for curves, the confusion matrix, best and worst images.
+        overwrite: Replace that file, and what was written into those folders before.
         on_bad_image: `error` or `skip`.
         overrides: `data.KEY=VALUE` pairs.
         device: `auto`, `cpu` or `cuda`, where the model is not loaded yet.
@@ -254,6 +256,7 @@ def evaluate(
         out=_path(out),
         save_results=_path(save_results),
         plots=_path(plots),
+        overwrite=overwrite,
     )
     loaded = loaded.with_part_offsets(part_offsets)
     loaded = loaded.with_data(None if data is None else fsdecode(data), on_bad_image, overrides)

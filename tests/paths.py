@@ -14,3 +14,8 @@ PARITY = TESTS / "fixtures" / "parity"
 DATA = Path(os.environ.get("DPRD_DATA_DIR", ROOT.parent / "shared" / "data"))
 #: Runs `dprd` command lines in children of a process that has imported torch, with faults on request.
 FAULT_SERVER = [sys.executable, str(TESTS / "training" / "fault_server.py")]
+
+
+def visible(folder):
+    """Return the sorted names of what lies in a folder, without the hidden list of what a command wrote."""
+    return sorted(path.name for path in Path(folder).iterdir() if not path.name.startswith(".written-by-"))

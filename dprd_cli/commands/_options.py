@@ -119,6 +119,13 @@ OnBadImage = Annotated[
         "--on-bad-image", metavar="error|skip", help="Stop at an unreadable image, or skip and count it."
     ),
 ]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Replace what this command wrote there before; files that it did not write stay.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
 
 

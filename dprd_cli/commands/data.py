@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dprd_cli.commands import _complete
-from dprd_cli.commands._options import Json, OnBadImage, Preset, print_json, progress, say
+from dprd_cli.commands._options import Json, OnBadImage, Overwrite, Preset, print_json, progress, say
 
 if TYPE_CHECKING:
     from dprd_cli.config.schema import Config
@@ -104,7 +104,15 @@ def check(
 @data_app.command("show")
 def show(
     path: DataPath,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the images.")] = Path("shown"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Folder for the images; by default shown, or if that holds something, shown-2, ...",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
     split: Annotated[str, typer.Option("--split", metavar="train|val", help="Which images.")] = "train",
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many images of each kind.")] = 12,
     seed: Annotated[
@@ -118,11 +126,13 @@ def show(
     from dprd_cli.config.presets import pick
     from dprd_cli.data.build import build_dataset
     from dprd_cli.data.figures import draw_split
+    from dprd_cli.files.output_folder import OutputChoice
     from dprd_cli.structures.sample import SPLITS
 
     which = pick("split", split, SPLITS)
     config = _resolve(path, overrides, schedule).data
-    files = draw_split(build_dataset(config, which), which, config, out, limit=limit, seed=seed)
+    output = OutputChoice(out, overwrite)
+    files = draw_split(build_dataset(config, which), which, config, output, limit=limit, seed=seed)
     names = [str(file) for file in files]
     if as_json:
         print_json({"files": names})
@@ -137,6 +147,7 @@ def stats(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for plots; none by default.")
     ] = None,
+    overwrite: Overwrite = False,
     preset: Preset = None,
     schedule: Schedule = None,
     overrides: DataKeys = None,
@@ -151,8 +162,9 @@ def stats(
     files: list[Path] = []
     if out is not None:
         from dprd_cli.data.figures import plot_statistics
+        from dprd_cli.files.output_folder import OutputChoice
 
-        files = plot_statistics(measured, out)
+        files = plot_statistics(measured, OutputChoice(out, overwrite))
     if as_json:
         splits = [one.to_json() for one in measured]
         print_json({"path": path, "splits": splits, "files": [str(file) for file in files]})

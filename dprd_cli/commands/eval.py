@@ -15,6 +15,7 @@ from dprd_cli.commands._options import (
     Gpus,
     Json,
     OnBadImage,
+    Overwrite,
     PartOffsets,
     Tta,
     Weights,
@@ -47,7 +48,8 @@ def evaluate(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="Results file; eval_<split>.json beside the checkpoint. Of test-dev, a folder.",
+            help="Results file; by default eval_<split>.json beside the checkpoint, or if that is there, "
+            "eval_<split>-2.json, ... Of test-dev, a folder.",
         ),
     ] = None,
     results: Annotated[
@@ -72,9 +74,10 @@ def evaluate(
             "--plots",
             metavar="DIR",
             help="Where PR curves, the confusion matrix, AP bars, best and worst images go; the folder "
-            "eval_<split> beside the checkpoint. Drawn for --results only if given.",
+            "of the results file's name, beside it. Drawn for --results only if given.",
         ),
     ] = None,
+    overwrite: Overwrite = False,
     no_plots: Annotated[bool, typer.Option("--no-plots", help="Draw nothing.")] = False,
     on_bad_image: OnBadImage = None,
     overrides: DataOverrides = None,
@@ -116,6 +119,7 @@ def evaluate(
         save_results=save_results,
         plots=plots,
         draw=not no_plots,
+        overwrite=overwrite,
     )
     if results is not None:
         _show(evaluate_file(results, options).to_json(), as_json=json)

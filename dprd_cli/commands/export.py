@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dprd_cli.commands._options import DataOverrides, Json, parse_size, print_json, say
+from dprd_cli.commands._options import DataOverrides, Json, Overwrite, parse_size, print_json, say
 
 
 def export(
@@ -23,8 +23,14 @@ def export(
         str, typer.Option("--format", metavar="NAME", help="onnx (default) or torch-export.")
     ] = "onnx",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="PRESET.onnx or PRESET.pt2 by default.")
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="By default PRESET.onnx or PRESET.pt2, or if that is there, PRESET-2.onnx, ...",
+        ),
     ] = None,
+    overwrite: Overwrite = False,
     image_size: Annotated[
         str,
         typer.Option("--image-size", metavar="HxW|dynamic", help="Fix the input's size, in multiples of 32."),
@@ -43,6 +49,7 @@ def export(
     from dprd_cli.config.presets import pick
     from dprd_cli.export.detector import export_detector
     from dprd_cli.export.write import FORMATS, ExportOptions
+    from dprd_cli.files.output_folder import OutputChoice
     from dprd_cli.inference.sources import find_images
     from dprd_cli.weights.load import load_model
 
@@ -53,7 +60,7 @@ def export(
     paths = find_images(check or [])
     model = load_model(source, "cpu").with_data(overrides=overrides or [])
     say(f"checkpoint: {model.source} (step {model.step})")
-    result = export_detector(model, out, options, check=paths)
+    result = export_detector(model, OutputChoice(out, overwrite), options, check=paths)
     megabytes = result.file.stat().st_size / 1e6
     say(f"{result.file}: {megabytes:.1f} MB, outputs {', '.join(result.metadata.outputs)}")
     if json:

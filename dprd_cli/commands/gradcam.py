@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dprd_cli.commands._options import Data, Device, Json, Weights, print_json, progress, say
+from dprd_cli.commands._options import Data, Device, Json, Overwrite, Weights, print_json, progress, say
 
 if TYPE_CHECKING:
     from dprd_cli.gradcam.localization import LocalizationStatistics
@@ -26,9 +26,15 @@ def gradcam(
             help="A second detector, as --weights; cascade-mrcnn: its newest run, else published weights.",
         ),
     ] = "",
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the figures go.")] = Path(
-        "gradcam"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where the figures go; by default gradcam, or if that holds something, gradcam-2, ...",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
     method: Annotated[
         str,
         typer.Option(
@@ -70,6 +76,7 @@ def gradcam(
     """Show what in the image an object's class score comes from, in one or two detectors (Fig. 5)."""
     from dprd_cli.config.presets import pick
     from dprd_cli.errors import UsageError
+    from dprd_cli.files.output_folder import OutputChoice
     from dprd_cli.gradcam.explain import ExplainOptions, StatisticsOptions, explain, load_models
     from dprd_cli.gradcam.explainer import METHODS
     from dprd_cli.inference.sources import find_images
@@ -86,7 +93,7 @@ def gradcam(
     with progress("gradcam") as update:
         statistics = StatisticsOptions(data, chosen_split, limit, update) if stats else None
         options = ExplainOptions(
-            out=out,
+            output=OutputChoice(out, overwrite),
             method=method,
             layer=layer,
             score_thresh=score_thresh,
@@ -99,7 +106,7 @@ def gradcam(
         print_json(summary.to_json())
     elif summary.statistics is not None and summary.statistics.objects:
         _print_statistics(summary.statistics)
-    say(f"results: in {out}/")
+    say(f"results: in {summary.folder}/" if summary.folder.exists() else "results: nothing saved")
     summary.raise_for_unread()
 
 

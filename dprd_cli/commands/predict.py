@@ -13,6 +13,7 @@ from dprd_cli.commands._options import (
     Device,
     Gpus,
     Json,
+    Overwrite,
     PartOffsets,
     Tta,
     Weights,
@@ -33,9 +34,15 @@ def predict(
         ),
     ] = None,
     weights: Weights = "",
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")] = Path(
-        "predictions"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where the results go; by default predictions, or if it holds something, predictions-2, ...",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
     save: Annotated[
         str,
         typer.Option(
@@ -99,6 +106,7 @@ def predict(
     """Detect objects in images and videos: annotated images, COCO results, a CSV and more."""
     from dprd_cli.config.presets import pick
     from dprd_cli.errors import UsageError
+    from dprd_cli.files.output_folder import OutputChoice
     from dprd_cli.inference.entry import DisplayStyle
     from dprd_cli.inference.predict import PredictOptions
     from dprd_cli.inference.predict import predict as predict_sources
@@ -107,7 +115,7 @@ def predict(
     from dprd_cli.weights.load import model_in_group
 
     options = PredictOptions(
-        out=out,
+        output=OutputChoice(out, overwrite),
         kinds=_kinds(save),
         style=DisplayStyle(score_thresh, not no_masks, save_parts),
         read=ReadOptions(batch_size, workers, frame_step, max_frames),

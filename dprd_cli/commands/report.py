@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dprd_cli.commands._options import Data, Device, Json, print_json, progress, say
+from dprd_cli.commands._options import Data, Device, Json, Overwrite, print_json, progress, say
 
 
 def report(
@@ -23,9 +23,11 @@ def report(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="The page; report.html in the run's folder, of several runs in the working folder.",
+            help="The page; by default report.html in the run's folder, of several runs in the working "
+            "folder; if that is there, report-2.html, ...",
         ),
     ] = None,
+    overwrite: Overwrite = False,
     limit: Annotated[
         int,
         typer.Option("--limit", min=0, help="Measure each checkpoint on the first so many images; 0: all."),
@@ -42,12 +44,13 @@ def report(
     json: Json = False,
 ) -> None:
     """Write one self-contained HTML page about runs: settings, curves, AP, confusions, images, parts."""
+    from dprd_cli.files.output_folder import OutputChoice
     from dprd_cli.report.measure import ReportOptions
     from dprd_cli.report.write import write_report
 
     options = ReportOptions(limit=limit, evaluate=evaluate, data=data, device=device or "auto")
     with progress("measure") as update:
-        page = write_report(runs or [], out, options, progress=update)
+        page = write_report(runs or [], OutputChoice(out, overwrite), options, progress=update)
     if json:
         print_json(page.to_json())
     say(f"report: {page.path} ({page.bytes / 1e6:.1f} MB)")

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dprd_cli.commands._options import PART_OFFSETS, Device, Json, PartOffsets, Weights, print_json, say
+from dprd_cli.commands._options import (
+    PART_OFFSETS,
+    Device,
+    Json,
+    Overwrite,
+    PartOffsets,
+    Weights,
+    print_json,
+    say,
+)
 
 if TYPE_CHECKING:
     from dprd_cli.evaluation.parts import PartDeformation
@@ -18,7 +27,15 @@ def visualize_parts(
         list[str], typer.Argument(metavar="INPUTS...", help="Images, folders of images, globs.")
     ],
     weights: Weights = "",
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the figures go.")] = Path("parts"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where the figures go; by default parts, or if that holds something, parts-2, ...",
+        ),
+    ] = None,
+    overwrite: Overwrite = False,
     score_thresh: Annotated[
         float, typer.Option("--score-thresh", min=0, max=1, help="Show detections from this score.")
     ] = 0.5,
@@ -47,11 +64,12 @@ def visualize_parts(
     from dprd_cli.config.presets import pick
     from dprd_cli.evaluation.part_figures import PartFigureOptions
     from dprd_cli.evaluation.part_figures import visualize_parts as draw
+    from dprd_cli.files.output_folder import OutputChoice
     from dprd_cli.inference.sources import find_images
     from dprd_cli.weights.load import load_model
 
     options = PartFigureOptions(
-        out=out,
+        output=OutputChoice(out, overwrite),
         score_thresh=score_thresh,
         max_objects=max_objects,
         per_stage=per_stage,
@@ -70,7 +88,11 @@ def visualize_parts(
         _print_statistics(summary.deformation)
     else:
         say(f"no object reached the score {score_thresh:g}; lower --score-thresh to see more")
-    say(f"results: {len(summary.files)} files in {out}/")
+    say(
+        f"results: {len(summary.files)} files in {summary.folder}/"
+        if summary.files
+        else "results: nothing saved"
+    )
     summary.raise_for_failures()
 
 

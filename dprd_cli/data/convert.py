@@ -18,7 +18,7 @@ from dprd_cli.data.formats.yolo_writer import YoloWriter
 from dprd_cli.data.splits import read_split
 from dprd_cli.errors import UsageError
 from dprd_cli.files.atomic import writing
-from dprd_cli.files.results import check_is_empty
+from dprd_cli.files.output_folder import new_folder
 from dprd_cli.runtime.progress import Progress
 from dprd_cli.structures.sample import SPLITS, CocoTree, Split
 
@@ -90,20 +90,21 @@ def convert(
         progress: Called with (done, total) of the images of a split.
 
     Raises:
+        BusyError: If another process writes into the folder.
         UsageError: If the folder is not empty, or inside the data, or the data is the built-in one.
         DataError: If the data cannot be used; `dprd data check` lists everything.
         ResourceError: If the disk is full.
     """
     show = progress or (lambda _done, _total: None)
     _check_target(config, target)
-    splits = _read(config)
-    with writing(target):
-        target.mkdir(parents=True, exist_ok=True)
-        writer = _writer(to, target, splits)
-        for split in splits:
-            if images != "none":
-                _bring_images(split, writer, images, show)
-            writer.write(split, show)
+    with new_folder(target):
+        splits = _read(config)
+        with writing(target):
+            writer = _writer(to, target, splits)
+            for split in splits:
+                if images != "none":
+                    _bring_images(split, writer, images, show)
+                writer.write(split, show)
     return ConversionSummary(
         {split.name: len(split.tree["images"]) for split in splits},
         {split.name: len(split.tree["annotations"]) for split in splits},
@@ -114,7 +115,6 @@ def convert(
 def _check_target(config: DataConfig, target: Path) -> None:
     if config.built_in:
         raise UsageError("the built-in data is written with `dprd data synth`, then converted from there")
-    check_is_empty(target)
     data = Path(config.path).resolve()
     if data in target.resolve().parents or data == target.resolve():
         raise UsageError(f"{target} is inside {config.path}, into which nothing is written; choose another")

@@ -18,7 +18,7 @@ from dprd_cli.data.transforms import to_tensors
 from dprd_cli.drawing.detections import draw_targets, grid
 from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, save_figure
 from dprd_cli.files.images import write_image
-from dprd_cli.files.results import make_folder
+from dprd_cli.files.output_folder import OutputChoice, output_folder
 from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Dataset, ImageArray, Split
 
@@ -28,7 +28,7 @@ _COLORS = {"train": BLUE, "val": ORANGE}
 
 
 def draw_split(
-    dataset: Dataset, split: Split, config: DataConfig, folder: Path, *, limit: int, seed: int
+    dataset: Dataset, split: Split, config: DataConfig, output: OutputChoice, *, limit: int, seed: int
 ) -> Iterator[Path]:
     """Draw images as they are annotated, and those of the training split as training sees them.
 
@@ -39,7 +39,7 @@ def draw_split(
         dataset: The split.
         split: Which split it is.
         config: Sizes and augmentation.
-        folder: Where the sheets go; made where missing.
+        output: Where the sheets go; `shown` by default.
         limit: Images of each kind.
         seed: Seed of the order and the augmentation.
 
@@ -49,10 +49,15 @@ def draw_split(
     Raises:
         ResourceError: If a file cannot be written.
     """
-    make_folder(folder)
-    yield from draw_annotated(dataset, config, folder / f"{split}_annotated", limit=limit, seed=seed)
-    if split == "train":
-        yield from draw_augmented(dataset, config, folder / "train_batch", limit=limit, seed=seed)
+    starts = [f"{split}_annotated", *(["train_batch"] if split == "train" else [])]
+    sheets = range(-(-min(limit, len(dataset)) // _A_SHEET))
+    names = [f"{start}{number}.png" for start in starts for number in sheets]
+    with output_folder(output, Path("shown"), "data-show", names=names) as folder:
+        for name in names:
+            folder.claim(name)
+        yield from draw_annotated(dataset, config, folder.path / starts[0], limit=limit, seed=seed)
+        if split == "train":
+            yield from draw_augmented(dataset, config, folder.path / "train_batch", limit=limit, seed=seed)
 
 
 def draw_annotated(
@@ -97,12 +102,12 @@ def _sheets(images: list[ImageArray], titles: list[str], start: Path) -> Iterato
         yield path
 
 
-def plot_statistics(splits: Sequence[SplitStatistics], folder: Path) -> list[Path]:
+def plot_statistics(splits: Sequence[SplitStatistics], output: OutputChoice) -> list[Path]:
     """Draw `classes.png` and `objects.png`.
 
     Args:
         splits: One or both; the first says which classes are frequent.
-        folder: Where the figures go; made where missing.
+        output: Where the figures go; `plots` by default.
 
     Returns:
         The files written.
@@ -110,10 +115,11 @@ def plot_statistics(splits: Sequence[SplitStatistics], folder: Path) -> list[Pat
     Raises:
         ResourceError: If a file cannot be written.
     """
-    make_folder(folder)
-    paths = [folder / "classes.png", folder / "objects.png"]
-    save_figure(_classes(splits), paths[0])
-    save_figure(_objects(splits), paths[1])
+    names = ("classes.png", "objects.png")
+    with output_folder(output, Path("plots"), "data-stats", names=names) as folder:
+        paths = [folder.claim(name) for name in names]
+        save_figure(_classes(splits), paths[0])
+        save_figure(_objects(splits), paths[1])
     return paths
 
 

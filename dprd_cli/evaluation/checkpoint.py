@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from os.path import lexists
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +14,21 @@ from dprd_cli.config.presets import pick, resolve
 from dprd_cli.data.build import build_dataset, describe
 from dprd_cli.errors import UsageError
 from dprd_cli.evaluation.analysis import Analysis, Analyst, ImageExample, analyse
-from dprd_cli.evaluation.coco import CocoMetrics
+from dprd_cli.data.coco_results import Kind
+from dprd_cli.data.formats.ids import TEXT_ID
+from dprd_cli.evaluation.coco import CocoEvaluator, CocoMetrics
 from dprd_cli.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_in_group
-from dprd_cli.evaluation.figures import write_analysis
+from dprd_cli.evaluation.figures import PLOT_FILES, write_analysis
 from dprd_cli.evaluation.results_file import collect_results, read_results
 from dprd_cli.evaluation.threshold import ScoreThresholds, score_thresholds
-from dprd_cli.files.atomic import write_json
-from dprd_cli.files.results import output_folder
+from dprd_cli.files.atomic import write_bytes, write_json
+from dprd_cli.files.output_folder import OutputChoice, OutputFolder, numbered, output_file, output_folder
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.progress import Progress, progress, say
 from dprd_cli.structures.sample import SPLITS
 from dprd_cli.weights.load import LoadedModel, load_model
+
+RESULTS_FILES = ("bbox.json", "segm.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +45,12 @@ class CheckpointOptions:
         on_bad_image: `error` or `skip`.
         overrides: `data.KEY=VALUE` pairs.
         device: `auto`, `cpu` or `cuda`.
-        out: The results file; None for `eval_<split>.json` beside the checkpoint.
+        out: The results file; None for `eval_<split>.json` beside the checkpoint, or the next free
+            `eval_<split>-2.json`.
         save_results: Folder for the detections, in COCO's results format.
         plots: Folder for the figures; None for one beside the results file.
         draw: Draw figures.
+        overwrite: Replace the file, and what was written into the folders before.
     """
 
     weights: str = ""
@@ -57,6 +66,7 @@ class CheckpointOptions:
     save_results: Path | None = None
     plots: Path | None = None
     draw: bool = True
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +167,7 @@ def evaluate_checkpoint(
     """
     model = load_for_measuring(options, group)
     file = options.out or _results_path(model.source, options)
-    plots = options.plots or file.with_suffix("" if file.suffix else ".plots") if options.draw else None
+    plots = options.plots or _plots_beside(file) if options.draw else None
     return evaluate_model(model, replace(options, out=file, plots=plots), group, on_progress)
 
 
@@ -181,19 +191,44 @@ def evaluate_model(
     Raises:
         UserError: On data or an output that cannot be used.
     """
-    if options.out is not None and options.out.is_dir():
-        raise UsageError(f"--out {options.out}: a folder; name a file")
-    parent = None if options.out is None else options.out.parent
-    for folder in filter(None, (parent, options.save_results, options.plots)):
-        output_folder(folder, [])
-    evaluation = _measure(model, options, options.plots, group, on_progress=on_progress)
-    if evaluation is None:
+    if not group.is_main:
+        _measure(model, options, None, group, on_progress=on_progress)
         return None
+    file = options.out and output_file(OutputChoice(options.out, options.overwrite), options.out)
+    with _folder(options, "--save-results") as saved, _folder(options, "--plots") as plots:
+        evaluation = _measure(model, options, plots, group, on_progress=on_progress)
+        assert evaluation is not None
+        if saved is not None:
+            for kind, rows in _source_rows(evaluation.evaluator):
+                write_bytes(saved.claim(f"{kind}.json"), json.dumps(rows).encode())
     data = model.config.data.path
-    result = CheckpointEvaluation(model.source, model.step, options, data, evaluation, options.out)
-    if options.out is not None:
-        write_json(options.out, result.to_json())
+    result = CheckpointEvaluation(model.source, model.step, options, data, evaluation, file)
+    if file is not None:
+        write_json(file, result.to_json())
     return result
+
+
+@contextmanager
+def _folder(options: CheckpointOptions, option: str) -> Iterator[OutputFolder | None]:
+    """Hold the folder that an option names, if it does."""
+    path = options.plots if option == "--plots" else options.save_results
+    command, names = ("eval.plots", PLOT_FILES) if option == "--plots" else ("eval.results", RESULTS_FILES)
+    if path is None:
+        yield None
+        return
+    choice = OutputChoice(path, options.overwrite, option)
+    with output_folder(choice, path, command, names=names) as folder:
+        yield folder
+
+
+def _source_rows(coco: CocoEvaluator) -> Iterator[tuple[Kind, list[dict[str, Any]]]]:
+    """Yield the detections of each kind with the ids of the annotation file."""
+    sources = [
+        (key, {one["id"]: one[TEXT_ID] for one in coco.ground_truth[entries] if TEXT_ID in one})
+        for key, entries in (("image_id", "images"), ("category_id", "categories"))
+    ]
+    for kind, found in coco.results.items():
+        yield kind, [row | {key: ids.get(row[key], row[key]) for key, ids in sources} for row in found]
 
 
 def evaluate_file(file: Path, options: CheckpointOptions) -> FileEvaluation:
@@ -213,15 +248,16 @@ def evaluate_file(file: Path, options: CheckpointOptions) -> FileEvaluation:
         say(f"warning: {note}")
     evaluator = collect_results(rows, truth, dataset.category_ids, dataset.class_names)
     metrics = evaluator.summarize()
-    if options.plots is not None:
-        _draw(output_folder(options.plots, []), analyse(evaluator))
+    with _folder(options, "--plots") as plots:
+        if plots is not None:
+            _draw(plots, analyse(evaluator))
     return FileEvaluation(file, options.data, options.split, len(rows), metrics, score_thresholds(evaluator))
 
 
 def _measure(
     model: LoadedModel,
     options: CheckpointOptions,
-    plots: Path | None,
+    plots: OutputFolder | None,
     group: ProcessGroup,
     *,
     on_progress: Progress | None,
@@ -242,7 +278,6 @@ def _measure(
             limit=options.limit,
             tta=options.tta,
             masks=model.with_masks,
-            save_results=options.save_results,
             progress=on_progress or bar,
             watch=analyst.watch if analyst else None,
         )
@@ -256,15 +291,25 @@ def _measure(
 
 
 def _draw(
-    folder: Path, analysis: Analysis, best: Sequence[ImageExample] = (), worst: Sequence[ImageExample] = ()
+    folder: OutputFolder,
+    analysis: Analysis,
+    best: Sequence[ImageExample] = (),
+    worst: Sequence[ImageExample] = (),
 ) -> None:
     written = write_analysis(folder, analysis, best, worst)
     if analysis.tide.skipped:
         say(f"error types (TIDE): {analysis.tide.skipped}")
-    say(f"plots: {len(written)} figures and analysis.json in {folder}/")
+    say(f"plots: {len(written)} figures and analysis.json in {folder.path}/")
 
 
 def _results_path(checkpoint: Path, options: CheckpointOptions) -> Path:
     offsets = [] if options.part_offsets == "learned" else [options.part_offsets]
     name = f"eval_{'_'.join([options.split, *offsets, *(['tta'] if options.tta else [])])}.json"
-    return checkpoint.parent / name if checkpoint.suffix == ".pt" else Path(name)
+    default = checkpoint.parent / name if checkpoint.suffix == ".pt" else Path(name)
+    if options.overwrite:
+        return default
+    return next(path for path in numbered(default) if not (lexists(path) or lexists(_plots_beside(path))))
+
+
+def _plots_beside(file: Path) -> Path:
+    return file.with_suffix("" if file.suffix else ".plots")

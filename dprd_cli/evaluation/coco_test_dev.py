@@ -12,7 +12,7 @@ from dprd_cli.data.formats.coco import CocoDataset
 from dprd_cli.evaluation.checkpoint import CheckpointOptions, load_for_measuring
 from dprd_cli.evaluation.evaluate import EvaluationOptions, detect_split
 from dprd_cli.evaluation.submission import MOST, Submission
-from dprd_cli.files.results import output_folder
+from dprd_cli.files.output_folder import OutputChoice, output_folder
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.progress import progress, say
 from dprd_cli.weights.load import LoadedModel
@@ -77,18 +77,20 @@ def write_test_dev(options: CheckpointOptions, group: ProcessGroup = SINGLE_PROC
     with_masks = model.detector.roi_heads.has_masks
     if not with_masks:
         say("this model predicts no masks: only bbox results are written")
-    folder = output_folder(options.out or _folder(model.source), [])
     tree = dataset.coco()
     submission = Submission(tree["images"], tree["categories"], category_ids, with_masks=with_masks)
-    images = _detect(model, dataset, submission, options, group)
     if not group.is_main:
+        _detect(model, dataset, submission, options, group)
         return None
-    if submission.left_out:
-        say(
-            f"left out: {submission.left_out} detections with an empty box, without a category, or after an "
-            f"image's best {MOST}"
-        )
-    files = submission.save(folder, re.sub(r"[^A-Za-z0-9-]+", "-", config.preset))
+    choice, default = OutputChoice(options.out, options.overwrite), _folder(model.source)
+    with output_folder(choice, default, "eval.test-dev", names=("bbox", "segm")) as folder:
+        images = _detect(model, dataset, submission, options, group)
+        if submission.left_out:
+            say(
+                f"left out: {submission.left_out} detections with an empty box, without a category, or after "
+                f"an image's best {MOST}"
+            )
+        files = submission.save(folder, re.sub(r"[^A-Za-z0-9-]+", "-", config.preset))
     detections = len(submission.results["bbox"])
     return TestDevFiles(model.source, model.step, options, config.data.path, images, detections, tuple(files))
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -14,14 +12,12 @@ from torch import Tensor
 
 from dprd_cli.config.schema import Config
 from dprd_cli.data.coco_results import Kind
-from dprd_cli.data.formats.ids import TEXT_ID
 from dprd_cli.data.loading import EvalBatch, iterate_eval
 from dprd_cli.evaluation.coco import CocoEvaluator, CocoMetrics
 from dprd_cli.evaluation.parts import PartDrift
 from dprd_cli.evaluation.recall import ProposalRecall
 from dprd_cli.evaluation.threshold import ScoreThresholds, score_thresholds
 from dprd_cli.evaluation.voc import VocMetrics, voc_metrics
-from dprd_cli.files.atomic import write_bytes
 from dprd_cli.inference.tta import detect_views
 from dprd_cli.runtime.device import autocast
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
@@ -42,7 +38,6 @@ class EvaluationOptions:
         tta: Detect at several scales and mirrored.
         masks: Evaluate masks, where the split has any.
         batch_size: Images that go through the network at once; 0 takes the config's.
-        save_results: Folder for the detections, in COCO's results format.
         progress: Called with (images done, images in all) after each batch, equally often in all processes;
             may raise to stop.
         watch: Called with each image and its detections, in the process that detected them.
@@ -52,7 +47,6 @@ class EvaluationOptions:
     tta: bool = False
     masks: bool = True
     batch_size: int = 0
-    save_results: Path | None = None
     progress: Progress | None = None
     watch: Callable[[Sample, Detections], None] | None = None
 
@@ -169,8 +163,6 @@ def evaluate_in_group(
         recall.add_best(one.best)
         drift.add(one.drift)
     seconds = (time.perf_counter() - started) / max(len(coco.image_ids), 1)
-    if options.save_results is not None:
-        _save_results(coco, options.save_results)
     return Evaluation(
         coco=coco.summarize(),
         voc=_voc(coco) if dataset.is_voc else None,
@@ -250,18 +242,6 @@ def _contribution(record: DetectionRecord, coco: CocoEvaluator, recall: Proposal
         None if record.proposals is None else recall.best(record.proposals, record.target.boxes),
         PartDrift.of(record.detections),
     )
-
-
-def _save_results(coco: CocoEvaluator, folder: Path) -> None:
-    """Write the detections with the ids of the annotation file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    sources = [
-        (key, {one["id"]: one[TEXT_ID] for one in coco.ground_truth[entries] if TEXT_ID in one})
-        for key, entries in (("image_id", "images"), ("category_id", "categories"))
-    ]
-    for kind, found in coco.results.items():
-        rows = [row | {key: ids.get(row[key], row[key]) for key, ids in sources} for row in found]
-        write_bytes(folder / f"{kind}.json", json.dumps(rows).encode())
 
 
 def _voc(coco: CocoEvaluator) -> VocMetrics:

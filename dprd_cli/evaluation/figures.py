@@ -20,11 +20,18 @@ from dprd_cli.evaluation.analysis import Analysis, ImageExample
 from dprd_cli.evaluation.tide import ERRORS
 from dprd_cli.files.atomic import write_bytes
 from dprd_cli.files.images import write_image
+from dprd_cli.files.output_folder import OutputFolder
 from dprd_cli.model.parts import decompose
 from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import ImageArray, Sample
 
 KINDS = {"bbox": "box", "segm": "mask"}
+#: All that `write_analysis` may write.
+PLOT_FILES = (
+    "analysis.json",
+    *(f"{name}.png" for name in ("pr_bbox", "pr_segm", "confusion", "ap_class", "ap_size", "tide", "parts")),
+    *("best.jpg", "worst.jpg"),
+)
 IOUS = {"50": "IoU 0.5", "75": "IoU 0.75", "50:95": "IoU 0.5 to 0.95"}
 COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
 GREY, GRID = "#777777", "#dddddd"
@@ -294,12 +301,15 @@ def draw_examples(
 
 
 def write_analysis(
-    folder: Path, analysis: Analysis, best: Sequence[ImageExample] = (), worst: Sequence[ImageExample] = ()
+    folder: OutputFolder,
+    analysis: Analysis,
+    best: Sequence[ImageExample] = (),
+    worst: Sequence[ImageExample] = (),
 ) -> list[Path]:
     """Write an analysis as `analysis.json` and figures, and its best and worst images, into a folder.
 
     Args:
-        folder: Exists; files of an earlier analysis in it are replaced.
+        folder: Where they go.
         analysis: What is written and drawn.
         best: The images for `best.jpg`.
         worst: The images for `worst.jpg`.
@@ -311,14 +321,14 @@ def write_analysis(
         ResourceError: If a file cannot be written.
     """
     content = analysis.to_json()
-    write_bytes(folder / "analysis.json", json.dumps(content).encode())
+    write_bytes(folder.claim("analysis.json"), json.dumps(content).encode())
     written = []
     for name, figure in analysis_figures(content).items():
-        save_figure(figure, folder / f"{name}.png")
-        written.append(folder / f"{name}.png")
+        written.append(folder.claim(f"{name}.png"))
+        save_figure(figure, written[-1])
     for name, images in (("best", best), ("worst", worst)):
         if images:
             drawn = draw_examples(images, analysis.class_names, analysis.score_thresh)
-            write_image(folder / f"{name}.jpg", drawn)
-            written.append(folder / f"{name}.jpg")
+            written.append(folder.claim(f"{name}.jpg"))
+            write_image(written[-1], drawn)
     return written

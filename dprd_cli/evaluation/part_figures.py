@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from dprd_cli.errors import DataError, UserError
 from dprd_cli.evaluation.parts import COLUMNS, PartDeformation, PartStatistics
 from dprd_cli.files.atomic import write_json, write_rows
 from dprd_cli.files.images import write_image
-from dprd_cli.files.results import image_names, output_folder
+from dprd_cli.files.output_folder import OutputChoice, OutputFolder, output_folder
+from dprd_cli.files.results import image_names
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.inference.predictor import Predictor, ReadFailure
 from dprd_cli.model.parts import decompose
@@ -21,6 +22,8 @@ from dprd_cli.structures.sample import ImageArray
 from dprd_cli.weights.load import LoadedModel
 
 _GRID_LIMIT = 48
+_ENDINGS = ("", "_compare", "_stages")  # of an image's figures
+_TABLES = ("parts.json", "parts.csv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class PartFigureOptions:
     """How the parts in images are shown.
 
     Args:
-        out: Folder of the figures.
+        output: Folder of the figures; `parts` by default.
         score_thresh: Least score of a detection.
         max_objects: Number of objects of each image, the best ones.
         per_stage: Draw a figure with a panel for each cascade stage, too.
@@ -38,7 +41,7 @@ class PartFigureOptions:
         part_offsets: `learned`, `mean` (one template per part) or `reference` (parts do not move).
     """
 
-    out: Path = Path("parts")
+    output: OutputChoice = field(default_factory=OutputChoice)
     score_thresh: float = 0.5
     max_objects: int = 10
     per_stage: bool = False
@@ -55,6 +58,7 @@ class PartFigureSummary:
     Args:
         checkpoint: The detector's file.
         options: How it was done.
+        folder: The folder of the figures.
         deformation: How the parts of the objects that are shown deform.
         files: Everything that was written.
         inputs: Number of images.
@@ -63,6 +67,7 @@ class PartFigureSummary:
 
     checkpoint: Path
     options: PartFigureOptions
+    folder: Path
     deformation: PartDeformation
     files: tuple[Path, ...]
     inputs: int
@@ -83,10 +88,8 @@ class PartFigureSummary:
             DataError: It says how many.
         """
         if self.failures:
-            raise DataError(
-                f"{self.failures} of {self.inputs} images could not be read; the others are in "
-                f"{self.options.out}/"
-            )
+            rest = f"; the others are in {self.folder}/" if self.files else ""
+            raise DataError(f"{self.failures} of {self.inputs} images could not be read{rest}")
 
 
 def visualize_parts(
@@ -107,7 +110,20 @@ def visualize_parts(
     options = options or PartFigureOptions()
     _check_parts(model)
     model = model.with_part_offsets(options.part_offsets)
-    output_folder(options.out, paths)
+    names = image_names(paths, ".png", reserved=["grid"])
+    stems = [Path(name).stem for name in names]
+    every = {f"{stem}{ending}.png" for stem in stems for ending in _ENDINGS} | {"grid.png", *_TABLES}
+    with output_folder(options.output, Path("parts"), "visualize-parts", names=every, inputs=paths) as folder:
+        return _draw_all(model, paths, stems, options, folder)
+
+
+def _draw_all(
+    model: LoadedModel,
+    paths: Sequence[Path],
+    stems: Sequence[str],
+    options: PartFigureOptions,
+    folder: OutputFolder,
+) -> PartFigureSummary:
     compare = len(paths) == 1 if options.compare is None else options.compare
     with_grid = len(paths) > 1 if options.grid is None else options.grid
     statistics = PartStatistics(model.class_names)
@@ -115,8 +131,7 @@ def visualize_parts(
     cells: list[ImageArray] = []
     failures = 0
     predictor = Predictor(model, min_score=options.score_thresh)
-    names = image_names(paths, ".png", reserved=["grid"])
-    for item, name in zip(predictor.predict_files(paths), names, strict=True):
+    for item, stem in zip(predictor.predict_files(paths), stems, strict=True):
         if isinstance(item, ReadFailure):
             say(f"skipped: {item.message}")
             failures += 1
@@ -125,15 +140,18 @@ def visualize_parts(
         statistics.add(shown.detections)
         figures = part_figures(shown, model, compare=compare, per_stage=options.per_stage)
         for ending, figure in figures.items():
-            files.append(options.out / f"{Path(name).stem}{ending}.png")
+            files.append(folder.claim(f"{stem}{ending}.png"))
             write_image(files[-1], figure)
         if with_grid and len(cells) < _GRID_LIMIT:
             cells.append(draw_parts(item.image, shown.detections.boxes, shown.detections.part_boxes))
     if cells:
-        files.append(_save_grid(cells, options, len(paths) - failures))
+        files.append(_save_grid(cells, folder, options.columns, len(paths) - failures))
     deformation = statistics.result()
-    files += _save_statistics(deformation, model.source, options)
-    return PartFigureSummary(model.source, options, deformation, tuple(files), len(paths), failures)
+    if files:
+        files += _save_statistics(deformation, model.source, options, folder)
+    return PartFigureSummary(
+        model.source, options, folder.path, deformation, tuple(files), len(paths), failures
+    )
 
 
 def _origin(checkpoint: Path, options: PartFigureOptions) -> dict[str, Any]:
@@ -155,18 +173,18 @@ def _check_parts(model: LoadedModel) -> None:
         say("the parts of this model are fixed: they are the reference parts")
 
 
-def _save_grid(cells: Sequence[ImageArray], options: PartFigureOptions, total: int) -> Path:
+def _save_grid(cells: Sequence[ImageArray], folder: OutputFolder, columns: int, total: int) -> Path:
     if total > len(cells):
         say(f"grid.png shows the first {len(cells)} of {total} images")
-    path = options.out / "grid.png"
-    write_image(path, grid(cells, options.columns))
+    path = folder.claim("grid.png")
+    write_image(path, grid(cells, columns))
     return path
 
 
 def _save_statistics(
-    deformation: PartDeformation, checkpoint: Path, options: PartFigureOptions
+    deformation: PartDeformation, checkpoint: Path, options: PartFigureOptions, folder: OutputFolder
 ) -> list[Path]:
-    files = [options.out / "parts.json", options.out / "parts.csv"]
+    files = [folder.claim(name) for name in _TABLES]
     write_json(files[0], {**_origin(checkpoint, options), **deformation.to_json()})
     write_rows(files[1], COLUMNS, deformation.rows())
     return files

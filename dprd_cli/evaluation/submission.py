@@ -15,8 +15,9 @@ import numpy as np
 from pycocotools.coco import COCO
 
 from dprd_cli.data.coco_results import Kind, to_coco_results
-from dprd_cli.errors import ResourceError, UserError
+from dprd_cli.errors import UserError
 from dprd_cli.files.atomic import write_atomically, write_bytes
+from dprd_cli.files.output_folder import OutputFolder
 from dprd_cli.ops.boxes import clip_boxes
 from dprd_cli.structures.detections import Detections
 
@@ -91,11 +92,11 @@ class Submission:
         for kind, collected in self.results.items():
             collected += found[kind]
 
-    def save(self, folder: Path, algorithm: str) -> list[Path]:
+    def save(self, folder: OutputFolder, algorithm: str) -> list[Path]:
         """Write `bbox/` and `segm/`, each a json and a zip that holds it, and return the files.
 
         Args:
-            folder: An existing folder.
+            folder: Where they go.
             algorithm: What the server knows the detector as.
 
         Raises:
@@ -108,14 +109,9 @@ class Submission:
         name = f"detections_test-dev2017_{algorithm}_results"
         files = []
         for kind, text in texts.items():
-            place = folder / kind
-            try:
-                place.mkdir(exist_ok=True)
-            except OSError as error:
-                raise ResourceError(f"{place}: cannot create the folder ({error.strerror})") from error
-            write_bytes(place / f"{name}.json", text.encode())
-            _write_zip(place / f"{name}.zip", f"{name}.json", text)
-            files += [place / f"{name}.json", place / f"{name}.zip"]
+            files += [folder.claim(kind, f"{name}.json"), folder.claim(kind, f"{name}.zip")]
+            write_bytes(files[-2], text.encode())
+            _write_zip(files[-1], f"{name}.json", text)
         return files
 
     def _load(self, kind: Kind, text: str) -> None:

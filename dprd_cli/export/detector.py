@@ -10,6 +10,7 @@ from typing import Any
 from dprd_cli.errors import UserError
 from dprd_cli.export.check import ExportDifference, compare_exported, open_exported
 from dprd_cli.export.write import SUFFIXES, ExportMetadata, ExportOptions, write_export
+from dprd_cli.files.output_folder import OutputChoice, output_file
 from dprd_cli.weights.load import LoadedModel
 
 
@@ -54,7 +55,7 @@ class ExportResult:
 
 def export_detector(
     model: LoadedModel,
-    file: Path | None = None,
+    output: OutputChoice | None = None,
     options: ExportOptions | None = None,
     *,
     check: Sequence[Path] = (),
@@ -63,7 +64,8 @@ def export_detector(
 
     Args:
         model: What is exported, on the CPU.
-        file: Where it goes; by default a file in the current folder, named after the preset.
+        output: Where it goes; by default a file in the current folder, named after the preset, or the next
+            free one of such a name.
         options: The form of the file; by default ONNX with any number and size of images.
         check: Images on which the file is compared with PyTorch.
 
@@ -73,7 +75,7 @@ def export_detector(
         ResourceError: If the file cannot be written.
     """
     options = options or ExportOptions()
-    file = file or Path(f"{model.config.preset}{SUFFIXES[options.kind]}")
+    file = output_file(output or OutputChoice(), Path(f"{model.config.preset}{SUFFIXES[options.kind]}"))
     metadata = write_export(model, file, options)
     differences: tuple[ExportDifference, ...] = ()
     if check:

@@ -1,4 +1,4 @@
-"""Where results go: names that never collide, images, tables, and files that are valid at every moment."""
+"""Names and ids of images in results: names that never collide, ids that stay."""
 
 from __future__ import annotations
 
@@ -7,55 +7,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dprd_cli.errors import ResourceError, UsageError
 from dprd_cli.files.images import image_suffix
 
 _LONGEST = 180  # bytes of a file name's stem, so that endings fit below the usual 255
-
-
-def output_folder(folder: Path, inputs: Sequence[Path], subfolders: Sequence[str] = ()) -> Path:
-    """Create the folder for results, and refuse one that would overwrite the images given.
-
-    Args:
-        folder: Where results go.
-        inputs: Files that are read.
-        subfolders: Folders in it that are written to.
-
-    Raises:
-        UsageError: If it is a file, or it (or one of the subfolders, however deep) holds one of the inputs.
-        ResourceError: If it cannot be created.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--out {folder}: a file; choose a folder")
-    place = Path(os.path.realpath(folder))  # which, unlike resolve(), takes names of any length, and loops
-    below = {place / name for name in subfolders}
-    real = (Path(os.path.realpath(path)) for path in inputs)
-    if any(path.parent == place or below & {*path.parents} for path in real):
-        raise UsageError(f"--out {folder}: holds images that are read; choose another folder")
-    make_folder(folder)
-    return folder
-
-
-def make_folder(folder: Path) -> None:
-    """Create a folder and those above it, where they are missing.
-
-    Raises:
-        ResourceError: If it cannot be created.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(f"{folder}: cannot create the folder ({error.strerror})") from error
-
-
-def check_is_empty(folder: Path) -> None:
-    """Refuse a place that holds anything, for data sets are never mixed.
-
-    Raises:
-        UsageError: If it is a file, or a folder that is not empty.
-    """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"{folder} is not empty; choose another folder")
 
 
 def image_names(paths: Sequence[Path], suffix: str = "", reserved: Sequence[str] = ()) -> list[str]:

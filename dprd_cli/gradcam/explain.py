@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from dprd_cli.drawing.style import save_figure
 from dprd_cli.errors import DataError
 from dprd_cli.files.atomic import write_rows
 from dprd_cli.files.images import read_image
-from dprd_cli.files.results import image_names, output_folder
+from dprd_cli.files.output_folder import OutputChoice, OutputFolder, output_folder
+from dprd_cli.files.results import image_names
 from dprd_cli.gradcam.comparison import Evidence, ObjectComparison, compare
 from dprd_cli.gradcam.explainer import Explainer
 from dprd_cli.gradcam.figures import Exhibit, draw_comparison, plot_localization
@@ -55,7 +56,7 @@ class ExplainOptions:
     """How images are explained.
 
     Args:
-        out: Folder of the figures.
+        output: Folder of the figures; `gradcam` by default.
         method: A key of `METHODS`.
         layer: Name of a layer, or empty: the level that each object's box is pooled from.
         score_thresh: Least score of a detection.
@@ -64,7 +65,7 @@ class ExplainOptions:
         statistics: Measure on annotated images; None does not.
     """
 
-    out: Path = Path("gradcam")
+    output: OutputChoice = field(default_factory=OutputChoice)
     method: str = "gradcam"
     layer: str = ""
     score_thresh: float = 0.5
@@ -96,6 +97,7 @@ class ExplainSummary:
         models: The detectors' files.
         titles: What each of them is called.
         options: How it was done.
+        folder: The folder of the figures.
         inputs: The images given.
         images: Those that could be read.
         combined: The figure of several images, or None.
@@ -105,6 +107,7 @@ class ExplainSummary:
     models: tuple[Path, ...]
     titles: tuple[str, ...]
     options: ExplainOptions
+    folder: Path
     inputs: tuple[Path, ...]
     images: tuple[ImageExplanation, ...]
     combined: Path | None
@@ -143,9 +146,8 @@ class ExplainSummary:
         """
         bad = len(self.inputs) - len(self.images)
         if bad:
-            raise DataError(
-                f"{bad} of {len(self.inputs)} images could not be read; the others are in {self.options.out}/"
-            )
+            rest = f"; the others are in {self.folder}/" if self.images else ""
+            raise DataError(f"{bad} of {len(self.inputs)} images could not be read{rest}")
 
 
 def _evidence_row(evidence: Evidence) -> dict[str, Any]:
@@ -191,20 +193,25 @@ def explain(
     classes = [{name.casefold() for name in model.class_names} for model in models]
     if len(models) > 1 and not classes[0] & classes[1]:
         say("the two detectors have no class name in common: no object can be matched")
-    output_folder(options.out, paths)
     explainers = [
         Explainer(model, method=options.method, layer=options.layer, min_score=options.score_thresh)
         for model in models
     ]
     titles = model_titles(models)
-    images, combined = _explain_images(paths, explainers, titles, options)
+    names = image_names(paths, ".png", reserved=["gradcam", "stats"])
+    every = {*names, "gradcam.png", "stats.csv", "stats.png"}
     statistics = None
-    if options.statistics is not None:
-        statistics = _measure(options.statistics, models[0], explainers, titles, options.out)
+    with output_folder(options.output, Path("gradcam"), "gradcam", names=every, inputs=paths) as folder:
+        images, combined = _explain_images(
+            list(zip(paths, names, strict=True)), explainers, titles, options, folder
+        )
+        if options.statistics is not None:
+            statistics = _measure(options.statistics, models[0], explainers, titles, folder)
     return ExplainSummary(
         models=tuple(model.source for model in models),
         titles=titles,
         options=options,
+        folder=folder.path,
         inputs=tuple(paths),
         images=tuple(images),
         combined=combined,
@@ -213,13 +220,17 @@ def explain(
 
 
 def _explain_images(
-    paths: Sequence[Path], explainers: Sequence[Explainer], titles: tuple[str, ...], options: ExplainOptions
+    names: Sequence[tuple[Path, str]],
+    explainers: Sequence[Explainer],
+    titles: tuple[str, ...],
+    options: ExplainOptions,
+    folder: OutputFolder,
 ) -> tuple[list[ImageExplanation], Path | None]:
     """Draw a figure of each image that can be read, and one of several; images that cannot are said."""
     found: list[ImageExplanation] = []
     exhibits: list[Exhibit] = []
     least = f"{options.score_thresh:g}"
-    for path, name in zip(paths, image_names(paths, ".png", reserved=["gradcam", "stats"]), strict=True):
+    for path, name in names:
         try:
             image = read_image(path, explainers[0].loaded.config.data.max_pixels)
         except DataError as error:
@@ -229,11 +240,11 @@ def _explain_images(
         if not objects:
             say(f"{path}: no object reached the score {least}; lower --score-thresh to see more")
         exhibits.append(Exhibit(path.stem, image, objects))
-        found.append(ImageExplanation(path, options.out / name, tuple(objects)))
+        found.append(ImageExplanation(path, folder.claim(name), tuple(objects)))
         _save(exhibits[-1:], titles, options, found[-1].figure)
     drawn = _first_rows(exhibits)
     if len(drawn) > 1:
-        combined = options.out / "gradcam.png"
+        combined = folder.claim("gradcam.png")
         _save(drawn, titles, options, combined)
         if len(drawn) < len(exhibits):
             say(f"gradcam.png shows the first {len(drawn)} of {len(exhibits)} images")
@@ -263,7 +274,7 @@ def _measure(
     model: LoadedModel,
     explainers: Sequence[Explainer],
     titles: tuple[str, ...],
-    out: Path,
+    folder: OutputFolder,
 ) -> LocalizationStatistics:
     """Measure, and write `stats.csv` and `stats.png`."""
     dataset = build_dataset(model.with_data(options.data).config.data, options.split)
@@ -273,9 +284,9 @@ def _measure(
     found = measure_localization(
         dataset, explainers, titles=names, limit=options.limit, progress=options.progress
     )
-    write_rows(out / "stats.csv", COLUMNS, [record.row() for record in found.records])
+    write_rows(folder.claim("stats.csv"), COLUMNS, [record.row() for record in found.records])
     if found.records:
-        save_figure(plot_localization(found), out / "stats.png")
+        save_figure(plot_localization(found), folder.claim("stats.png"))
     else:
         say("no annotated object was found by every detector; lower --score-thresh")
     return found.result()

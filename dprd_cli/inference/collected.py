@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from dprd_cli.files.atomic import GrowingFile, csv_text
+from dprd_cli.files.output_folder import OutputFolder
 from dprd_cli.inference.drawings import DrawingFiles, VideoFiles
 from dprd_cli.inference.entry import DisplayStyle, OutputEntry
 
@@ -18,7 +18,7 @@ class CocoResultsFile:
     """`results.json`, COCO's results of every detection, and `images.json`, the images of its ids."""
 
     def __init__(
-        self, folder: Path, images: Sequence[DrawingFiles | VideoFiles], style: DisplayStyle
+        self, folder: OutputFolder, images: Sequence[DrawingFiles | VideoFiles], style: DisplayStyle
     ) -> None:
         self.folder, self.images, self.style = folder, images, style
         self._files: list[GrowingFile] = []
@@ -26,7 +26,7 @@ class CocoResultsFile:
     def open(self) -> None:
         """Begin both files."""
         names = ("results.json", "images.json")
-        self._files = [GrowingFile(self.folder / name, b"[\n", b"\n]\n", b",\n") for name in names]
+        self._files = [GrowingFile(self.folder.claim(name), b"[\n", b"\n]\n", b",\n") for name in names]
 
     def content(self, entry: OutputEntry) -> tuple[bytes, bytes]:
         """Return one image's detections, and the image."""
@@ -38,7 +38,7 @@ class CocoResultsFile:
             image |= {"frame": prediction.moment.index, "seconds": prediction.moment.seconds}
         drawn = next((path for kind in self.images if (path := kind.path(entry))), None)
         if drawn:
-            image["drawing"] = drawn.relative_to(self.folder).as_posix()
+            image["drawing"] = drawn.relative_to(self.folder.path).as_posix()
         return ",\n".join(map(json.dumps, records)).encode(), json.dumps(image).encode()
 
     def write(self, content: tuple[bytes, bytes]) -> None:
@@ -58,8 +58,8 @@ class CocoResultsFile:
 class CsvTable:
     """`results.csv`: a row for every detection."""
 
-    def __init__(self, folder: Path, style: DisplayStyle, *, frames: bool) -> None:
-        self.path, self.style = folder / "results.csv", style
+    def __init__(self, folder: OutputFolder, style: DisplayStyle, *, frames: bool) -> None:
+        self.folder, self.style = folder, style
         self._columns = ["file", "image_id", "class", "score", "mask_score", *_XYXY]
         self._columns += ["frame", "seconds"] if frames else []
         self._file: GrowingFile | None = None
@@ -87,12 +87,12 @@ class CsvTable:
             self._start(0)
         assert self._file is not None
         self._file.close()
-        return [self.path.name]
+        return ["results.csv"]
 
     def _start(self, parts: int) -> None:
         self._columns += [f"part{number}_{name}" for number in range(1, parts + 1) for name in _XYXY]
         names = dict(zip(self._columns, self._columns, strict=True))
-        self._file = GrowingFile(self.path, csv_text(self._columns, [names]))
+        self._file = GrowingFile(self.folder.claim("results.csv"), csv_text(self._columns, [names]))
 
     def _rows(self, entry: OutputEntry) -> Iterator[CsvRow]:
         found, style = entry.prediction, self.style

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from dprd_cli.errors import ResourceError
 from dprd_cli.files.images import image_suffix
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.structures.sample import ImageArray
@@ -69,15 +68,6 @@ class OutputEntry:
     def drawing(self) -> ImageArray:
         """The annotated image."""
         return self.shown.plot(masks=self.style.masks, parts=self.style.parts)
-
-
-def with_folder(path: Path) -> Path:
-    """Return a path after making its folder."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(f"{path.parent}: cannot create the folder ({error.strerror})") from error
-    return path
 
 
 def counted(number: int, what: str) -> list[str]:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from dprd_cli.files.atomic import write_json
 from dprd_cli.files.images import encode_png
-from dprd_cli.inference.entry import OutputEntry, counted, with_folder
+from dprd_cli.files.output_folder import OutputFolder
+from dprd_cli.inference.entry import OutputEntry, counted
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.ops.masks import paste_crop
 from dprd_cli.ops.outlines import border_paths, corners
@@ -75,12 +76,12 @@ def polygons(crop: NDArray[np.bool_], x: int, y: int) -> list[list[list[int]]]:
 class LabelmeFiles:
     """`labelme/NAME.json`: what is shown, as polygons (boxes where there are no masks) to be corrected."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.count = folder / "labelme", 0
+    def __init__(self, folder: OutputFolder) -> None:
+        self.folder, self.count = folder, 0
 
     def add(self, entry: OutputEntry) -> None:
         """Write one file. An image that is no file of its own (a frame, a download) goes into it."""
-        path = with_folder(self.folder / f"{entry.place}.json")
+        path = self.folder.claim("labelme", f"{entry.place}.json")
         image = None if entry.is_file else encode_png(entry.prediction.image)
         name = _relative(entry.path, path.parent) if entry.is_file else f"{path.stem}.png"
         content = to_labelme(entry.shown, name, image, masks=entry.style.masks)

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import numpy as np
 
 from dprd_cli.files.atomic import write_bytes
 from dprd_cli.files.images import encode_png, write_image
-from dprd_cli.inference.entry import OutputEntry, counted, with_folder
+from dprd_cli.files.output_folder import OutputFolder
+from dprd_cli.inference.entry import OutputEntry, counted
 from dprd_cli.ops.masks import paste_crop
 
 
 class MaskFiles:
     """`masks/NAME/00-CLASS.png`: each object that is shown, white on black, in the image's size."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.count = folder / "masks", 0
+    def __init__(self, folder: OutputFolder) -> None:
+        self.folder, self.count = folder, 0
 
     def add(self, entry: OutputEntry) -> None:
         """Write the masks of one image."""
@@ -28,7 +28,7 @@ class MaskFiles:
             image = np.zeros(entry.prediction.image_size, dtype=np.uint8)
             crop, x, y = paste_crop(mask, box, found.image_size)
             image[y : y + crop.shape[0], x : x + crop.shape[1]] = crop * np.uint8(255)
-            path = with_folder(self.folder / entry.place / f"{name}.png")
+            path = self.folder.claim("masks", entry.place, f"{name}.png")
             write_bytes(path, encode_png(image))
             self.count += 1
 
@@ -40,8 +40,8 @@ class MaskFiles:
 class CropFiles:
     """`crops/NAME/00-CLASS.jpg`: the image inside the box of each object that is shown."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.count = folder / "crops", 0
+    def __init__(self, folder: OutputFolder) -> None:
+        self.folder, self.count = folder, 0
 
     def add(self, entry: OutputEntry) -> None:
         """Write the crops of one image."""
@@ -51,8 +51,8 @@ class CropFiles:
             right, bottom = min(width, int(np.ceil(x2))), min(height, int(np.ceil(y2)))
             crop = entry.prediction.image[top:bottom, left:right]
             if crop.size:
-                path = self.folder / entry.place / f"{name}{entry.suffix}"
-                write_image(with_folder(path), np.ascontiguousarray(crop))
+                path = self.folder.claim("crops", entry.place, f"{name}{entry.suffix}")
+                write_image(path, np.ascontiguousarray(crop))
                 self.count += 1
 
     def close(self) -> list[str]:

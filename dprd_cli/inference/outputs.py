@@ -7,17 +7,21 @@ was computed before; a video is finished when its frames end or the program is a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol
 
+from dprd_cli.files.images import image_suffix
+from dprd_cli.files.output_folder import OutputFolder
 from dprd_cli.inference.collected import CocoResultsFile, CsvTable
 from dprd_cli.inference.drawings import DrawingFiles, VideoFiles
 from dprd_cli.inference.entry import DisplayStyle, OutputEntry
 from dprd_cli.inference.labelme import LabelmeFiles
 from dprd_cli.inference.objects import CropFiles, MaskFiles
+from dprd_cli.inference.sources import Source
 
-#: Subfolders of `--out` that are written to.
+#: Kinds that write into a subfolder of `--out` of their name.
 FOLDERS = ("frames", "labelme", "masks", "crops")
+#: Kind -> the files that hold many images.
+SHARED_FILES = {"coco": ("results.json", "images.json"), "csv": ("results.csv",)}
 
 
 class PerImageOutput(Protocol):
@@ -68,22 +72,41 @@ class SharedOutput(Protocol):
 KINDS = ("images", "video", "frames", "coco", "csv", "labelme", "masks", "crops")
 
 
+def output_names(sources: Sequence[Source], stems: Sequence[str], kinds: Sequence[str]) -> set[str]:
+    """Return the names of all files and folders that may be written at the top of the folder.
+
+    Args:
+        sources: What is looked at.
+        stems: What the outputs of each are called.
+        kinds: Some of `KINDS`.
+    """
+    names = {name for kind in kinds for name in SHARED_FILES.get(kind, ())} | set(FOLDERS).intersection(kinds)
+    for source, stem in zip(sources, stems, strict=True):
+        if source.is_moving and "video" in kinds:
+            names.add(f"{stem}.mp4")
+        elif not source.is_moving and "images" in kinds:
+            names.add(f"{stem}{image_suffix(source.path)}")
+    return names
+
+
 def make_outputs(
-    folder: Path, kinds: Sequence[str], style: DisplayStyle, *, frames: bool
+    folder: OutputFolder | None, kinds: Sequence[str], style: DisplayStyle, *, frames: bool
 ) -> tuple[dict[str, PerImageOutput], dict[str, SharedOutput]]:
     """Return an output for each kind: those with files for each image, and those that hold many.
 
     Args:
-        folder: Exists.
+        folder: Where they write; None for no kinds.
         kinds: Some of `KINDS`.
         style: What is shown.
         frames: Whether there are videos among the inputs.
     """
+    if folder is None:
+        return {}, {}
     drawn: dict[str, DrawingFiles | VideoFiles] = {}
     if "images" in kinds:
         drawn["images"] = DrawingFiles(folder)
     if "frames" in kinds:
-        drawn["frames"] = DrawingFiles(folder / "frames", frames=True)
+        drawn["frames"] = DrawingFiles(folder, frames=True)
     if "video" in kinds:
         drawn["video"] = VideoFiles(folder)
     outputs: dict[str, PerImageOutput] = dict(drawn)

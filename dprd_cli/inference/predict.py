@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from dprd_cli.errors import DataError, InterruptedRun, UsageError
-from dprd_cli.files.results import output_folder
+from dprd_cli.files.output_folder import OutputChoice, OutputFolder, output_folder
 from dprd_cli.inference.entry import DisplayStyle
-from dprd_cli.inference.outputs import FOLDERS
+from dprd_cli.inference.outputs import output_names
 from dprd_cli.inference.predictor import Predictor, ReadFailure, ReadOptions
 from dprd_cli.inference.sharding import merge_in_order, own_batches
 from dprd_cli.inference.sources import Source
-from dprd_cli.inference.writer import PredictionRecord, PredictionWriter
+from dprd_cli.inference.writer import PredictionRecord, PredictionWriter, output_stems
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.progress import say
 from dprd_cli.runtime.signals import StopRequest
 from dprd_cli.weights.load import LoadedModel
 
+#: Where results go unless something else is asked for, or the next free one of such a name.
+DEFAULT_FOLDER = Path("predictions")
 #: What is written unless something else is asked for.
 DEFAULT_KINDS = ("images", "video", "coco", "csv")
 
@@ -31,7 +33,7 @@ class PredictOptions:
     """How inputs are read, detected in and written.
 
     Args:
-        out: Folder of the results.
+        output: Folder of the results; `DEFAULT_FOLDER` by default.
         kinds: What is written, by the names in `outputs.KINDS`.
         style: What is shown of detections.
         read: How inputs are read.
@@ -41,7 +43,7 @@ class PredictOptions:
         records: Keep a record of each image, and say nothing of it.
     """
 
-    out: Path = Path("predictions")
+    output: OutputChoice = field(default_factory=OutputChoice)
     kinds: Sequence[str] = DEFAULT_KINDS
     style: DisplayStyle = field(default_factory=DisplayStyle)
     read: ReadOptions = field(default_factory=ReadOptions)
@@ -58,6 +60,7 @@ class PredictSummary:
     Args:
         checkpoint: The detector's file.
         options: How it was done.
+        folder: The folder of the results; None if nothing was to be saved.
         total: Number of inputs that were to be looked at.
         done: Number of images and frames that are written.
         moving: Whether there are videos among the inputs.
@@ -70,6 +73,7 @@ class PredictSummary:
 
     checkpoint: Path
     options: PredictOptions
+    folder: Path | None
     total: int
     done: int
     moving: bool
@@ -81,7 +85,7 @@ class PredictSummary:
 
     @property
     def _place(self) -> str:
-        return f" in {self.options.out}/" if self.options.kinds else ""
+        return f" in {self.folder}/" if self.folder and self.done else ""
 
     def __str__(self) -> str:
         return f"{', '.join(self.written) or 'nothing saved'}{self._place}"
@@ -91,7 +95,7 @@ class PredictSummary:
         options = self.options
         return {
             "checkpoint": str(self.checkpoint),
-            "out": str(options.out) if options.kinds else None,
+            "out": str(self.folder) if self.folder and self.done else None,
             "results": list(self.files),
             "score_thresh": options.style.score_thresh,
             "part_offsets": options.part_offsets,
@@ -142,18 +146,26 @@ def predict(
         ResourceError: If something cannot be written; what was written before is whole.
     """
     options = options or PredictOptions()
-    moving = any(source.is_moving for source in sources)
-    if moving and group.size > 1:
+    if group.size > 1 and any(source.is_moving for source in sources):
         raise UsageError("videos and webcams: in one process; start one command for each")
     model = model.with_part_offsets(options.part_offsets)
     options = _with_threshold(options, model)
-    _prepare_outputs(model, sources, options)
+    _tell_what_is_lacking(model, options)
+    with _shared_folder(sources, options, group) as folder:
+        return _predict(model, sources, options, folder, group)
+
+
+def _predict(
+    model: LoadedModel,
+    sources: Sequence[Source],
+    options: PredictOptions,
+    folder: OutputFolder | None,
+    group: ProcessGroup,
+) -> PredictSummary:
     size, style = options.read.batch_size, options.style
     numbers = own_batches(range(len(sources)), size, *options.share)
     predictor = Predictor(model, tta=options.tta, masks=style.masks)
-    writer = PredictionWriter(
-        sources, options.out, options.kinds, style, keep=options.records, main=group.is_main
-    )
+    writer = PredictionWriter(sources, folder, options.kinds, style, keep=options.records)
     failures: list[ReadFailure] = []
     best = -1.0
     own = own_batches(numbers, size, group.rank, group.size)
@@ -179,9 +191,10 @@ def predict(
     return PredictSummary(
         checkpoint=model.source,
         options=options,
+        folder=None if folder is None else folder.path,
         total=len(numbers),
         done=writer.done,
-        moving=moving,
+        moving=any(source.is_moving for source in sources),
         files=tuple(writer.files),
         written=tuple(writer.summary),
         records=tuple(writer.records),
@@ -216,11 +229,29 @@ def _tell_best(best: float, least: float) -> None:
         say(f"nothing reached {least:g} (best {best:.2g}); try --score-thresh {lower:g}")
 
 
-def _prepare_outputs(model: LoadedModel, sources: Sequence[Source], options: PredictOptions) -> None:
-    """Make the folder, and say what was asked for and the model cannot give."""
+def _tell_what_is_lacking(model: LoadedModel, options: PredictOptions) -> None:
+    """Say what was asked for and the model cannot give."""
     if options.style.parts and not model.detector.has_parts:
         say("this model has no parts; --save-parts does nothing")
     if "masks" in options.kinds and not (options.style.masks and model.with_masks):
         say("no masks here; --save masks does nothing")
-    if options.kinds:
-        output_folder(options.out, [source.path for source in sources if source.is_file], FOLDERS)
+
+
+@contextmanager
+def _shared_folder(
+    sources: Sequence[Source], options: PredictOptions, group: ProcessGroup
+) -> Iterator[OutputFolder | None]:
+    """Hold the folder on the main process, and join it on the others."""
+    if not options.kinds:
+        yield None
+        return
+    if not group.is_main:
+        yield OutputFolder(group.broadcast(lambda: DEFAULT_FOLDER), "predict", group.rank)
+        return
+    names = output_names(sources, output_stems(sources), options.kinds)
+    inputs = [source.path for source in sources if source.is_file]
+    with output_folder(options.output, DEFAULT_FOLDER, "predict", names=names, inputs=inputs) as folder:
+        if group.size > 1:  # before the others write
+            folder.begin()
+        group.broadcast(lambda: folder.path)
+        yield folder

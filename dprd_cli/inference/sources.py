@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from dprd_cli.errors import DataError, UsageError
 from dprd_cli.files.images import IMAGE_SUFFIXES
 from dprd_cli.files.text import decode, has_mark
+from dprd_cli.files.written_files import is_output_folder
 
 Kind = Literal["image", "url", "video", "webcam"]
 
@@ -92,7 +93,7 @@ def find_sources(
         lists: Files that list names, after the inputs; `-` is standard input.
         null: Names in lists end in NUL, not in a line break (`find -print0`).
         recursive: Folders give the images of the folders inside too.
-        leave_out: A folder that recursion does not enter.
+        leave_out: A folder that recursion does not enter; nor does it enter those that hold results.
 
     Raises:
         DataError: At the first input that is not there or holds no image. Names in lists are not looked
@@ -176,7 +177,10 @@ def _walk(folder: Path, leave_out: Path | None) -> list[Path]:
     skipped = leave_out.resolve() if leave_out else None
     inside: list[Path] = []
     for place, folders, names in os.walk(folder, onerror=fail):
-        folders[:] = [name for name in folders if (Path(place) / name).resolve() != skipped]
+        inner = {name: Path(place) / name for name in folders}
+        folders[:] = [
+            name for name, path in inner.items() if path.resolve() != skipped and not is_output_folder(path)
+        ]
         inside += _of((Path(place) / name for name in names), IMAGE_SUFFIXES)
     return sorted(inside) or _no_images(folder)
 

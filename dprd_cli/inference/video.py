@@ -111,7 +111,7 @@ class VideoFile:
 
     def __init__(self, path: Path, rate: float) -> None:
         self.path, self.rate, self.frames = path, rate, 0
-        self._temporary = path.with_name(f".{path.stem}.tmp.mp4")
+        self._temporary = path.with_name(f".{path.name}.tmp.mp4")
         self._writer: cv2.VideoWriter | None = None
 
     def add(self, image: NDArray[np.uint8]) -> None:

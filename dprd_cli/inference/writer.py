@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from dprd_cli.errors import ResourceError
+from dprd_cli.files.output_folder import OutputFolder
 from dprd_cli.files.results import image_ids, image_names
 from dprd_cli.inference.drawings import DrawingFiles, VideoFiles
 from dprd_cli.inference.entry import DisplayStyle, OutputEntry
@@ -90,16 +91,20 @@ class ImageOutputs:
     best: float
 
 
+def output_stems(sources: Sequence[Source]) -> list[str]:
+    """Return what the outputs of each source are called, without a suffix; no two alike."""
+    return [Path(name).stem for name in image_names([source.path for source in sources])]
+
+
 class PredictionWriter:
     """Names what the sources give, and passes it to every kind of output; leaving it finishes them.
 
     Args:
         sources: What is looked at.
-        folder: Where outputs go.
+        folder: Where outputs go; None for no kinds.
         kinds: Kinds of outputs.
         style: What is shown.
         keep: Keep a record of each image in memory.
-        main: Whether this process writes the files that hold many images; the others `make` only.
 
     Attributes:
         done: Images and frames written.
@@ -111,23 +116,20 @@ class PredictionWriter:
     def __init__(
         self,
         sources: Sequence[Source],
-        folder: Path,
+        folder: OutputFolder | None,
         kinds: Sequence[str],
         style: DisplayStyle,
         *,
         keep: bool,
-        main: bool = True,
     ) -> None:
         self.sources, self.folder, self.style, self.keep = sources, folder, style, keep
         self._paths = [source.path for source in sources]
-        self._stems = [Path(name).stem for name in image_names(self._paths)]
+        self._stems = output_stems(sources)
         moving = any(source.is_moving for source in sources)
         self._ids = None if moving else image_ids(self._paths)
         self._counter = count(1)
         self._outputs, self._shared = make_outputs(folder, kinds, style, frames=moving)
-        self._main = main
-        for output in self._shared.values() if main else ():
-            output.open()
+        self._open = False  # the files that hold many: there are none if nothing can be read
         self.done = 0
         self.records: list[PredictionRecord] = []
         self.summary: list[str] = []
@@ -142,7 +144,7 @@ class PredictionWriter:
         failed: ResourceError | None = None
         outputs: dict[str, PerImageOutput | SharedOutput] = {
             **self._outputs,
-            **(self._shared if self._main else {}),
+            **(self._shared if self._open else {}),
         }
         for output in (outputs[name] for name in KINDS if name in outputs):
             try:
@@ -156,7 +158,8 @@ class PredictionWriter:
     def files(self) -> list[str]:
         """The files that hold many images."""
         whole = [name for name in self.summary if name.endswith((".json", ".csv"))]
-        return [*(str(self.folder / name) for name in whole), *map(str, self._videos)]
+        folder = Path() if self.folder is None else self.folder.path
+        return [*(str(folder / name) for name in whole), *map(str, self._videos)]
 
     def add(self, number: int, prediction: Prediction) -> ImageOutputs:
         """Write one image or frame of a source; see `make`."""
@@ -201,6 +204,10 @@ class PredictionWriter:
         Raises:
             ResourceError: If something cannot be written; what was written before is whole.
         """
+        if not self._open:
+            self._open = True
+            for output in self._shared.values():
+                output.open()
         for kind, content in made.contents.items():
             self._shared[kind].write(content)
         for kind, count_made in made.counts.items():

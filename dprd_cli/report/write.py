@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dprd_cli.config.tree import flatten
 from dprd_cli.errors import UserError
 from dprd_cli.files.atomic import write_atomically
-from dprd_cli.files.results import output_folder
+from dprd_cli.files.output_folder import OutputChoice, output_file
 from dprd_cli.report.collect import collect
 from dprd_cli.report.headline import headline
 from dprd_cli.report.measure import ReportOptions, RunMeasurement, measure
@@ -91,7 +91,7 @@ class ReportFile:
 
 def write_report(
     specs: Sequence[str],
-    out: Path | None = None,
+    output: OutputChoice | None = None,
     options: ReportOptions | None = None,
     *,
     progress: Progress | None = None,
@@ -100,7 +100,8 @@ def write_report(
 
     Args:
         specs: Run folders, checkpoints, folders of ablations; see `collect`.
-        out: The page; by default `report.html` in the run's folder, of several in the working folder.
+        output: The page; by default `report.html` (or the next free `report-2.html`) in the run's folder, of
+            several in the working folder.
         options: What is measured, and how.
         progress: Called with (images done, images) for each run.
 
@@ -109,11 +110,12 @@ def write_report(
     """
     options = options or ReportOptions()
     runs, studies = collect(specs)
-    if out is None:
-        out = (runs[0].folder or Path()) / "report.html" if len(runs) == 1 else Path("report.html")
-    if out.is_dir():
-        out = out / "report.html"
-    output_folder(out.parent, [])
+    default = (runs[0].folder or Path()) / "report.html" if len(runs) == 1 else Path("report.html")
+    choice = output or OutputChoice()
+    if choice.out is not None and choice.out.is_dir():
+        default = choice.out / "report.html"
+        choice = replace(choice, out=None)
+    out = output_file(choice, default)
     measured, left_out = _measure_runs(runs, options, progress)
     html = render(runs, studies, measured, left_out).encode()
     write_atomically(out, lambda file: file.write(html))

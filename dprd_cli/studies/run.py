@@ -14,13 +14,14 @@ from pathlib import Path
 from dprd_cli.errors import DivergedError, InterruptedRun
 from dprd_cli.evaluation.checkpoint import CheckpointOptions, evaluate_model
 from dprd_cli.files.atomic import read_json
+from dprd_cli.files.folder_lock import BusyError
 from dprd_cli.runtime.progress import say
 from dprd_cli.studies.folders import finished_like, is_finished, state_of
 from dprd_cli.studies.plan import Job, StudyPlan
 from dprd_cli.studies.study import Study
 from dprd_cli.studies.summary import OTHER_OFFSETS, offsets_file
 from dprd_cli.training.loop import train_locked
-from dprd_cli.training.run_folder import BusyError, RunLock
+from dprd_cli.training.run_folder import run_lock
 from dprd_cli.weights.load import load_model
 
 
@@ -94,7 +95,7 @@ def _train(job: Job, runs: Path, title: str) -> Job:
         return replace(job, folder=folder)
     if state != "done":
         job.folder.mkdir(parents=True, exist_ok=True)
-        with RunLock(job.folder):
+        with run_lock(job.folder):
             state = state_of(job)  # another process may have trained it in between
             if state != "done":
                 say(f"{title}: {'resumes in' if state == 'started' else 'into'} {job.folder}")
@@ -110,12 +111,14 @@ def _measure_offsets(study: Study, job: Job) -> None:
     wanted = [kind for kind in kinds if kind != "learned" and not _is_measured(job, kind)]
     if not wanted or not job.config.model.parts.moving:
         return
-    with RunLock(job.folder):
+    with run_lock(job.folder):
         model = load_model(str(job.folder / "last.pt"), job.config.train.device)
         model = model.with_data(job.config.data.path)
         for kind in wanted:
             say(f"  {job.folder}: measuring with {kind} part offsets")
-            options = CheckpointOptions(part_offsets=kind, out=job.folder / offsets_file(kind))
+            options = CheckpointOptions(
+                part_offsets=kind, out=job.folder / offsets_file(kind), overwrite=True
+            )
             evaluate_model(model.with_part_offsets(kind), options)
 
 

@@ -14,7 +14,7 @@ from dprd_cli.training.best import check_metric
 from dprd_cli.training.memory import memory_advice
 from dprd_cli.training.metrics_log import RunLog, SilentLog
 from dprd_cli.training.result import TrainResult
-from dprd_cli.training.run_folder import RunLock, describe_run, read_resumable
+from dprd_cli.training.run_folder import describe_run, read_resumable, run_lock
 from dprd_cli.training.setup import set_up
 from dprd_cli.training.trackers import check_trackers, start_trackers
 from dprd_cli.training.trainer import Trainer
@@ -46,7 +46,7 @@ def train(
             (`DivergedError`), a full disk (`ResourceError`), another process that trains this run
             (`BusyError`), or a signal (`InterruptedRun`, all saved).
     """
-    with RunLock(run_dir) if group.is_main else nullcontext():
+    with run_lock(run_dir) if group.is_main else nullcontext():
         return train_locked(config, run_dir, resume=resume, group=group, on_progress=on_progress)
 
 
@@ -58,7 +58,7 @@ def train_locked(
     group: ProcessGroup = SINGLE_PROCESS,
     on_progress: Progress | None = None,
 ) -> TrainResult | None:
-    """Do what `train` does, in a run folder whose `RunLock` the main rank holds."""
+    """Do what `train` does, in a run folder whose `run_lock` the main rank holds."""
     check_metric(config.train.best_metric)
     check_trackers(config.train.loggers)
     _check_share(config, group)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
 import warnings
 from pathlib import Path
-from types import TracebackType
 
 import torch
 
@@ -15,6 +11,7 @@ from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import to_toml
 from dprd_cli.errors import DprdWarning, ResourceError, UsageError, UserError
 from dprd_cli.files.atomic import write_atomically, write_json
+from dprd_cli.files.folder_lock import LOCK_FILE, FolderLock
 from dprd_cli.runtime.environment import describe_run_environment
 from dprd_cli.weights.checkpoint import CheckpointData, read_checkpoint
 
@@ -58,7 +55,7 @@ def new_run_folder(
 
 def _is_leftover(path: Path) -> bool:
     """Whether a file is what a run leaves that is killed before it has written anything."""
-    return path.name == ".lock" or (path.name.startswith(".") and path.name.endswith(".tmp"))
+    return path.name == LOCK_FILE or (path.name.startswith(".") and path.name.endswith(".tmp"))
 
 
 def describe_run(folder: Path, config: Config, device: torch.device) -> None:
@@ -99,52 +96,6 @@ def read_resumable(folder: Path) -> CheckpointData | None:
     return None
 
 
-class BusyError(UserError):
-    """A run that another process holds."""
-
-
-class RunLock:
-    """Holds `.lock` in a run folder while entered; the system releases it when the process ends, however.
-
-    The lock is the process's own: forked workers of the loader, which live on for seconds after a `kill -9`,
-    do not hold it (they would with `flock`).
-
-    Args:
-        folder: The run folder; exists.
-
-    Raises:
-        BusyError: On entering, if another process holds it.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / ".lock"
-        self._file = -1
-
-    def __enter__(self) -> RunLock:
-        while True:
-            try:
-                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
-            except OSError as error:
-                raise ResourceError(f"{self._path}: cannot lock the run folder ({error.strerror})") from error
-            try:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.fstat(self._file).st_ino == self._path.stat().st_ino:
-                    break
-            except FileNotFoundError:
-                pass  # its last holder removed it in between: take a new one
-            except (BlockingIOError, PermissionError) as error:  # EAGAIN or EACCES: held
-                os.close(self._file)
-                raise BusyError(f"{self._path.parent}: another process is training this run") from error
-            except OSError:
-                break  # a file system without locks
-            os.close(self._file)
-        os.ftruncate(self._file, 0)
-        os.write(self._file, f"{os.getpid()}\n".encode())
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        with contextlib.suppress(OSError):
-            self._path.unlink()
-        os.close(self._file)
+def run_lock(folder: Path) -> FolderLock:
+    """Return the lock of a run folder, to be entered while the run is trained or measured."""
+    return FolderLock(folder, "training this run")

@@ -18,13 +18,13 @@ from dprd_cli import cli
 from dprd_cli.benchmark.costs import InferenceSpeed
 from dprd_cli.config.presets import resolve
 from dprd_cli.errors import DivergedError, InterruptedRun
+from dprd_cli.files.folder_lock import BusyError
 from dprd_cli.studies import costs as study_costs
 from dprd_cli.studies import run as study_module
 from dprd_cli.studies.catalog import STUDIES
 from dprd_cli.studies.plan import StudySettings, plan
 from dprd_cli.training.loop import train
 from dprd_cli.training.metrics_log import read_metrics
-from dprd_cli.training.run_folder import BusyError
 from paths import ROOT
 
 TINY = str(paths.TINY)
@@ -207,8 +207,8 @@ def test_a_run_that_another_process_holds_is_left_to_it(capsys, trained):
     folder = Path("out/sigmas/half-seed0")
     folder.mkdir(parents=True)
     holder = (
-        "import sys, time; from pathlib import Path; from dprd_cli.training.run_folder import RunLock\n"
-        "with RunLock(Path(sys.argv[1])): print('held', flush=True); time.sleep(300)"
+        "import sys, time; from pathlib import Path; from dprd_cli.training.run_folder import run_lock\n"
+        "with run_lock(Path(sys.argv[1])): print('held', flush=True); time.sleep(300)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", holder, str(folder)], stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
@@ -346,8 +346,8 @@ def test_a_study_files_mistakes_are_named(capsys):
 
 def test_a_locked_run_is_not_trained_by_dprd_train_either():
     Path("run").mkdir()
-    holder = "import sys; from pathlib import Path; from dprd_cli.training.run_folder import RunLock\n"
-    holder += "with RunLock(Path('run')): print('held', flush=True); sys.stdin.read()"
+    holder = "import sys; from pathlib import Path; from dprd_cli.training.run_folder import run_lock\n"
+    holder += "with run_lock(Path('run')): print('held', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", holder]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout.readline() == b"held\n"

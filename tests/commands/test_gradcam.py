@@ -15,6 +15,7 @@ from dprd_cli.errors import UserError
 from dprd_cli.model.build import build_detector
 from dprd_cli.weights.checkpoint import save_checkpoint
 from dprd_cli.weights.find import find_preset
+from paths import visible
 
 SMALL = (
     "model.neck.channels=16",
@@ -63,7 +64,7 @@ def images(tmp_path, monkeypatch):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return visible(folder)
 
 
 def test_two_images_and_two_models_give_a_figure_each_and_one_of_both(images, models, capsys):

@@ -11,6 +11,7 @@ from dprd_cli.config.presets import resolve
 from dprd_cli.drawing.canvas import ORANGE
 from dprd_cli.model.build import build_detector
 from dprd_cli.weights.checkpoint import save_checkpoint
+from paths import visible
 
 SMALL = (
     "model.neck.channels=16",
@@ -55,7 +56,7 @@ def images(tmp_path, monkeypatch):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return visible(folder)
 
 
 def test_several_images_give_a_grid_and_statistics(images, weights, capsys):

@@ -89,7 +89,7 @@ def test_never_into_the_data_or_over_something(rich, tmp_path):
         with pytest.raises(UsageError, match=fault):
             turn(rich, target, "voc")
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="cannot write the data set"):
+    with pytest.raises(ResourceError, match="cannot create the folder"):
         turn(rich, tmp_path / "file" / "new", "coco")
     (rich / "images/a/x_train.png").unlink()
     with pytest.raises(DataError, match=r"1 of 3 images missing"):

@@ -7,6 +7,8 @@ from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.figures import draw_annotated, draw_augmented, draw_split, plot_statistics
 from dprd_cli.data.statistics import split_statistics
 from dprd_cli.data.synthetic.dataset import SyntheticDataset
+from dprd_cli.files.output_folder import OutputChoice
+from paths import visible
 
 CONFIG = DataConfig(train_min_sizes=(96,), test_min_size=96, max_size=128, flip=1.0)
 
@@ -56,9 +58,9 @@ def test_only_the_training_split_is_drawn_as_training_sees_it(dataset, tmp_path)
         ("val", ["val_annotated0.png"]),
     ):
         folder = tmp_path / split / "new"
-        files = [*draw_split(dataset, split, CONFIG, folder, limit=2, seed=0)]
+        files = [*draw_split(dataset, split, CONFIG, OutputChoice(folder), limit=2, seed=0)]
         assert [path.name for path in files] == names
-        assert sorted(path.name for path in folder.iterdir()) == names
+        assert visible(folder) == names
 
 
 def test_plots_of_two_splits_and_of_nothing(dataset, tmp_path):
@@ -67,7 +69,7 @@ def test_plots_of_two_splits_and_of_nothing(dataset, tmp_path):
         split_statistics(SyntheticDataset(split, 3, 64, 0), split, CONFIG, rpn)  # type: ignore[arg-type]
         for split in ("train", "val")
     ]
-    for path in plot_statistics(both, tmp_path):
+    for path in plot_statistics(both, OutputChoice(tmp_path)):
         assert read(path).std() > 5
     empty = both[0].__class__(
         split="val",
@@ -83,7 +85,7 @@ def test_plots_of_two_splits_and_of_nothing(dataset, tmp_path):
         anchor_sizes=(32.0,),
         aspect_ratios=(1.0,),
     )
-    assert [path.name for path in plot_statistics([empty], tmp_path / "empty")] == [
+    assert [path.name for path in plot_statistics([empty], OutputChoice(tmp_path / "empty"))] == [
         "classes.png",
         "objects.png",
     ]

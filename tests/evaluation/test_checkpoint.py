@@ -16,6 +16,7 @@ from dprd_cli.evaluation.checkpoint import (
 )
 from dprd_cli.evaluation.evaluate import EvaluationOptions, evaluate
 from dprd_cli.runtime.process_group import ProcessGroup
+from paths import visible
 from tiny_model import tiny_model
 
 
@@ -36,6 +37,7 @@ def test_a_checkpoint_and_the_file_of_its_detections_measure_the_same(tmp_path):
     assert found.to_json()["part_offsets"] == "learned"
     assert found.evaluation.coco.images == 6
     rows = json.loads((tmp_path / "results" / "bbox.json").read_text())
+    assert rows == found.evaluation.evaluator.results["bbox"]
     assert len(rows) == sum(len(found.evaluation.evaluator.results[kind]) for kind in ("bbox",)) > 6
     assert not (tmp_path / "eval").exists()  # no figures
 
@@ -43,7 +45,12 @@ def test_a_checkpoint_and_the_file_of_its_detections_measure_the_same(tmp_path):
 def test_the_file_names_say_how_it_was_measured(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = CheckpointOptions(weights="demo", limit=1, part_offsets="reference", draw=False, device="cpu")
-    assert str(evaluate_checkpoint(options).file) == "eval_val_reference.json"
+    for name in ("eval_val_reference.json", "eval_val_reference-2.json"):  # what was measured stays
+        assert str(evaluate_checkpoint(options).file) == name
+    again = replace(options, overwrite=True)
+    assert str(evaluate_checkpoint(again).file) == "eval_val_reference.json"
+    with pytest.raises(UsageError, match=r"^--out .*_reference.json: is there already; .* --overwrite"):
+        evaluate_checkpoint(replace(options, out=tmp_path / "eval_val_reference.json"))
 
 
 def test_what_is_missing_is_named(tmp_path):
@@ -70,7 +77,7 @@ def test_the_numbers_are_those_of_evaluate_and_the_file_holds_them(model, tmp_pa
     content = json.loads(options.out.read_text())
     assert content == found.to_json()
     assert (content["checkpoint"], content["split"], content["part_offsets"]) == ("tiny.pt", "val", "learned")
-    assert sorted(path.name for path in options.save_results.iterdir()) == ["bbox.json", "segm.json"]
+    assert visible(options.save_results) == ["bbox.json", "segm.json"]
 
 
 def test_nothing_is_written_unless_asked_for(model, tmp_path, monkeypatch):

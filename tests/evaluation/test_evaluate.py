@@ -108,16 +108,6 @@ def test_the_training_mode_is_restored_also_after_an_error():
     assert detector.training
 
 
-def test_saved_results_are_what_was_measured(tmp_path):
-    val, config = three_images()
-    options = EvaluationOptions(limit=1, masks=False, save_results=tmp_path / "new" / "folder")
-    evaluation = evaluate(Oracle([[(0, 0.9, [0, 0, 9, 9])]]), val, config, options)
-    (path,) = options.save_results.iterdir()  # no segm.json: masks were not wanted
-    assert path.name == "bbox.json"
-    assert json.loads(path.read_text()) == evaluation.evaluator.results["bbox"]
-    assert evaluation.coco.segm is None
-
-
 def test_diagnostics_are_in_the_metrics_and_in_the_json_under_the_same_names():
     val, config = three_images()
     evaluation = evaluate(Oracle([[]] * 3), val, config)

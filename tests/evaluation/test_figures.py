@@ -8,7 +8,15 @@ import torch
 
 from coco_scenes import A, evaluator, scene, truth
 from dprd_cli.evaluation.analysis import ImageExample, analyse
-from dprd_cli.evaluation.figures import analysis_figures, bars, draw_examples, mean_ap, write_analysis
+from dprd_cli.evaluation.figures import (
+    PLOT_FILES,
+    analysis_figures,
+    bars,
+    draw_examples,
+    mean_ap,
+    write_analysis,
+)
+from dprd_cli.files.output_folder import OutputFolder
 from dprd_cli.structures.detections import Detections
 from dprd_cli.structures.sample import without_objects
 
@@ -38,12 +46,13 @@ def test_every_figure_is_drawn_of_little(tree, detections):
 
 def test_what_is_written_is_the_analysis_and_a_figure_for_each_part_of_it(tmp_path):
     analysis = analyse(evaluator(*scene()))
-    written = write_analysis(tmp_path, analysis, best=[example()])
+    written = write_analysis(OutputFolder(tmp_path, "eval.plots"), analysis, best=[example()])
     assert json.loads((tmp_path / "analysis.json").read_text()) == analysis.to_json()
     names = ["pr_bbox.png", "confusion.png", "ap_class.png", "ap_size.png", "best.jpg"]
     assert [path.name for path in written if path.name != "tide.png"] == names
     assert all(path.stat().st_size > 0 for path in written)
     assert not (tmp_path / "worst.jpg").exists()
+    assert {path.name for path in written} < set(PLOT_FILES)
 
 
 def example():

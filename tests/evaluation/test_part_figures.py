@@ -6,6 +6,7 @@ from PIL import Image
 
 from dprd_cli.errors import DataError, UserError
 from dprd_cli.evaluation.part_figures import PartFigureOptions, draw_stages, part_figures, visualize_parts
+from dprd_cli.files.output_folder import OutputChoice
 from dprd_cli.inference.predictor import Predictor, ReadOptions
 from tiny_model import IMAGE, PRESETS, tiny_model
 
@@ -35,7 +36,9 @@ def test_each_figure_has_the_ending_of_its_kind(image):
 def test_a_summary_tells_of_the_images_that_could_be_read(image, tmp_path):
     bad = image.with_name("b.png")
     bad.write_text("no image")
-    options = PartFigureOptions(out=tmp_path / "out", score_thresh=0.0, max_objects=1, grid=False)
+    options = PartFigureOptions(
+        output=OutputChoice(tmp_path / "out"), score_thresh=0.0, max_objects=1, grid=False
+    )
     summary = visualize_parts(tiny_model(), [image, bad], options)
     assert [path.name for path in summary.files] == ["a.png", "parts.json", "parts.csv"]
     assert all(path.is_file() for path in summary.files)
@@ -46,7 +49,9 @@ def test_a_summary_tells_of_the_images_that_could_be_read(image, tmp_path):
 
 
 def test_reference_parts_do_not_deform(image, tmp_path):
-    options = PartFigureOptions(out=tmp_path / "out", score_thresh=0.0, part_offsets="reference")
+    options = PartFigureOptions(
+        output=OutputChoice(tmp_path / "out"), score_thresh=0.0, part_offsets="reference"
+    )
     assert visualize_parts(tiny_model(), [image], options).deformation.total.moved == 0
 
 

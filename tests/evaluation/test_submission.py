@@ -8,6 +8,7 @@ from pycocotools.coco import COCO
 
 from dprd_cli.errors import ResourceError, UserError
 from dprd_cli.evaluation.submission import Submission, check_results, rounded_boxes
+from dprd_cli.files.output_folder import OutputFolder
 from dprd_cli.structures.detections import Detections
 
 IMAGES = [{"id": 7, "width": 100, "height": 80}, {"id": 9, "width": 33, "height": 44}]
@@ -43,7 +44,7 @@ def test_files_are_named_zipped_and_load_again(tmp_path):
     collected = submission()
     collected.add(7, found([[10, 20, 30.126, 60], [0, 0, 5, 5]], [0.75, 0.5], [1, 0]))
     collected.add(9, found([], size=(44, 33)))
-    files = collected.save(tmp_path, "dprd")
+    files = collected.save(OutputFolder(tmp_path, "eval.test-dev"), "dprd")
     expected = [f"{kind}/{NAME}.{ending}" for kind in ("bbox", "segm") for ending in ("json", "zip")]
     assert [path.relative_to(tmp_path).as_posix() for path in files] == expected
     assert sorted(p.name for p in (tmp_path / "bbox").iterdir()) == [f"{NAME}.json", f"{NAME}.zip"]
@@ -65,7 +66,9 @@ def test_files_are_named_zipped_and_load_again(tmp_path):
 def test_without_masks_there_are_only_boxes(tmp_path):
     collected = submission(with_masks=False)
     collected.add(7, found([[0, 0, 5, 5]], masks=False))
-    assert {path.parent.name for path in collected.save(tmp_path, "x")} == {"bbox"}
+    assert {path.parent.name for path in collected.save(OutputFolder(tmp_path, "eval.test-dev"), "x")} == {
+        "bbox"
+    }
     assert not (tmp_path / "segm").exists()
 
 
@@ -160,7 +163,7 @@ def test_nothing_found_at_all_is_no_submission(tmp_path):
     collected = submission()
     collected.add(7, found([]))
     with pytest.raises(UserError, match="bbox results: nothing was found in any image"):
-        collected.save(tmp_path, "x")
+        collected.save(OutputFolder(tmp_path, "eval.test-dev"), "x")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -169,7 +172,7 @@ def test_a_file_where_the_folder_should_be(tmp_path):
     collected = submission()
     collected.add(7, found([[0, 0, 5, 5]]))
     with pytest.raises(ResourceError, match="bbox: cannot create the folder"):
-        collected.save(tmp_path, "x")
+        collected.save(OutputFolder(tmp_path, "eval.test-dev"), "x")
 
 
 def test_what_pycocotools_cannot_load_is_not_written(tmp_path):
@@ -177,5 +180,5 @@ def test_what_pycocotools_cannot_load_is_not_written(tmp_path):
     collected.add(7, found([[0, 0, 5, 5]]))
     del collected.results["segm"][0]["segmentation"]["size"]
     with pytest.raises(UserError, match="segm results: pycocotools cannot load them"):
-        collected.save(tmp_path, "x")
+        collected.save(OutputFolder(tmp_path, "eval.test-dev"), "x")
     assert list(tmp_path.iterdir()) == []

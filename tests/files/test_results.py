@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dprd_cli.errors import ResourceError, UsageError
+from dprd_cli.errors import ResourceError
 from dprd_cli.files.images import write_image
-from dprd_cli.files.results import check_is_empty, image_ids, image_names, make_folder, output_folder
+from dprd_cli.files.results import image_ids, image_names
 
 
 def paths(*names):
@@ -30,22 +30,6 @@ def test_names_never_collide():
     assert long == ["ä" * 90 + ".png", "ä" * 90 + "-2.png"]  # 180 bytes, and no half of a character
 
 
-def test_the_folder_of_the_inputs_is_never_written_to(tmp_path):
-    image = tmp_path / "a.jpg"
-    image.write_text("")
-    with pytest.raises(UsageError, match="holds images that are read"):
-        output_folder(tmp_path, [image])
-    with pytest.raises(UsageError, match="a file; choose a folder"):
-        output_folder(image, [])
-    assert output_folder(tmp_path / "new" / "deep", [image]).is_dir()
-    inside = tmp_path / "new" / "masks" / "x" / "00-dog.png"
-    assert output_folder(tmp_path / "new", [inside]).is_dir()
-    with pytest.raises(UsageError, match="holds images that are read"):
-        output_folder(tmp_path / "new", [inside], ["masks"])
-    with pytest.raises(ResourceError, match="cannot create the folder"):
-        output_folder(image / "below a file", [])
-
-
 @pytest.mark.parametrize("name", ["a.png", "a.jpg"])
 def test_images_are_written_as_rgb(tmp_path, name):
     image = np.zeros((20, 30, 3), dtype=np.uint8)
@@ -56,21 +40,3 @@ def test_images_are_written_as_rgb(tmp_path, name):
     assert np.abs(read - image).max() <= 4
     with pytest.raises(ResourceError, match="cannot save"):
         write_image(tmp_path / "missing" / name, image)
-
-
-def test_folders_are_made_with_those_above(tmp_path):
-    for _ in range(2):
-        make_folder(tmp_path / "a" / "b")
-        assert (tmp_path / "a" / "b").is_dir()
-    (tmp_path / "file").touch()
-    with pytest.raises(ResourceError, match=r"b: cannot create the folder \(Not a directory\)"):
-        make_folder(tmp_path / "file" / "b")
-
-
-def test_a_place_that_holds_anything_is_refused(tmp_path):
-    check_is_empty(tmp_path)
-    check_is_empty(tmp_path / "gone")
-    (tmp_path / ".hidden").touch()
-    for place in (tmp_path, tmp_path / ".hidden"):
-        with pytest.raises(UsageError, match="is not empty; choose another folder"):
-            check_is_empty(place)

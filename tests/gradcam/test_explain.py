@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from dprd_cli.errors import DataError, UserError
+from dprd_cli.files.output_folder import OutputChoice
 from dprd_cli.gradcam.explain import ExplainOptions, explain, load_models, model_titles
 from tiny_model import IMAGE, PRESETS, tiny_model
 
@@ -27,7 +28,7 @@ def test_a_summary_holds_the_images_that_could_be_read_and_names_the_others(tmp_
     good, bad = tmp_path / "in" / "a.png", tmp_path / "in" / "b.png"
     Image.fromarray(IMAGE).save(good)
     bad.write_text("no image")
-    options = ExplainOptions(out=tmp_path / "out", max_objects=1, score_thresh=0)
+    options = ExplainOptions(output=OutputChoice(tmp_path / "out"), max_objects=1, score_thresh=0)
     summary = explain([tiny_model()], [good, bad], options)
     assert [image.file for image in summary.images] == [good]
     assert summary.images[0].figure == tmp_path / "out" / "a.png"

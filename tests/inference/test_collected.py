@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from dprd_cli.files.output_folder import OutputFolder
 from dprd_cli.inference.collected import CocoResultsFile, CsvTable
 from dprd_cli.inference.drawings import DrawingFiles
 from dprd_cli.inference.entry import DisplayStyle
@@ -13,7 +14,8 @@ STYLE = DisplayStyle(parts=True)
 
 
 def test_results_are_whole_after_each_image_and_name_its_drawing(tmp_path, make_entry):
-    file = CocoResultsFile(tmp_path, [DrawingFiles(tmp_path)], STYLE)
+    folder = OutputFolder(tmp_path, "predict")
+    file = CocoResultsFile(folder, [DrawingFiles(folder)], STYLE)
     file.open()
     assert json.loads((tmp_path / "results.json").read_text()) == []
     for number in (5, 6):
@@ -34,7 +36,7 @@ def test_results_are_whole_after_each_image_and_name_its_drawing(tmp_path, make_
 def test_an_image_of_nothing_adds_no_record(tmp_path, make_entry):
     entry = make_entry()
     empty = type(entry)(entry.prediction.above(1.0), 1, entry.path, True, "a", STYLE)
-    file = CocoResultsFile(tmp_path, [], STYLE)
+    file = CocoResultsFile(OutputFolder(tmp_path, "predict"), [], STYLE)
     file.open()
     file.write(file.content(empty))
     file.close()
@@ -44,7 +46,7 @@ def test_an_image_of_nothing_adds_no_record(tmp_path, make_entry):
 
 @pytest.mark.parametrize("frames", [False, True])
 def test_the_table_has_the_columns_that_the_first_image_says(tmp_path, make_entry, frames):
-    table = CsvTable(tmp_path, STYLE, frames=frames)
+    table = CsvTable(OutputFolder(tmp_path, "predict"), STYLE, frames=frames)
     table.open()
     table.write(table.content(make_entry(frame=2 if frames else None)))
     assert table.close() == ["results.csv"]
@@ -70,7 +72,7 @@ def test_the_table_has_the_columns_that_the_first_image_says(tmp_path, make_entr
 
 
 def test_a_table_of_nothing_has_its_head(tmp_path):
-    table = CsvTable(tmp_path, STYLE, frames=False)
+    table = CsvTable(OutputFolder(tmp_path, "predict"), STYLE, frames=False)
     table.open()
     table.close()
     assert (tmp_path / "results.csv").read_text() == "file,image_id,class,score,mask_score,x1,y1,x2,y2\n"

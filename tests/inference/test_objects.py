@@ -3,6 +3,7 @@
 import numpy as np
 from PIL import Image
 
+from dprd_cli.files.output_folder import OutputFolder
 from dprd_cli.inference.entry import DisplayStyle
 from dprd_cli.inference.objects import CropFiles, MaskFiles
 
@@ -10,7 +11,7 @@ ALL = DisplayStyle(score_thresh=0.0)
 
 
 def test_masks_are_white_on_black_in_the_image_s_size(tmp_path, make_entry):
-    files = MaskFiles(tmp_path)
+    files = MaskFiles(OutputFolder(tmp_path, "predict"))
     files.add(make_entry(style=ALL))
     assert files.close() == ["2 masks"]
     mask = np.asarray(Image.open(tmp_path / "masks" / "a" / "00-dog.png"))
@@ -21,7 +22,7 @@ def test_masks_are_white_on_black_in_the_image_s_size(tmp_path, make_entry):
 
 
 def test_crops_are_the_box_inside_the_image(tmp_path, make_entry):
-    files = CropFiles(tmp_path)
+    files = CropFiles(OutputFolder(tmp_path, "predict"))
     files.add(make_entry(style=ALL))
     assert files.close() == ["2 crops"]
     sizes = [
@@ -31,11 +32,11 @@ def test_crops_are_the_box_inside_the_image(tmp_path, make_entry):
 
 
 def test_only_what_is_shown_has_files(tmp_path, make_entry):
-    masks, crops = MaskFiles(tmp_path), CropFiles(tmp_path)
+    masks, crops = MaskFiles(OutputFolder(tmp_path, "predict")), CropFiles(OutputFolder(tmp_path, "predict"))
     for files in (masks, crops):
         files.add(make_entry())
     assert (masks.close(), crops.close()) == (["1 mask"], ["1 crop"])
-    masks, crops = MaskFiles(tmp_path), CropFiles(tmp_path)
+    masks, crops = MaskFiles(OutputFolder(tmp_path, "predict")), CropFiles(OutputFolder(tmp_path, "predict"))
     masks.add(make_entry(style=DisplayStyle(masks=False)))
     masks.add(make_entry(masks=False))
     crops.add(make_entry(style=DisplayStyle(score_thresh=1.0)))

@@ -8,17 +8,26 @@ import pytest
 from PIL import Image
 
 from dprd_cli.errors import DataError, InterruptedRun, UsageError
+from dprd_cli.files.output_folder import OutputChoice
 from dprd_cli.inference.entry import DisplayStyle
 from dprd_cli.inference.predict import PredictOptions, PredictSummary, _tell_best, predict
 from dprd_cli.inference.predictor import ReadFailure
 from dprd_cli.inference.sources import Source
 from dprd_cli.runtime.process_group import ProcessGroup
+from paths import visible
 from tiny_model import IMAGE, tiny_model
 
 
 def summary(**changes):
     content = {
-        **{"checkpoint": Path("x.pt"), "options": PredictOptions(), "total": 3, "done": 3, "moving": False},
+        **{
+            "checkpoint": Path("x.pt"),
+            "options": PredictOptions(),
+            "folder": None,
+            "total": 3,
+            "done": 3,
+            "moving": False,
+        },
         **{"files": (), "written": ("3 annotated images",), "records": (), "failures": (), "exit_code": 0},
     }
     return PredictSummary(**(content | changes))
@@ -30,14 +39,16 @@ def test_what_was_found_is_written_and_told(tmp_path):
         Image.fromarray(IMAGE).save(tmp_path / "in" / name)
     sources = [Source("image", str(tmp_path / "in" / name)) for name in ("a.png", "gone.png", "b.png")]
     out = tmp_path / "out"
-    options = PredictOptions(out=out, kinds=("coco",), style=DisplayStyle(score_thresh=0), records=True)
+    options = PredictOptions(
+        output=OutputChoice(out), kinds=("coco",), style=DisplayStyle(score_thresh=0), records=True
+    )
     found = predict(tiny_model(), sources, options)
     assert (found.total, found.done, [failure.name for failure in found.failures]) == (
         3,
         2,
         [sources[1].text],
     )
-    assert sorted(path.name for path in out.iterdir()) == ["images.json", "results.json"]
+    assert visible(out) == ["images.json", "results.json"]
     records = json.loads((out / "results.json").read_text())
     assert len(records) == sum(len(record.objects) for record in found.records)
     assert [record.file for record in found.records] == [sources[0].text, sources[2].text]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from dprd_cli.errors import UsageError, UserError
+from dprd_cli.files.output_folder import OutputChoice
 from dprd_cli.report import write as module
 from dprd_cli.report.measure import ReportOptions
 from dprd_cli.report.write import MEASURED_RUNS, write_report
@@ -31,8 +32,8 @@ def test_a_page_of_one_run_lies_in_its_folder_and_one_of_several_here(measured):
     make_run("b")
     assert write_report(["a"]).path == Path("a/report.html")
     assert write_report(["a", "b"]).path == Path("report.html")
-    assert write_report(["a", "b"], Path("b")).path == Path("b/report.html")
-    assert write_report(["a"], Path("new/page.html")).path == Path("new/page.html")
+    assert write_report(["a", "b"], OutputChoice(Path("b"))).path == Path("b/report.html")
+    assert write_report(["a"], OutputChoice(Path("new/page.html"))).path == Path("new/page.html")
     check("new/page.html")
 
 
@@ -77,5 +78,5 @@ def test_a_page_that_cannot_be_written_is_named_before_anything_is_measured(meas
     make_run("run", **{"best.pt": ""})
     Path("file").write_text("")
     with pytest.raises(UsageError, match="--out file: a file; choose a folder"):
-        write_report(["run"], Path("file/page.html"))
+        write_report(["run"], OutputChoice(Path("file/page.html")))
     assert measured == []

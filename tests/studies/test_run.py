@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from dprd_cli.errors import DivergedError, InterruptedRun, UserError
+from dprd_cli.files.folder_lock import BusyError
 from dprd_cli.studies import run as module
 from dprd_cli.studies.run import StudyOutcome, finished_runs, run_study
 from dprd_cli.studies.summary import OTHER_OFFSETS, offsets_file
-from dprd_cli.training.run_folder import BusyError
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from dprd_cli.data.build import built_in_dataset
 from dprd_cli.data.synthetic.base import BuiltInDataset
 from dprd_cli.files.atomic import writing
 from dprd_cli.files.images import encode_png
-from dprd_cli.files.results import check_is_empty
+from dprd_cli.files.output_folder import new_folder
 from dprd_cli.structures.sample import SPLITS, Split
 
 
@@ -35,9 +35,9 @@ def write_splits(
         ResourceError: If the disk is full.
         DataError: If a file cannot be written for another reason.
     """
-    check_is_empty(folder)
-    for split in splits:
-        yield split, write_coco(built_in_dataset(config, split), folder)
+    with new_folder(folder):
+        for split in splits:
+            yield split, write_coco(built_in_dataset(config, split), folder)
 
 
 def write_coco(dataset: BuiltInDataset, folder: str | os.PathLike[str]) -> Path:

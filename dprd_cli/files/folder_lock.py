@@ -1,0 +1,66 @@
+"""One process writes into a folder at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+from dprd_cli.errors import ResourceError, UserError
+
+LOCK_FILE = ".lock"
+
+
+class BusyError(UserError):
+    """A folder that another process holds."""
+
+
+class FolderLock:
+    """Holds `.lock` in a folder while entered; the system releases it when the process ends, however.
+
+    The lock is the process's own: forked workers of the loader, which live on for seconds after a `kill -9`,
+    do not hold it (they would with `flock`).
+
+    Args:
+        folder: Exists.
+        what: What another process that holds it does, for the message.
+
+    Raises:
+        BusyError: On entering, if another process holds it.
+        ResourceError: On entering, if the folder is gone or cannot be written.
+    """
+
+    def __init__(self, folder: Path, what: str) -> None:
+        self._path, self._what = folder / LOCK_FILE, what
+        self._file = -1
+
+    def __enter__(self) -> FolderLock:
+        while True:
+            try:
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as error:
+                raise ResourceError(f"{self._path}: cannot lock the folder ({error.strerror})") from error
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(self._file).st_ino == self._path.stat().st_ino:
+                    break
+            except FileNotFoundError:
+                pass  # its last holder removed it in between: take a new one
+            except (BlockingIOError, PermissionError) as error:  # EAGAIN or EACCES: held
+                os.close(self._file)
+                raise BusyError(f"{self._path.parent}: another process is {self._what}") from error
+            except OSError:
+                break  # a file system without locks
+            os.close(self._file)
+        os.ftruncate(self._file, 0)
+        os.write(self._file, f"{os.getpid()}\n".encode())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+        os.close(self._file)
