@@ -57,7 +57,7 @@ class VideoFiles:
             self.close()
             self._open = VideoFile(self.folder.claim(path.name), moment.rate)
             self.count += 1
-        self._open.add(entry.drawing)
+        self._open.add(entry.drawing, moment.seconds)
 
     def close(self) -> list[str]:
         """Finish the last video."""

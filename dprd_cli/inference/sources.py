@@ -20,7 +20,11 @@ from dprd_cli.files.written_files import is_output_folder
 Kind = Literal["image", "url", "video", "webcam"]
 
 #: Suffixes of files that are read as videos, named on their own or by a glob.
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv")
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".3gp", ".3g2", ".f4v", ".flv"),
+    *(".avi", ".mkv", ".webm", ".ogv", ".wmv", ".asf"),
+    *(".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".mxf"),
+)
 
 
 @dataclass(frozen=True, slots=True)
