@@ -52,7 +52,7 @@ def draw_split(
     starts = [f"{split}_annotated", *(["train_batch"] if split == "train" else [])]
     sheets = range(-(-min(limit, len(dataset)) // _A_SHEET))
     names = [f"{start}{number}.png" for start in starts for number in sheets]
-    with output_folder(output, Path("shown"), "data-show", names=names) as folder:
+    with output_folder(output, Path("shown"), "data show", names=names) as folder:
         for name in names:
             folder.claim(name)
         yield from draw_annotated(dataset, config, folder.path / starts[0], limit=limit, seed=seed)
@@ -116,7 +116,7 @@ def plot_statistics(splits: Sequence[SplitStatistics], output: OutputChoice) -> 
         ResourceError: If a file cannot be written.
     """
     names = ("classes.png", "objects.png")
-    with output_folder(output, Path("plots"), "data-stats", names=names) as folder:
+    with output_folder(output, Path("plots"), "data stats", names=names) as folder:
         paths = [folder.claim(name) for name in names]
         save_figure(_classes(splits), paths[0])
         save_figure(_objects(splits), paths[1])

@@ -232,6 +232,8 @@ def output_file(choice: OutputChoice, default: Path) -> Path:
         path = choice.out or default
         if path.is_dir():
             raise UsageError(f"{choice.option} {path}: a folder; name a file")
+        if path.parent.exists() and not path.parent.is_dir():
+            raise UsageError(f"{choice.option} {path.parent}: a file; choose a folder")
         if os.path.lexists(path) and not choice.overwrite:
             raise OccupiedError(
                 f"{choice.option} {path}: is there already; choose another name, or pass --overwrite to "

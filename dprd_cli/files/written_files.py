@@ -34,6 +34,7 @@ class WrittenFiles:
     """
 
     def __init__(self, folder: Path, command: str, rank: int = 0) -> None:
+        command = command.replace(" ", "-")
         self._folder, self._command = folder, command
         self._path = folder / f"{_START}{command}{f'.{rank}' if rank else ''}"
         self._file = -1

@@ -44,8 +44,8 @@ def test_synth_never_writes_into_a_folder_that_holds_something(capsys):
 
 def test_synth_into_a_place_that_cannot_be_written(capsys):
     Path("file").write_text("")
-    assert cli.run(["data", "synth", "file/set", "--train", "1", "--val", "1"]) == 3
-    assert "cannot write the data set" in capsys.readouterr().err
+    assert cli.run(["data", "synth", "file/set", "--train", "1", "--val", "1"]) == 5
+    assert "file/set: cannot create the folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flags", [["--size", "8"], ["--train", "0"], ["--seed", "-1"]])
@@ -156,9 +156,9 @@ def test_show(data, capsys):
     files = ["shown/train_annotated0.png", "shown/train_batch0.png"]
     assert json.loads(capsys.readouterr().out) == {"files": files}
     assert all(Path(file).stat().st_size > 1000 for file in files)
-    assert cli.run(["data", "show", "set", "--out", "shown", "--limit", "1", "--split", "val"]) == 0
+    assert cli.run(["data", "show", "set", "--overwrite", "--limit", "1", "--split", "val"]) == 0
     assert capsys.readouterr().err == "shown/val_annotated0.png\n"
-    assert cli.run(["data", "show", "set", "--out", "set/train.json"]) == 5
+    assert cli.run(["data", "show", "set", "--out", "set/train.json"]) == 2
 
 
 def test_stats(data, capsys):

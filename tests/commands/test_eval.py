@@ -214,7 +214,10 @@ def loaded(tree, path):
 @pytest.mark.parametrize("tta", [[], ["--tta", "--set", "data.tta_min_sizes=[64, 80]"]])
 def test_test_dev_writes_the_servers_files(run, unlabelled, capsys, tta):
     capsys.readouterr()
-    assert cli.run(["eval", "--weights", str(run), "--split", "test-dev", "--data", "coco", *tta]) == 0
+    assert (
+        cli.run(["eval", "--weights", str(run), "--split", "test-dev", "--data", "coco", "--overwrite", *tta])
+        == 0
+    )
     out, err = capsys.readouterr()
     assert out == ""
     lines = err.splitlines()

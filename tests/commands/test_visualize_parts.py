@@ -86,8 +86,9 @@ def test_one_image_is_compared_and_shown_stage_by_stage(images, weights):
     assert json.loads((out / "parts.json").read_text())["all"]["objects"] == 1
     width, height = Image.open(out / "0_compare.png").size
     assert width > 2 * height  # side by side
-    assert run([*arguments, "--no-compare", "--grid"]) == 0
-    assert "grid.png" in names(out)
+    assert run([*arguments, "--no-compare", "--grid"]) == 2  # nothing is mixed
+    assert run([*arguments, "--no-compare", "--grid", "--overwrite"]) == 0
+    assert names(out) == ["0.png", "grid.png", "parts.csv", "parts.json"]
 
 
 def test_reference_offsets_do_not_move(images, weights):

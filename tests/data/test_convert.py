@@ -83,8 +83,9 @@ def test_images(rich, tmp_path, how):
 def test_never_into_the_data_or_over_something(rich, tmp_path):
     for target, fault in (
         (rich / "new", "is inside"),
-        (rich, "is not empty"),
-        (rich / "train.json", "is not empty"),
+        (rich, "is inside"),
+        (rich / "train.json", "is inside"),
+        (tmp_path, "is not empty"),
     ):
         with pytest.raises(UsageError, match=fault):
             turn(rich, target, "voc")

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from dprd_cli.errors import ResourceError
-from dprd_cli.inference.entry import DisplayStyle, counted, with_folder
+from dprd_cli.inference.entry import DisplayStyle, counted
 
 
 def test_frames_have_places_of_their_own_below_their_video(make_entry):
@@ -28,13 +27,6 @@ def test_the_drawing_has_masks_and_parts_as_the_style_says(make_entry):
     assert not np.array_equal(plain, make_entry().drawing)
     entry = make_entry(style=DisplayStyle(masks=False, parts=True))
     assert np.array_equal(entry.drawing, entry.shown.plot(masks=False, parts=True))
-
-
-def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
-    assert with_folder(tmp_path / "a" / "b" / "c.png").parent.is_dir()
-    (tmp_path / "file").touch()
-    with pytest.raises(ResourceError, match=r"file: cannot create the folder \(File exists\)$"):
-        with_folder(tmp_path / "file" / "c.png")
 
 
 def test_counts_in_words():
