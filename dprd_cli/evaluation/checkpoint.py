@@ -12,10 +12,10 @@ from typing import Any
 
 from dprd_cli.config.presets import pick, resolve
 from dprd_cli.data.build import build_dataset, describe
-from dprd_cli.errors import UsageError
-from dprd_cli.evaluation.analysis import Analysis, Analyst, ImageExample, analyse
 from dprd_cli.data.coco_results import Kind
 from dprd_cli.data.formats.ids import TEXT_ID
+from dprd_cli.errors import UsageError
+from dprd_cli.evaluation.analysis import Analysis, Analyst, ImageExample, analyse
 from dprd_cli.evaluation.coco import CocoEvaluator, CocoMetrics
 from dprd_cli.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_in_group
 from dprd_cli.evaluation.figures import PLOT_FILES, write_analysis

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_folders import load, turn
-from dprd_cli.errors import DataError, UsageError
+from dprd_cli.errors import DataError, ResourceError, UsageError
 
 
 def iou(one, other):
