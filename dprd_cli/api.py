@@ -218,13 +218,6 @@ def evaluate(
     >>> evaluation.evaluation.coco.classes[0].name
     'tadpole'
 
-    A notebook can show a bar::
-
-        from tqdm.auto import tqdm
-
-        with tqdm() as bar:
-            evaluate(model, progress=lambda done, total: bar.reset(total) or bar.update(done))
-
     Args:
         model: A loaded one, or what `load` takes.
         data: Folder with annotations, or `synthetic`; by default what it was trained on.
