@@ -116,18 +116,36 @@ def run(arguments: Sequence[str] | None = None) -> int:
             given = list(sys.argv[1:] if arguments is None else arguments)
             app(args=given, prog_name="dprd", obj=given)  # `--gpus` starts the same line again
         except SystemExit as leave:
-            if leave.code == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C, without a word
+            if _was_interrupted(leave):  # typer ends without a word
                 tell("error: interrupted")
             return leave.code if isinstance(leave.code, int) else EXIT_FAILED if leave.code else 0
-        except BrokenPipeError:  # `| head` has read what it wanted
-            return EXIT_PIPE
         except BaseException as error:
-            if os.environ.get("DPRD_DEBUG"):
-                traceback.print_exception(error)
-            message, code = _explain(error)
-            tell(f"error: {_who()}{message}")
-            return code
+            return _end(error)
     return 0
+
+
+def _end(error: BaseException) -> int:
+    """Say what an error means, and return its exit code."""
+    if _is_unheard(error):
+        return EXIT_PIPE
+    if os.environ.get("DPRD_DEBUG"):
+        traceback.print_exception(error)
+    message, code = _explain(error)
+    tell(f"error: {_who()}{message}")
+    return code
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether an exception comes from Ctrl-C."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
+def _is_unheard(error: BaseException) -> bool:
+    """Whether stdout leads nowhere any more: `| head` has read what it wanted, or the terminal is gone."""
+    gone = isinstance(error, OSError) and error.errno == errno.EIO and error.filename is None
+    return gone or isinstance(error, BrokenPipeError)
 
 
 def _explain(error: BaseException) -> tuple[str, int]:
@@ -180,7 +198,7 @@ def main() -> None:
     code = run()
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the interpreter's own last flush would complain
-        code = code or EXIT_PIPE
+        code = code or _end(error)
     sys.exit(code)

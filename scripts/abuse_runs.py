@@ -31,7 +31,7 @@ from dprd_cli.training.metrics_log import read_metrics
 from dprd_cli.weights.checkpoint import read_checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
-SETTINGS = {"steps": 8, "batch_size": 4, "ema": 0.9, "eval_every": 3, "eval_limit": 2, "log_every": 3}
+SETTINGS = {"steps": 6, "batch_size": 4, "ema": 0.9, "eval_every": 3, "eval_limit": 2, "log_every": 4}
 TIMES = {"seconds_per_step", "data_wait", "seconds_per_image"}
 #: How a life may end, by what befell it: its own way, or the system's before it could answer.
 ENDS = {

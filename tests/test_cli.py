@@ -1,4 +1,5 @@
 import errno
+import pwd
 import subprocess
 import sys
 import warnings
@@ -75,6 +76,11 @@ def test_wrong_usage_exits_2(capsys, arguments):
         (ResourceError("a disk"), 5, "a disk"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (
+            OSError(errno.EIO, "Input/output error", "/data/x"),
+            1,
+            "/data/x: Input/output error; check the path and its rights",
+        ),
+        (
             OSError(errno.ENOSPC, "No space left on device", "/data/x.png"),
             5,
             "/data/x.png: no space left; free some, or choose another folder",
@@ -117,6 +123,49 @@ def test_no_memory_left_gets_advice(monkeypatch, capsys, error):
         "error: out of memory; use a smaller --batch-size, a smaller --backbone, "
         "or smaller images (--set data.test_min_size=...)\n"
     )
+
+
+def test_only_ctrl_c_is_called_an_interruption(monkeypatch, capsys):
+    fails_with(monkeypatch, SystemExit(130))  # of a job's other processes, where the main one says why
+    assert cli.run([]) == 130
+    assert capsys.readouterr().err == ""
+
+    def interrupted(**_):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            sys.exit(130)  # as typer does
+
+    monkeypatch.setattr(cli, "app", interrupted)
+    assert cli.run([]) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(errno.EIO, "Input/output error")])
+def test_an_output_that_nobody_reads_is_no_error(monkeypatch, capsys, error):
+    fails_with(monkeypatch, error)
+    assert cli.run([]) == 141
+    assert capsys.readouterr().err == ""
+
+
+def test_an_output_that_is_full_is_one_line():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "dprd_cli", "--version"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (
+        5,
+        "error: disk: no space left; free some, or choose another folder\n",
+    )
+
+
+def test_completion_needs_a_home(monkeypatch, capsys):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert cli.run(["--install-completion", "bash"]) == 1
+    assert capsys.readouterr().err == "error: this user has no home folder; set HOME\n"
 
 
 def test_debug_shows_the_traceback(monkeypatch, capsys):
