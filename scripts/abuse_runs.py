@@ -11,6 +11,7 @@ with 1 if a run differs, or a life hung or ended with anything but one line. Lin
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -43,12 +44,17 @@ LONGEST = 240.0  # seconds of a life, beyond which it hangs
 
 
 class Fault(NamedTuple):
-    """What befalls a life: a signal after some seconds, or a disk that holds no larger files (bytes)."""
+    """What befalls a life after some seconds: a signal, or a disk that holds no larger files (bytes)."""
 
     number: int = 0
     delay: float = 0.0
     target: float = 1.0  # draws one of the processes, in 0..1; 1 is the one that was started
     largest_file: int = 0
+
+    @property
+    def is_any(self) -> bool:
+        """Whether anything is to happen."""
+        return bool(self.number or self.largest_file)
 
 
 class StraightRun(NamedTuple):
@@ -72,7 +78,7 @@ class Tally:
 def command_line(folder: Path, processes: int, workers: int) -> list[str]:
     """Return the command line that begins a run, or continues it if there is something to continue."""
     command = [sys.executable, "-m", "dprd_cli", "train", "--set", f"data.workers={workers}"]
-    command += ["--gpus", str(processes)] if processes > 1 else []
+    command += ["--gpus", str(processes), "--device", "cpu"] if processes > 1 else []
     if (folder / "config.toml").exists():
         return [*command, "--resume", str(folder)]
     settings = [f"--set=train.{key}={value}" for key, value in SETTINGS.items()]
@@ -97,37 +103,44 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def befall(members: list[int], fault: Fault) -> None:
+    """Let a fault befall a life's processes."""
+    with contextlib.suppress(ProcessLookupError):
+        if fault.number:
+            os.kill(members[min(int(fault.target * len(members)), len(members) - 1)], fault.number)
+        if fault.largest_file:
+            for pid in members:
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, (fault.largest_file, fault.largest_file))
+
+
 def live(command: list[str], fault: Fault) -> tuple[int, str, bool]:
     """Run a command line until all its processes have ended.
 
     Returns:
-        The exit code, or minus the signal; what was printed on stderr; whether the fault's signal was sent.
+        The exit code, or minus the signal; what was printed on stderr; whether the fault befell it.
     """
 
     def prepare() -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)  # which a script's `&` ignores
-        if fault.largest_file:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (fault.largest_file, fault.largest_file))
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # which a script's `&` ignores
 
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryFile() as errors:
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": errors}
+        quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": errors}
         process = subprocess.Popen(command, **quiet, env=environment, preexec_fn=prepare)
-        started, members, sent = time.monotonic(), {process.pid}, False
+        started, members, befallen = time.monotonic(), {process.pid}, False
         while process.poll() is None or any(map(is_running, members)):
             members.update(family(process.pid))
             age = time.monotonic() - started
-            if fault.number and not sent and age > fault.delay and process.poll() is None:
-                own = family(process.pid)
-                os.kill(own[min(int(fault.target * len(own)), len(own) - 1)], fault.number)
-                sent = True
+            if not befallen and age > fault.delay and process.poll() is None:
+                befall(family(process.pid), fault)
+                befallen = fault.is_any
             if age > LONGEST:
                 for pid in filter(is_running, members):
                     os.kill(pid, signal.SIGKILL)
                 raise SystemExit(f"hangs: {' '.join(command)}")
             time.sleep(0.02)
         errors.seek(0)
-        return process.returncode, errors.read().decode(errors="replace"), sent
+        return process.returncode, errors.read().decode(errors="replace"), befallen
 
 
 def is_equal(one: Any, other: Any) -> bool:
@@ -152,9 +165,10 @@ def content(run: Path) -> list[Any]:
 
 def draw_fault(kind: str, straight: StraightRun, rng: random.Random) -> Fault:
     """Draw a fault of a kind, at any moment of a run, or at any size of a file up to its checkpoint's."""
-    if kind == "full disk":
-        return Fault(largest_file=rng.randint(1000, (straight.folder / "last.pt").stat().st_size))
     delay = rng.uniform(0, straight.seconds)
+    if kind == "full disk":
+        size = (straight.folder / "last.pt").stat().st_size
+        return Fault(delay=delay, largest_file=rng.randint(1000, size))
     if kind == "signal":  # to the process that was started, as Ctrl-C and batch systems do
         return Fault(rng.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)), delay)
     return Fault(signal.SIGKILL, delay, rng.choice((1.0, rng.random())))
@@ -179,8 +193,8 @@ def abuse(straight: StraightRun, kind: str, times: int, rng: random.Random) -> T
         more = sum(tally.ends.values()) < times
         fault = draw_fault(kind, straight, rng) if more else Fault()
         command = command_line(tally.runs[-1], straight.processes, rng.choice((0, 0, 2)))
-        code, text, sent = live(command, fault)
-        befallen, done = sent or bool(fault.largest_file and code), code == 0
+        code, text, befallen = live(command, fault)
+        done = code == 0
         tally.lives += 1
         if befallen:
             tally.ends[code] += 1
@@ -193,13 +207,13 @@ def abuse(straight: StraightRun, kind: str, times: int, rng: random.Random) -> T
     return tally
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Do what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     for name, times in (("kills", 30), ("disks", 12), ("signals", 20), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=times)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
-    asked = parser.parse_args()
+    asked = parser.parse_args(arguments)
     wrong: list[str] = []
     row = "{:>9}  {:9}  {:>5}  {:>5}  {:>4}  {:>5}  {}"
     print(row.format("processes", "what", "times", "lives", "runs", "wrong", "exit codes"), flush=True)
