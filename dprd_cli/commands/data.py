@@ -15,13 +15,16 @@ if TYPE_CHECKING:
 
 data_app = typer.Typer(
     no_args_is_help=True,
-    help="Check, show, measure, convert and write data sets.",
+    help="Check, show, measure, divide, convert and write data sets.",
     pretty_exceptions_enable=False,
 )
 
 DataPath = Annotated[
     str,
-    typer.Argument(metavar="PATH", help="Folder with COCO, VOC or YOLO annotations, or a YOLO data.yaml."),
+    typer.Argument(
+        metavar="PATH",
+        help="Folder with images and annotations (docs/own-data.md lists the formats), or one file of them.",
+    ),
 ]
 DataKeys = Annotated[
     list[str] | None,
@@ -88,9 +91,9 @@ def check(
     from dprd_cli.data.check import check_data
     from dprd_cli.errors import DataError
 
-    config = _resolve(path, overrides, on_bad_image=on_bad_image).data
+    config = _resolve(path, overrides, on_bad_image=on_bad_image)
     with progress("decoding images") as show:
-        checks = check_data(config, workers=workers, progress=show)
+        checks = check_data(config.data, config.model.rpn, workers=workers, progress=show)
     usable, line = verdict(path, checks)
     if as_json:
         print_json({"path": path, "usable": usable, "splits": [one.to_json() for one in checks]})
@@ -172,6 +175,40 @@ def stats(
     print_statistics(measured)
     for file in files:
         say(str(file))
+
+
+@data_app.command("split")
+def split(
+    path: DataPath,
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder.")],
+    val: Annotated[float, typer.Option("--val", help="Share of the images for evaluation.")] = 0.2,
+    test: Annotated[float, typer.Option("--test", help="Share that is kept for the end.")] = 0.0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives another division.")] = 0,
+    group_by: Annotated[
+        str,
+        typer.Option("--group-by", metavar="PATTERN", help="Images whose names match alike stay together."),
+    ] = "",
+    images: Annotated[
+        str, typer.Option("--images", metavar="link|copy", help="A link to the image folder, or a copy.")
+    ] = "link",
+    overrides: DataKeys = None,
+    as_json: Json = False,
+) -> None:
+    """Divide a set without splits, by class and reproducibly; the images stay where they are."""
+    from dprd_cli.config.presets import pick
+    from dprd_cli.data.division import DivisionRule
+    from dprd_cli.data.split_files import SPLIT_IMAGES, split_files
+
+    how = pick("choice of --images", images, SPLIT_IMAGES)
+    rule = DivisionRule(val, test, seed, group_by)
+    with progress(f"writing {target}") as show:
+        summary = split_files(_resolve(path, overrides).data, target, rule, images=how, progress=show)
+    if as_json:
+        print_json({"source": path, "target": str(target), **summary.to_json()})
+        return
+    for line in summary.lines():
+        say(line)
+    say(f"next: dprd train --data {target}")
 
 
 @data_app.command("convert")

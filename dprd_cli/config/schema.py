@@ -92,6 +92,11 @@ class DataConfig(Section):
             class in a share f, sqrt(repeat_threshold / f) times on average (0.001 on LVIS); 0 is off.
         limit: Use only the first so many images of each split; 0 uses all.
         skip_empty: Leave images without objects out of training.
+        holdout: Share of the images held out for evaluation where the data has no `val` split; 0 never.
+        holdout_seed: Seed of which images these are.
+        crowds: COCO's `iscrowd` annotations: `ignore` them, or take them for `objects`, because some programs
+            write it for every brush mask.
+        follow_links: Read images behind symbolic links that lead out of the data folder.
         on_bad_image: Stop at an unreadable image, or `skip` it and count.
         max_pixels: Largest image that is decoded, in pixels (by default where Pillow begins to warn).
         check_images: Decode every image once before training; those that were sound are remembered.
@@ -138,6 +143,10 @@ class DataConfig(Section):
     repeat_threshold: Fraction = 0.0
     limit: Count = 0
     skip_empty: bool = False
+    holdout: Fraction = 0.2
+    holdout_seed: Count = 0
+    crowds: Literal["ignore", "objects"] = "ignore"
+    follow_links: bool = False
     on_bad_image: Literal["error", "skip"] = "error"
     max_pixels: Positive = 89_478_485
     check_images: bool = True

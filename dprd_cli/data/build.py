@@ -10,7 +10,8 @@ import numpy as np
 
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.formats.coco import CocoDataset
-from dprd_cli.data.formats.problems import first_five, plural
+from dprd_cli.data.formats.problems import Problems, first_five, plural
+from dprd_cli.data.presence import check_presence
 from dprd_cli.data.splits import read_split, warn_of_overlap
 from dprd_cli.data.synthetic.base import BuiltInDataset
 from dprd_cli.data.synthetic.dataset import SyntheticDataset
@@ -80,7 +81,7 @@ def _from_files(
     if files.annotations.is_voc and split == "train" and not config.skip_difficult:
         for ann in files.tree["annotations"]:
             ann["iscrowd"] = 0  # a target like any other; evaluation reads the files anew, and ignores it
-    return CocoDataset(
+    dataset = CocoDataset(
         files.annotations,
         config,
         split,
@@ -89,6 +90,11 @@ def _from_files(
         tree=files.tree,
         problems=files.problems,
     )
+    if split == "train":
+        lacking, left_out = Problems(), len(dataset.report.degenerate)
+        check_presence(files.tree, split, files.annotations.name, lacking, left_out=left_out)
+        lacking.stop()
+    return dataset
 
 
 def fingerprint(dataset: Dataset) -> str:
@@ -124,4 +130,6 @@ def describe(dataset: Dataset) -> list[str]:
     absent = [name for label, name in enumerate(dataset.class_names) if label not in counts]
     if absent:
         lines.append(f"  no object of {plural(len(absent), 'class')}: {', '.join(absent)}")
+    held = dataset.report.problems.kinds.get("held out")
+    lines += [f"  {held.message}"] if held is not None and dataset.split == "train" else []
     return lines + [f"  warning: {line}" for line in dataset.report.warnings]

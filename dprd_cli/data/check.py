@@ -7,12 +7,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dprd_cli.config.model_schema import RPNConfig
 from dprd_cli.config.schema import DataConfig
+from dprd_cli.data.anchor_fit import check_anchors
 from dprd_cli.data.formats.coco import CocoDataset, match_classes
 from dprd_cli.data.formats.problems import Problem, Problems, first_five, plural
 from dprd_cli.data.formats.segmentation import has_mask
-from dprd_cli.data.image_checks import ImageCounts, check_images
-from dprd_cli.data.splits import read_split, warn_of_overlap
+from dprd_cli.data.image_checks import ImageCheck, ImageCounts, check_images
+from dprd_cli.data.look_alikes import warn_of_look_alikes
+from dprd_cli.data.presence import check_presence
+from dprd_cli.data.splits import find_source, open_split, parts_of, warn_of_overlap
 from dprd_cli.errors import DataError, UsageError
 from dprd_cli.runtime.progress import Progress
 from dprd_cli.structures.sample import SPLITS, CocoEntry, CocoTree, Split
@@ -78,58 +82,78 @@ def sorted_problems(problems: Problems) -> list[Problem]:
 
 
 def check_data(
-    config: DataConfig, *, workers: int = -1, progress: Progress | None = None
+    config: DataConfig, rpn: RPNConfig | None = None, *, workers: int = -1, progress: Progress | None = None
 ) -> list[SplitCheck]:
     """Check both splits and collect everything that is found.
 
     Args:
         config: Where the data is; `limit`, `max_pixels` and `on_bad_image` are used.
+        rpn: The anchors that objects are compared with; none are without.
         workers: Processes that decode images; -1 takes one for each core.
         progress: Called with the images (done, total) of a split.
+
+    Returns:
+        What was found in each split that is there; of one that is not, why.
 
     Raises:
         UsageError: If it is the built-in data.
     """
     if config.built_in:
         raise UsageError("the built-in data is drawn, not read: there is nothing to check")
-    checks: list[SplitCheck] = []
+    checks = {split: SplitCheck(split) for split in SPLITS}
+    try:
+        source = find_source(config)
+    except DataError as error:
+        checks["train"].problems.take("annotations", error)
+        return [checks["train"]]
     classes: dict[str, int] | None = None
-    image_files: list[set[Path]] = []
-    for split in SPLITS:
-        check = SplitCheck(split)
-        checks.append(check)
+    seen: dict[Split, dict[Path, ImageCheck]] = {}
+    for split, check in checks.items():
+        if split not in parts_of(source, config):
+            use = "evaluated on, not trained on" if split == "train" else "trained on, not evaluated on"
+            text = f"{source.place}: no {split} split: the data can be {use}"
+            check.problems.count("no split", text, [], "note")
+            continue
         try:
-            files = read_split(config, split, classes, check.problems)
+            annotations = open_split(source, config, split, classes)
+            tree = annotations.read(check.problems)
         except DataError as error:
             check.problems.take("annotations", error)
             continue
-        check.annotations_name, tree = files.annotations.name, files.tree
-        skip_bad = config.on_bad_image == "skip"
+        check.annotations_name = annotations.name
         try:
-            report = files.annotations.check(tree, check.problems, missing_ok=skip_bad)
+            report = annotations.check(tree, check.problems, missing_ok=config.on_bad_image == "skip")
         except DataError as error:
             check.problems.take("files", error)
             continue
         _count(tree, check)
+        lacking = Problems()
+        check_presence(tree, split, annotations.name, lacking, left_out=len(report.degenerate))
+        check.problems.extend(lacking)
+        if rpn is not None:
+            check_anchors(tree, config, rpn, check.problems)
         classes = _match(tree, check, classes)
         images = report.usable_images[: config.limit or None]
         sizes = {image["file_name"]: (image["height"], image["width"]) for image in images}
-        folder = files.annotations.images_dir
-        if image_files:
-            warn_of_overlap(image_files[0], folder, list(sizes), check.problems)
-        image_files.append({folder / name for name in sizes})
+        folder = annotations.images_dir
         check.decoded = check_images(
             sizes,
             folder,
-            files.annotations.file_of,
+            annotations.file_of,
             check.problems,
             max_pixels=config.max_pixels,
             workers=workers,
-            skip_bad=skip_bad,
+            skip_bad=config.on_bad_image == "skip",
             progress=progress,
         )
-    _compare_classes(*checks)
-    return checks
+        seen[split] = {folder / name: one for name, one in check.decoded.checks.items()}
+    train, val = checks.values()
+    if len(seen) == 2:
+        warn_of_look_alikes(seen["train"], seen["val"], val.problems)
+        names = [path.relative_to(folder).as_posix() for path in seen["val"]]
+        warn_of_overlap(set(seen["train"]), folder, names, val.problems)
+    _compare_classes(train, val)
+    return [train, val]
 
 
 def _count(tree: CocoTree, check: SplitCheck) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.coco_classes import GAP
 from dprd_cli.data.formats.coco import CocoDataset
-from dprd_cli.data.splits import read_coco_split
+from dprd_cli.data.splits import read_test_split
 from dprd_cli.errors import DataError
 
 NO_CATEGORY = -1
@@ -25,7 +25,7 @@ def build_test_dev(config: DataConfig, class_names: tuple[str, ...]) -> tuple[Co
     Raises:
         DataError: If the file or images are missing or broken, or a class is not among the categories.
     """
-    files = read_coco_split(config, "test")
+    files = read_test_split(config)
     tree = {**files.tree, "annotations": []}
     dataset = CocoDataset(files.annotations, config, "val", tree=tree)
     dataset.name = f"test-dev ({files.annotations.name})"

@@ -8,19 +8,20 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dprd_cli.data.formats.problems import Problems, first_five, plural
-from dprd_cli.files.images import TRAITS, ImageError, inspect_image, size_fault
+from dprd_cli.files.image_facts import ALARMING_TRAITS, TRAITS, inspect_image
+from dprd_cli.files.images import ImageError, size_fault
 from dprd_cli.runtime.cores import available_cores
 from dprd_cli.runtime.progress import Progress
 from dprd_cli.runtime.workers import WorkerPool
 
 _CHUNK = 16  # images a process is given at once
-_VERSION = 1  # of what is remembered: a later version may look closer
+_VERSION = 2  # of what is remembered: a later version may look closer
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +33,33 @@ class ImageCheck:
         traits: Which of `TRAITS` it has.
         kind: Kind of the error, or empty.
         error: One line that names the file, or empty.
+        look: What it looks like; see `ImageInfo`.
+        content: A digest of its pixels.
     """
 
     size: tuple[int, int] = (0, 0)
     traits: tuple[str, ...] = ()
     kind: str = ""
     error: str = ""
+    look: str = ""
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageCounts:
-    """How many images were decoded, how many were known from before, and the seconds that it took."""
+    """How many images were decoded, how many were known from before, and the seconds that it took.
+
+    Args:
+        decoded: Images that were decoded.
+        known: Images that were not, because they are remembered.
+        seconds: The time.
+        checks: What is known of each image, by file name.
+    """
 
     decoded: int
     known: int
     seconds: float
+    checks: dict[str, ImageCheck] = field(default_factory=dict, repr=False)
 
     def line(self) -> str:
         """Return them in words."""
@@ -103,7 +116,7 @@ def check_images(
             traits.setdefault(trait, []).append(name)
     num_bad = sum(len(problem.who) for problem in bad.kinds.values())
     _report(bad, traits, problems, skip_bad=skip_bad and num_bad < len(images))
-    return ImageCounts(len(missing), num_known, time.monotonic() - started)
+    return ImageCounts(len(missing), num_known, time.monotonic() - started, found)
 
 
 def _report(bad: Problems, traits: dict[str, list[str]], problems: Problems, *, skip_bad: bool) -> None:
@@ -120,7 +133,7 @@ def _report(bad: Problems, traits: dict[str, list[str]], problems: Problems, *, 
         if trait in traits:
             found = traits[trait]
             line = f"{plural(len(found), 'image')} {text} ({first_five(found)})"
-            problems.count(trait, line, found, "note")
+            problems.count(trait, line, found, "warning" if trait in ALARMING_TRAITS else "note")
 
 
 def _check_all(
@@ -143,7 +156,7 @@ def _check_some(names: Iterable[str], images_dir: Path, max_pixels: int) -> list
     for name in names:
         try:
             info = inspect_image(images_dir / name, max_pixels)
-            check = ImageCheck(info.size, info.traits)
+            check = ImageCheck(info.size, info.traits, look=info.look, content=info.content)
         except ImageError as error:
             check = ImageCheck(kind=error.kind, error=str(error))
         found.append((name, check))
@@ -186,19 +199,23 @@ class _SoundImages:
         """Return what is known of an image, unless its file has changed."""
         entry = self._entries.get(name)
         try:
-            num_bytes, changed, height, width, *traits = entry  # type: ignore[misc]
-            fits = height * width <= max_pixels and set(traits) <= set(TRAITS)
+            num_bytes, changed, height, width, look, content, *traits = entry  # type: ignore[misc]
+            fits = (
+                height * width <= max_pixels
+                and set(traits) <= set(TRAITS)
+                and isinstance(look + content, str)
+            )
         except (TypeError, ValueError):
             return None
         if not fits or self._stamp(name) != [num_bytes, changed]:
             return None
-        return ImageCheck((height, width), tuple(traits))
+        return ImageCheck((height, width), tuple(traits), look=look, content=content)
 
     def keep(self, name: str, check: ImageCheck) -> None:
         """Remember a sound image."""
         stamp = self._stamp(name)
         if stamp and not check.error:
-            self._entries[name] = [*stamp, *check.size, *check.traits]
+            self._entries[name] = [*stamp, *check.size, check.look, check.content, *check.traits]
             self._changed = True
 
     def save(self) -> None:

@@ -2,125 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.formats.coco import Annotations, CocoAnnotations
-from dprd_cli.data.formats.coco_checks import read_coco_json
-from dprd_cli.data.formats.paths import is_file, name_fault
+from dprd_cli.data.division import DivisionRule
+from dprd_cli.data.formats import coco_source, datumaro, labelme, via, voc_source, yolo_source
+from dprd_cli.data.formats.annotations import Annotations
 from dprd_cli.data.formats.problems import Problems, first_five, plural
-from dprd_cli.data.formats.voc import VocAnnotations
-from dprd_cli.data.formats.voc_lists import choose_lists, find_years
-from dprd_cli.data.formats.yolo import YoloAnnotations
-from dprd_cli.data.formats.yolo_files import find_yaml, read_description
+from dprd_cli.data.formats.source import Classes, DataSource, Finder, Part
+from dprd_cli.data.holdout import HoldoutAnnotations
 from dprd_cli.errors import DataError
+from dprd_cli.files.images import has_image_suffix
 from dprd_cli.structures.sample import CocoTree, Split
 
-SplitOrTest = Literal["train", "val", "test"]
-
-#: Names tried in a data folder, in this order (COCO's own, common variants, Roboflow's export).
-JSON_NAMES: dict[SplitOrTest, tuple[str, ...]] = {
-    "train": (
-        "train.json",
-        "annotations/train.json",
-        "annotations/instances_train.json",
-        "annotations/instances_train2017.json",
-        "instances_train2017.json",
-        "annotations/instances_train2014.json",
-        "train/_annotations.coco.json",
-    ),
-    "val": (
-        "val.json",
-        "annotations/val.json",
-        "annotations/instances_val.json",
-        "annotations/instances_val2017.json",
-        "instances_val2017.json",
-        "annotations/instances_val2014.json",
-        "valid/_annotations.coco.json",
-    ),
-    "test": ("annotations/image_info_test-dev2017.json", "image_info_test-dev2017.json"),
-}
-#: Image folders tried, below the data folder; after them the json's own folder and the data folder.
-IMAGE_NAMES: dict[SplitOrTest, tuple[str, ...]] = {
-    "train": (
-        "images",
-        "train2017",
-        "images/train2017",
-        "images/train",
-        "train",
-        "train2014",
-        "images/train2014",
-    ),
-    "val": ("images", "val2017", "images/val2017", "images/val", "val", "val2014", "images/val2014"),
-    "test": ("test2017", "images/test2017", "images", "images/test", "test"),
-}
-
-
-def _root(config: DataConfig) -> Path | None:
-    """Return the data folder, or None where both files were named without one."""
-    return None if config.built_in else Path(config.path)
-
-
-def _below(root: Path | None, name: str) -> Path:
-    """Return a path that the user named: as it is, or below the data folder where only that exists."""
-    path = Path(name)
-    return root / name if root and not path.exists() and (root / name).exists() else path
-
-
-def _find_json(config: DataConfig, split: SplitOrTest) -> Path:
-    root = _root(config)
-    named: str = getattr(config, f"{split}_json")
-    if named:
-        return _below(root, named)
-    if root is None:
-        raise DataError(
-            f"no {split} annotation file: pass --set data.{split}_json=FILE, or --data FOLDER that holds both"
-        )
-    if root.is_file():
-        raise DataError(
-            f"{root}: one file, but training and evaluation need an annotation file each: pass the folder "
-            "that holds train.json and val.json, or --set data.train_json=FILE --set data.val_json=FILE"
-        )
-    if not root.is_dir():
-        raise DataError(
-            f"{root}: no such data folder; pass --data FOLDER with COCO, VOC or YOLO annotations, "
-            "or --data synthetic"
-        )
-    for name in JSON_NAMES[split]:
-        if (root / name).is_file():
-            return root / name
-    other: SplitOrTest = "val" if split == "train" else "train"
-    beside = next((name for name in JSON_NAMES[other] if (root / name).is_file()), None)
-    start = f"{root}: there is {beside}, but no annotation file" if beside else f"{root}: no annotation file"
-    raise DataError(
-        f"{start} of the {split} split; add {root / JSON_NAMES[split][0]}, or pass "
-        f"--set data.{split}_json=FILE (tried {', '.join(JSON_NAMES[split])})"
-    )
-
-
-def _find_images(config: DataConfig, split: SplitOrTest, json_path: Path, tree: CocoTree) -> Path:
-    root = _root(config)
-    named: str = getattr(config, f"{split}_images")
-    if named:
-        return _below(root, named)
-    bases = [root] if root else [json_path.parent, json_path.parent.parent]
-    tried = [base / name for base in bases for name in IMAGE_NAMES[split]]
-    tried += [json_path.parent, *([root] if root else [])]
-    folders = [folder for folder in dict.fromkeys(tried) if folder.is_dir()]
-    images = tree.get("images")
-    entries = [i for i in images[:5] if isinstance(i, dict)] if isinstance(images, list) else []
-    names: list[str] = [i["file_name"] for i in entries if not name_fault(i.get("file_name"))[0]]
-    if not names:  # the check of the file will say what is wrong with it
-        return folders[0]
-    held = [sum(is_file(folder / name) for name in names) for folder in folders]
-    if max(held) == 0:
-        raise DataError(
-            f"{json_path}: its images ({first_five(names[:2])}, ...) are in none of "
-            f"{', '.join(str(folder) for folder in folders)}; pass --set data.{split}_images=DIR"
-        )
-    return folders[held.index(max(held))]
+#: The formats, in the order in which they are looked for: the surest signs come first.
+FINDERS: tuple[Finder, ...] = (
+    coco_source.find_usual,
+    voc_source.find_devkit,
+    yolo_source.find_described,
+    coco_source.find_any,
+    datumaro.find,
+    via.find,
+    labelme.find,
+    voc_source.find_flat,
+    yolo_source.find_names,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +44,73 @@ class SplitFiles:
     annotations: Annotations
     tree: CocoTree
     problems: Problems
+
+
+def find_source(config: DataConfig) -> DataSource:
+    """Find a data set, in whatever format it is.
+
+    Raises:
+        DataError: If there is none; the line says what there is instead.
+    """
+    root = None if config.built_in else Path(config.path)
+    if root is not None and not root.exists():
+        raise DataError(
+            f"{root}: no such data folder; pass --data FOLDER with images and annotations, or "
+            "--data synthetic"
+        )
+    for find in FINDERS:
+        source = find(config, root)
+        if source is not None:
+            return source
+    raise DataError(
+        f"{root}: no annotations of a format that is read (COCO, VOC, YOLO, labelme, VIA, Datumaro); there "
+        f"{_what_is_there(root or Path())}; docs/own-data.md shows where each program's export has them"
+    )
+
+
+def _what_is_there(root: Path) -> str:
+    """Say what a folder holds, or that it is a file."""
+    if not root.is_dir():
+        return "is this one file"
+    try:
+        paths = [path for path in root.glob("**/*") if path.is_file()][:10_000]
+    except OSError:
+        paths = []
+    images = sum(has_image_suffix(path.name) for path in paths)
+    others = Counter(path.suffix or path.name for path in paths if not has_image_suffix(path.name))
+    kinds = [f"{number} {suffix}" for suffix, number in others.most_common(5)]
+    return f"are {', '.join([plural(images, 'image'), *kinds])}"
+
+
+def parts_of(source: DataSource, config: DataConfig) -> tuple[Split, ...]:
+    """Return the splits that a source can give: without one for evaluation, a share of the images is that."""
+    whole = source.parts.keys() & {"train", "all"}
+    if "val" in source.parts:
+        return ("train", "val") if whole else ("val",)
+    return ("train", "val") if whole and config.holdout else ("train",)
+
+
+def open_split(source: DataSource, config: DataConfig, split: Split, classes: Classes = None) -> Annotations:
+    """Open a split's annotations; where there is none for evaluation, it is held out of the others.
+
+    Raises:
+        DataError: If the split is not there.
+    """
+    whole: Part = "train" if "train" in source.parts else "all"
+    if split == "val" and "val" in source.parts:
+        return source.parts["val"](classes)
+    if whole in source.parts and (config.holdout or split == "train"):
+        annotations = source.parts[whole](classes)
+        if "val" in source.parts or not config.holdout:
+            return annotations
+        return HoldoutAnnotations(annotations, split, DivisionRule(config.holdout, seed=config.holdout_seed))
+    there = (
+        f"{first_five(source.parts)} annotations of {source.kind}"
+        if source.parts
+        else f"{source.kind}'s folders"
+    )
+    hint = source.missing.get(split, "divide it with dprd data split")
+    raise DataError(f"{source.place}: there are {there}, but none of the {split} split; {hint}")
 
 
 def read_split(
@@ -155,54 +130,41 @@ def read_split(
     Raises:
         DataError: If there are none, or they cannot be read at all.
     """
-    problems = problems if problems is not None else Problems()
-    if _is_voc(config):
-        root = Path(config.path)
-        annotations: Annotations = VocAnnotations(
-            root, choose_lists(find_years(root), config, split), classes
-        )
-        return SplitFiles(annotations, annotations.read(problems), problems)
-    description = _find_yolo(config)
-    if description is not None:
-        skip_bad = config.on_bad_image == "skip"
-        annotations = YoloAnnotations(read_description(description), split, classes, skip_bad)
-        return SplitFiles(annotations, annotations.read(problems), problems)
-    return read_coco_split(config, split, problems)
+    annotations = open_split(find_source(config), config, split, classes)
+    return _read(annotations, problems)
 
 
-def read_coco_split(config: DataConfig, split: SplitOrTest, problems: Problems | None = None) -> SplitFiles:
-    """Find a split's json and image folder, named in the config or below `config.path`, and read the json.
-
-    Args:
-        config: `path`, and the keys that name files, say where they are.
-        split: Which one; `test` is COCO's test-dev.
-        problems: What is found later can be collected here.
+def read_whole(config: DataConfig, problems: Problems | None = None) -> SplitFiles:
+    """Read the one undivided part of a data set, or its training part where it has no other.
 
     Raises:
-        DataError: If either is missing; the line lists what was tried and says what to add.
+        DataError: If there is none, or the set is divided already.
     """
-    json_path = _find_json(config, split)
-    tree = read_coco_json(json_path)
-    annotations = CocoAnnotations(json_path, _find_images(config, split, json_path, tree))
-    return SplitFiles(annotations, tree, problems if problems is not None else Problems())
+    source = find_source(config)
+    known = [part for part in source.parts if part in ("train", "val", "all")]
+    if len(known) != 1:
+        raise DataError(
+            f"{source.place}: has {', '.join(known) or 'no'} splits already; name one file with --set "
+            "data.train_json=FILE to divide that"
+        )
+    return _read(source.parts[known[0]](None), problems)
 
 
-def _is_voc(config: DataConfig) -> bool:
-    """Whether the data folder is VOC's; COCO files that lie there, or are named, come first."""
-    root = _root(config)
-    if root is None or config.train_json or config.val_json or not find_years(root):
-        return False
-    names = (name for split in JSON_NAMES.values() for name in split)
-    return bool(config.voc_train or config.voc_val) or not any((root / name).is_file() for name in names)
+def _read(annotations: Annotations, problems: Problems | None) -> SplitFiles:
+    problems = problems if problems is not None else Problems()
+    return SplitFiles(annotations, annotations.read(problems), problems)
 
 
-def _find_yolo(config: DataConfig) -> Path | None:
-    """Return the `data.yaml` that is named or lies in the data folder; COCO files come first."""
-    root = _root(config)
-    if root is None or config.train_json or config.val_json:
-        return None
-    names = (name for split in JSON_NAMES.values() for name in split)
-    return None if any(is_file(root / name) for name in names) else find_yaml(root)
+def read_test_split(config: DataConfig) -> SplitFiles:
+    """Find and read COCO's test-dev, whose json lists images alone.
+
+    Raises:
+        DataError: If it is missing; the line lists what was tried and says what to add.
+    """
+    source = coco_source.find_test(config)
+    if "test" not in source.parts:
+        raise DataError(f"{source.place}: no annotation file of the test split; {source.missing['test']}")
+    return _read(source.parts["test"](None), None)
 
 
 def warn_of_overlap(train: set[Path], images_dir: Path, names: list[str], problems: Problems) -> None:

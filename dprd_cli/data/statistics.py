@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from dprd_cli.config.model_schema import RPNConfig
 from dprd_cli.config.schema import DataConfig
+from dprd_cli.data.anchor_fit import best_ious
 from dprd_cli.data.build import build_dataset
-from dprd_cli.data.formats.coco_checks import clip_box, is_degenerate
+from dprd_cli.data.formats.object_checks import clip_box, is_degenerate
 from dprd_cli.data.formats.segmentation import has_mask as is_masked
 from dprd_cli.data.transforms import resize_shape
 from dprd_cli.structures.sample import Dataset, Split
@@ -116,11 +117,7 @@ class SplitStatistics:
 
         It is what the best-placed anchor could reach; anchors at or above 0.7 are objects to the RPN.
         """
-        sizes, ratios = (grid.ravel() for grid in np.meshgrid(self.anchor_sizes, np.sqrt(self.aspect_ratios)))
-        anchors = np.stack([sizes / ratios, sizes * ratios], axis=1)  # [A, 2]
-        both = np.minimum(self.sides[:, None], anchors).prod(axis=2)  # [G, A]
-        union = self.sides.prod(axis=1)[:, None] + anchors.prod(axis=1) - both
-        return np.asarray((both / union).max(axis=1, initial=0.0))
+        return best_ious(self.sides, np.array(self.anchor_sizes), np.array(self.aspect_ratios))
 
     def to_json(self) -> dict[str, Any]:
         """Return what `--json` prints."""

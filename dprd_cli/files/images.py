@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import stat
 import threading
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -20,23 +20,19 @@ from dprd_cli.files.atomic import write_bytes
 from dprd_cli.structures.sample import ImageArray
 
 EXIF_ORIENTATION = 0x0112
-#: What is special about an image -> what is done about it, for reports.
-TRAITS = {
-    "16-bit": "of 16-bit grey, scaled to 8 bits",
-    "alpha": "with alpha, which is dropped",
-    "cmyk": "in CMYK, converted to RGB",
-    "palette": "with a palette, converted to RGB",
-    "turned": "turned upright, as the EXIF orientation says",
-    "animated": "animated, of which the first frame is taken",
-}
 #: Formats that are read, by what is in a file, whatever its name; Pillow knows more, of which some start
 #: other programs (EPS) or load plugins.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+_READABLE = tuple(one for one in FORMATS if one != "AVIF" or importlib.util.find_spec("PIL.AvifImagePlugin"))
 _OPENING = threading.Lock()  # Pillow's pixel limit is a global
 _DECODING = threading.Lock()  # one large image at a time, because Pillow's copy of it comes on top
 _LARGE = 2**24  # pixels
 _STRIP = 2**22  # pixels that are converted at once
-_DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+#: Modes of grey beyond 8 bits.
+DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_BROKEN_EXIF = (SyntaxError, ValueError, KeyError, TypeError, ZeroDivisionError, OSError)
+#: How a file begins that Git keeps in place of a large one.
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _warned_deep = False
 
 
@@ -85,6 +81,8 @@ def read_image(path: Path | str, max_pixels: int) -> ImageArray:
 
 def _corrupt(error: Exception) -> str:
     reason = str(error).split("\n")[0] or type(error).__name__
+    if "MAX_TEXT_CHUNK" in reason or "MAX_TEXT_MEMORY" in reason:
+        return "the image may be sound, but has more text in it than Pillow reads; save it anew without"
     return f"the image is truncated or corrupt ({reason}); replace or remove it"
 
 
@@ -97,47 +95,12 @@ def read_size(path: Path | str, max_pixels: int) -> tuple[int, int]:
     path = Path(path)
     try:
         with _open(path, max_pixels) as image:
-            turned = image.getexif().get(EXIF_ORIENTATION, 1) in (5, 6, 7, 8)
+            turned = _orientation(image) in (5, 6, 7, 8)
             return (image.width, image.height) if turned else (image.height, image.width)
     except (ImageError, MemoryError):
         raise
     except Exception as error:
         raise ImageError("corrupt", f"{path}: {_corrupt(error)}") from error
-
-
-@dataclass(frozen=True, slots=True)
-class ImageInfo:
-    """What is known of an image without its pixels.
-
-    Args:
-        size: (height, width), upright.
-        traits: Which of `TRAITS` it has.
-    """
-
-    size: tuple[int, int]
-    traits: tuple[str, ...]
-
-
-def inspect_image(path: Path | str, max_pixels: int) -> ImageInfo:
-    """Decode an image and forget its pixels, without any warning.
-
-    Raises:
-        ImageError: As `read_image`.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        height, width = read_image(path, max_pixels).shape[:2]
-        with open_image(path) as image:
-            bands = image.getbands()
-            found = {
-                "16-bit": image.mode in _DEEP_GREY,
-                "alpha": "A" in bands or "a" in bands or "transparency" in image.info,
-                "cmyk": image.mode == "CMYK",
-                "palette": image.mode in ("P", "PA"),
-                "turned": exif_orientation(path) > 1,
-                "animated": getattr(image, "n_frames", 1) > 1,
-            }
-    return ImageInfo((height, width), tuple(name for name, there in found.items() if there))
 
 
 def size_fault(path: Path, found: tuple[int, ...], said_in: Path, said: tuple[int, int]) -> str:
@@ -150,6 +113,14 @@ def size_fault(path: Path, found: tuple[int, ...], said_in: Path, said: tuple[in
             "turns; turn the pixels and drop the EXIF tag, or annotate the upright image"
         )
     return f"{text} (width x height); correct the file, or restore the image that was annotated"
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation; data too broken to hold one says nothing."""
+    try:
+        return int(image.getexif().get(EXIF_ORIENTATION, 1))
+    except _BROKEN_EXIF:
+        return 1
 
 
 def exif_orientation(path: Path | str) -> int:
@@ -173,7 +144,7 @@ def open_image(path: Path | str) -> Image.Image:
     with _OPENING:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(path, formats=FORMATS)
+            return Image.open(path, formats=_READABLE)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -186,10 +157,7 @@ def _open(path: Path, max_pixels: int) -> Image.Image:
     except FileNotFoundError as error:
         raise ImageError("missing", f"{path}: no such file; check the path") from error
     except UnidentifiedImageError as error:
-        raise ImageError(
-            "not an image",
-            f"{path}: not an image that is read here; remove it or convert it to PNG or JPEG",
-        ) from error
+        raise _no_image(path) from error
     except OSError as error:
         if not error.strerror:  # a decoder's, not the system's
             raise
@@ -208,6 +176,18 @@ def _open(path: Path, max_pixels: int) -> Image.Image:
     return image
 
 
+def _no_image(path: Path) -> ImageError:
+    """Return the error of a file that is no image: what it is, and what to do."""
+    with path.open("rb") as file:
+        start = file.read(64).lstrip()
+    if start.startswith(LFS_POINTER):
+        return ImageError("lfs pointer", f"{path}: a Git LFS pointer, not the image itself: run git lfs pull")
+    if start[:5].lower() in (b"<!doc", b"<html"):
+        return ImageError("web page", f"{path}: a web page, not an image: fetch it again")
+    text = f"{path}: not an image that is read here; remove it or convert it to PNG or JPEG"
+    return ImageError("not an image", text)
+
+
 def _check_kind(path: Path) -> None:
     """Refuse what is no file with something in it."""
     if os.path.isdir(path):
@@ -223,7 +203,7 @@ def _upright(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation; data too broken to hold one says nothing."""
     try:
         return ImageOps.exif_transpose(image)
-    except (SyntaxError, ValueError, KeyError, TypeError, ZeroDivisionError, OSError):
+    except _BROKEN_EXIF:
         return image
 
 
@@ -242,7 +222,7 @@ def _to_rgb(image: Image.Image, path: Path) -> ImageArray:
 
 def _strip_to_rgb(image: Image.Image, path: Path) -> ImageArray:
     """Convert a few lines. [H, W, 3] or, of grey, [H, W, 1]."""
-    if image.mode in _DEEP_GREY:
+    if image.mode in DEEP_GREY:
         return _scale_deep_grey(np.asarray(image).astype(np.int64), path)
     if image.mode in ("RGBa", "La"):  # premultiplied alpha has no direct way to RGB
         image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
@@ -268,9 +248,19 @@ def _scale_deep_grey(grey: NDArray[np.int64], path: Path) -> ImageArray:
 
 _JPEG = frozenset({".jpg", ".jpeg"})
 #: Suffixes of the images that are looked for, the most usual first; a file named on its own may have any.
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
+IMAGE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"),
+    *(".jfif", ".jpe", ".jp2", ".avif"),
+)
+#: Suffixes of images that are not read here, so that they can be named.
+UNREAD_SUFFIXES = (".heic", ".heif", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".psd", ".svg", ".exr", ".tga")
 #: Those that an image in full colour can be written with.
 WRITABLE_SUFFIXES = IMAGE_SUFFIXES[:7]
+
+
+def has_image_suffix(name: str) -> bool:
+    """Whether a file's name ends like an image's that is read here."""
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def image_suffix(path: Path) -> str:

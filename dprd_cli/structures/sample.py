@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeAlias, TypeGuard
 
@@ -21,9 +22,19 @@ Rle: TypeAlias = dict[str, Any]
 LONGEST_NAME = 200
 
 
+#: Unicode's control characters, halves of pairs and line ends, and what turns the reading direction.
+_NO_NAMES = frozenset(("Cc", "Cs", "Zl", "Zp"))
+_TURNS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
 def is_class_name(name: object) -> TypeGuard[str]:
-    """Whether something can be a class's name: a text of printable characters that is no novel."""
-    return isinstance(name, str) and 0 < len(name) <= LONGEST_NAME and name.isprintable()
+    """Whether something can be a class's name: a text that is no novel, and holds no control character.
+
+    Joiners (U+200C, U+200D) and wide blanks (U+3000) are parts of words and emoji.
+    """
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.strip():
+        return False
+    return name.isprintable() or not any(c in _TURNS or unicodedata.category(c) in _NO_NAMES for c in name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,8 @@ def test_crowds_difficult_objects_and_missing_masks_are_counted(cups):
 def test_a_split_that_is_not_there_does_not_hide_the_other(cups):
     (cups / "train.json").unlink()
     train, val = check_data(small_config(cups), workers=0)
-    assert (kinds(train, "error"), train.counts, train.decoded) == (["annotations"], None, None)
+    assert (kinds(train, "note"), train.counts, train.decoded) == (["no split"], None, None)
+    assert kinds(train, "error") == kinds(val, "error") == []  # it can be evaluated on
     assert "images" not in train.to_json()
     assert val.counts.images == 5
     (cups / "val.json").write_text('{"images": []}')

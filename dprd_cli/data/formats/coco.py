@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_masks
 
 from dprd_cli.config.schema import DataConfig
-from dprd_cli.data.formats.coco_checks import CheckReport, check_coco, clip_box, is_degenerate, read_coco_json
-from dprd_cli.data.formats.problems import Problems, first_five
+from dprd_cli.data.formats.annotations import Annotations
+from dprd_cli.data.formats.coco_checks import check_coco, read_coco_json
+from dprd_cli.data.formats.names import repair_names
+from dprd_cli.data.formats.object_checks import CheckReport, clip_box, is_degenerate
+from dprd_cli.data.formats.problems import Problems, first_five, plural
 from dprd_cli.data.formats.segmentation import NO_MASK, MaskStore, decode, encode
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import read_image, size_fault
 from dprd_cli.structures.sample import CocoEntry, CocoTree, Sample, Split
-
-
-class Annotations(Protocol):
-    """A split's annotations, in whatever format; `read` gives them in COCO's form."""
-
-    @property
-    def name(self) -> str:
-        """What to call them in messages."""
-        ...
-
-    @property
-    def images_dir(self) -> Path:
-        """Folder that the `file_name`s are relative to."""
-        ...
-
-    @property
-    def is_voc(self) -> bool:
-        """Whether they are Pascal VOC's."""
-        ...
-
-    def read(self, problems: Problems) -> CocoTree:
-        """Return them as a COCO `instances` dict.
-
-        Args:
-            problems: Gets the errors of single images, which are left out, and of single objects.
-
-        Raises:
-            DataError: If they cannot be read at all.
-        """
-        ...
-
-    def check(self, tree: CocoTree, problems: Problems, *, missing_ok: bool) -> CheckReport:
-        """Check what `read` returned, and the image files; see `check_coco`."""
-        ...
-
-    def file_of(self, file_name: str) -> Path:
-        """Return the annotation file of an image."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +28,16 @@ class CocoAnnotations:
     Args:
         path: The file.
         images_dir: Folder that its `file_name`s are relative to.
+        links: Follow links that lead out of it.
+        crowds_are_objects: Take `iscrowd` annotations for objects.
+        parsed: What is in the file, where the caller has read it already: it is given away once.
     """
 
     path: Path
     images_dir: Path
+    links: bool = False
+    crowds_are_objects: bool = False
+    parsed: list[CocoTree] = field(default_factory=list, compare=False, repr=False)
     is_voc = False
 
     @property
@@ -76,19 +46,40 @@ class CocoAnnotations:
         return str(self.path)
 
     def read(self, problems: Problems) -> CocoTree:
-        """Parse the file; see `read_coco_json`."""
-        del problems  # what is wrong with entries shows in the check
-        return read_coco_json(self.path)
+        """Parse the file, and give the images the names that they have; see `repair_names`."""
+        problems.file = self.path  # what is wrong with entries shows in the check
+        tree = self.parsed.pop() if self.parsed else read_coco_json(self.path)
+        repair_names(tree, self.images_dir, problems)
+        strip_class_names(tree, problems)
+        anns = tree.get("annotations")
+        if self.crowds_are_objects and isinstance(anns, list):
+            for ann in (ann for ann in anns if isinstance(ann, dict)):
+                ann["iscrowd"] = 0
+        return tree
 
     def check(self, tree: CocoTree, problems: Problems, *, missing_ok: bool) -> CheckReport:
         """Check the format and the image folder; see `check_coco`."""
         problems.file = self.path
-        return check_coco(tree, self.path, self.images_dir, problems, missing_ok=missing_ok)
+        return check_coco(tree, self.path, self.images_dir, problems, missing_ok=missing_ok, links=self.links)
 
     def file_of(self, file_name: str) -> Path:
         """Return the one file."""
         del file_name  # all images are in it
         return self.path
+
+
+def strip_class_names(tree: CocoTree, problems: Problems) -> None:
+    """Drop white space around the categories' names, with a note."""
+    entries = tree.get("categories")
+    changed = []
+    for entry in (one for one in entries if isinstance(one, dict)) if isinstance(entries, list) else ():
+        name = entry.get("name")
+        if isinstance(name, str) and name != name.strip():
+            entry["name"] = name.strip()
+            changed.append(repr(name))
+    if changed:
+        text = f"{plural(len(changed), 'category')} with white space around the name, which is dropped"
+        problems.count("blank name", f"{text} ({first_five(changed)})", changed, "note")
 
 
 class CocoDataset:
@@ -131,6 +122,7 @@ class CocoDataset:
     ) -> None:
         self.annotations, self.images_dir, self.config = annotations, annotations.images_dir, config
         self.name, self.is_voc = f"{split} ({annotations.name})", annotations.is_voc
+        self.split = split
         problems = problems if problems is not None else Problems()
         tree = tree if tree is not None else annotations.read(problems)
         self.report: CheckReport = annotations.check(tree, problems, missing_ok=config.on_bad_image == "skip")

@@ -3,78 +3,55 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dprd_cli.data.formats.ids import is_known, known_ids, settle_ids
-from dprd_cli.data.formats.paths import check_files, name_fault
+from dprd_cli.data.formats.image_files import check_files
+from dprd_cli.data.formats.object_checks import CheckReport, ObjectCounts, Size
+from dprd_cli.data.formats.paths import name_fault
 from dprd_cli.data.formats.problems import Problems, first_five, plural
-from dprd_cli.data.formats.segmentation import (
-    are_numbers,
-    has_thin_polygon,
-    is_far_from_box,
-    segmentation_fault,
-)
+from dprd_cli.data.formats.segmentation import are_numbers, segmentation_fault
 from dprd_cli.errors import DataError, short_repr
+from dprd_cli.files.images import LFS_POINTER
 from dprd_cli.structures.sample import CocoEntry, CocoTree, is_class_name
 
-#: Objects with a thinner box, in pixels and after clipping to the image, are left out.
-MIN_BOX_SIDE = 0.01
 _MAX_ID = 2**53  # the evaluators keep ids in floats
 _MAX_PIXELS = 2**31 - 1  # of run lengths
 _SLACK = 1.0  # pixels by which a box may reach out of its image without being counted
 
-Size = tuple[int, int]
 
-
-@dataclass(slots=True)
-class CheckReport:
-    """What annotations hold, and what is odd about them.
-
-    Attributes:
-        problems: Everything odd, errors too.
-        num_images: Images listed.
-        num_objects: Annotations that are not crowds, degenerate ones included.
-        num_crowds: Annotations that are crowds (COCO) or difficult (VOC).
-        degenerate: Annotation ids of objects whose box is thinner than `MIN_BOX_SIDE`.
-        usable_images: The entries of `images` that are sound and whose file may be opened.
-    """
-
-    problems: Problems = field(default_factory=Problems)
-    num_images: int = 0
-    num_objects: int = 0
-    num_crowds: int = 0
-    degenerate: list[int] = field(default_factory=list)
-    usable_images: list[CocoEntry] = field(default_factory=list)
-
-    @property
-    def warnings(self) -> list[str]:
-        """Lines to print before the data is used."""
-        return self.problems.warnings
-
-
-def read_coco_json(path: Path) -> CocoTree:
+def read_json(path: Path) -> dict[str, Any]:
     """Parse an annotation file, without looking into it.
 
     Raises:
         DataError: If it is missing, unreadable, not JSON, or not a JSON object.
     """
     try:
-        with path.open(encoding="utf-8") as file:
-            tree = json.load(file)
+        content = path.read_bytes()
+        if content.startswith(LFS_POINTER):
+            raise DataError(f"{path}: a Git LFS pointer, not the file itself: run git lfs pull")
+        tree = json.loads(content.decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such annotation file") from error
     except OSError as error:
         raise DataError(f"{path}: cannot read the annotation file ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not JSON ({error}); expected a COCO annotation file") from error
+        raise DataError(f"{path}: not JSON ({error}); expected an annotation file") from error
     if not isinstance(tree, dict):
         raise DataError(
             f"{path}: not COCO: expected an object with {_KEYS_TEXT}, got a {type(tree).__name__}"
         )
-    return settle_ids(tree)
+    return tree
+
+
+def read_coco_json(path: Path) -> CocoTree:
+    """Parse an annotation file of COCO's form, with ids as integers; see `settle_ids`.
+
+    Raises:
+        DataError: As `read_json`.
+    """
+    return settle_ids(read_json(path))
 
 
 _KEYS = ("images", "annotations", "categories")
@@ -82,7 +59,13 @@ _KEYS_TEXT = "'images', 'annotations' and 'categories'"
 
 
 def check_coco(
-    tree: CocoTree, json_path: Path, images_dir: Path, problems: Problems, *, missing_ok: bool = False
+    tree: CocoTree,
+    json_path: Path,
+    images_dir: Path,
+    problems: Problems,
+    *,
+    missing_ok: bool = False,
+    links: bool = False,
 ) -> CheckReport:
     """Check a parsed annotation file against the format and against the image folder.
 
@@ -92,6 +75,7 @@ def check_coco(
         images_dir: Folder that `file_name` is relative to.
         problems: Gets everything that is found.
         missing_ok: Only warn of missing images (they are skipped when they are read).
+        links: Follow links that lead out of the image folder.
 
     Returns:
         Counts, and the images that can be read.
@@ -114,7 +98,8 @@ def check_coco(
         checker.check(ann)
     checker.summarise()
     named = [image for image, _ in sizes if not name_fault(image.get("file_name"))[0]]
-    bad = check_files([image["file_name"] for image in named], images_dir, problems, missing_ok=missing_ok)
+    names = [image["file_name"] for image in named]
+    bad = check_files(names, images_dir, problems, missing_ok=missing_ok, links=links)
     report.usable_images = [image for image in named if image["file_name"] not in bad]
     return report
 
@@ -133,6 +118,11 @@ def _check_keys(tree: CocoTree, json_path: Path) -> None:
             if not isinstance(entry, dict):
                 kind = type(entry).__name__
                 raise DataError(f"{json_path}: not COCO: {key}[{index}] must be an object, got a {kind}")
+    if any("segments_info" in entry for entry in tree["annotations"]):
+        raise DataError(
+            f"{json_path}: a panoptic file (segments_info), whose masks are in images; instances are needed: "
+            "take the file whose annotations have a bbox each"
+        )
     for key in ("images", "categories"):
         if not tree[key]:
             raise DataError(f"{json_path}: '{key}' is empty: there is nothing to learn from")
@@ -220,7 +210,6 @@ class _AnnotationChecker:
         self.sizes, self.images, self.categories = sizes, images, categories
         self.report, self.problems = report, report.problems
         self.objects = ObjectCounts(report, "annotation ids ", slack=_SLACK)
-        self.thin: list[Any] = []
         self.without_area: list[Any] = []
 
     def check(self, ann: CocoEntry) -> None:
@@ -260,90 +249,21 @@ class _AnnotationChecker:
         fault = segmentation_fault(segmentation, size)
         if fault:
             self.problems.add("segmentation", f"annotation {ident}: {fault}", ident)
-        elif has_thin_polygon(segmentation):
-            self.thin.append(ident)
         if box is not None and not crowd:
-            self.objects.add({**ann, "segmentation": None} if fault else ann, size, ident)
+            sound = are_numbers([ann.get("area")])
+            self.objects.add(
+                {
+                    **ann,
+                    "segmentation": None if fault else segmentation,
+                    "area": ann["area"] if sound else None,
+                },
+                size,
+                ident,
+            )
 
     def summarise(self) -> None:
         """Turn the counts into lines."""
         self.objects.summarise()
-        thin = "with polygons of fewer than three points, which are ignored"
-        count_objects(self.report.problems, "thin", "object", thin, self.thin, title="annotation ids ")
         if self.without_area:
             text = f"{plural(len(self.without_area), 'annotation')} without area, which is computed"
             self.problems.count("no area", text, self.without_area, "note")
-
-
-class ObjectCounts:
-    """Counts objects that are odd in any format, but can be used.
-
-    Args:
-        report: Gets the ids of degenerate objects, and the lines.
-        title: What the names in the lines are.
-        slack: Pixels by which a box may reach out of its image without being counted.
-    """
-
-    def __init__(self, report: CheckReport, title: str = "", slack: float = 0.0) -> None:
-        self.report, self.title, self.slack = report, title, slack
-        self.kinds: dict[str, list[Any]] = {"degenerate": [], "cut": [], "far mask": [], "same object": []}
-        self._seen: set[tuple[Any, ...]] = set()
-
-    def add(self, ann: CocoEntry, size: Size, who: Any) -> None:
-        """Look at an annotation with a sound box and mask, in an image of (height, width)."""
-        box = ann["bbox"]
-        if is_degenerate(box, size):
-            self.report.degenerate.append(ann["id"])
-            self.kinds["degenerate"].append(who)
-            return
-        if _reaches_out(box, size, self.slack):
-            self.kinds["cut"].append(who)
-        if is_far_from_box(ann.get("segmentation"), box):
-            self.kinds["far mask"].append(who)
-        key = (ann["image_id"], str(ann.get("category_id")), *box)
-        if key in self._seen:
-            self.kinds["same object"].append(who)
-        self._seen.add(key)
-
-    def summarise(self) -> None:
-        """Turn the counts into lines."""
-        for kind, what, text in (
-            ("degenerate", "object", "left out: the box, clipped to the image, has no area"),
-            ("cut", "box", "clipped to the image"),
-            ("far mask", "object", "whose box and polygons overlap by less than half"),
-            ("same object", "object", "annotated twice: same image, category and box"),
-        ):
-            count_objects(self.report.problems, kind, what, text, self.kinds[kind], title=self.title)
-
-
-def count_objects(
-    problems: Problems, kind: str, what: str, text: str, who: Sequence[object], *, title: str = ""
-) -> None:
-    """Record what is odd about some objects, if there are any."""
-    if who:
-        problems.count(kind, f"{plural(len(who), what)} {text} ({title}{first_five(who)})", who)
-
-
-def _reaches_out(box: list[float], size: Size, slack: float) -> bool:
-    """Whether [x, y, w, h] reaches out of an image of (height, width), by more than `slack` pixels."""
-    x, y, w, h = box
-    height, width = size
-    return x < -slack or y < -slack or x + w > width + slack or y + h > height + slack
-
-
-def clip_box(box: list[float], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Turn COCO's [x, y, w, h] into xyxy inside an image of `size` (height, width), in pixels."""
-    x, y, w, h = box
-    height, width = size
-    return (
-        min(max(x, 0), width),
-        min(max(y, 0), height),
-        min(max(x + w, 0), width),
-        min(max(y + h, 0), height),
-    )
-
-
-def is_degenerate(box: list[float], size: tuple[int, int]) -> bool:
-    """Whether [x, y, w, h] in pixels is thinner than `MIN_BOX_SIDE` inside an image of (height, width)."""
-    x1, y1, x2, y2 = clip_box(box, size)
-    return x2 - x1 < MIN_BOX_SIDE or y2 - y1 < MIN_BOX_SIDE

@@ -55,7 +55,7 @@ class CocoWriter:
         if ann.get("segmentation") is None:
             written.pop("segmentation", None)
         if ann.get("difficult"):
-            written |= {"difficult": 1, "iscrowd": int(split.name == "val")}
+            written |= {"difficult": 1, "iscrowd": int(split.name != "train")}
         return written
 
 

@@ -6,8 +6,12 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
-from dprd_cli.structures.sample import CocoEntry, CocoTree, Split
+from dprd_cli.structures.sample import CocoEntry, CocoTree
+
+SplitName = Literal["train", "val", "test"]
+SPLIT_NAMES: tuple[SplitName, ...] = ("train", "val", "test")
 
 
 @dataclass(slots=True)
@@ -15,14 +19,14 @@ class ConversionSplit:
     """One split on its way into another format.
 
     Attributes:
-        name: `train` or `val`.
+        name: `train`, `val` or `test`.
         tree: Its annotations in COCO's form.
         images_dir: Folder that the `file_name`s are relative to.
         names: New name of each `file_name`, without folders; stems differ.
         changes: What the target format cannot hold -> how often, filled while writing.
     """
 
-    name: Split
+    name: SplitName
     tree: CocoTree
     images_dir: Path
     names: dict[str, str]

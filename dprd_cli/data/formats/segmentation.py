@@ -53,21 +53,68 @@ def has_mask(ann: Mapping[str, Any]) -> bool:
     return usable_part(ann.get("segmentation")) is not None
 
 
-def is_far_from_box(segmentation: Any, box: list[float]) -> bool:
-    """Whether the bounds of well-formed polygons overlap with [x, y, w, h] by an IoU below one half."""
-    rings = usable_part(segmentation)
-    if not isinstance(rings, list):
-        return False
-    x1, y1 = min(min(ring[0::2]) for ring in rings), min(min(ring[1::2]) for ring in rings)
-    x2, y2 = max(max(ring[0::2]) for ring in rings), max(max(ring[1::2]) for ring in rings)
+def looks_like_points(segmentation: Any) -> bool:
+    """Whether a well-formed segmentation is [[x, y], ...], the points of one polygon in COCO's place."""
+    return isinstance(segmentation, list) and len(segmentation) > 2 and {2} == set(map(len, segmentation))
+
+
+def mask_area(segmentation: Any) -> float:
+    """Return the area of a well-formed segmentation in square pixels; polygons that overlap count twice."""
+    if isinstance(segmentation, dict):
+        return float(rle_masks.area(_compressed(segmentation)))
+    total = 0.0
+    for ring in segmentation or []:
+        xs, ys = ring[0::2], ring[1::2]
+        total += abs(
+            sum(
+                x * v - u * y
+                for x, y, u, v in zip(xs, ys, [*xs[1:], *xs[:1]], [*ys[1:], *ys[:1]], strict=True)
+            )
+        )
+    return total / 2
+
+
+def mask_bounds(segmentation: Any) -> list[float] | None:
+    """Return the bounds xyxy of a well-formed segmentation; None if it gives no mask."""
+    if isinstance(segmentation, dict):
+        x, y, w, h = rle_masks.toBbox(_compressed(segmentation)).tolist()
+        return [x, y, x + w, y + h] if w else None
+    rings = [ring for ring in segmentation or [] if len(ring) >= 6]
+    if not rings:
+        return None
+    columns, rows = [ring[0::2] for ring in rings], [ring[1::2] for ring in rings]
+    return [min(map(min, columns)), min(map(min, rows)), max(map(max, columns)), max(map(max, rows))]
+
+
+def row_major_bounds(rle: Rle) -> list[float]:
+    """Return the bounds xyxy that an RLE would have if its runs went along the rows."""
+    height, width = rle["size"]
+    y, x, h, w = rle_masks.toBbox({**_compressed(rle), "size": [width, height]}).tolist()
+    return [x, y, x + w, y + h]
+
+
+def is_far_from_box(bounds: list[float], box: list[float]) -> bool:
+    """Whether bounds xyxy overlap with [x, y, w, h] by an IoU below one half."""
+    x1, y1, x2, y2 = bounds
     x, y, w, h = box
     across, down = min(x2, x + w) - max(x1, x), min(y2, y + h) - max(y1, y)
     both = max(across, 0) * max(down, 0)
     return bool(both * 3 < (x2 - x1) * (y2 - y1) + w * h)  # IoU < 1/2
 
 
-def segmentation_fault(segmentation: Any, size: tuple[int, int]) -> str:
-    """Return what is wrong with a segmentation of an image of `size` (height, width), or an empty string."""
+def _compressed(rle: Rle) -> Rle:
+    """Return an RLE in pycocotools' form."""
+    if isinstance(rle["counts"], list):
+        compressed: Rle = rle_masks.frPyObjects(rle, *rle["size"])
+        return compressed
+    return rle
+
+
+def segmentation_fault(segmentation: Any, size: tuple[int, int], *, reach: bool = True) -> str:
+    """Return what is wrong with a segmentation of an image of `size` (height, width), or an empty string.
+
+    With `reach`, polygons must not reach far out of the image.
+    """
     if segmentation is None:
         return ""
     if isinstance(segmentation, dict):
@@ -75,13 +122,15 @@ def segmentation_fault(segmentation: Any, size: tuple[int, int]) -> str:
     if not isinstance(segmentation, list):
         return f"segmentation is a {type(segmentation).__name__}, expected a list of polygons or an RLE"
     for ring in segmentation:
+        if isinstance(ring, list) and any(isinstance(one, (list, dict)) for one in ring):
+            return "a polygon holds lists (points), expected flat numbers [x1, y1, x2, y2, ...]"
         if not isinstance(ring, list):
             return "segmentation must be a list of polygons [[x1, y1, x2, y2, ...], ...]"
         if len(ring) % 2:
             return f"a polygon has {len(ring)} numbers, expected pairs of x and y"
         if not are_numbers(ring):
             return "a polygon holds something that is not a finite number"
-        if ring and max(max(ring), -min(ring)) > _FARTHEST * max(size):
+        if reach and ring and max(max(ring), -min(ring)) > _FARTHEST * max(size):
             return f"a polygon reaches more than {_FARTHEST} times the image's longest side away from it"
     return ""
 

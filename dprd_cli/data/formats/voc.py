@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
-from dprd_cli.data.formats.coco_checks import CheckReport, ObjectCounts, count_objects
-from dprd_cli.data.formats.paths import check_files, is_file
-from dprd_cli.data.formats.problems import Problems, first_five
-from dprd_cli.data.formats.voc_lists import ImageList, read_names
+from dprd_cli.data.formats.image_files import check_files
+from dprd_cli.data.formats.object_checks import CheckReport, ObjectCounts, count_objects
+from dprd_cli.data.formats.problems import Problems, first_five, plural
 from dprd_cli.data.formats.voc_xml import VocFileError, VocImage, VocSizeError, add_masks, read_annotation
 from dprd_cli.errors import DataError
-from dprd_cli.files.images import IMAGE_SUFFIXES, read_size
+from dprd_cli.files.images import read_size
 from dprd_cli.files.results import image_ids
 from dprd_cli.structures.sample import CocoEntry, CocoTree
 
@@ -23,30 +22,55 @@ CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
     "tvmonitor",
 )
+_IMAGES = "JPEGImages"
+
+
+class VocIndex(Protocol):
+    """Which images there are, and where their annotations lie."""
+
+    @property
+    def label(self) -> str:
+        """What to call them in messages."""
+        ...
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """Folders that the images are in."""
+        ...
+
+    def file_names(self, problems: Problems) -> list[str]:
+        """Return the images that have an xml, relative to the root; others are problems."""
+        ...
+
+    def file_of(self, file_name: str) -> Path:
+        """Return the xml of an image."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class VocAnnotations:
-    """The annotations of the images that some lists name.
+    """The annotations of some images in a folder.
 
     Difficult objects are crowds in COCO's form, which evaluation ignores.
 
     Args:
-        root: Folder that the lists' folders are in, or are.
-        lists: The image lists, of one or more years.
+        root: Folder that the file names are relative to.
+        index: Which images, and where their files are.
         classes: Category id of each class name; by default 1..20 in VOC's order if all names are VOC's,
             else 1..K in alphabetical order.
+        links: Follow links that lead out of the image folders.
     """
 
     root: Path
-    lists: tuple[ImageList, ...]
+    index: VocIndex
     classes: dict[str, int] | None = None
+    links: bool = False
     is_voc = True
 
     @property
     def name(self) -> str:
-        """The folder and the lists."""
-        return f"{self.root} {'+'.join(one.label for one in self.lists)}"
+        """The folder and which images of it."""
+        return f"{self.root} {self.index.label}".rstrip()
 
     @property
     def images_dir(self) -> Path:
@@ -55,8 +79,7 @@ class VocAnnotations:
 
     def file_of(self, file_name: str) -> Path:
         """Return the xml of an image."""
-        path = self.root / file_name
-        return path.parents[1] / "Annotations" / f"{path.stem}.xml"
+        return self.index.file_of(file_name)
 
     def read(self, problems: Problems) -> CocoTree:
         """Read all files but the images into COCO's form; see `Annotations`.
@@ -71,7 +94,7 @@ class VocAnnotations:
         for ident, (file_name, voc_image) in zip(
             image_ids([Path(name) for name in voc_images]), voc_images.items(), strict=True
         ):
-            height, width = voc_image.size
+            height, width = voc_image.size or (0, 0)
             image = {"id": ident, "file_name": file_name, "width": width, "height": height}
             images.append(image | {"strays": voc_image.strays})
             anns += [
@@ -96,15 +119,18 @@ class VocAnnotations:
         """Check the image files, and count what is odd but can be used."""
         images, anns = tree["images"], tree["annotations"]
         report = CheckReport(problems, len(images), len(anns), sum(ann["difficult"] for ann in anns))
-        for folder in dict.fromkeys(one.folder for one in self.lists):
-            place, found = folder / "JPEGImages", Problems(folder)
-            here = [image for image in images if (self.root / image["file_name"]).parent == place]
-            names = [Path(image["file_name"]).name for image in here]
+        for place in self.index.places:
+            found = Problems(place.parent if place.name == _IMAGES else place)
+            here = {
+                path.relative_to(place).as_posix(): image
+                for image in images
+                if place in (path := self.root / image["file_name"]).parents
+            }
             advice = "copy the images into the folder, or take them off the image lists"
-            bad = check_files(names, place, found, missing_ok=missing_ok, advice=advice)
-            report.usable_images += [
-                image for image, name in zip(here, names, strict=True) if name not in bad
-            ]
+            bad = check_files(
+                list(here), place, found, missing_ok=missing_ok, links=self.links, advice=advice
+            )
+            report.usable_images += [image for name, image in here.items() if name not in bad]
             problems.extend(found)
         sizes = {image["id"]: (image["height"], image["width"]) for image in images}
         counts = ObjectCounts(report)
@@ -118,21 +144,39 @@ class VocAnnotations:
 
     def _voc_images(self, problems: Problems) -> dict[str, VocImage]:
         """Return file name -> what the files say, of the images whose files are sound."""
-        names = self._file_names(problems)
         images: dict[str, VocImage] = {}
-        for file_name in names:
+        without_size: list[str] = []
+        for file_name in self.index.file_names(problems):
             path = self.file_of(file_name)
-            masks = path.parents[1] / "SegmentationObject" / f"{path.stem}.png"
+            masks = masks_of(path)
             try:
                 image = read_annotation(path)
+                if image.size is None:
+                    image = replace(image, size=self._size_of(file_name))
+                    without_size.append(path.name)
                 if masks.is_file():
                     path = masks
                     image = self._with_masks(image, masks, file_name)
                 images[file_name] = image
             except VocFileError as error:
                 path = error.path or path
-                problems.add(error.kind, f"{path}: {error}", path.name)
+                problems.add(error.kind, f"{path}: {error}", path.name, error.advice)
+        if without_size:
+            text = f"{plural(len(without_size), 'xml file')} without <size>, which is taken from the image"
+            problems.count("no size", f"{text} ({first_five(without_size)})", without_size, "note")
         return images
+
+    def _size_of(self, file_name: str) -> tuple[int, int]:
+        """Return the (height, width) of an image whose xml has none.
+
+        Raises:
+            VocFileError: If the image does not say it either.
+        """
+        try:
+            return read_size(self.root / file_name, sys.maxsize)
+        except DataError as error:
+            text = f"<size> has no width and height, and they are not to be had from the image: {error}"
+            raise VocFileError("size", text) from error
 
     def _with_masks(self, image: VocImage, masks: Path, file_name: str) -> VocImage:
         """Add the masks; where they have the image's size, but not the xml's, the xml is wrong.
@@ -150,31 +194,8 @@ class VocAnnotations:
             if actual != error.found:
                 raise
             text = "{1}x{0}, but the image and its masks are {3}x{2} (width x height)"
-            text = f"<size> says {text.format(*image.size, *actual)}"
+            text = f"<size> says {text.format(*error.said, *actual)}"
             raise VocFileError("size", text, self.file_of(file_name)) from error
-
-    def _file_names(self, problems: Problems) -> list[str]:
-        """Return the images of all lists; each has an xml."""
-        advice = "correct the list, or restore what is missing"
-        file_names: dict[str, None] = {}
-        for one in self.lists:
-            place = one.folder.relative_to(self.root) / "JPEGImages"
-            files = _list_images(self.root / place)
-            for name in read_names(one):
-                if re.search(r"[\\/\0]", name):
-                    text = f"{one.path}: '{name}': expected a name without folders"
-                    problems.add("name", text, name, advice)
-                    continue
-                file_name = (place / files.get(name, f"{name}.jpg")).as_posix()
-                path = self.file_of(file_name)
-                if file_name in file_names:
-                    problems.add("twice", f"{one.path}: '{name}' is listed twice", name, advice)
-                elif not is_file(path):
-                    text = f"no such annotation file, but {one.path} lists '{name}'"
-                    problems.add("no xml", f"{path}: {text}", name, advice)
-                else:
-                    file_names[file_name] = None
-        return list(file_names)
 
     def _classes(self, images: dict[str, VocImage], problems: Problems) -> dict[str, int]:
         """Return class name -> category id; an object of another class than the given ones is a problem."""
@@ -194,10 +215,11 @@ class VocAnnotations:
         return self.classes
 
 
-def _list_images(folder: Path) -> dict[str, str]:
-    """Return name without suffix -> file name of the images in a folder; of two, the usual suffix's."""
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such image folder; copy the images there")
-    files = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    ranked = sorted(files, key=lambda path: IMAGE_SUFFIXES.index(path.suffix.lower()), reverse=True)
-    return {path.stem: path.name for path in ranked}
+def masks_of(xml: Path) -> Path:
+    """Return where the instance masks of an xml's image are: `SegmentationObject` for `Annotations`."""
+    parts = list(xml.parts)
+    places = [index for index, part in enumerate(parts) if part == "Annotations"]
+    if not places:
+        return xml.parent / "SegmentationObject" / f"{xml.stem}.png"
+    parts[places[-1]] = "SegmentationObject"
+    return Path(*parts).with_suffix(".png")

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dprd_cli.config.schema import DataConfig
+from dprd_cli.data.formats.paths import is_absolute, is_file, leaves_folder
+from dprd_cli.data.formats.problems import Problems
 from dprd_cli.errors import DataError
+from dprd_cli.files.images import IMAGE_SUFFIXES
 from dprd_cli.structures.sample import Split
 
 #: What an image list holds, for messages.
@@ -38,6 +41,68 @@ class ImageList:
     def label(self) -> str:
         """Year and name, such as `2007_trainval`."""
         return f"{self.year}_{self.name}" if self.year else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class ListedImages:
+    """The images that some lists name, in VOC's folders.
+
+    Args:
+        root: Folder that the lists' folders are in, or are.
+        lists: The image lists, of one or more years.
+    """
+
+    root: Path
+    lists: tuple[ImageList, ...]
+
+    @property
+    def label(self) -> str:
+        """The lists."""
+        return "+".join(one.label for one in self.lists)
+
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The years' image folders."""
+        return tuple(dict.fromkeys(one.folder / "JPEGImages" for one in self.lists))
+
+    def file_of(self, file_name: str) -> Path:
+        """Return the xml of an image: `Annotations` for `JPEGImages`, and the same folders below."""
+        path = self.root / file_name
+        place = next(place for place in self.places if place in path.parents)
+        return (place.parent / "Annotations" / path.relative_to(place)).with_suffix(".xml")
+
+    def file_names(self, problems: Problems) -> list[str]:
+        """Return the images of all lists; each has an xml."""
+        advice = "correct the list, or restore what is missing"
+        file_names: dict[str, None] = {}
+        for one in self.lists:
+            place = one.folder.relative_to(self.root) / "JPEGImages"
+            files = _list_images(self.root / place)
+            for name in read_names(one):
+                if is_absolute(name) or leaves_folder(name) or re.search(r"[\\\0]", name):
+                    text = f"{one.path}: '{name}': expected a name inside the folder"
+                    problems.add("name", text, name, advice)
+                    continue
+                file_name = (place / files.get(name, f"{name}.jpg")).as_posix()
+                path = self.file_of(file_name)
+                if file_name in file_names:
+                    problems.add("twice", f"{one.path}: '{name}' is listed twice", name, advice)
+                elif not is_file(path):
+                    text = f"no such annotation file, but {one.path} lists '{name}'"
+                    problems.add("no xml", f"{path}: {text}", name, advice)
+                else:
+                    file_names[file_name] = None
+        return list(file_names)
+
+
+def _list_images(folder: Path) -> dict[str, str]:
+    """Return name without suffix -> name of the images below a folder; of two, the usual suffix's."""
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such image folder; copy the images there")
+    files = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    ranked = sorted(files, key=lambda path: IMAGE_SUFFIXES.index(path.suffix.lower()), reverse=True)
+    names = [path.relative_to(folder) for path in ranked]
+    return {name.with_suffix("").as_posix(): name.as_posix() for name in names}
 
 
 def find_years(root: Path) -> dict[str, Path]:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from pycocotools import mask as rle_masks
 
-from dprd_cli.data.formats.coco_checks import is_degenerate
 from dprd_cli.data.formats.conversion_split import ConversionSplit
+from dprd_cli.data.formats.object_checks import is_degenerate
 from dprd_cli.data.formats.segmentation import NO_MASK, decode, encode
-from dprd_cli.data.formats.voc_xml import VOID
+from dprd_cli.data.formats.voc_xml import VOID, palette
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import IMAGE_SUFFIXES
 from dprd_cli.runtime.progress import Progress
@@ -79,7 +79,7 @@ class VocWriter:
 
     def _save_masks(self, values: NDArray[np.uint8], stem: str) -> None:
         palette_image = Image.fromarray(values, mode="P")
-        palette_image.putpalette(_palette())
+        palette_image.putpalette(palette().ravel().tolist())
         place = self.folder / "SegmentationObject" / f"{stem}.png"
         place.parent.mkdir(exist_ok=True)
         palette_image.save(place)
@@ -142,17 +142,3 @@ def _xml(
 def _add(parent: ElementTree.Element, texts: dict[str, Any]) -> None:
     for tag, text in texts.items():
         ElementTree.SubElement(parent, tag).text = str(text)
-
-
-def _palette() -> list[int]:
-    """Return VOC's colours: the bits of the number, spread over red, green and blue."""
-    colours = []
-    for number in range(256):
-        red = green = blue = 0
-        for place in range(8):
-            bits = number >> (3 * place)
-            red |= (bits & 1) << (7 - place)
-            green |= (bits >> 1 & 1) << (7 - place)
-            blue |= (bits >> 2 & 1) << (7 - place)
-        colours += [red, green, blue]
-    return colours

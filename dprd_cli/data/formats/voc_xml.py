@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_masks
 
-from dprd_cli.data.formats.paths import is_absolute, leaves_folder
 from dprd_cli.errors import short_repr
 from dprd_cli.files.images import open_image
 from dprd_cli.structures.sample import Rle, is_class_name
@@ -32,11 +32,14 @@ class VocFileError(Exception):
         kind: Faults of one kind are reported together.
         text: What is wrong, in words, without the file's name.
         path: The file, where it is another than the one that was read.
+        advice: What to do about it.
     """
 
-    def __init__(self, kind: str, text: str, path: Path | None = None) -> None:
+    def __init__(
+        self, kind: str, text: str, path: Path | None = None, advice: str = "correct the file"
+    ) -> None:
         super().__init__(text)
-        self.kind, self.path = kind, path
+        self.kind, self.path, self.advice = kind, path, advice
 
 
 class VocSizeError(VocFileError):
@@ -49,7 +52,7 @@ class VocSizeError(VocFileError):
 
     def __init__(self, found: tuple[int, int], said: tuple[int, int]) -> None:
         super().__init__("mask size", f"{found[1]}x{found[0]} pixels, but the xml says {said[1]}x{said[0]}")
-        self.found = found
+        self.found, self.said = found, said
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +78,12 @@ class VocImage:
     """What the files say of an image.
 
     Args:
-        size: (height, width).
+        size: (height, width), or None where the xml does not say it.
         objects: In the order of the xml.
         strays: Numbers of the masks that are no object's.
     """
 
-    size: tuple[int, int]
+    size: tuple[int, int] | None
     objects: tuple[VocObject, ...]
     strays: tuple[int, ...] = ()
 
@@ -94,12 +97,8 @@ def read_annotation(path: Path) -> VocImage:
     root = _parse(path)
     if root.tag != "annotation":
         raise VocFileError("root", f"not VOC: the root is <{root.tag}>, expected <annotation>")
-    filename = _text(root, "filename")
-    if is_absolute(filename) or leaves_folder(filename):
-        raise VocFileError("filename", f"<filename> is '{filename}', expected a name without folders")
-    height, width = (_side(root, name) for name in ("height", "width"))
     objects = (_object(entry, number) for number, entry in enumerate(root.findall("object"), start=1))
-    return VocImage((height, width), tuple(objects))
+    return VocImage(_size(root), tuple(objects))
 
 
 def _parse(path: Path) -> Element:
@@ -133,11 +132,16 @@ def _text(element: Element, name: str) -> str:
     return " ".join((element.findtext(name) or "").split())
 
 
-def _side(root: Element, name: str) -> int:
-    text = _text(root, f"size/{name}")
-    if not (text.isascii() and text.isdigit() and 0 < len(text) < 8 and int(text)):
-        raise VocFileError("size", f"<size> has {name} '{text}', expected a positive integer")
-    return int(text)
+def _size(root: Element) -> tuple[int, int] | None:
+    """Return (height, width), or None where they are missing or 0, as some programs write them."""
+    texts = [_text(root, f"size/{name}") for name in ("height", "width")]
+    if all(text in ("", "0", "0.0") for text in texts):
+        return None
+    for name, text in zip(("height", "width"), texts, strict=True):
+        if not re.fullmatch(r"0*[1-9][0-9]{0,6}(\.0*)?", text):
+            raise VocFileError("size", f"<size> has {name} '{text}', expected a positive integer")
+    height, width = (int(float(text)) for text in texts)
+    return height, width
 
 
 def _object(entry: Element, number: int) -> VocObject:
@@ -168,12 +172,13 @@ def add_masks(image: VocImage, path: Path) -> VocImage:
 
     Args:
         image: The image without masks.
-        path: Palette or 8-bit grey image of the same size.
+        path: Palette or 8-bit grey image of the same size, or one in the colours of VOC's palette.
 
     Raises:
         VocFileError: If it cannot be read, or is not of the image's size.
     """
-    values = _read_values(path, image.size)
+    size = image.size or (0, 0)
+    values = _read_values(path, size)
     objects, strays = list(image.objects), []
     for number in np.flatnonzero(np.bincount(values.ravel(), minlength=VOID)[:VOID])[1:].tolist():
         mask = values == number
@@ -181,9 +186,9 @@ def add_masks(image: VocImage, path: Path) -> VocImage:
             strays.append(number)
             continue
         rle = rle_masks.encode(np.asfortranarray(mask.view(np.uint8)))
-        rle = {"size": list(image.size), "counts": rle["counts"].decode()}
+        rle = {"size": list(size), "counts": rle["counts"].decode()}
         objects[number - 1] = replace(objects[number - 1], segmentation=rle)
-    return VocImage(image.size, tuple(objects), tuple(strays))
+    return VocImage(size, tuple(objects), tuple(strays))
 
 
 def _read_values(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
@@ -192,6 +197,8 @@ def _read_values(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
         with open_image(path) as image:
             if (image.height, image.width) != size:
                 raise VocSizeError((image.height, image.width), size)
+            if image.mode in ("RGB", "RGBA"):
+                return _palette_numbers(np.asarray(image)[:, :, :3])
             if image.mode not in ("P", "L"):
                 raise VocFileError(
                     "mask mode", f"an image of mode {image.mode}, expected palette or 8-bit grey"
@@ -202,6 +209,33 @@ def _read_values(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     except Exception as error:  # Pillow's plugins raise nearly anything on broken files
         reason = str(error).split("\n")[0] or type(error).__name__
         raise VocFileError("mask file", f"truncated, corrupt or not an image ({reason})") from error
+
+
+def palette() -> NDArray[np.uint8]:
+    """Return VOC's palette: bits 3b, 3b + 1, 3b + 2 of a number are bit 7 - b of R, G, B. [256, 3]."""
+    numbers, colours = np.arange(256), np.zeros((256, 3), dtype=np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            colours[:, channel] |= ((numbers >> (3 * bit + channel) & 1) << (7 - bit)).astype(np.uint8)
+    return colours
+
+
+def _palette_numbers(colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Turn colours of VOC's palette [H, W, 3] back into their numbers. [H, W]."""
+    keys = colours.astype(np.int64) @ (65536, 256, 1)
+    known = palette().astype(np.int64) @ (65536, 256, 1)
+    order = np.argsort(known)
+    place = np.minimum(np.searchsorted(known[order], keys), 255)
+    numbers = order[place]
+    strange = np.argwhere(known[numbers] != keys)
+    if len(strange):
+        colour = tuple(colours[tuple(strange[0])].tolist())
+        raise VocFileError(
+            "mask colour",
+            f"a mask in colours, of which {colour} is none of VOC's palette",
+            advice="save the number of each pixel's object, as a palette or 8-bit grey image",
+        )
+    return numbers.astype(np.uint8)
 
 
 def _is_inside(mask: NDArray[np.bool_], bbox: list[float]) -> bool:

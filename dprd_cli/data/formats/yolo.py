@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from dprd_cli.data.formats.coco_checks import CheckReport, ObjectCounts
-from dprd_cli.data.formats.paths import check_files, is_file
+from dprd_cli.data.formats.image_files import check_files
+from dprd_cli.data.formats.object_checks import CheckReport, ObjectCounts
+from dprd_cli.data.formats.paths import is_file
 from dprd_cli.data.formats.problems import Problems, first_five, plural
+from dprd_cli.data.formats.source import Part
 from dprd_cli.data.formats.yolo_files import YoloDescription, list_images
 from dprd_cli.errors import DataError
-from dprd_cli.files.images import read_size
+from dprd_cli.files.images import UNREAD_SUFFIXES, has_image_suffix, read_size
 from dprd_cli.files.results import image_ids
-from dprd_cli.structures.sample import CocoEntry, CocoTree, Split
+from dprd_cli.structures.sample import CocoEntry, CocoTree
 
+_LABELS = {"images": "labels", "Images": "Labels", "IMAGES": "LABELS"}
+_ADVICE = "copy the images there, or correct the list"
 _MARGIN = 0.01  # coordinates this far outside 0..1 are clipped; farther ones are not shares of the image
 
 
@@ -31,15 +36,17 @@ class YoloAnnotations:
 
     Args:
         description: What `data.yaml` says.
-        split: `train` or `val`.
+        split: Which images.
         classes: Category id of each class name, of a training split or checkpoint; else the class numbers.
         skip_bad: Leave out images that are missing or cannot be read.
+        links: Follow links that lead out of the folder.
     """
 
     description: YoloDescription
-    split: Split
+    split: Part
     classes: dict[str, int] | None = None
     skip_bad: bool = False
+    links: bool = False
     is_voc = False
     _sizes: dict[str, tuple[int, int]] = field(default_factory=dict, compare=False, repr=False)
 
@@ -54,22 +61,31 @@ class YoloAnnotations:
         return self.description.root
 
     def file_of(self, file_name: str) -> Path:
-        """Return the label file of an image: `labels` in place of the last `images` of its path."""
-        parts = [*Path(file_name).parts[:-1], f"{Path(file_name).stem}.txt"]
-        places = [index for index, part in enumerate(parts[:-1]) if part == "images"]
-        if places:
-            parts[places[-1]] = "labels"
-        return self.images_dir.joinpath(*parts)
+        """Return the label file of an image.
+
+        It is `labels` in place of the last `images` of the path, whatever the case; or beside the image,
+        where only that is there.
+        """
+        beside = Path(file_name).with_suffix(".txt")
+        parts = list(beside.parts)
+        places = [index for index, part in enumerate(parts[:-1]) if part.lower() == "images"]
+        if not places:
+            return self.images_dir / beside
+        parts[places[-1]] = _LABELS.get(parts[places[-1]], "labels")
+        path = self.images_dir.joinpath(*parts)
+        return self.images_dir / beside if not is_file(path) and is_file(self.images_dir / beside) else path
 
     def read(self, problems: Problems) -> CocoTree:
         """Read all label files, and the images' sizes, into COCO's form; see `Annotations`.
 
         Annotations also have `where`, the file and line, for messages.
         """
-        names = list_images(self.description, self.split)
+        names = list_images(self.description, self.split, problems)
         ids = dict(zip(names, image_ids([Path(name) for name in names]), strict=True))
         found = Problems(self.description.path)
-        bad = check_files(names, self.images_dir, found, missing_ok=self.skip_bad)
+        bad = check_files(
+            names, self.images_dir, found, missing_ok=self.skip_bad, links=self.links, advice=_ADVICE
+        )
         problems.extend(found)
         images: list[CocoEntry] = []
         anns: list[CocoEntry] = []
@@ -78,7 +94,13 @@ class YoloAnnotations:
             images.append({"id": ident, "file_name": file_name, "width": size[1], "height": size[0]})
             for ann in self._read_labels(self.file_of(file_name), size, problems):
                 anns.append({"id": len(anns) + 1, "image_id": ident, **ann})
-        self._report_unlabelled([image["file_name"] for image in images], problems)
+        if pointed := sum(bool(ann.pop("keypoints", 0)) for ann in anns):
+            text = f"{plural(pointed, 'object')} with key points (kpt_shape), of which the box alone is taken"
+            problems.count("key points", text, [], "note")
+        self._report_unlabelled(names, problems)
+        report_strays(
+            {self.file_of(name).parent: (self.images_dir / name).parent for name in names}, problems
+        )
         categories = [{"id": self._ids[number], "name": name} for number, name in self._names.items()]
         return {"images": images, "annotations": anns, "categories": categories}
 
@@ -118,12 +140,12 @@ class YoloAnnotations:
             problems.add("labels", f"{path}: cannot read the label file ({error})", path.name)
             return []
         anns = []
-        ids = self._ids
+        ids, keypoints = self._ids, self.description.keypoints
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
-                ann = _parse(line, size, ids)
+                ann = _parse(line, size, ids, keypoints)
             except _LineError as error:
                 problems.add("line", f"{path}: line {number}: {error}", f"{path.name} line {number}")
                 continue
@@ -153,13 +175,51 @@ class YoloAnnotations:
         return report
 
 
-def _parse(line: str, size: tuple[int, int], ids: dict[int, int]) -> CocoEntry:
+def report_strays(folders: dict[Path, Path], problems: Problems) -> None:
+    """Warn of label files without an image, and of images that are not read here.
+
+    Args:
+        folders: Folder of label files -> folder of their images.
+        problems: Gets the warnings.
+    """
+    strays: list[str] = []
+    unread: list[str] = []
+    for labels, images in folders.items():
+        if not labels.is_dir() or not images.is_dir():
+            continue
+        names = sorted(path.name for path in images.iterdir())
+        stems = {Path(name).stem for name in names if has_image_suffix(name)}
+        unread += [name for name in names if name.lower().endswith(UNREAD_SUFFIXES)]
+        files = (path for path in sorted(labels.glob("*.txt")) if path.stem not in stems)
+        strays += [path.name for path in files if _holds_labels(path)]
+    if strays:
+        text = f"{plural(len(strays), 'label file')} without an image ({first_five(strays)})"
+        problems.count("stray labels", text, strays)
+    if unread:
+        text = f"{plural(len(unread), 'image')} of a kind that is not read ({first_five(unread)})"
+        problems.count("unread", f"{text}: convert to PNG or JPEG", unread)
+
+
+def _holds_labels(path: Path) -> bool:
+    """Whether a text file looks like labels, by its first line."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return bool(re.match(r"[0-9]+(\s+[-+.0-9eE]+){4}", file.readline()))
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _parse(line: str, size: tuple[int, int], ids: dict[int, int], keypoints: int = 0) -> CocoEntry:
     """Read a line: a class number, and a box (its centre and size) or a polygon, in shares of the image.
+
+    Where there are key points, so many numbers follow the box.
 
     Raises:
         _LineError: If it is something else.
     """
     words = line.split()
+    pointed = keypoints > 0 and len(words) == 5 + keypoints
+    words = words[:5] if pointed else words
     if len(words) != 5 and (len(words) < 7 or len(words) % 2 == 0):
         raise _LineError(
             f"{plural(len(words), 'number')}, expected a class and a box (5) or a polygon (7, 9, 11, ...)"
@@ -193,4 +253,5 @@ def _parse(line: str, size: tuple[int, int], ids: dict[int, int]) -> CocoEntry:
         "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
         "iscrowd": 0,
         "segmentation": ring and [ring],
+        "keypoints": int(pointed),
     }

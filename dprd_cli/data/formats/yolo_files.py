@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,19 @@ from typing import Any
 import yaml
 
 from dprd_cli.data.formats.paths import is_absolute, is_file, leaves_folder
+from dprd_cli.data.formats.problems import Problems, plural
+from dprd_cli.data.formats.source import Part
 from dprd_cli.errors import DataError, short_repr
-from dprd_cli.files.images import IMAGE_SUFFIXES
+from dprd_cli.files.images import has_image_suffix
 from dprd_cli.structures.sample import is_class_name
 
 #: Names of the description, in the order in which they are tried.
 YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-_SPLIT_KEYS = {"train": ("train",), "val": ("val", "valid")}
+_SPLIT_KEYS: dict[Part, tuple[str, ...]] = {
+    "train": ("train",),
+    "val": ("val", "valid", "validation"),
+    "test": ("test",),
+}
 _MAX_BYTES = 1 << 20
 _DEEPEST = 20
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -30,13 +37,15 @@ class YoloDescription:
         path: The file.
         root: Folder that everything is below.
         names: Class number -> name.
-        places: Split -> folders of images and lists of them, as written.
+        places: Part -> folders of images and lists of them, as written.
+        keypoints: Numbers of the key points that follow each box; 0 without any.
     """
 
     path: Path
     root: Path
     names: dict[int, str]
-    places: dict[str, tuple[str, ...]]
+    places: dict[Part, tuple[str, ...]]
+    keypoints: int = 0
 
 
 def find_yaml(path: Path) -> Path | None:
@@ -53,7 +62,8 @@ def read_description(path: Path) -> YoloDescription:
         DataError: If it cannot be read, or does not say what it should.
     """
     tree = _load(path)
-    return YoloDescription(path, _root(path, tree), _names(path, tree), _places(path, tree))
+    names, places = _names(path, tree), _places(path, tree)
+    return YoloDescription(path, _root(path, tree), names, places, _keypoints(path, tree))
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -110,11 +120,18 @@ def _names(path: Path, tree: dict[str, Any]) -> dict[int, str]:
         raise DataError(f"{path}: 'names' must be a list of class names, or an object {{0: name, 1: ...}}")
     found: dict[int, str] = {}
     seen: set[str] = set()
-    for number, name in pairs.items():
-        if type(number) is not int or number < 0:
-            shown = short_repr(number)
+    for key, name in pairs.items():
+        number = int(key) if isinstance(key, str) and re.fullmatch("[0-9]{1,9}", key) else key
+        if type(number) is not int or number < 0 or number in found:
+            shown = short_repr(key)
             raise DataError(f"{path}: 'names' has the class number {shown}, expected an integer from 0")
-        text = name if isinstance(name, str) else short_repr(name) if type(name) in (int, float) else ""
+        text = (
+            name.strip(" ")
+            if isinstance(name, str)
+            else short_repr(name)
+            if type(name) in (int, float)
+            else ""
+        )
         if not is_class_name(text):
             raise DataError(f"{path}: class {number} has name {short_repr(name)}, expected a word")
         if text in seen:
@@ -129,8 +146,17 @@ def _names(path: Path, tree: dict[str, Any]) -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-def _places(path: Path, tree: dict[str, Any]) -> dict[str, tuple[str, ...]]:
-    places: dict[str, tuple[str, ...]] = {}
+def _keypoints(path: Path, tree: dict[str, Any]) -> int:
+    shape = tree.get("kpt_shape")
+    if shape is None:
+        return 0
+    if isinstance(shape, list) and len(shape) == 2 and set(map(type, shape)) == {int} and min(shape) > 0:
+        return int(shape[0] * shape[1])
+    raise DataError(f"{path}: 'kpt_shape' is {short_repr(shape)}, expected [points, 2 or 3]")
+
+
+def _places(path: Path, tree: dict[str, Any]) -> dict[Part, tuple[str, ...]]:
+    places: dict[Part, tuple[str, ...]] = {}
     for split, keys in _SPLIT_KEYS.items():
         said = next((tree[key] for key in keys if tree.get(key)), None)
         if said is None:
@@ -142,20 +168,28 @@ def _places(path: Path, tree: dict[str, Any]) -> dict[str, tuple[str, ...]]:
     return places
 
 
-def list_images(description: YoloDescription, split: str) -> list[str]:
-    """Return the images of a split, relative to the root: sorted in folders, in a list's own order.
+def list_images(description: YoloDescription, part: Part, problems: Problems | None = None) -> list[str]:
+    """Return the images of a part, relative to the root: sorted in folders, in a list's own order.
+
+    Args:
+        description: Where they are.
+        part: Which of them.
+        problems: Gets a note of those that a list names by a longer path.
 
     Raises:
         DataError: If a folder or list is missing, lies outside the root, or there is no image.
     """
-    places = description.places.get(split) or (f"images/{split}",)
+    places = description.places.get(part) or (f"images/{part}",)
     names: dict[str, None] = {}
     for place in places:
-        target = _below(description, place, split)
-        found = _listed(description, target) if target.is_file() else _images_in(description, target)
+        target = _below(description, place, part)
+        if target.is_file():
+            found = _listed(description, target, problems if problems is not None else Problems())
+        else:
+            found = _images_in(description, target)
         names.update(dict.fromkeys(found))
     if not names:
-        raise DataError(f"{description.path}: no image in {split}: {', '.join(places)}")
+        raise DataError(f"{description.path}: no image in {part}: {', '.join(places)}")
     return list(names)
 
 
@@ -194,25 +228,41 @@ def _images_in(description: YoloDescription, folder: Path) -> list[str]:
     found = []
     for place, _, files in os.walk(folder):
         for name in files:
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith("."):
+            if has_image_suffix(name) and not name.startswith("."):
                 found.append(_relative(description, Path(place, name)))
     return sorted(found)
 
 
-def _listed(description: YoloDescription, path: Path) -> list[str]:
-    """Return the images that a text file lists, relative to the root or to the file's own folder."""
+def _listed(description: YoloDescription, path: Path, problems: Problems) -> list[str]:
+    """Return the images that a text file lists, relative to the root or to the file's own folder.
+
+    Where they are at neither, the first folders of the path are another machine's, or lead to the root.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot read the list of images ({error})") from error
-    found = []
+    found, longer = [], []
     for line in filter(None, map(str.strip, lines)):
         tried = [description.root / line, path.parent / line]
         inside = [one for one in tried if "\0" not in line and _is_inside(one, description.root)]
-        if not inside or (leaves_folder(line) and is_absolute(line)):
+        image = next((one for one in inside if is_file(one)), None) or _shortened(description, line)
+        if image is None and (not inside or (leaves_folder(line) and is_absolute(line))):
             raise DataError(f"{path}: '{line}' is outside {description.root}; list images that are inside")
-        found.append(_relative(description, next((one for one in inside if is_file(one)), inside[0])))
+        found.append(_relative(description, image or inside[0]))
+        if image is not None and image not in inside:
+            longer.append(f"'{line}' is {found[-1]}")
+    if longer:
+        text = f"{plural(len(longer), 'image')} listed by a path that does not begin at {description.root}"
+        problems.count("other name", f"{text}: {longer[0]}", longer, "note")
     return found
+
+
+def _shortened(description: YoloDescription, line: str) -> Path | None:
+    """Return the file at the longest end of a path that is one below the root."""
+    parts = [part for part in re.split(r"[\\/]", line) if part not in ("", ".", "..")]
+    ends = (description.root.joinpath(*parts[start:]) for start in range(1, len(parts)))
+    return next((path for path in ends if is_file(path)), None) if "\0" not in line else None
 
 
 def _relative(description: YoloDescription, path: Path) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from dprd_cli.data.formats.coco_checks import clip_box, is_degenerate
 from dprd_cli.data.formats.conversion_split import ConversionSplit
+from dprd_cli.data.formats.object_checks import clip_box, is_degenerate
 from dprd_cli.data.formats.polygons import one_ring
 from dprd_cli.runtime.progress import Progress
 from dprd_cli.structures.sample import CocoEntry

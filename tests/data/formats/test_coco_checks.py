@@ -6,7 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from dprd_cli.data.formats.coco_checks import check_coco, clip_box, read_coco_json
+from dprd_cli.data.formats.coco_checks import check_coco, read_json
+from dprd_cli.data.formats.object_checks import clip_box
 from dprd_cli.data.formats.problems import Problems
 from dprd_cli.errors import DataError
 
@@ -69,13 +70,13 @@ def test_reading_what_is_not_json(tmp_path):
         if content is not None:
             path.write_text(content)
         with pytest.raises(DataError) as caught:
-            read_coco_json(path)
+            read_json(path)
         assert str(caught.value).startswith(expected)
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="not JSON"):
-        read_coco_json(path)
+        read_json(path)
     with pytest.raises(DataError, match=r"cannot read the annotation file \(Is a directory\)"):
-        read_coco_json(tmp_path)
+        read_json(tmp_path)
 
 
 def test_missing_keys_and_wrong_types(tree, tmp_path):
@@ -211,7 +212,7 @@ def test_degenerate_boxes_and_thin_polygons_are_counted(tree, tmp_path):
         note(11, bbox=[1, 1, 0, 4]),
         note(12, bbox=[25, 1, 5, 5]),  # right of the image, which is 20 wide
         note(13, bbox=[5, 5, -3, 2]),
-        note(14, bbox=[5, 5, 3, 2], segmentation=[[1, 1, 2, 2]]),
+        note(14, bbox=[5, 5, 3, 2], area=6, segmentation=[[1, 1, 2, 2]]),
         note(15, bbox=[1, 1, 0, 0], iscrowd=1),
     ]
     report = check(tree, tmp_path)
@@ -236,7 +237,7 @@ def test_what_can_be_used_is_counted(tree, tmp_path):
     assert report.warnings == [
         "1 image with the file_name of another (image ids 2): each lacks the objects of the other",
         "1 box clipped to the image (annotation ids 11)",
-        "1 object whose box and polygons overlap by less than half (annotation ids 13)",
+        "1 object whose box and mask overlap by less than half (annotation ids 13)",
         "1 object annotated twice: same image, category and box (annotation ids 14)",
     ]
     assert [problem.line() for problem in report.problems.of("note")] == [

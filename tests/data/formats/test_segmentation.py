@@ -18,6 +18,10 @@ from dprd_cli.data.formats.segmentation import (
     has_mask,
     has_thin_polygon,
     is_far_from_box,
+    looks_like_points,
+    mask_area,
+    mask_bounds,
+    row_major_bounds,
     segmentation_fault,
     usable_part,
 )
@@ -79,12 +83,41 @@ def test_thin_polygons():
 
 def test_polygons_far_from_their_box_by_hand():
     # the square spans 4 x 4 = 16; moved by 1 it shares 3 * 4 = 12: IoU 12 / 20 = 0.6, by 2: 8 / 24 = 0.33
-    assert not is_far_from_box(SQUARE, [1, 1, 4, 4])
-    assert not is_far_from_box(SQUARE, [2, 1, 4, 4])
-    assert is_far_from_box(SQUARE, [3, 1, 4, 4])
-    assert is_far_from_box(SQUARE, [50, 50, 4, 4])
-    for other in (None, [], [[1, 1]], BLANK):  # only polygons are compared
-        assert not is_far_from_box(other, [50, 50, 4, 4])
+    bounds = mask_bounds(SQUARE)
+    assert bounds == [1, 1, 5, 5]
+    assert not is_far_from_box(bounds, [1, 1, 4, 4])
+    assert not is_far_from_box(bounds, [2, 1, 4, 4])
+    assert is_far_from_box(bounds, [3, 1, 4, 4])
+    assert is_far_from_box(bounds, [50, 50, 4, 4])
+
+
+def test_what_gives_a_mask_has_bounds_and_an_area():
+    mask = rectangle(10, 20, 8, 2, 5, 7)  # columns 8 to 12, rows 2 to 8
+    for segmentation in (compressed(mask), runs(mask)):
+        assert usable_part(segmentation) is not None
+        assert mask_bounds(segmentation) == [8, 2, 13, 9]
+        assert mask_area(segmentation) == 35
+    assert (usable_part(SQUARE) is not None, mask_area(SQUARE)) == (True, 16)
+    for nothing in (None, [], [[1, 1]], [[1, 1, 2, 2]], BLANK):
+        assert (usable_part(nothing) is not None, mask_bounds(nothing), mask_area(nothing)) == (
+            False,
+            None,
+            0,
+        )
+
+
+def test_runs_along_the_rows_by_hand():
+    # the mask [x 8 to 12, y 2 to 8] of 10 x 20, written row after row
+    written = compressed(rectangle(20, 10, 2, 8, 7, 5))
+    assert row_major_bounds({**written, "size": [10, 20]}) == [8, 2, 13, 9]
+
+
+def test_points_in_place_of_a_polygon():
+    assert looks_like_points([[10, 10], [30, 10], [30, 26]])
+    for other in (None, [], [[10, 10], [30, 10]], SQUARE, BLANK):
+        assert not looks_like_points(other)
+    fault = segmentation_fault([[[1, 1], [2, 1], [2, 2]]], (10, 20))
+    assert fault == "a polygon holds lists (points), expected flat numbers [x1, y1, x2, y2, ...]"
 
 
 @pytest.mark.parametrize("seed", range(10))

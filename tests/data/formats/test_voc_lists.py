@@ -61,7 +61,9 @@ def test_named_lists(devkit):
 
 def test_lists_that_are_not_there(voc_year):
     (voc_year.path / "ImageSets/Main/val.txt").unlink()
-    assert refused(lambda: load_split(voc_year.path, "val")) == (
+    assert load_split(voc_year.path, "val").name.endswith("train, 20% held out, seed 0)")
+    assert refused(lambda: load_split(voc_year.path, "val", holdout=0)) == (
+        f"{voc_year.path}: there are VOC's train annotations, but none of the val split; "
         f"{voc_year.path / 'ImageSets/Main/val.txt'}: no such image list, nor test.txt; write one (one "
         "image's name, without suffix, a line), or choose others with --set data.voc_val=LIST"
     )

@@ -54,8 +54,8 @@ def test_boxes_are_columns_from_1_with_both_ends(rich, tmp_path):
 def test_images_that_voc_does_not_look_for(rich, tmp_path):
     for split in ("train", "val"):
         path = rich / "images" / f"b/empty_{split}.jpg"
-        path.rename(path.with_suffix(".jp2"))
+        path.rename(path.with_suffix(".dat"))
         file = rich / f"{split}.json"
-        file.write_text(file.read_text().replace(".jpg", ".jp2"))
-    with pytest.raises(DataError, match=r"b/empty_train.jp2: VOC's images end in .jpg, .*; convert it first"):
+        file.write_text(file.read_text().replace(".jpg", ".dat"))
+    with pytest.raises(DataError, match=r"b/empty_train.dat: VOC's images end in .jpg, .*; convert it first"):
         turn(rich, tmp_path / "voc", "voc")
