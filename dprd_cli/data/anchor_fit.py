@@ -74,8 +74,11 @@ def _settings(kinds: dict[str, NDArray[np.bool_]], sides: Floats, rpn: RPNConfig
             found.append((share, key, f"[{','.join(f'{value:g}' for value in values)}]"))
 
     if kinds["tall"].any() or kinds["wide"].any():
-        longer = np.unique([*ratios, *(1 / ratios), ratios.max() * 2, ratios.min() / 2, 4.0, 0.25])
-        offer("model.rpn.aspect_ratios", sizes, longer, longer)
+        for reach in (2, 4):
+            ends = ratios.max() * reach, ratios.min() / reach
+            between = (ratios.max() * 2, ratios.min() / 2)
+            longer = np.unique([*ratios, *between, *ends])
+            offer("model.rpn.aspect_ratios", sizes, longer, longer)
     for kind, factors in (("small", (0.5, 0.25)), ("large", (2.0, 4.0))):
         if kinds[kind].any():
             for factor in factors:

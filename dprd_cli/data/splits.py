@@ -104,13 +104,11 @@ def open_split(source: DataSource, config: DataConfig, split: Split, classes: Cl
         if "val" in source.parts or not config.holdout:
             return annotations
         return HoldoutAnnotations(annotations, split, DivisionRule(config.holdout, seed=config.holdout_seed))
-    there = (
-        f"{first_five(source.parts)} annotations of {source.kind}"
-        if source.parts
-        else f"{source.kind}'s folders"
-    )
+    there = f"{first_five(source.parts)} annotations" if source.parts else "folders"
     hint = source.missing.get(split, "divide it with dprd data split")
-    raise DataError(f"{source.place}: there are {there}, but none of the {split} split; {hint}")
+    raise DataError(
+        f"{source.place}: there are {source.kind}'s {there}, but none of the {split} split; {hint}"
+    )
 
 
 def read_split(

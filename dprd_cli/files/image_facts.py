@@ -74,7 +74,7 @@ def inspect_image(path: Path | str, max_pixels: int) -> ImageInfo:
 
 
 def look_of(pixels: ImageArray) -> str:
-    """Return which cells of a 16 x 16 grid are lighter than their right neighbour, as hexadecimal digits.
+    """Return which cells of a 16 x 16 grid have a lighter neighbour at the right, as hexadecimal digits.
 
     Args:
         pixels: RGB. [H, W, 3]

@@ -6,7 +6,7 @@ from data_folders import write_cups
 from dprd_cli.config.facts import DataFacts
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.facts import count_training_images, data_facts
-from dprd_cli.errors import UsageError
+from dprd_cli.errors import DataError, UsageError
 
 
 def test_facts_by_hand(tmp_path):
@@ -25,8 +25,8 @@ def test_data_without_objects(tmp_path):
     config = DataConfig(path=str(write_cups(tmp_path)))
     tree = json.loads((tmp_path / "train.json").read_text())
     (tmp_path / "train.json").write_text(json.dumps(tree | {"annotations": []}))
-    found = data_facts(config)
-    assert (found.objects, found.with_objects, found.small_object) == (0, 0, 0)
+    with pytest.raises(DataError, match="no object in 7 images of train"):
+        data_facts(config)
 
 
 def test_the_built_in_data_has_its_own_schedule():

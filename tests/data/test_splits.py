@@ -70,7 +70,9 @@ def test_images_that_are_nowhere(tmp_path):
         f"{tmp_path}; pass --set data.train_images=DIR"
     )
     (tmp_path / "images" / "p2.PNG").touch()
-    assert "(p2.PNG is there); pass --set" in refused(lambda: build_dataset(small_config(tmp_path), "train"))
+    assert "(images/p2.PNG is there); pass --set" in refused(
+        lambda: build_dataset(small_config(tmp_path), "train")
+    )
 
 
 def test_a_split_for_evaluation_is_held_out_where_there_is_none(cups):

@@ -169,8 +169,8 @@ def image_beside(path: Path, said: object, names: ImageNames) -> str:
     """
     place = path.parent.relative_to(names.folder)
     text = said.replace("\\", "/") if isinstance(said, str) and "\0" not in said else ""
-    tried = [(place / text).as_posix(), text, Path(text).name and (place / Path(text).name).as_posix()]
-    for name in filter(None, tried):
+    tried = [(place / text).as_posix(), text, (place / Path(text).name).as_posix()] if text else []
+    for name in tried:
         found = names.find(name)
         if found is not None:
             return found

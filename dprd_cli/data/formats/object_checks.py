@@ -22,6 +22,7 @@ from dprd_cli.structures.sample import CocoEntry
 MIN_BOX_SIDE = 0.01
 Size: TypeAlias = tuple[int, int]
 _LARGEST_AREA = 1e10  # COCO's evaluator ignores larger objects
+_FAR_OUT = 0.05  # of the longest side: boxes that reach further out were not drawn so
 _NEAR = 1.5  # pixels between a box and the bounds of its polygons
 
 
@@ -96,7 +97,9 @@ class ObjectCounts:
     def __init__(self, report: CheckReport, title: str = "", slack: float = 0.0) -> None:
         self.report, self.title, self.slack = report, title, slack
         self.kinds: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
-        self.number = self.shares = self.parts = self.corners = self.proofs = self.along_rows = 0
+        self.number = self.shares = self.parts = self.outside = self.corners = self.proofs = (
+            self.along_rows
+        ) = 0
         self._seen: set[tuple[Any, ...]] = set()
 
     def add(self, ann: CocoEntry, size: Size, who: Any) -> None:
@@ -106,6 +109,7 @@ class ObjectCounts:
         self.shares += min(box) >= 0 and max(box[2:]) > 0 and max(box) <= 1 < min(size)
         self.parts += any(value != int(value) for value in box)
         self.corners += box[2] > box[0] and box[3] > box[1] and not _reaches_out(_of_corners(box), size, 1)
+        self.outside += _reaches_out(box, size, max(self.slack, _FAR_OUT * max(size)))
         if is_degenerate(box, size):
             self.report.degenerate.append(ann["id"])
             self.kinds["degenerate"].append(who)
@@ -146,7 +150,7 @@ class ObjectCounts:
             problems.count(
                 "shares", text, [], "error", "multiply x and w by the width, y and h by the height"
             )
-        elif self.number == self.corners and (len(self.kinds["cut"]) > 1 or self.proofs):
+        elif self.number == self.corners and (self.outside > 1 or self.proofs):
             proof = f", as the polygons of {self.proofs} prove" if self.proofs else ""
             text = f"all {plural(self.number, 'box')} would fit as [x1, y1, x2, y2]{proof}; they are read as"
             problems.count("corners", f"{text} [x, y, width, height], COCO's order", [])

@@ -98,7 +98,7 @@ def test_what_gives_a_mask_has_bounds_and_an_area():
         assert mask_bounds(segmentation) == [8, 2, 13, 9]
         assert mask_area(segmentation) == 35
     assert (usable_part(SQUARE) is not None, mask_area(SQUARE)) == (True, 16)
-    for nothing in (None, [], [[1, 1]], [[1, 1, 2, 2]], BLANK):
+    for nothing in (None, [], [[1, 1]], [[1, 1, 2, 2]], {**BLANK, "counts": [200]}):
         assert (usable_part(nothing) is not None, mask_bounds(nothing), mask_area(nothing)) == (
             False,
             None,

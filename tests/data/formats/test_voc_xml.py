@@ -182,6 +182,7 @@ def test_masks_in_vocs_colours_are_turned_back_into_numbers(voc_year):
     values[0] = VOID
     # number 1 is dark red, 2 dark green, 255 the border's (224, 224, 192): the development kit's map
     assert palette()[[0, 1, 2, 255]].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [224, 224, 192]]
+    voc_year.png("a").parent.mkdir()
     Image.fromarray(palette()[values]).save(voc_year.png("a"))
     found = add_masks(read_annotation(voc_year.xml("a")), voc_year.png("a"))
     for number, one in enumerate(found.objects, start=1):
