@@ -27,7 +27,7 @@ ROOT_PAGES = {
     "CONTRIBUTING.md": ("contributing.md", "Contributing"),
 }
 #: Pages of `docs/` in an order of their own; the others follow by name.
-FIRST_GUIDES = ("data.md", "training.md", "predict.md", "report.md", "export.md", "machine.md")
+FIRST_GUIDES = ("own-data.md", "data.md", "training.md", "predict.md", "report.md", "export.md", "machine.md")
 PAPER = ("paper.md", "architecture.md", "reading.md", "evidence.md", "ablations.md", "parity.md")
 #: Modules with an API page, beside those of `model/`.
 API = (

@@ -18,7 +18,7 @@ from dprd_cli.data.formats.problems import plural
 from dprd_cli.data.splits import SplitFiles, read_whole
 from dprd_cli.errors import ResourceError, UsageError
 from dprd_cli.files.atomic import writing
-from dprd_cli.files.results import check_is_empty
+from dprd_cli.files.output_folder import new_folder
 from dprd_cli.runtime.progress import Progress
 from dprd_cli.structures.sample import CocoTree
 
@@ -85,16 +85,15 @@ def split_files(
         raise UsageError("--val and --test are shares of the images: above 0, and below 1 together")
     if config.built_in:
         raise UsageError("the built-in data has its splits; name a folder of images and annotations")
-    check_is_empty(target)
-    files = read_whole(config)
-    files.annotations.check(files.tree, files.problems, missing_ok=False)
-    files.problems.stop()
-    splits = _parts(files, rule)
-    with writing(target):
-        target.mkdir(parents=True, exist_ok=True)
-        _bring_images(files, target, images)
-        for split in splits:
-            CocoWriter(target).write(split, progress or (lambda _done, _total: None))
+    with new_folder(target):
+        files = read_whole(config)
+        files.annotations.check(files.tree, files.problems, missing_ok=False)
+        files.problems.stop()
+        splits = _parts(files, rule)
+        with writing(target):
+            _bring_images(files, target, images)
+            for split in splits:
+                CocoWriter(target).write(split, progress or (lambda _done, _total: None))
     counts: dict[str, dict[str, int]] = {split.name: _count(split.tree) for split in splits}
     hint = "" if rule.group_by else frame_hint([image["file_name"] for image in files.tree["images"]])
     return DivisionSummary({split.name: len(split.tree["images"]) for split in splits}, counts, hint)

@@ -21,7 +21,7 @@ _MAX_PIXELS = 2**31 - 1  # of run lengths
 _SLACK = 1.0  # pixels by which a box may reach out of its image without being counted
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> CocoTree:
     """Parse an annotation file, without looking into it.
 
     Raises:
