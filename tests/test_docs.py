@@ -49,7 +49,7 @@ def test_config_keys_exist(page):
     keys = {
         key
         for key in re.findall(sections, page.read_text(encoding="utf-8"))
-        if not key.endswith((".json", ".md", ".py", ".yaml"))
+        if not key.endswith((".json", ".md", ".py", ".txt", ".yaml"))
     }
     assert keys - set(known_keys()) - set(RENAMED) == set()
 
@@ -61,7 +61,10 @@ def test_modules_exist(page):
     )
     places = (ROOT, ROOT / "dprd_cli")
     made_by_runs = {"runs/", "parts/", "predictions/", "images/", "labels/", "cv2/", "utils.py"}
-    assert [n for n in names if n not in made_by_runs and not any((p / n).exists() for p in places)] == []
+    in_data = {"train/", "val/", "valid/", "validation/"}
+    assert [
+        n for n in names if n not in made_by_runs | in_data and not any((p / n).exists() for p in places)
+    ] == []
 
 
 @pages
