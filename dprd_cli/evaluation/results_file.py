@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,31 @@ from dprd_cli.files.atomic import read_json
 Row = dict[str, Any]
 _LARGEST = 1e15  # of box coordinates and scores; not a number is not below it
 _KEYS = ("image_id", "category_id", "score", "bbox", "segmentation")
+
+
+class CategoryMatcher:
+    """Finds the category of each row: by its `category_name`, which `dprd predict` writes, or `category_id`.
+
+    Args:
+        categories: Entries of the annotations.
+
+    Attributes:
+        ids: Their ids.
+    """
+
+    def __init__(self, categories: Sequence[Mapping[str, Any]]) -> None:
+        self.ids: set[int] = {one["id"] for one in categories}
+        self._names: dict[str, int] = {one["name"]: one["id"] for one in categories}
+        self._texts: dict[str, int] = {one[TEXT_ID]: one["id"] for one in categories if TEXT_ID in one}
+
+    def find(self, row: Row) -> int | str | None:
+        """Return the id in the annotations, an id or name that they lack, or None for what is neither."""
+        name, ident = row.get("category_name"), as_integer(row["category_id"])
+        if isinstance(name, str):
+            return self._names.get(name, name)
+        if isinstance(ident, str):
+            return self._texts.get(ident)
+        return ident if type(ident) is int else None
 
 
 class FileDetections(NamedTuple):
@@ -37,7 +62,7 @@ def read_results(path: Path, ground_truth: Mapping[str, Any]) -> FileDetections:
 
     Ids may be floats without a fraction. Rows are matched with images by name where there are names
     (`result_images`). An empty `bbox` beside a mask is none. Rows of categories that the annotations lack do
-    not count, as with pycocotools, unless all are.
+    not count, as with pycocotools, unless all are; a `category_name` says more than a number.
 
     Args:
         path: A list of `image_id`, `category_id`, `score`, and `bbox` or `segmentation` (RLE), or both.
@@ -53,24 +78,23 @@ def read_results(path: Path, ground_truth: Mapping[str, Any]) -> FileDetections:
     names = read_image_names(path, ids)
     matcher = ImageMatcher(ground_truth, names)
     sizes = {image["id"]: [image["height"], image["width"]] for image in ground_truth["images"]}
-    sources = {one[TEXT_ID]: one["id"] for one in ground_truth["categories"] if TEXT_ID in one}
-    categories = {category["id"] for category in ground_truth["categories"]}
+    classes = CategoryMatcher(ground_truth["categories"])
     settled: list[Row] = []
     unknown: list[Row] = []
     origin: dict[int, Any] = {}
     for number, row in enumerate(rows):
-        found = _settled_row(row, matcher, sizes, sources)
+        found = _settled_row(row, matcher, sizes, classes)
         if isinstance(found, str):
             raise DataError(f"{path}: detection {number}: {found}")
         other = origin.setdefault(found["image_id"], row["image_id"])
         if other != row["image_id"]:
             both = f"{short_repr(other)} and {short_repr(row['image_id'])}"
             raise DataError(f"{path}: image ids {both} are the same image of the annotations; keep one")
-        (settled if found["category_id"] in categories else unknown).append(found)
+        (settled if found["category_id"] in classes.ids else unknown).append(found)
     strange = dict.fromkeys(row["category_id"] for row in unknown)
     if unknown and not settled:
         text = f"all detections are of categories that the annotations lack ({first_five(strange)})"
-        raise DataError(f"{path}: {text}; category_id must be the annotations' ({first_five(categories)})")
+        raise DataError(f"{path}: {text}; category_id must be the annotations' ({first_five(classes.ids)})")
     kinds = {("bbox" in row, "segmentation" in row) for row in settled}
     if len(kinds) > 1:
         raise DataError(f"{path}: some detections have a box or mask and others none; write them alike")
@@ -97,7 +121,7 @@ def _has_plain(row: Any, key: str) -> bool:
 
 
 def _settled_row(
-    row: Any, matcher: ImageMatcher, sizes: Mapping[int, list[int]], sources: Mapping[str, int]
+    row: Any, matcher: ImageMatcher, sizes: Mapping[int, list[int]], classes: CategoryMatcher
 ) -> Row | str:
     """Return a row with the annotations' ids and no more keys than needed, or what is wrong with it."""
     if not isinstance(row, dict):
@@ -110,10 +134,9 @@ def _settled_row(
     image = matcher.find(row)
     if isinstance(image, str):
         return image
-    category = as_integer(row["category_id"])
-    category = sources.get(category, category) if type(category) is str else category
-    if type(category) is not int:
-        return f"category_id {short_repr(category)} is not in the annotations"
+    category = classes.find(row)
+    if category is None:
+        return f"category_id {short_repr(row['category_id'])} is not in the annotations"
     box = row.get("bbox", [0, 0, 0, 0])
     numbers: list[Any] = [*box, row["score"]] if isinstance(box, list) and len(box) == 4 else [None]
     if not all(type(v) in (int, float) and abs(v) <= _LARGEST for v in numbers):

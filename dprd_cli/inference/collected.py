@@ -15,7 +15,7 @@ CsvRow = dict[str, str | float]
 
 
 class CocoResultsFile:
-    """`results.json`, COCO's results of every detection, and `images.json`, the images of its ids."""
+    """`results.json`, COCO's results with the class's name, and `images.json`, the images of its ids."""
 
     def __init__(
         self, folder: OutputFolder, images: Sequence[DrawingFiles | VideoFiles], style: DisplayStyle
@@ -32,6 +32,8 @@ class CocoResultsFile:
         """Return one image's detections, and the image."""
         prediction, style = entry.prediction, self.style
         records = prediction.to_coco(entry.image_id, masks=style.masks, parts=style.parts)
+        for record, name in zip(records, prediction.class_names, strict=True):
+            record["category_name"] = name  # other annotations of the same classes may have other ids
         height, width = prediction.image_size
         image = {"id": entry.image_id, "file_name": prediction.name, "width": width, "height": height}
         if prediction.moment:

@@ -36,7 +36,7 @@ from dprd_cli.training.optimizer import learning_rate
 from dprd_cli.training.pace import PaceForecast
 from dprd_cli.training.result import TrainResult
 from dprd_cli.training.setup import TrainingSetup
-from dprd_cli.weights.checkpoint import CheckpointData, load_state, save_checkpoint
+from dprd_cli.weights.checkpoint import CheckpointData, load_state, read_checkpoint, save_checkpoint
 
 _DRAWN_BATCHES = 2
 #: Keys of the training section that decide what an optimizer keeps of each parameter.
@@ -118,8 +118,10 @@ class Trainer:
             raise UserError(f"{self.run_dir}: {self._misfit(saved)}") from error
         if self.average and "trained" in saved:
             load_state(self.average.detector, saved["model"], self.run_dir)
-        self.step, self.score_thresh = int(saved["step"]), saved.get("score_thresh")
-        score = best_score(self.log.evaluations(), settings.best_metric)
+        self.step = int(saved["step"])
+        rows = self.log.evaluations()
+        self.score_thresh = rows[-1].get("score_thresh") if rows else None
+        score = best_score(rows, settings.best_metric)
         self.best = self.best if score is None else score
         self.log.say(f"resuming {self.run_dir} at step {self.step} of {settings.steps}")
         self._look_for_progress()
@@ -191,7 +193,7 @@ class Trainer:
         path = self.run_dir / f"parts_step{self.step}.png"
         draw_parts(self.model, self.val_set, self.config, self.learner.device, path)
         # the row comes last: a run stopped before it evaluates again
-        self.log.add({"kind": "eval", "step": self.step, **metrics})
+        self.log.add({"kind": "eval", "step": self.step, **metrics, "score_thresh": self.score_thresh})
 
     def _is_evaluated(self) -> bool:
         return any(row["step"] == self.step for row in self.log.evaluations())
@@ -223,24 +225,24 @@ class Trainer:
         final = TrainResult(self.run_dir, self.step, self.val_set.name, result)
         write_json(self.run_dir / "results.json", final.to_json())
         draw_curves(self.log.rows, self.run_dir)
-        self.score_thresh = result.thresholds.score
-        self._write_last()
+        last = read_checkpoint(self.run_dir / "last.pt")  # saved before the evaluation
+        if last.get("score_thresh") != result.thresholds.score:
+            last["score_thresh"] = result.thresholds.score
+            save_checkpoint(self.run_dir / "last.pt", last)
         return final
 
     def save(self) -> None:
         """Save `last.pt`; the one that was there becomes `previous.pt`."""
         self._check_weights()
-        if self.group.is_main:
-            self._write_last(previous=self.run_dir / "previous.pt")
-
-    def _write_last(self, previous: Path | None = None) -> None:
+        if not self.group.is_main:
+            return
         payload = self._payload()
         if self.average:
             payload["trained"] = self.learner.detector.state_dict()
         payload |= CheckpointData(
             optimizer=self.learner.optimizer.state_dict(), interval=self.interval.state()
         )
-        save_checkpoint(self.run_dir / "last.pt", payload, previous=previous)
+        save_checkpoint(self.run_dir / "last.pt", payload, previous=self.run_dir / "previous.pt")
 
     def _check_weights(self) -> None:
         """Keep weights that nothing can be made of any more out of the run folder.

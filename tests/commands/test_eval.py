@@ -86,6 +86,33 @@ def test_data_written_as_coco_gives_the_same_numbers(run, capsys):
     assert written["segm"] == drawn["segm"]
 
 
+@pytest.mark.parametrize("kind", ["coco", "voc", "yolo"])
+def test_an_image_is_the_same_one_in_every_command(run, capsys, kind, tmp_path):
+    """What `predict` finds is measured as what `eval` finds, whatever names and ids the data has."""
+    assert cli.run(["data", "synth", "plain", "--train", "1", "--val", "3", "--size", "64"]) == 0
+    tree = json.loads(Path("plain/val.json").read_text())
+    for image, name in zip(tree["images"], ("10", "9", "7"), strict=True):
+        path = Path("plain/images", image["file_name"])
+        image["file_name"] = f"{name}.png"
+        path.rename(path.with_name(image["file_name"]))
+    Path("plain/val.json").write_text(json.dumps(tree))
+    data = "plain"
+    if kind != "coco":
+        data = kind
+        assert cli.run(["data", "convert", "plain", kind, "--to", kind]) == 0
+    measure = ["eval", "--data", data, "--no-plots", "--json"]
+    capsys.readouterr()
+    assert cli.run([*measure, "--weights", str(run), "--out", "x.json"]) == 0
+    expected = json.loads(capsys.readouterr().out)
+    images = [str(path) for name in ("10", "9", "7") for path in Path(data).rglob(f"*{name}.png")]
+    images = [name for name in images if "SegmentationObject" not in name]
+    assert cli.run(["predict", *images, "--weights", str(run), "--save", "coco", "--no-masks"]) == 0
+    capsys.readouterr()
+    assert cli.run([*measure, "--results", "predictions/results.json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["images"], found["bbox"]) == (3, expected["bbox"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [

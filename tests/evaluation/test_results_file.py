@@ -200,3 +200,12 @@ def test_images_are_found_by_images_json(tmp_path, truth):
     assert note.endswith(
         "1 of 2 images of the annotations are not in its images.json: their objects count as missed"
     )
+
+
+def test_the_name_of_a_class_says_more_than_its_number(tmp_path, truth):
+    """Detections of a checkpoint whose data had other category ids."""
+    path = tmp_path / "results.json"
+    path.write_text(json.dumps([{**ROW, "category_id": 1, "category_name": "cat"}]))
+    assert read_results(path, truth) == ([ROW], [])
+    path.write_text(json.dumps([ROW, {**ROW, "category_name": "dog"}]))
+    assert "lack (dog): they do not count" in read_results(path, truth).notes[0]
