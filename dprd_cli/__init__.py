@@ -1,7 +1,7 @@
 """D-PRD: Deformable Part Region Learning for Object Detection (Bae, AAAI 2022), as a toolkit.
 
-Importing this package never imports torch; `load`, `train`, `evaluate`, `Model` and `Prediction` do when they
-are first used.
+Importing this package never imports torch; `load`, `train`, `evaluate`, `Model`, `Prediction` and `Tiling` do
+when they are first used.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from dprd_cli.version import __version__
 if TYPE_CHECKING:
     from dprd_cli.api import Model, evaluate, load, train
     from dprd_cli.inference.prediction import Prediction
+    from dprd_cli.inference.tiling import Tiling
 
-__all__ = ["Model", "Prediction", "__version__", "evaluate", "load", "train"]
+__all__ = ["Model", "Prediction", "Tiling", "__version__", "evaluate", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,10 +26,11 @@ from torch import Tensor
 
 from dprd_cli.errors import DataError
 from dprd_cli.evaluation.checkpoint import CheckpointEvaluation, CheckpointOptions, evaluate_model
-from dprd_cli.inference.inputs import Channels, ImageLike, to_rgb
+from dprd_cli.inference.inputs import Channels, ImageLike
 from dprd_cli.inference.prediction import Prediction
-from dprd_cli.inference.predictor import ImageInput, Predictor, ReadFailure, ReadOptions
-from dprd_cli.inference.sources import Source, find_sources
+from dprd_cli.inference.predictor import Predictor, ReadOptions
+from dprd_cli.inference.sources import find_sources
+from dprd_cli.inference.tiling import Tiling
 from dprd_cli.runtime.progress import Progress
 from dprd_cli.training.result import TrainResult
 from dprd_cli.training.start import TrainOptions, find_run, new_config, resumed_config, run_training
@@ -87,6 +88,7 @@ class Model:
         channels: Channels = ...,
         masks: bool = ...,
         tta: bool = ...,
+        tiling: Tiling | None = ...,
     ) -> Prediction: ...
 
     @overload
@@ -99,6 +101,7 @@ class Model:
         channels: Channels = ...,
         masks: bool = ...,
         tta: bool = ...,
+        tiling: Tiling | None = ...,
     ) -> list[Prediction]: ...
 
     def predict(
@@ -110,6 +113,7 @@ class Model:
         channels: Channels = "rgb",
         masks: bool = True,
         tta: bool = False,
+        tiling: Tiling | None = None,
     ) -> Prediction | list[Prediction]:
         """Detect in one image, or in several.
 
@@ -121,6 +125,7 @@ class Model:
             channels: Order of the channels in arrays and tensors: `bgr` is what OpenCV reads.
             masks: Predict masks, where the detector has mask heads.
             tta: Detect at several scales and mirrored, and merge.
+            tiling: Detect in the tiles of large images too: `Tiling(640)`.
 
         Returns:
             A `Prediction`, or a list of them in the order of the images.
@@ -136,8 +141,9 @@ class Model:
             several = [images]
         else:
             raise TypeError(f"images: expected an image or a list of them, but got {type(images).__name__}")
-        predictor = Predictor(self.loaded, min_score=self._threshold(score_thresh), masks=masks, tta=tta)
-        inputs = (_prepare(predictor, image, channels) for image in several)
+        least = self._threshold(score_thresh)
+        predictor = Predictor(self.loaded, min_score=least, masks=masks, tta=tta, tiling=tiling)
+        inputs = (predictor.prepare_any(image, channels) for image in several)
         found = list(predictor.predict_inputs(inputs, batch_size))
         return found if isinstance(images, list | tuple) else found[0]
 
@@ -150,6 +156,7 @@ class Model:
         frame_step: int = 1,
         score_thresh: float | None = None,
         masks: bool = True,
+        tiling: Tiling | None = None,
         skip_unreadable: bool = False,
     ) -> Iterator[Prediction]:
         """Detect in everything that `dprd predict` takes, one image or frame at a time.
@@ -162,12 +169,14 @@ class Model:
             frame_step: Take every so many frames of a video.
             score_thresh: Keep detections from this score; the model's by default.
             masks: Predict masks, where the detector has mask heads.
+            tiling: As for `predict`.
             skip_unreadable: Leave out what cannot be read, instead of raising.
 
         Raises:
             DataError: If an input is not there, or one cannot be read.
         """
-        predictor = Predictor(self.loaded, min_score=self._threshold(score_thresh), masks=masks)
+        least = self._threshold(score_thresh)
+        predictor = Predictor(self.loaded, min_score=least, masks=masks, tiling=tiling)
         sources = find_sources([fsdecode(text) for text in inputs], recursive=recursive)
         for _, item in predictor.predict_sources(sources, ReadOptions(batch_size, workers, frame_step)):
             if isinstance(item, Prediction):
@@ -179,18 +188,6 @@ class Model:
         return self.score_thresh if score_thresh is None else score_thresh
 
 
-def _prepare(predictor: Predictor, image: ImageLike, channels: Channels) -> ImageInput:
-    """Bring any kind of image into the form that the network is fed from."""
-    if not isinstance(image, str | PathLike):
-        return predictor.prepare(to_rgb(image, channels))
-    name = fsdecode(image)
-    is_url = name.lower().startswith(("http://", "https://"))
-    item = predictor.read(Source("url" if is_url else "image", name))
-    if isinstance(item, ReadFailure):
-        raise DataError(item.message)
-    return item
-
-
 def evaluate(
     model: Model | str | PathLike[str] = "",
     *,
@@ -199,6 +196,7 @@ def evaluate(
     limit: int = 0,
     part_offsets: str = "learned",
     tta: bool = False,
+    tiling: Tiling | None = None,
     out: str | PathLike[str] | None = None,
     save_results: str | PathLike[str] | None = None,
     plots: str | PathLike[str] | None = None,
@@ -225,6 +223,7 @@ def evaluate(
         limit: Number of images, the split's first ones; 0 takes all.
         part_offsets: `learned`, `mean` (one template per part) or `reference` (parts do not move).
         tta: Detect at several scales and mirrored.
+        tiling: Detect in the tiles of large images too.
         out: File for the results as JSON; none by default, as for the next two.
         save_results: Folder for the detections, in COCO's results format.
         plots: Folder for curves, the confusion matrix, best and worst images.
@@ -245,6 +244,7 @@ def evaluate(
         split=split,
         part_offsets=part_offsets,
         tta=tta,
+        tiling=tiling,
         limit=limit,
         out=_path(out),
         save_results=_path(save_results),

@@ -76,6 +76,17 @@ Tta = Annotated[
         "--tta", help="Detect at several scales and mirrored, and merge: the sizes are data.tta_min_sizes."
     ),
 ]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        "--tile",
+        metavar="SIZE",
+        help="Also cut images larger than this, in pixels, into tiles of it, for small objects.",
+    ),
+]
+Overlap = Annotated[
+    float, typer.Option("--overlap", metavar="SHARE", help="How much of a tile the next one shows again.")
+]
 Weights = Annotated[
     str,
     typer.Option(

@@ -15,8 +15,10 @@ from dprd_cli.commands._options import (
     Gpus,
     Json,
     OnBadImage,
+    Overlap,
     Overwrite,
     PartOffsets,
+    Tile,
     Tta,
     Weights,
     in_processes,
@@ -42,6 +44,8 @@ def evaluate(
     ] = "val",
     part_offsets: PartOffsets = "learned",
     tta: Tta = False,
+    tile: Tile = None,
+    overlap: Overlap = 0.2,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Only the first so many images; 0: all.")] = 0,
     out: Annotated[
         Path | None,
@@ -90,6 +94,7 @@ def evaluate(
     On Pascal VOC's data, VOC's mAP too.
     """
     from dprd_cli.evaluation.checkpoint import CheckpointOptions, evaluate_file
+    from dprd_cli.inference.tiling import Tiling
 
     _check(split, part_offsets)
     _check_together(
@@ -98,6 +103,7 @@ def evaluate(
         clashes={
             "--weights": weights,
             "--tta": tta,
+            "--tile": tile,
             "--limit": limit,
             "--out": out,
             "--save-results": save_results,
@@ -111,6 +117,7 @@ def evaluate(
         split=split,
         part_offsets=part_offsets,
         tta=tta,
+        tiling=None if tile is None else Tiling(tile, overlap),
         limit=limit,
         on_bad_image=on_bad_image,
         overrides=overrides or [],

@@ -13,8 +13,10 @@ from dprd_cli.commands._options import (
     Device,
     Gpus,
     Json,
+    Overlap,
     Overwrite,
     PartOffsets,
+    Tile,
     Tta,
     Weights,
     in_processes,
@@ -68,6 +70,8 @@ def predict(
     no_masks: Annotated[bool, typer.Option("--no-masks", help="Leave masks out.")] = False,
     part_offsets: PartOffsets = "learned",
     tta: Tta = False,
+    tile: Tile = None,
+    overlap: Overlap = 0.2,
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Folders give the images of the folders inside too.")
     ] = False,
@@ -112,6 +116,7 @@ def predict(
     from dprd_cli.inference.predict import predict as predict_sources
     from dprd_cli.inference.predictor import ReadOptions
     from dprd_cli.inference.sources import find_sources
+    from dprd_cli.inference.tiling import Tiling
     from dprd_cli.weights.load import model_in_group
 
     options = PredictOptions(
@@ -121,6 +126,7 @@ def predict(
         read=ReadOptions(batch_size, workers, frame_step, max_frames),
         part_offsets=pick("kind of part offsets", part_offsets, PART_OFFSETS),
         tta=tta,
+        tiling=None if tile is None else Tiling(tile, overlap),
         share=_share(shard),
         records=json,
     )

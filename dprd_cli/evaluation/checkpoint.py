@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from os.path import lexists
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from dprd_cli.evaluation.results_file import collect_results, read_results
 from dprd_cli.evaluation.threshold import ScoreThresholds, score_thresholds
 from dprd_cli.files.atomic import write_bytes, write_json
 from dprd_cli.files.output_folder import OutputChoice, OutputFolder, numbered, output_file, output_folder
+from dprd_cli.inference.tiling import Tiling
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.progress import Progress, progress, say
 from dprd_cli.structures.sample import SPLITS
@@ -41,6 +42,7 @@ class CheckpointOptions:
         split: `val`, `train`, or `test-dev`.
         part_offsets: `learned`, `mean` or `reference`.
         tta: Detect at several scales and mirrored.
+        tiling: Detect in the tiles of large images too.
         limit: Number of images, the split's first ones; 0 takes all.
         on_bad_image: `error` or `skip`.
         overrides: `data.KEY=VALUE` pairs.
@@ -58,6 +60,7 @@ class CheckpointOptions:
     split: str = "val"
     part_offsets: str = "learned"
     tta: bool = False
+    tiling: Tiling | None = None
     limit: int = 0
     on_bad_image: str | None = None
     overrides: Sequence[str] = field(default=())
@@ -103,6 +106,7 @@ class CheckpointEvaluation:
             "split": self.options.split,
             "part_offsets": self.options.part_offsets,
             "tta": self.options.tta,
+            "tile": self.options.tiling and asdict(self.options.tiling),
             **self.evaluation.to_json(),
         }
 
@@ -277,6 +281,7 @@ def _measure(
         how = EvaluationOptions(
             limit=options.limit,
             tta=options.tta,
+            tiling=options.tiling,
             masks=model.with_masks,
             progress=on_progress or bar,
             watch=analyst.watch if analyst else None,
@@ -304,7 +309,8 @@ def _draw(
 
 def _results_path(checkpoint: Path, options: CheckpointOptions) -> Path:
     offsets = [] if options.part_offsets == "learned" else [options.part_offsets]
-    name = f"eval_{'_'.join([options.split, *offsets, *(['tta'] if options.tta else [])])}.json"
+    tiles = [f"tile{options.tiling.size}"] if options.tiling else []
+    name = f"eval_{'_'.join([options.split, *offsets, *(['tta'] if options.tta else []), *tiles])}.json"
     default = checkpoint.parent / name if checkpoint.suffix == ".pt" else Path(name)
     if options.overwrite:
         return default

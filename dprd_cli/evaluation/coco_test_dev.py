@@ -104,7 +104,7 @@ def _detect(
 ) -> int:
     """Fill the submission on the main process, in the images' order; return how many images there were."""
     with progress("detect") as update:
-        how = EvaluationOptions(limit=options.limit, tta=options.tta, progress=update)
+        how = EvaluationOptions(limit=options.limit, tta=options.tta, tiling=options.tiling, progress=update)
         found = detect_split(model.detector, dataset, model.config, how, group)
         rows = [(one.number, submission.rows(one.sample.image_id, one.detections)) for one in found]
     images = sorted((one for part in group.gather(rows) for one in part), key=lambda one: one[0])

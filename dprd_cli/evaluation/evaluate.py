@@ -18,6 +18,7 @@ from dprd_cli.evaluation.parts import PartDrift
 from dprd_cli.evaluation.recall import ProposalRecall
 from dprd_cli.evaluation.threshold import ScoreThresholds, score_thresholds
 from dprd_cli.evaluation.voc import VocMetrics, voc_metrics
+from dprd_cli.inference.tiling import Tiling, detect_tiles
 from dprd_cli.inference.tta import detect_views
 from dprd_cli.runtime.device import autocast
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
@@ -36,6 +37,7 @@ class EvaluationOptions:
     Args:
         limit: Number of images, the split's first ones; 0 takes all.
         tta: Detect at several scales and mirrored.
+        tiling: Detect in the tiles of large images too.
         masks: Evaluate masks, where the split has any.
         batch_size: Images that go through the network at once; 0 takes the config's.
         progress: Called with (images done, images in all) after each batch, equally often in all processes;
@@ -45,6 +47,7 @@ class EvaluationOptions:
 
     limit: int = 0
     tta: bool = False
+    tiling: Tiling | None = None
     masks: bool = True
     batch_size: int = 0
     progress: Progress | None = None
@@ -59,7 +62,7 @@ class DetectionRecord(NamedTuple):
         sample: The image.
         target: Its objects in the frame of the test image.
         detections: On the CPU, in the frame of `sample`.
-        proposals: In the frame of `target`, best first; None in multi-scale testing. [R, 4]
+        proposals: In the frame of `target`, best first; None in multi-scale testing and tiles. [R, 4]
     """
 
     number: int
@@ -195,9 +198,9 @@ def detect_split(
     for start in range(0, total, size * group.size):
         batch = next(batches, EvalBatch([], [], []))
         with autocast(detector.device, config.train.amp):
-            detections, proposals = _detect_batch(detector, config, options, batch)
+            found = _detect_batch(detector, config, options, batch)
         number = start + group.rank * size
-        for target, sample, one, boxes in zip(*batch[1:], detections, proposals, strict=True):
+        for target, sample, (one, boxes) in zip(*batch[1:], found, strict=True):
             frame = (sample.image.shape[0], sample.image.shape[1])
             yield DetectionRecord(number, sample, target, one.to("cpu").resize(frame), boxes)
             number += 1
@@ -210,17 +213,24 @@ def _detect_batch(
     config: Config,
     options: EvaluationOptions,
     batch: EvalBatch,
-) -> tuple[list[Detections], list[Tensor] | list[None]]:
-    """Return the detections in each image of a batch, and its proposals, which are None with `tta`."""
-    images, targets, samples = batch
-    if options.tta:
-        found = [detect_views(detector, sample.image, config.data, masks=options.masks) for sample in samples]
-        return found, [None] * len(samples)
-    if not images:
-        return [], []
-    moved = [image.to(detector.device) for image in images]
-    output = detector.detect(moved, masks=options.masks, targets=targets if detector.needs_targets else None)
-    return output.detections, [boxes.float().cpu() for boxes in output.proposals]
+) -> list[tuple[Detections, Tensor | None]]:
+    """Return the detections in each image of a batch, and its proposals; None with `tta` and in tiles."""
+    tiling, data = options.tiling, config.data
+    found: dict[int, tuple[Detections, Tensor | None]] = {}
+    for number, sample in enumerate(batch.samples):
+        if tiling is not None and tiling.cuts(sample.image.shape[:2]):
+            tiles = detect_tiles(detector, sample.image, data, tiling, masks=options.masks, tta=options.tta)
+            found[number] = tiles, None
+        elif options.tta:
+            found[number] = detect_views(detector, sample.image, data, masks=options.masks), None
+    rest = [number for number in range(len(batch.samples)) if number not in found]
+    if rest:
+        moved = [batch.images[number].to(detector.device) for number in rest]
+        targets = [batch.targets[number] for number in rest] if detector.needs_targets else None
+        output = detector.detect(moved, masks=options.masks, targets=targets)
+        proposals = (boxes.float().cpu() for boxes in output.proposals)
+        found |= zip(rest, zip(output.detections, proposals, strict=True), strict=True)
+    return [found[number] for number in range(len(batch.samples))]
 
 
 class _ImageContribution(NamedTuple):

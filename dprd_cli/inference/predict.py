@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from dprd_cli.inference.outputs import output_names
 from dprd_cli.inference.predictor import Predictor, ReadFailure, ReadOptions
 from dprd_cli.inference.sharding import merge_in_order, own_batches
 from dprd_cli.inference.sources import Source
+from dprd_cli.inference.tiling import Tiling
 from dprd_cli.inference.writer import PredictionRecord, PredictionWriter, output_stems
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.progress import say
@@ -39,6 +40,7 @@ class PredictOptions:
         read: How inputs are read.
         part_offsets: `learned`, `mean` (one template per part) or `reference` (parts do not move).
         tta: Detect at several scales and mirrored.
+        tiling: Detect in the tiles of large images too.
         share: Which share of the inputs is looked at, from 0, and how many shares there are.
         records: Keep a record of each image, and say nothing of it.
     """
@@ -49,6 +51,7 @@ class PredictOptions:
     read: ReadOptions = field(default_factory=ReadOptions)
     part_offsets: str = "learned"
     tta: bool = False
+    tiling: Tiling | None = None
     share: tuple[int, int] = (0, 1)
     records: bool = False
 
@@ -100,6 +103,7 @@ class PredictSummary:
             "score_thresh": options.style.score_thresh,
             "part_offsets": options.part_offsets,
             "tta": options.tta,
+            "tile": options.tiling and asdict(options.tiling),
             "shard": f"{options.share[0] + 1}/{options.share[1]}",
             "images": [record.to_json() for record in self.records],
             "errors": [{"file": failure.name, "message": failure.message} for failure in self.failures],
@@ -164,7 +168,7 @@ def _predict(
 ) -> PredictSummary:
     size, style = options.read.batch_size, options.style
     numbers = own_batches(range(len(sources)), size, *options.share)
-    predictor = Predictor(model, tta=options.tta, masks=style.masks)
+    predictor = Predictor(model, tta=options.tta, masks=style.masks, tiling=options.tiling)
     writer = PredictionWriter(sources, folder, options.kinds, style, keep=options.records)
     failures: list[ReadFailure] = []
     best = -1.0

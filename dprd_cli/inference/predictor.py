@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, repeat
+from os import PathLike, fsdecode
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -19,8 +20,10 @@ from torch import Tensor
 from dprd_cli.data.transforms import prepare
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import read_image
+from dprd_cli.inference.inputs import Channels, ImageLike, to_rgb
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.inference.sources import Source
+from dprd_cli.inference.tiling import Tiling, detect_tiles
 from dprd_cli.inference.tta import detect_views
 from dprd_cli.inference.url import read_url
 from dprd_cli.inference.video import FrameReader, Moment
@@ -53,7 +56,7 @@ class ImageInput:
 
     Args:
         image: RGB. [H, W, 3]
-        tensor: What the network sees, uint8 RGB; None for multi-scale testing. [3, h, w]
+        tensor: What the network sees, uint8 RGB; None for multi-scale testing and tiles. [3, h, w]
         name: What to call it; see `Prediction`.
         source: Number of the source that it comes from.
         moment: Where the frame of a video is in it; None for an image.
@@ -107,6 +110,7 @@ class Predictor:
         min_score: Leave out detections below this score.
         tta: Detect at several scales and mirrored, one image at a time.
         masks: Predict masks, where the detector has mask heads.
+        tiling: Detect in the tiles of larger images too, one image at a time.
 
     Raises:
         ValueError: If `min_score` is not in 0..1.
@@ -119,13 +123,14 @@ class Predictor:
         min_score: float = 0.0,
         tta: bool = False,
         masks: bool = True,
+        tiling: Tiling | None = None,
     ) -> None:
         check_range("score_thresh", min_score, 0, 1)
         self.detector = loaded.detector.eval()
         self.config = loaded.config
         self.class_names, self.category_ids = loaded.class_names, loaded.category_ids
         self.min_score = min_score
-        self.tta, self.masks = tta, masks
+        self.tta, self.masks, self.tiling = tta, masks, tiling
         self.device = self.detector.device
 
     def predict(self, image: ImageArray) -> Detections:
@@ -181,8 +186,24 @@ class Predictor:
         self, image: ImageArray, name: str = "", source: int = 0, moment: Moment | None = None
     ) -> ImageInput:
         """Resize an image, RGB [H, W, 3], for the network; see `ImageInput`."""
-        tensor = None if self.tta else prepare(without_objects(image), self.config.data)[0]
+        alone = self.tta or self._in_tiles(image)
+        tensor = None if alone else prepare(without_objects(image), self.config.data)[0]
         return ImageInput(image, tensor, name, source, moment)
+
+    def prepare_any(self, image: ImageLike, channels: Channels = "rgb") -> ImageInput:
+        """Read, where it is a file or URL, and resize one image.
+
+        Raises:
+            DataError: If it cannot be read.
+        """
+        if not isinstance(image, str | PathLike):
+            return self.prepare(to_rgb(image, channels))
+        name = fsdecode(image)
+        is_url = name.lower().startswith(("http://", "https://"))
+        item = self.read(Source("url" if is_url else "image", name))
+        if isinstance(item, ReadFailure):
+            raise DataError(item.message)
+        return item
 
     def read(self, source: Source, number: int = 0) -> ImageInput | ReadFailure:
         """Read and resize one image."""
@@ -265,17 +286,28 @@ class Predictor:
 
     @torch.inference_mode()
     def _detect(self, images: Sequence[ImageInput]) -> list[tuple[Detections, CascadeTrace | None]]:
-        traces: Sequence[CascadeTrace | None] = [None] * len(images)
+        tensors = [one.tensor.to(self.device) for one in images if one.tensor is not None]
         with autocast(self.device, self.config.train.amp):
-            if self.tta:
-                found = [
-                    detect_views(self.detector, p.image, self.config.data, masks=self.masks) for p in images
-                ]
-            else:
-                tensors = [p.tensor.to(self.device) for p in images if p.tensor is not None]
-                output = self.detector.detect(tensors, masks=self.masks)
-                found, traces = output.detections, output.traces
-        return [self._finish(*row) for row in zip(found, traces, images, strict=True)]
+            output = self.detector.detect(tensors, masks=self.masks) if tensors else None
+            together = iter(() if output is None else zip(output.detections, output.traces, strict=True))
+            found = [
+                next(together) if one.tensor is not None else (self._detect_alone(one.image), None)
+                for one in images
+            ]
+        return [
+            self._finish(detections, trace, one)
+            for (detections, trace), one in zip(found, images, strict=True)
+        ]
+
+    def _detect_alone(self, image: ImageArray) -> Detections:
+        """Detect in the many views of one image, RGB [H, W, 3]."""
+        data, tiling = self.config.data, self.tiling
+        if tiling is not None and self._in_tiles(image):
+            return detect_tiles(self.detector, image, data, tiling, masks=self.masks, tta=self.tta)
+        return detect_views(self.detector, image, data, masks=self.masks)
+
+    def _in_tiles(self, image: ImageArray) -> bool:
+        return self.tiling is not None and self.tiling.cuts((image.shape[0], image.shape[1]))
 
     def _finish(
         self, detections: Detections, trace: CascadeTrace | None, image: ImageInput

@@ -212,6 +212,19 @@ def test_multi_scale_testing(images, weights, capsys):
     assert "only data.* keys can be set here" in capsys.readouterr().err
 
 
+def test_tiles(images, weights, capsys):
+    flags = ["--weights", weights, "--json", "--save", "none", "--score-thresh", "0"]
+    found = []
+    for tile in ([], ["--tile", "90"], ["--tile", "48", "--overlap", "0.3"]):
+        assert run(["predict", "in", *flags, *tile]) == 0
+        document = json.loads(capsys.readouterr().out)
+        found.append((document["tile"], document["images"]))
+    assert [tile for tile, _ in found] == [None, {"size": 90, "overlap": 0.2}, {"size": 48, "overlap": 0.3}]
+    assert found[0][1] == found[1][1] != found[2][1]  # the images are of 80 x 60 and 70 x 90
+    assert run(["predict", "in", *flags, "--tile", "8"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "error: --tile 8: expected at least 32 pixels"
+
+
 def test_lists_and_kinds_of_output(images, weights, capsys):
     (images.parent / "names.txt").write_text("in/17.jpg\nin/gone.jpg\n")
     flags = ["--weights", weights, "--score-thresh", "0", "--out", "out"]
