@@ -65,11 +65,11 @@ def print_results(results: Mapping[str, Any]) -> None:
         )
         if results.get(key) is not None
     ]
-    best = results.get("thresholds", {}).get("overall")
-    if best:
-        notes.append(f"best F1 {best['f1']:.2f} at score {best['score']:g}")
     if notes:
         console.print("   ".join(notes))
+    best = results.get("thresholds", {}).get("overall")
+    if best:
+        console.print(f"best F1 {best['f1']:.2f}, at score {best['score']:.3g}")
 
 
 def print_rows(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -214,7 +214,7 @@ def _with_threshold(options: PredictOptions, model: LoadedModel) -> PredictOptio
         return options
     if model.score_thresh is not None:
         text = "had the best F1 when the detector was evaluated in training; --score-thresh takes another"
-        say(f"shown from score {model.score_thresh:g}, which {text}")
+        say(f"shown from score {model.score_thresh:.3g}, which {text}")
     return replace(options, style=replace(style, score_thresh=model.shown_from))
 
 
