@@ -32,8 +32,8 @@ Preset = Annotated[
         "--preset",
         metavar="NAME",
         autocompletion=_complete.presets,
-        help="mask-rcnn, cascade-mrcnn, dprd or cascade-dprd (default, unless the schedule auto chooses); also "
-        "NAME-small, NAME-medium.",
+        help="mask-rcnn, cascade-mrcnn, dprd or cascade-dprd (default, unless the schedule auto chooses); "
+        "also NAME-small, NAME-medium.",
     ),
 ]
 Backbone = Annotated[
