@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # torch is imported where it is needed: a wrong option is said at once
 
+_MOST_EPOCHS = 1e5
+
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
@@ -90,8 +92,7 @@ def new_config(options: TrainOptions) -> Config:
         UsageError: On an unknown name or key, or a value that does not fit.
         DataError: If the data cannot be used, where the schedule is fitted to it or epochs are counted.
     """
-    if options.steps is not None and options.epochs is not None:
-        raise UsageError("--steps, --epochs: choose one")
+    _check_epochs(options)
     weights, backbone_weights = options.weights, options.backbone_weights
     if weights == "imagenet":
         weights, backbone_weights = None, backbone_weights or "imagenet"
@@ -124,6 +125,15 @@ def new_config(options: TrainOptions) -> Config:
     return config if first.schedule == "auto" else _with_epochs(config, options.epochs)
 
 
+def _check_epochs(options: TrainOptions) -> None:
+    if options.epochs is None:
+        return
+    if options.steps is not None:
+        raise UsageError("--steps, --epochs: choose one")
+    if not 0 < options.epochs <= _MOST_EPOCHS:  # not a number is neither
+        raise UsageError(f"--epochs {options.epochs:g}: expected a number above 0, at most {_MOST_EPOCHS:g}")
+
+
 def _default_schedule(options: TrainOptions) -> str | None:
     """Return `auto` on own data, unless a file or `--set` names a schedule; else None."""
     file = read_toml(options.config_file) if options.config_file else {}
@@ -146,11 +156,13 @@ def _fitted(
     """
     from dprd_cli.training.auto import fit_schedule
 
-    given = flatten(base) | (flatten(read_toml(options.config_file)) if options.config_file else {})
+    given = flatten(read_toml(options.config_file)) if options.config_file else {}
     given |= {key: value for key, value in flags.items() if value is not None}
     given |= flatten(parse_overrides(options.overrides))
     if given.get("model.backbone.weights") == "auto":
         del given["model.backbone.weights"]
+    checked = flatten(config) | {"preset": given.get("preset")}
+    given = flatten(base) | {key: checked[key] for key in given if key in checked}
     plan = fit_schedule(config, given, options.epochs)
     tree: dict[str, Any] = {}
     for key, value in plan.values.items():
@@ -242,8 +254,7 @@ def resumed_config(folder: Path, options: TrainOptions) -> Config:
         raise UserError(
             f"no run to resume in {folder}: it has no config.toml; dprd train --out {folder} starts one there"
         )
-    if options.steps is not None and options.epochs is not None:
-        raise UsageError("--steps, --epochs: choose one")
+    _check_epochs(options)
     tree = read_toml(path)
     before = validate(tree, str(path)).train
     for key, value in options.resumable_flags.items():

@@ -54,6 +54,14 @@ def test_options_win_over_what_is_fitted(cups, tmp_path):
     assert new_config(TrainOptions(data=cups, schedule="1x")).train.steps == 90_000
 
 
+def test_values_that_are_written_as_texts_are_numbers(cups):
+    texts = ['data.test_min_size="64"', 'train.batch_size="2"', 'train.steps="9"']
+    config = new_config(TrainOptions(data=cups, device="cpu", overrides=texts))
+    assert (max(config.data.train_min_sizes), config.train.batch_size, config.train.eval_every) == (64, 2, 3)
+    with pytest.raises(UsageError, match=r"train\.batch_size = 0"):
+        new_config(TrainOptions(data=cups, batch_size=0))
+
+
 def test_a_run_keeps_what_was_chosen(cups, tmp_path, caplog):
     """As plain values: neither a resumed run nor one from its file chooses again."""
     config = new_config(TrainOptions(data=cups, device="cpu", backbone="r10"))
@@ -100,6 +108,12 @@ def test_steps_and_epochs_exclude_each_other(tmp_path, resume):
     options = TrainOptions(steps=1, epochs=1)
     with pytest.raises(UsageError, match=r"^--steps, --epochs: choose one"):
         resumed_config(tmp_path, options) if resume else new_config(options)
+
+
+@pytest.mark.parametrize("epochs", [0, -1, float("nan"), float("inf")])
+def test_epochs_are_a_number_above_0(epochs):
+    with pytest.raises(UsageError, match=r"^--epochs .*: expected a number above 0"):
+        new_config(TrainOptions(epochs=epochs))
 
 
 def test_the_machine_is_measured():
