@@ -25,6 +25,7 @@ ROOT_PAGES = {
     "README.md": ("overview.md", "Overview"),
     "CHANGELOG.md": ("changelog.md", "Changes"),
     "CONTRIBUTING.md": ("contributing.md", "Contributing"),
+    "SECURITY.md": ("security.md", "Security"),
 }
 #: Pages of `docs/` in an order of their own; the others follow by name.
 FIRST_GUIDES = ("own-data.md", "data.md", "training.md", "predict.md", "report.md", "export.md", "machine.md")
@@ -86,7 +87,13 @@ def on_files(files: Files, config: Any) -> Files:
         {"Commands": commands},
         {"The paper": [name for name in PAPER if name in pages]},
         {"Python": reference},
-        {"Project": [{"Changes": "changelog.md"}, {"Contributing": "contributing.md"}]},
+        {
+            "Project": [
+                {"Changes": "changelog.md"},
+                {"Contributing": "contributing.md"},
+                {"Security": "security.md"},
+            ]
+        },
     ]
     return files
 

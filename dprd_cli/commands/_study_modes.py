@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ def parse_seeds(text: str) -> list[int]:
     from dprd_cli.errors import UsageError
 
     words = [word.strip() for word in text.split(",")]
-    if not all(word.isdigit() for word in words) or len(set(words)) != len(words):
+    if not all(re.fullmatch("[0-9]{1,9}", word) for word in words) or len(set(words)) != len(words):
         raise UsageError(f"--seeds {text}: expected different numbers with commas between, such as 0,1,2")
     return [int(word) for word in words]
 

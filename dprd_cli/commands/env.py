@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from dprd_cli.commands._options import Json, print_json
+from dprd_cli.errors import one_line
 
 if TYPE_CHECKING:
     from dprd_cli.runtime.environment import Environment
@@ -23,7 +24,7 @@ def env(json: Json = False) -> None:
         print_json(found.to_json() | weights.to_json())
         return
     for name, value in _rows(found, weights).items():
-        typer.echo(f"{name:<12}{value}")
+        typer.echo(one_line(f"{name:<12}{value}"))
 
 
 def _rows(found: Environment, weights: Inventory) -> dict[str, str]:

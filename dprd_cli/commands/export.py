@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from dprd_cli.commands._options import DataOverrides, Json, Overwrite, parse_size, print_json, say
+from dprd_cli.errors import one_line
 
 
 def export(
@@ -68,7 +69,7 @@ def export(
     for item in result.differences if not json else ():
         largest = ", ".join(f"{name} {value:.2g}" for name, value in item.largest.items())
         counts = f"{item.matched} of {item.found} detections are in the file's {item.exported}"
-        typer.echo(f"{item.path}: {counts}; largest differences: {largest or 'none'}")
+        typer.echo(one_line(f"{item.path}: {counts}; largest differences: {largest or 'none'}"))
     result.raise_for_differences()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,10 +15,10 @@ def parity(
     json: Json = False,
 ) -> None:
     """Compare this implementation with Detectron2's own numbers; fails if they differ."""
-    from rich.console import Console
     from rich.table import Table
 
     from dprd_cli.benchmark.parity import compare
+    from dprd_cli.commands._tables import LiteralConsole
     from dprd_cli.errors import EXIT_FAILED
 
     differences = compare(fixture)
@@ -32,7 +31,10 @@ def parity(
         for difference in differences:
             verdict = "ok" if difference.ok else "DIFFERS"
             table.add_row(difference.kind, f"{difference.value:.2g}", f"{difference.tolerance:g}", verdict)
-        Console(width=None if sys.stdout.isatty() else 100).print(table)
+        console = LiteralConsole()
+        if not console.is_terminal:
+            console.width = 100
+        console.print(table)
     say("within tolerance" if same else "not within tolerance")
     if not same:
         raise typer.Exit(EXIT_FAILED)

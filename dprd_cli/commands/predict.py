@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -157,10 +158,10 @@ def _share(text: str) -> tuple[int, int]:
     """
     from dprd_cli.errors import UsageError
 
-    index, _, count = text.partition("/")
-    if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+    match = re.fullmatch("([0-9]{1,9})/([0-9]{1,9})", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise UsageError(f"--shard {text}: expected I/N with I from 1 to N, such as 3/8")
-    return int(index) - 1, int(count)
+    return int(match[1]) - 1, int(match[2])
 
 
 def _kinds(text: str) -> list[str]:

@@ -64,7 +64,7 @@ def fetch_weights(name: _Name, backbone: _Backbone = "r50", json: Json = False) 
     if json:
         print_json({"name": name, **file.to_json(), "path": str(path)})
     else:
-        typer.echo(path)
+        typer.echo(one_line(path))
 
 
 @weights_app.command("show")

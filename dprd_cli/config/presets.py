@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from dprd_cli.config.schema import BUILT_IN, Config, TrainConfig
 from dprd_cli.config.tree import ConfigTree, merge, nest, parse_overrides, read_toml, settle, validate
-from dprd_cli.errors import UsageError, did_you_mean
+from dprd_cli.errors import UsageError, did_you_mean, short_repr
 
 Name = TypeVar("Name", bound=str)
 
@@ -162,7 +162,8 @@ def pick(kind: str, name: str, known: Iterable[Name]) -> Name:
     for one in known:
         if name == one:
             return one
-    raise UsageError(f"unknown {kind} '{name}'{did_you_mean(name, known)}; there are: {', '.join(known)}")
+    text = name if isinstance(name, str) else short_repr(name)  # a file or `--set` may hold anything
+    raise UsageError(f"unknown {kind} '{text}'{did_you_mean(text, known)}; there are: {', '.join(known)}")
 
 
 def resolve(
@@ -193,6 +194,8 @@ def resolve(
         UsageError: On an unknown name or key, or a value that does not fit.
     """
     file_tree = read_toml(config_file) if config_file else {}
+    if file_tree:
+        validate(file_tree, str(config_file))
     given = parse_overrides(overrides)
     for key, value in (flags or {}).items():
         if value is not None:
@@ -204,8 +207,6 @@ def resolve(
     tree: ConfigTree = {"model": merge({}, PRESETS[pick("preset", preset, PRESETS)])}
     merge(tree, SCHEDULES[pick("schedule", schedule, SCHEDULES)])
     merge(tree, base or {})
-    if file_tree:
-        validate(file_tree, str(config_file))
     batch = tree.get("train", {}).get("batch_size", TrainConfig().batch_size)
     for layer in (file_tree, given):
         merge(tree, layer)

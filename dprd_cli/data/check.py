@@ -10,7 +10,7 @@ from typing import Any
 from dprd_cli.config.model_schema import RPNConfig
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.anchor_fit import check_anchors
-from dprd_cli.data.formats.coco import CocoDataset, match_classes
+from dprd_cli.data.formats.coco import CocoDataset, check_masks, match_classes
 from dprd_cli.data.formats.problems import Problem, Problems, first_five, plural
 from dprd_cli.data.formats.segmentation import has_mask
 from dprd_cli.data.image_checks import ImageCheck, ImageCounts, check_images
@@ -134,6 +134,7 @@ def check_data(
             check_anchors(tree, config, rpn, check.problems)
         classes = _match(tree, check, classes)
         images = report.usable_images[: config.limit or None]
+        check_masks(annotations, tree, images, config, check.problems)
         sizes = {image["file_name"]: (image["height"], image["width"]) for image in images}
         folder = annotations.images_dir
         check.decoded = check_images(

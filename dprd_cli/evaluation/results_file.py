@@ -150,7 +150,7 @@ def _mask_problem(mask: Any, size: list[int]) -> str:
     if not (isinstance(mask, dict) and isinstance(mask.get("counts"), str)):
         return "segmentation is not a compressed RLE"
     if mask.get("size") != size:
-        return f"the mask is {mask.get('size')}, the image {size}"
+        return f"the mask is {short_repr(mask.get('size'))}, the image {size}"
     try:
         coco_mask.decode(mask)
     except (ValueError, TypeError) as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from dprd_cli.files.images import DEEP_GREY, exif_orientation, open_image, read_image
 from dprd_cli.structures.sample import ImageArray
@@ -66,11 +67,19 @@ def inspect_image(path: Path | str, max_pixels: int) -> ImageInfo:
                 "cmyk": image.mode == "CMYK",
                 "palette": image.mode in ("P", "PA"),
                 "turned": exif_orientation(path) > 1,
-                "animated": getattr(image, "n_frames", 1) > 1,
+                "animated": _is_animated(image),
             }
     traits = tuple(name for name, there in found.items() if there)
     content = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).hexdigest()
     return ImageInfo(pixels.shape[:2], traits, look_of(pixels), content)
+
+
+def _is_animated(image: Image.Image) -> bool:
+    """Whether there is a second frame; one that cannot be found is none."""
+    try:
+        return getattr(image, "n_frames", 1) > 1
+    except Exception:  # Pillow's plugins raise nearly anything on broken files
+        return False
 
 
 def look_of(pixels: ImageArray) -> str:

@@ -247,6 +247,7 @@ def _scale_deep_grey(grey: NDArray[np.int64], path: Path) -> ImageArray:
 
 
 _JPEG = frozenset({".jpg", ".jpeg"})
+_LONGEST = {".jpg": 65_500, ".webp": 16_383}  # sides that the formats hold; longer images are shrunk
 #: Suffixes of the images that are looked for, the most usual first; a file named on its own may have any.
 IMAGE_SUFFIXES = (
     *(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif"),
@@ -296,4 +297,8 @@ def encode_jpeg(image: ImageArray, quality: int = 93) -> bytes:
 
 def _encode(image: ImageArray, suffix: str, options: tuple[int, ...] = ()) -> bytes:
     pixels = cv2.cvtColor(image, cv2.COLOR_RGB2BGR) if image.ndim == 3 else image
+    shrink = max(pixels.shape) / _LONGEST.get(suffix, max(pixels.shape))
+    if shrink > 1:
+        height, width = (max(1, int(side / shrink)) for side in pixels.shape[:2])
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     return cv2.imencode(suffix, pixels, options)[1].tobytes()

@@ -128,7 +128,7 @@ def read_object(path: Path, lacking: list[str], meaning: str = "") -> dict[str, 
         return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         lacking.append(f"{path.name}: not readable ({error})")
         return {}
     if not isinstance(content, dict):

@@ -30,7 +30,7 @@ def run_sections(page: ReportPage, run: RunFiles) -> list[tuple[str, str, Html]]
         anchor = page.anchor(run, part)
         try:
             content = maker(page, run)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, RecursionError) as error:
             # files of a run may hold anything
             why = f"{type(error).__name__}: {error}"
             content = note(f"Not shown: the run's files are not as expected ({why}).")

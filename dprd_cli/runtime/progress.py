@@ -55,9 +55,10 @@ def lines_on_stderr() -> Iterator[None]:
 def progress(title: str) -> Iterator[Progress]:
     """Show a bar while stderr is a terminal; yields what to call with (done, total)."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import Progress as Bar
 
     quiet = rank() > 0 or sys.stderr is None or not sys.stderr.isatty()
     with Bar(console=Console(stderr=True), transient=True, disable=quiet) as bar:
-        task = bar.add_task(title, total=None)
+        task = bar.add_task(escape(one_line(title)), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 
 def world_size() -> int:
@@ -36,4 +37,4 @@ def rank_slice(total: int, rank: int, size: int) -> range:
 
 def _number(name: str, default: int) -> int:
     text = os.environ.get(name, "")
-    return int(text) if text.isdigit() else default
+    return int(text) if re.fullmatch("[0-9]{1,9}", text) else default

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from dprd_cli.config.model_schema import Section
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import flatten, known_keys, nest, read_toml
-from dprd_cli.errors import UsageError, did_you_mean
+from dprd_cli.errors import UsageError, did_you_mean, short_repr
 from dprd_cli.studies.catalog import GROUPS, STUDIES
 from dprd_cli.studies.study import Study, Variant
 
@@ -135,7 +135,7 @@ def _check_value(path: Path, key: str, dotted: str, value: Any) -> None:
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] != "value_error":
-            message = f"{path}: variants.{key}: {dotted} = {value!r}: {first['msg']}"
+            message = f"{path}: variants.{key}: {dotted} = {short_repr(value)}: {first['msg']}"
             raise UsageError(message) from error
 
 
@@ -149,4 +149,4 @@ def _explain(path: Path, error: ValidationError) -> NoReturn:
         raise UsageError(f"{path}: no key '{place}' in a study{hint}") from error
     if first["type"] == "missing":
         raise UsageError(f"{path}: no [variants.NAME] table; a study needs at least one") from error
-    raise UsageError(f"{path}: {place} = {first['input']!r}: {first['msg']}") from error
+    raise UsageError(f"{path}: {place} = {short_repr(first['input'])}: {first['msg']}") from error

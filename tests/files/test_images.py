@@ -20,6 +20,7 @@ from dprd_cli.files.images import (
     encode_png,
     exif_orientation,
     read_image,
+    read_size,
     write_image,
 )
 
@@ -227,6 +228,13 @@ def test_an_image_is_written_as_its_suffix_says(tmp_path, suffix):
         read = read_image(path, LIMIT).astype(int)
         assert read.shape == flat.shape
         assert np.abs(read - flat).max() <= (6 if suffix in (".jpg", ".jpeg", ".webp") else 0)
+
+
+@pytest.mark.parametrize(("suffix", "longest"), [(".jpg", 65_500), (".webp", 16_383), (".png", 70_000)])
+def test_what_a_format_cannot_hold_is_shrunk(tmp_path, suffix, longest):
+    path = tmp_path / f"a{suffix}"
+    write_image(path, np.full((2, 70_000, 3), 90, np.uint8))
+    assert read_size(path, 10**6) == (2 if suffix == ".png" else 1, longest)
 
 
 def test_every_suffix_that_is_looked_for_can_be_read(tmp_path):

@@ -52,8 +52,8 @@ def test_a_terminal_shows_how_far_it_is(monkeypatch, capsys):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("FORCE_COLOR", "1")
-    with progress("checking") as update:
+    with progress("checking [/red]") as update:
         update(1, 4)
     err = capsys.readouterr().err
-    assert "checking" in err
+    assert "checking [/red]" in err
     assert "25%" in err

@@ -26,7 +26,13 @@ def test_on_one_machine_the_rank_is_the_local_one(monkeypatch):
 
 @pytest.mark.parametrize(
     "variables",
-    [{}, {"WORLD_SIZE": "4"}, {"RANK": "0", "WORLD_SIZE": "1"}, {"RANK": "0", "WORLD_SIZE": "many"}],
+    [
+        {},
+        {"WORLD_SIZE": "4"},
+        {"RANK": "0", "WORLD_SIZE": "1"},
+        {"RANK": "0", "WORLD_SIZE": "many"},
+        {"RANK": "0", "WORLD_SIZE": "²"},
+    ],
 )
 def test_all_else_is_a_single_process(monkeypatch, variables):
     assert places(monkeypatch, **variables) == (0, 1, 0, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from dprd_cli.data.formats.segmentation import NO_MASK, MaskStore, decode, encod
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import read_image, size_fault
 from dprd_cli.structures.sample import CocoEntry, CocoTree, Sample, Split
+
+_MASKS = 8  # as many masks of the largest image fit into a GiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,7 @@ class CocoDataset:
         problems = problems if problems is not None else Problems()
         tree = tree if tree is not None else annotations.read(problems)
         self.report: CheckReport = annotations.check(tree, problems, missing_ok=config.on_bad_image == "skip")
+        check_masks(annotations, tree, self.report.usable_images[: config.limit or None], config, problems)
         problems.stop()
         self.class_names, self.category_ids = match_classes(tree, annotations.name, class_names, category_ids)
         self._collect(tree, skip_empty=split == "train" and config.skip_empty)
@@ -224,6 +229,40 @@ class CocoDataset:
             if ann.get("area") is None:
                 ann["area"] = annotation_area(ann, sizes[ann["image_id"]])
         return tree
+
+
+def check_masks(
+    annotations: Annotations,
+    tree: CocoTree,
+    images: Sequence[CocoEntry],
+    config: DataConfig,
+    problems: Problems,
+) -> None:
+    """Refuse images with so many masks that they take gigabytes once they are decoded, all at once.
+
+    Args:
+        annotations: Where they come from, for the message.
+        tree: What was read.
+        images: Those that are used.
+        config: `max_pixels` times `_MASKS` is the most pixels that all masks of an image may have.
+        problems: Gets what is found.
+    """
+    masks = Counter(
+        ann["image_id"]
+        for ann in tree["annotations"]
+        if type(ann.get("image_id")) is int and ann.get("segmentation") and not ann.get("iscrowd", 0)
+    )
+    found = Problems(Path(annotations.name))
+    for image in images:
+        count, size = masks[image["id"]], image["width"] * image["height"]
+        if count * size > _MASKS * config.max_pixels:
+            name, least = image["file_name"], -(-count * size // _MASKS)
+            text = (
+                f"'{name}' has {count} masks of {image['width']}x{image['height']} pixels, which are decoded"
+            )
+            advice = f"cut it into tiles or, if you trust the file, pass --set data.max_pixels={least}"
+            found.add("masks", f"{text} together", name, advice)
+    problems.extend(found)
 
 
 def match_classes(

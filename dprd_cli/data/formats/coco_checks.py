@@ -134,9 +134,8 @@ def _check_ids(entries: list[CocoEntry], what: str, problems: Problems) -> None:
     for index, entry in enumerate(entries):
         ident = entry.get("id")
         if type(ident) is not int:
-            problems.add(
-                f"{what} id", f"{what} number {index + 1} has id {ident!r}, expected an integer", index + 1
-            )
+            text = f"{what} number {index + 1} has id {short_repr(ident)}, expected an integer"
+            problems.add(f"{what} id", text, index + 1)
         elif abs(ident) > _MAX_ID:
             problems.add(f"{what} id", f"{what} number {index + 1} has an id beyond 2^53", index + 1)
         elif ident in seen:
@@ -174,7 +173,7 @@ def _check_images(images: list[CocoEntry], problems: Problems) -> list[tuple[Coc
         name, ident = image.get("file_name"), image.get("id")
         wrong = [side for side in ("width", "height") if type(image.get(side)) is not int or image[side] <= 0]
         for side in wrong:
-            text = f"image {ident} has {side} {image.get(side)!r}, expected a positive integer"
+            text = f"image {ident} has {side} {short_repr(image.get(side))}, expected a positive integer"
             problems.add(side, text, ident)
         if not wrong and image["width"] * image["height"] > _MAX_PIXELS:
             wrong = ["size"]
@@ -216,7 +215,8 @@ class _AnnotationChecker:
         """Check an annotation."""
         ident, category, image = ann.get("id"), ann.get("category_id"), ann.get("image_id")
         if not is_known(category, self.categories):
-            text = f"annotation {ident} refers to category {category!r}, which is not in 'categories'"
+            shown = short_repr(category)
+            text = f"annotation {ident} refers to category {shown}, which is not in 'categories'"
             self.problems.add("category", text, ident)
         if not is_known(image, self.images):
             text = f"annotation {ident} refers to image {short_repr(image)}, which is not in 'images'"
@@ -224,20 +224,20 @@ class _AnnotationChecker:
         if type(image) is not int or image not in self.images:
             return
         if ann.get("iscrowd", 0) not in (0, 1):
-            text = f"annotation {ident} has iscrowd {ann['iscrowd']!r}, expected 0 or 1"
+            text = f"annotation {ident} has iscrowd {short_repr(ann['iscrowd'])}, expected 0 or 1"
             self.problems.add("crowd", text, ident)
             return
         if ann.get("area") is None:
             self.without_area.append(ident)
         elif not are_numbers([ann["area"]]):
-            text = f"annotation {ident} has area {ann['area']!r}, expected a finite number"
+            text = f"annotation {ident} has area {short_repr(ann['area'])}, expected a finite number"
             self.problems.add("area", text, ident)
         crowd = bool(ann.get("iscrowd", 0))
         self.report.num_crowds += crowd
         self.report.num_objects += not crowd
         box = ann.get("bbox")
         if not isinstance(box, list) or len(box) != 4 or not are_numbers(box):
-            text = f"annotation {ident} has bbox {box!r}, expected four finite numbers [x, y, w, h]"
+            text = f"annotation {ident} has bbox {short_repr(box)}, expected four finite numbers [x, y, w, h]"
             self.problems.add("bbox", text, ident)
             box = None
         if image in self.sizes:

@@ -14,6 +14,7 @@ from dprd_cli.data.formats.segmentation import (
     looks_like_points,
     mask_area,
     mask_bounds,
+    outline_fault,
     row_major_bounds,
 )
 from dprd_cli.structures.sample import CocoEntry
@@ -104,7 +105,10 @@ class ObjectCounts:
 
     def add(self, ann: CocoEntry, size: Size, who: Any) -> None:
         """Look at an annotation with a sound box and mask, in an image of (height, width)."""
-        box = ann["bbox"]
+        box, segmentation = ann["bbox"], ann.get("segmentation")
+        if isinstance(segmentation, list) and (fault := outline_fault(segmentation)):
+            self.report.problems.add("outline", f"{who}: {fault}", who)
+            return
         self.number += 1
         self.shares += min(box) >= 0 and max(box[2:]) > 0 and max(box) <= 1 < min(size)
         self.parts += any(value != int(value) for value in box)

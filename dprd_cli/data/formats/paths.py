@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from dprd_cli.errors import short_repr
+
 
 def is_absolute(name: str) -> bool:
     """Whether a file name starts at a root or a drive, on any system."""
@@ -20,7 +22,7 @@ def leaves_folder(name: str) -> bool:
 def name_fault(name: object) -> tuple[str, str]:
     """Return the kind and the words of what is wrong with a `file_name`, or two empty strings."""
     if not isinstance(name, str) or not name or "\0" in name or not _can_be_stored(name):
-        return "file", f"has file_name {name!r}, expected a path"
+        return "file", f"has file_name {short_repr(name)}, expected a path"
     if is_absolute(name):
         return "absolute", f"has the absolute file_name '{name}', expected a relative one"
     if leaves_folder(name):

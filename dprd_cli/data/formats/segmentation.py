@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_masks
 
+from dprd_cli.errors import short_repr
 from dprd_cli.structures.sample import Rle
 
 #: Kinds of segmentation.
 NO_MASK, POLYGONS, RLE = 0, 1, 2
 _NUMBERS = {int, float}
 _LONGEST_RUN = 2**31
-_FARTHEST = 10  # drawing a polygon takes memory by its length
+_FARTHEST = 10  # times the image's longest side
+_LONGEST_OUTLINE = 2_000_000  # pixels: drawing takes a hundred bytes for each
 
 
 def are_numbers(values: list[Any]) -> bool:
@@ -132,14 +134,30 @@ def segmentation_fault(segmentation: Any, size: tuple[int, int], *, reach: bool 
             return "a polygon holds something that is not a finite number"
         if reach and ring and max(max(ring), -min(ring)) > _FARTHEST * max(size):
             return f"a polygon reaches more than {_FARTHEST} times the image's longest side away from it"
-    return ""
+    return outline_fault(segmentation)
+
+
+def outline_fault(rings: Sequence[Sequence[float]]) -> str:
+    """Return that well-formed polygons take gigabytes to draw, or an empty string."""
+    if sum(len(ring) * (max(ring) - min(ring)) for ring in rings if ring) < _LONGEST_OUTLINE:
+        return ""  # as nearly always, and soon found out
+    length = 0.0
+    for ring in rings:
+        corners = np.asarray(ring, dtype=np.float64).reshape(-1, 2)
+        length += float(np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1, initial=0).sum())
+    return (
+        ""
+        if length <= _LONGEST_OUTLINE
+        else f"polygons whose outlines are longer than {_LONGEST_OUTLINE} pixels"
+    )
 
 
 def _rle_fault(rle: Rle, size: tuple[int, int]) -> str:
     height, width = size
     counts = rle.get("counts")
     if rle.get("size") != [height, width]:
-        return f"RLE size {rle.get('size')!r} is not the image's [height, width] = [{height}, {width}]"
+        shown = short_repr(rle.get("size"))
+        return f"RLE size {shown} is not the image's [height, width] = [{height}, {width}]"
     if isinstance(counts, list):
         if not set(map(type, counts)) <= {int} or min(counts, default=0) < 0:
             return "RLE counts must be non-negative integers"

@@ -12,7 +12,7 @@ import numpy as np
 from pycocotools import mask as rle_masks
 
 from dprd_cli.data.formats.problems import Problems, plural
-from dprd_cli.data.formats.segmentation import are_numbers
+from dprd_cli.data.formats.segmentation import are_numbers, outline_fault
 from dprd_cli.errors import short_repr
 from dprd_cli.structures.sample import Rle, is_class_name
 
@@ -62,7 +62,7 @@ def _merged(shapes: list[DrawnShape]) -> DrawnShape:
     masks = [shape.mask for shape in shapes if shape.mask is not None]
     rings = tuple(ring for shape in shapes for ring in shape.rings)
     first = shapes[0]
-    if not masks:
+    if not masks or outline_fault(rings):  # which the check will tell
         return DrawnShape(first.name, first.where, box, rings)
     height, width = masks[0]["size"]
     drawn = rle_masks.frPyObjects([list(ring) for ring in rings], height, width) if rings else []

@@ -14,6 +14,7 @@ from dprd_cli.data.formats.image_files import check_files
 from dprd_cli.data.formats.object_checks import CheckReport, ObjectCounts
 from dprd_cli.data.formats.paths import is_file
 from dprd_cli.data.formats.problems import Problems, first_five, plural
+from dprd_cli.data.formats.segmentation import outline_fault
 from dprd_cli.data.formats.source import Part
 from dprd_cli.data.formats.yolo_files import YoloDescription, list_images
 from dprd_cli.errors import DataError
@@ -247,11 +248,13 @@ def _parse(line: str, size: tuple[int, int], ids: dict[int, int], keypoints: int
         )
     scale = np.array([width, height])
     (x1, y1), (x2, y2) = np.clip(low, 0, 1) * scale, np.clip(high, 0, 1) * scale
-    ring = (np.clip(shares, 0, 1) * scale).ravel().tolist() if len(shares) > 2 else None
+    rings = [(np.clip(shares, 0, 1) * scale).ravel().tolist()] if len(shares) > 2 else None
+    if fault := outline_fault(rings or []):
+        raise _LineError(fault)
     return {
         "category_id": ids[int(values[0])],
         "bbox": [float(x1), float(y1), float(x2 - x1), float(y2 - y1)],
         "iscrowd": 0,
-        "segmentation": ring and [ring],
+        "segmentation": rings,
         "keypoints": int(pointed),
     }

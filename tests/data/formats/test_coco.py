@@ -176,6 +176,17 @@ def test_evaluation_gets_what_the_file_lacks(tree, build):
     assert [one["id"] for one in truth["annotations"]] == [9, 6, 7, 8]  # 0 means "unmatched" to the evaluator
 
 
+def test_masks_that_fill_the_memory_together(tree, build, tmp_path):
+    # 17 masks of 10x20 pixels are 3400: an eighth of them, 425, is the least limit that takes them
+    tree["annotations"] += [note(100 + n, 20, 1) for n in range(17)]
+    assert len(build(CONFIG.model_copy(update={"max_pixels": 425}))) == 3
+    line = refused(lambda: build(CONFIG.model_copy(update={"max_pixels": 424})))
+    assert line == (
+        f"{tmp_path / 't.json'}: '20.png' has 17 masks of 20x10 pixels, which are decoded together; cut it "
+        "into tiles or, if you trust the file, pass --set data.max_pixels=425"
+    )
+
+
 def test_classes_of_a_checkpoint(tree, build, tmp_path):
     names, ids = ("brush", "cat", "dog", "person"), (90, 17, 18, 1)
     data = build(class_names=names, category_ids=ids)

@@ -81,6 +81,15 @@ def test_thin_polygons():
         assert not has_thin_polygon(fine)
 
 
+def test_outlines_that_take_gigabytes_to_draw_are_refused():
+    # there and back over 400 pixels, corner by corner: 400 pixels an edge, so 5000 edges are 2,000,000
+    fits = [value for n in range(5000) for value in (400 * (n % 2), n % 3)]
+    assert segmentation_fault([fits], (100, 400)) == ""
+    text = "polygons whose outlines are longer than 2000000 pixels"
+    assert segmentation_fault([[*fits, 0, 0, 400, 0]], (100, 400)) == text
+    assert segmentation_fault([fits[:6000], fits[:6000]], (100, 400)) == text
+
+
 def test_polygons_far_from_their_box_by_hand():
     # the square spans 4 x 4 = 16; moved by 1 it shares 3 * 4 = 12: IoU 12 / 20 = 0.6, by 2: 8 / 24 = 0.33
     bounds = mask_bounds(SQUARE)
