@@ -51,8 +51,8 @@ def predict(
         typer.Option(
             "--save",
             metavar="KINDS",
-            help="What to write, with commas: images, video, frames, coco, csv, labelme, masks and crops; or "
-            "none.",
+            help="What to write, with commas: images, video, frames, coco, csv, labelme, dataset (COCO's "
+            "annotations with the images), yolo, masks and crops; or none.",
         ),
     ] = "images,video,coco,csv",
     score_thresh: Annotated[

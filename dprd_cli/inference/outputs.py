@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from dprd_cli.files.images import image_suffix
 from dprd_cli.files.output_folder import OutputFolder
+from dprd_cli.inference.annotation_files import CocoDatasetFiles, YoloDatasetFiles
 from dprd_cli.inference.collected import CocoResultsFile, CsvTable
 from dprd_cli.inference.drawings import DrawingFiles, VideoFiles
 from dprd_cli.inference.entry import DisplayStyle, OutputEntry
@@ -19,7 +20,7 @@ from dprd_cli.inference.objects import CropFiles, MaskFiles
 from dprd_cli.inference.sources import Source
 
 #: Kinds that write into a subfolder of `--out` of their name.
-FOLDERS = ("frames", "labelme", "masks", "crops")
+FOLDERS = ("frames", "labelme", "dataset", "yolo", "masks", "crops")
 #: Kind -> the files that hold many images.
 SHARED_FILES = {"coco": ("results.json", "images.json"), "csv": ("results.csv",)}
 
@@ -69,7 +70,7 @@ class SharedOutput(Protocol):
 
 
 #: What `--save` takes, in the order in which it is reported.
-KINDS = ("images", "video", "frames", "coco", "csv", "labelme", "masks", "crops")
+KINDS = ("images", "video", "frames", "coco", "csv", "labelme", "dataset", "yolo", "masks", "crops")
 
 
 def output_names(sources: Sequence[Source], stems: Sequence[str], kinds: Sequence[str]) -> set[str]:
@@ -115,8 +116,11 @@ def make_outputs(
         shared["coco"] = CocoResultsFile(folder, list(drawn.values()), style)
     if "csv" in kinds:
         shared["csv"] = CsvTable(folder, style, frames=frames)
-    others: dict[str, type[LabelmeFiles | MaskFiles | CropFiles]] = {
+    if "dataset" in kinds:
+        shared["dataset"] = CocoDatasetFiles(folder)
+    others: dict[str, type[LabelmeFiles | YoloDatasetFiles | MaskFiles | CropFiles]] = {
         "labelme": LabelmeFiles,
+        "yolo": YoloDatasetFiles,
         "masks": MaskFiles,
         "crops": CropFiles,
     }

@@ -17,7 +17,12 @@ def test_every_kind_has_one_output(tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_kind_writes_into_the_folder_or_a_subfolder_that_is_known(tmp_path, make_entry, kind):
+def test_a_kind_writes_into_the_folder_or_a_subfolder_that_is_known(tmp_path, make_entry, monkeypatch, kind):
+    (tmp_path / "at" / "in").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "at")
+    (tmp_path / "at" / "in" / "a.jpg").touch()
+    tmp_path = tmp_path / "out"
+    tmp_path.mkdir()
     outputs, shared = make_outputs(OutputFolder(tmp_path, "predict"), [kind], DisplayStyle(), frames=True)
     for output in outputs.values():
         for frame in (None, 0):

@@ -53,12 +53,13 @@ def test_every_kind_of_output(left_half, sources, tmp_path):
     assert writer.done == 4
     assert ", ".join(writer.summary) == (
         "1 annotated image, 1 annotated video, 3 annotated frames, results.json, images.json, results.csv, "
-        "4 labelme files, 4 masks, 4 crops"
+        "4 labelme files, dataset/ (4 images, 4 annotations), 4 YOLO label files, 4 masks, 4 crops"
     )
     assert writer.files == [
         str(out / name) for name in ("results.json", "images.json", "results.csv", "clip.mp4")
     ]
     frames = [f"clip/{number:06d}" for number in range(3)]
+    copied = ["a.jpg", *(f"{frame}.png" for frame in frames)]
     assert files(out) == sorted(
         [
             "a.jpg",
@@ -67,6 +68,11 @@ def test_every_kind_of_output(left_half, sources, tmp_path):
             "results.csv",
             "results.json",
             "crops/a/00-cat.jpg",
+            "dataset/train.json",
+            "yolo/data.yaml",
+            "yolo/labels/a.txt",
+            *(f"{kind}/images/{image}" for kind in ("dataset", "yolo") for image in copied),
+            *(f"yolo/labels/{frame}.txt" for frame in frames),
             "labelme/a.json",
             "masks/a/00-cat.png",
             *(f"frames/{frame}.png" for frame in frames),
