@@ -60,7 +60,17 @@ def test_modules_exist(page):
         r"`((?:[a-z_]+/)*[a-z_]+\.py|[a-z_]+(?:/[a-z_]+)*/)`", page.read_text(encoding="utf-8")
     )
     places = (ROOT, ROOT / "dprd_cli")
-    made_by_runs = {"runs/", "parts/", "predictions/", "images/", "labels/", "cv2/", "utils.py"}
+    made_by_runs = {
+        "runs/",
+        "parts/",
+        "predictions/",
+        "dataset/",
+        "yolo/",
+        "images/",
+        "labels/",
+        "cv2/",
+        "utils.py",
+    }
     in_data = {"train/", "val/", "valid/", "validation/"}
     assert [
         n for n in names if n not in made_by_runs | in_data and not any((p / n).exists() for p in places)
