@@ -29,7 +29,7 @@ Done in $((($(date +%s) - start) / 60)) minutes; everything lies in $run:
   curves              loss.png, ap.png, parts.png (from metrics.csv)
   training            train_batch0.png, parts_step*.png (part overlays at each evaluation)
   predictions         predictions/val_*.png, results.json, results.csv
-  parts               parts/grid.png, parts/val_*_compare.png, parts/parts.csv
+  parts               parts/grid.jpg, parts/val_*_compare.jpg, parts/parts.csv
   checkpoints         best.pt, last.pt
 
 COCO metrics of last.pt on the held-out images, percent (eval_val.json):

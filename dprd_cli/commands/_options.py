@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 BACKBONES = ("r10", "r18", "r34", "r50", "r101", "x101", "mobilenet_v2")
 PART_OFFSETS = ("learned", "mean", "reference")
+PART_STYLES = ("tones", "paper", "distinct")
+COLORED_BY = ("class", "instance")
 
 Data = Annotated[
     str | None,
@@ -105,6 +107,15 @@ PartOffsets = Annotated[
         metavar="KIND",
         autocompletion=_complete.among(*PART_OFFSETS),
         help="learned, mean (one template per part) or reference.",
+    ),
+]
+PartStyle = Annotated[
+    str,
+    typer.Option(
+        "--style",
+        metavar="|".join(PART_STYLES),
+        autocompletion=_complete.among(*PART_STYLES),
+        help="Parts in orange tones with letters, as in the paper's Fig. 6, or for every colour vision.",
     ),
 ]
 Device = Annotated[

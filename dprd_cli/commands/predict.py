@@ -8,8 +8,11 @@ from typing import Annotated
 
 import typer
 
+from dprd_cli.commands import _complete
 from dprd_cli.commands._options import (
+    COLORED_BY,
     PART_OFFSETS,
+    PART_STYLES,
     DataOverrides,
     Device,
     Gpus,
@@ -17,6 +20,7 @@ from dprd_cli.commands._options import (
     Overlap,
     Overwrite,
     PartOffsets,
+    PartStyle,
     Tile,
     Tta,
     Weights,
@@ -66,8 +70,21 @@ def predict(
         ),
     ] = None,
     save_parts: Annotated[
-        bool, typer.Option("--save-parts", help="Draw part boxes in orange, and add them to the results.")
+        bool,
+        typer.Option(
+            "--save-parts", help="Draw part boxes, and add them, and which of them decided, to the results."
+        ),
     ] = False,
+    style: PartStyle = "tones",
+    color_by: Annotated[
+        str,
+        typer.Option(
+            "--color-by",
+            metavar="class|instance",
+            autocompletion=_complete.among(*COLORED_BY),
+            help="What has a colour of its own; instances by default where there is one class.",
+        ),
+    ] = "",
     no_masks: Annotated[bool, typer.Option("--no-masks", help="Leave masks out.")] = False,
     part_offsets: PartOffsets = "learned",
     tta: Tta = False,
@@ -123,7 +140,13 @@ def predict(
     options = PredictOptions(
         output=OutputChoice(out, overwrite),
         kinds=_kinds(save),
-        style=DisplayStyle(score_thresh, not no_masks, save_parts),
+        style=DisplayStyle(
+            score_thresh,
+            not no_masks,
+            save_parts,
+            pick("style", style, PART_STYLES),
+            pick("--color-by", color_by, COLORED_BY) if color_by else "",
+        ),
         read=ReadOptions(batch_size, workers, frame_step, max_frames),
         part_offsets=pick("kind of part offsets", part_offsets, PART_OFFSETS),
         tta=tta,

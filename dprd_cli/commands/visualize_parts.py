@@ -9,10 +9,12 @@ import typer
 
 from dprd_cli.commands._options import (
     PART_OFFSETS,
+    PART_STYLES,
     Device,
     Json,
     Overwrite,
     PartOffsets,
+    PartStyle,
     Weights,
     print_json,
     say,
@@ -46,21 +48,19 @@ def visualize_parts(
         bool, typer.Option("--per-stage", help="One panel for what went into each cascade stage.")
     ] = False,
     compare: Annotated[
-        bool | None,
-        typer.Option(
-            "--compare/--no-compare", help="Reference beside deformed parts; by default for one image."
-        ),
-    ] = None,
+        bool, typer.Option("--compare", help="One more figure: reference beside deformed parts.")
+    ] = False,
     grid: Annotated[
         bool | None,
-        typer.Option("--grid/--no-grid", help="One figure of all images; by default for several."),
+        typer.Option("--grid/--no-grid", help="One figure of all objects; by default for several images."),
     ] = None,
+    style: PartStyle = "tones",
     columns: Annotated[int, typer.Option("--columns", min=1, help="Columns of that figure.")] = 4,
     part_offsets: PartOffsets = "learned",
     device: Device = None,
     json: Json = False,
 ) -> None:
-    """Show whole and part boxes in orange (the paper's Fig. 6), and measure how parts deform."""
+    """Show which part moved where, and which one decided (the paper's Fig. 6), and measure it."""
     from dprd_cli.config.presets import pick
     from dprd_cli.evaluation.part_figures import PartFigureOptions
     from dprd_cli.evaluation.part_figures import visualize_parts as draw
@@ -76,6 +76,7 @@ def visualize_parts(
         compare=compare,
         grid=grid,
         columns=columns,
+        style=pick("style", style, PART_STYLES),
         part_offsets=pick("kind of part offsets", part_offsets, PART_OFFSETS),
     )
     paths = find_images(inputs)
@@ -102,7 +103,8 @@ def _print_statistics(result: PartDeformation) -> None:
 
     from dprd_cli.commands._tables import print_rows
 
-    columns = ("objects", "IoU", "|dx|", "|dy|", "size", "motion", "adapts")
+    told = any(part.share is not None for group in result.classes for part in group.per_part)
+    columns = ("objects", "IoU", "|dx|", "|dy|", "size", "motion", "adapts", *(("decides",) if told else ()))
     rows: list[tuple[str, ...]] = [
         (
             group.name,
@@ -113,9 +115,12 @@ def _print_statistics(result: PartDeformation) -> None:
             f"{exp(group.log_w):.2f}x{exp(group.log_h):.2f}",
             f"{group.motion:.3f}",
             f"{group.spread_class:.3f}",
+            *((group.telling,) if told else ()),
         )
         for group in (*result.classes, *filter(None, [result.total]))
     ]
     print_rows("class", columns, rows)
     say("IoU: with the reference parts; |dx|, |dy|: shift in part sizes; size: width x height against them;")
     say("motion: root mean square of the offsets; adapts: what is left of it after each class's mean offsets")
+    if told:
+        say("decides: the part without which the class score falls most, and by how much on average")

@@ -15,7 +15,8 @@ from dprd_cli.data.loading import TrainLoader
 from dprd_cli.data.statistics import SIZES, Floats, SplitStatistics
 from dprd_cli.data.train_items import TrainReader
 from dprd_cli.data.transforms import to_tensors
-from dprd_cli.drawing.detections import draw_targets, grid
+from dprd_cli.drawing.detections import draw_targets
+from dprd_cli.drawing.sheet import grid
 from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, save_figure
 from dprd_cli.files.images import write_image
 from dprd_cli.files.output_folder import OutputChoice, output_folder

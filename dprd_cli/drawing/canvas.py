@@ -20,6 +20,7 @@ from dprd_cli.structures.sample import ImageArray
 
 Color = tuple[int, int, int]
 Box = tuple[float, float, float, float]
+Point = tuple[float, float]
 
 ORANGE: Color = (255, 165, 0)
 WHITE: Color = (255, 255, 255)
@@ -75,21 +76,25 @@ class Canvas:
 
     Args:
         image: RGB. [H, W, 3]
+        longest: Make images smaller whose long side has more pixels; None: keep the size of large ones.
+        emphasis: Factor on lines and texts, for an image that will be shown smaller.
     """
 
-    def __init__(self, image: ImageArray) -> None:
+    def __init__(self, image: ImageArray, longest: int | None = None, emphasis: float = 1.0) -> None:
         height, width = image.shape[:2]
         self.scale = max(1.0, min(_SHORT_SIDE / min(height, width), _LONG_SIDE / max(height, width)))
-        self.size = (round(height * self.scale), round(width * self.scale))
+        if longest is not None:
+            self.scale = min(self.scale, longest / max(height, width))
+        self.size = (max(1, round(height * self.scale)), max(1, round(width * self.scale)))
         if self.size == (height, width):
             self.pixels = image.copy()
         else:
-            self.pixels = _resize(image, self.size, cv2.INTER_CUBIC)
+            self.pixels = _resize(image, self.size, cv2.INTER_CUBIC if self.scale > 1 else cv2.INTER_AREA)
         side = min(self.size)
-        self.line = max(1.0, 2.4 * (side / _SHORT_SIDE) ** 0.75)
-        self.text_size = max(12, round(15 * (side / _SHORT_SIDE) ** 0.75))
+        self.line = max(1.0, 2.4 * emphasis * (side / _SHORT_SIDE) ** 0.75)
+        self.text_size = max(12, round(15 * emphasis * (side / _SHORT_SIDE) ** 0.75))
         self._chips: list[tuple[int, int, int, int]] = []
-        self._texts: list[tuple[tuple[int, int], str, Color]] = []
+        self._texts: list[tuple[tuple[int, int], str, Color, int]] = []
 
     def mask(self, crop: NDArray[np.bool_], x: int, y: int, color: Color, opacity: float = 0.42) -> None:
         """Tint an object and draw its outline.
@@ -131,7 +136,7 @@ class Canvas:
         corners = self._corners(box, thickness)
         if halo:
             extra = 2 * max(1, round(thickness * 0.3))
-            self._outline(corners, DARK, thickness + extra, dashed=False, opacity=0.5)
+            self._outline(corners, DARK, thickness + extra, dashed=dashed, opacity=0.5)
         self._outline(corners, color, thickness, dashed=dashed)
 
     def chip(self, box: Box, text: str, color: Color) -> None:
@@ -149,16 +154,62 @@ class Canvas:
         x, y = min(placed, key=lambda spot: self._covered((*spot, spot[0] + chip_w, spot[1] + chip_h)))
         self._chips.append((x, y, x + chip_w, y + chip_h))
         self.pixels[y : y + chip_h, x : x + chip_w] = color
-        light = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 140
-        self._texts.append(((x + pad, y + chip_h // 2), text, (15, 15, 15) if light else WHITE))
+        self._texts.append(((x + pad, y + chip_h // 2), text, ink(color), self.text_size))
+
+    def tag(self, box: Box, corner: Point, text: str, color: Color) -> None:
+        """Put a sign inside a box, where there is room and no other sign.
+
+        Args:
+            box: xyxy, pixels of the original image.
+            corner: Where in the box, from (0, 0), its upper left corner, to (1, 1).
+            text: A few letters.
+            color: RGB.
+        """
+        size = max(11, round(0.85 * self.text_size))
+        pad, face = max(2, size // 5), font(size)
+        wide, high = int(face.getlength(text)) + 2 * pad + 1, size + 2 * pad - 2
+        left, top, right, bottom = (value * self.scale for value in box)
+        if right - left < 1.15 * wide or bottom - top < 1.6 * high:
+            return
+        inset = 0.5 * self.line
+        x = round(left + inset + corner[0] * (right - left - wide - 2 * inset))
+        y = round(top + inset + corner[1] * (bottom - top - high - 2 * inset))
+        x, y = max(0, min(x, self.size[1] - wide)), max(0, min(y, self.size[0] - high))
+        spot = (x, y, x + wide, y + high)
+        if self._covered(spot):
+            return
+        self._chips.append(spot)
+        self.pixels[y : y + high, x : x + wide] = color
+        self._texts.append(((x + pad, y + high // 2), text, ink(color), size))
+
+    def fill(self, box: Box, color: Color, opacity: float) -> None:
+        """Tint the inside of a box, xyxy in pixels of the original image."""
+        x1, y1, x2, y2 = (max(0, round(value * self.scale)) for value in box)
+        window = self.pixels[y1:y2, x1:x2]
+        tinted = (1 - opacity) * window + opacity * np.asarray(color, dtype=np.float32)
+        window[...] = tinted.astype(np.uint8)
+
+    def arrow(self, start: Point, end: Point, color: Color) -> None:
+        """Draw an arrow between two points of the original image; a dot where they are the same."""
+        a, b = ((round(x * self.scale), round(y * self.scale)) for x, y in (start, end))
+        length = float(np.hypot(b[0] - a[0], b[1] - a[1]))
+        line = max(1, round(1.1 * self.line))
+        halo = 2 * max(1, round(0.35 * self.line))
+        if length < 2.5 * line:
+            cv2.circle(self.pixels, b, line + halo // 2, DARK, -1, cv2.LINE_AA)
+            cv2.circle(self.pixels, b, line, color, -1, cv2.LINE_AA)
+            return
+        tip = min(0.6, 3.5 * self.line / length)
+        cv2.arrowedLine(self.pixels, a, b, DARK, line + halo, cv2.LINE_AA, 0, tip)
+        cv2.arrowedLine(self.pixels, a, b, color, line, cv2.LINE_AA, 0, tip)
 
     def finish(self) -> ImageArray:
         """Return the drawn image. [H', W', 3]."""
         if self._texts:
             image = Image.fromarray(self.pixels)
             pen = ImageDraw.Draw(image)
-            for place, text, color in self._texts:
-                pen.text(place, text, fill=color, font=font(self.text_size), anchor="lm")
+            for place, text, color, size in self._texts:
+                pen.text(place, text, fill=color, font=font(size), anchor="lm")
             self.pixels = np.array(image)
         return self.pixels
 
@@ -196,7 +247,10 @@ class Canvas:
         window[...] = drawn
 
 
-Point = tuple[float, float]
+def ink(color: Color) -> Color:
+    """Return black or white, whichever is legible on a colour."""
+    light = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 140
+    return (15, 15, 15) if light else WHITE
 
 
 def _dashes(start: Point, end: Point, length: float) -> list[tuple[Point, Point]]:

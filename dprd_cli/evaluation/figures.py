@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from dprd_cli.drawing.detections import draw_detections, draw_targets, grid
+from dprd_cli.drawing.detections import draw_detections, draw_targets
+from dprd_cli.drawing.sheet import grid
 from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY, save_figure
 from dprd_cli.evaluation.analysis import Analysis, ImageExample
 from dprd_cli.evaluation.tide import ERRORS

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dprd_cli.drawing.detections import compare_parts, draw_parts, grid
+from dprd_cli.drawing.parts import ObjectParts, add_legend, compare_parts, draw_object, draw_parts
+from dprd_cli.drawing.sheet import grid
 from dprd_cli.errors import DataError, UserError
 from dprd_cli.evaluation.parts import COLUMNS, PartDeformation, PartStatistics
 from dprd_cli.files.atomic import write_json, write_rows
@@ -16,12 +17,14 @@ from dprd_cli.files.output_folder import OutputChoice, OutputFolder, output_fold
 from dprd_cli.files.results import image_names
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.inference.predictor import Predictor, ReadFailure
-from dprd_cli.model.parts import decompose
 from dprd_cli.runtime.progress import say
 from dprd_cli.structures.sample import ImageArray
 from dprd_cli.weights.load import LoadedModel
 
-_GRID_LIMIT = 48
+_GRID_LIMIT = 48  # objects
+_LONG_SIDE, _SHEET_WIDTH = 2000, 1600  # pixels of an image, at most; of several images together
+_SUFFIX = ".jpg"  # figures are of photographs, mostly
+_GRID = f"grid{_SUFFIX}"
 _ENDINGS = ("", "_compare", "_stages")  # of an image's figures
 _TABLES = ("parts.json", "parts.csv")
 
@@ -35,9 +38,10 @@ class PartFigureOptions:
         score_thresh: Least score of a detection.
         max_objects: Number of objects of each image, the best ones.
         per_stage: Draw a figure with a panel for each cascade stage, too.
-        compare: Draw a figure of reference parts beside deformed parts, too; None: for a single image.
-        grid: Draw one figure of all images, too; None: for several images.
+        compare: Draw a figure of reference parts beside deformed parts, too.
+        grid: Draw one figure of the objects of all images, too; None: for several images.
         columns: Columns of that figure.
+        style: One of `drawing.parts.STYLES`.
         part_offsets: `learned`, `mean` (one template per part) or `reference` (parts do not move).
     """
 
@@ -45,9 +49,10 @@ class PartFigureOptions:
     score_thresh: float = 0.5
     max_objects: int = 10
     per_stage: bool = False
-    compare: bool | None = None
+    compare: bool = False
     grid: bool | None = None
     columns: int = 4
+    style: str = "tones"
     part_offsets: str = "learned"
 
 
@@ -110,9 +115,9 @@ def visualize_parts(
     options = options or PartFigureOptions()
     _check_parts(model)
     model = model.with_part_offsets(options.part_offsets)
-    names = image_names(paths, ".png", reserved=["grid"])
+    names = image_names(paths, _SUFFIX, reserved=["grid"])
     stems = [Path(name).stem for name in names]
-    every = {f"{stem}{ending}.png" for stem in stems for ending in _ENDINGS} | {"grid.png", *_TABLES}
+    every = {f"{stem}{ending}{_SUFFIX}" for stem in stems for ending in _ENDINGS} | {_GRID, *_TABLES}
     with output_folder(options.output, Path("parts"), "visualize-parts", names=every, inputs=paths) as folder:
         return _draw_all(model, paths, stems, options, folder)
 
@@ -124,13 +129,13 @@ def _draw_all(
     options: PartFigureOptions,
     folder: OutputFolder,
 ) -> PartFigureSummary:
-    compare = len(paths) == 1 if options.compare is None else options.compare
     with_grid = len(paths) > 1 if options.grid is None else options.grid
     statistics = PartStatistics(model.class_names)
     files: list[Path] = []
     cells: list[ImageArray] = []
-    failures = 0
-    predictor = Predictor(model, min_score=options.score_thresh)
+    titles: list[str] = []
+    failures = objects = 0
+    predictor = Predictor(model, min_score=options.score_thresh, masks=False, evidence=True)
     for item, stem in zip(predictor.predict_files(paths), stems, strict=True):
         if isinstance(item, ReadFailure):
             say(f"skipped: {item.message}")
@@ -138,14 +143,18 @@ def _draw_all(
             continue
         shown = item.best(options.max_objects)
         statistics.add(shown.detections)
-        figures = part_figures(shown, model, compare=compare, per_stage=options.per_stage)
+        figures = part_figures(
+            shown, model, compare=options.compare, per_stage=options.per_stage, style=options.style
+        )
         for ending, figure in figures.items():
-            files.append(folder.claim(f"{stem}{ending}.png"))
+            files.append(folder.claim(f"{stem}{ending}{_SUFFIX}"))
             write_image(files[-1], figure)
+        objects += len(shown)
         if with_grid and len(cells) < _GRID_LIMIT:
-            cells.append(draw_parts(item.image, shown.detections.boxes, shown.detections.part_boxes))
+            cells += draw_objects(shown, style=options.style)
+            titles += [stem] * len(shown)
     if cells:
-        files.append(_save_grid(cells, folder, options.columns, len(paths) - failures))
+        files.append(_save_grid(cells, titles, folder, options.columns, objects))
     deformation = statistics.result()
     if files:
         files += _save_statistics(deformation, model.source, options, folder)
@@ -171,13 +180,17 @@ def _check_parts(model: LoadedModel) -> None:
         )
     if model.detector.part_layer is None:
         say("the parts of this model are fixed: they are the reference parts")
+    if not model.detector.parts_meet:
+        say("which part decided cannot be told: no stage of this model assembles its parts")
 
 
-def _save_grid(cells: Sequence[ImageArray], folder: OutputFolder, columns: int, total: int) -> Path:
-    if total > len(cells):
-        say(f"grid.png shows the first {len(cells)} of {total} images")
-    path = folder.claim("grid.png")
-    write_image(path, grid(cells, columns))
+def _save_grid(
+    cells: Sequence[ImageArray], titles: Sequence[str], folder: OutputFolder, columns: int, objects: int
+) -> Path:
+    if objects > _GRID_LIMIT:
+        say(f"{_GRID} shows the first {_GRID_LIMIT} of {objects} objects")
+    path = folder.claim(_GRID)
+    write_image(path, grid(cells[:_GRID_LIMIT], columns, titles[:_GRID_LIMIT], width=_SHEET_WIDTH))
     return path
 
 
@@ -191,7 +204,7 @@ def _save_statistics(
 
 
 def part_figures(
-    item: Prediction, model: LoadedModel, *, compare: bool, per_stage: bool
+    item: Prediction, model: LoadedModel, *, compare: bool, per_stage: bool, style: str = "tones"
 ) -> dict[str, ImageArray]:
     """Return the figures of one image by the ending of their file names.
 
@@ -200,33 +213,106 @@ def part_figures(
         model: What detected them: class names, and which stages have parts.
         compare: Add `_compare`: reference parts beside deformed parts.
         per_stage: Add `_stages`: a panel for each cascade stage.
+        style: One of `drawing.parts.STYLES`.
     """
     found = item.detections
-    labels = zip(found.labels.tolist(), found.scores.tolist(), strict=True)
-    captions = [f"{model.class_names[label]} {score:.2f}" for label, score in labels]
-    figures = {"": draw_parts(item.image, found.boxes, found.part_boxes, captions=captions)}
+    figures = {"": draw_scene(item, style=style)}
     if compare and found.part_boxes is not None:
-        reference = decompose(found.boxes, found.part_boxes.shape[1])
-        figures["_compare"] = compare_parts(item.image, found, reference)
+        pair = compare_parts(item.image, found.boxes, found.part_boxes, style=style, longest=_LONG_SIDE // 2)
+        width = 2 * pair[0].shape[1] + 30
+        figures["_compare"] = grid(pair, 2, ["reference parts", "deformed parts"], width=width)
     if per_stage:
-        figures["_stages"] = draw_stages(item, model.config.model.cascade.part_stages)
+        figures["_stages"] = draw_stages(item, model.config.model.cascade.part_stages, style=style)
     return figures
 
 
-def draw_stages(item: Prediction, part_stages: Sequence[int]) -> ImageArray:
+def draw_scene(item: Prediction, *, style: str = "tones") -> ImageArray:
+    """Draw whole and part boxes in an image, and each object cut out below it, unless one fills the image.
+
+    Args:
+        item: The image, and its detections that are shown.
+        style: One of `drawing.parts.STYLES`.
+    """
+    found, alone = item.detections, style == "paper" or _fills(item)
+    drawn = draw_parts(
+        item.image,
+        found.boxes,
+        found.part_boxes,
+        captions=_captions(item),
+        style=style,
+        falls=found.part_falls if alone else None,
+        detailed=alone,
+        longest=_LONG_SIDE,
+    )
+    if found.part_boxes is None or not len(item) or style == "paper":
+        return drawn
+    if not alone:
+        width = max(drawn.shape[1], _SHEET_WIDTH * 5 // 8)
+        below = grid(draw_objects(item, style=style), 3 if width < _SHEET_WIDTH else 4, width=width)
+        drawn = grid([drawn, below], 1, width=width, gap=0)
+    return add_legend(drawn, found.part_boxes.shape[1], style, falls=found.part_falls is not None)
+
+
+def draw_objects(item: Prediction, *, style: str = "tones") -> list[ImageArray]:
+    """Draw each object of an image on its own, cut out and enlarged.
+
+    Args:
+        item: The image, and its detections that are shown.
+        style: One of `drawing.parts.STYLES`.
+    """
+    found, captions = item.detections, _captions(item)
+    if found.part_boxes is None:
+        return []
+    return [
+        draw_object(
+            item.image,
+            ObjectParts(
+                found.boxes[index],
+                found.part_boxes[index],
+                None if found.part_falls is None else found.part_falls[index],
+            ),
+            caption,
+            style=style,
+        )
+        for index, caption in enumerate(captions)
+    ]
+
+
+def draw_stages(item: Prediction, part_stages: Sequence[int], *, style: str = "tones") -> ImageArray:
     """Draw a panel for the boxes that went into each cascade stage, and one for the final boxes.
 
     Args:
         item: The image, and its detections that are shown.
         part_stages: Stages (from 1) that pool parts; the others' panels show whole boxes only.
+        style: One of `drawing.parts.STYLES`.
     """
-    panels, titles = [], []
+    panels, titles, alone = [], [], _fills(item)
     if (trace := item.trace) is not None:
         for index, boxes in enumerate(trace.boxes.unbind(1)):
             pooled = trace.part_boxes if index + 1 in part_stages else None
             parts = None if pooled is None else pooled[:, index]
-            panels.append(draw_parts(item.image, boxes, parts))
+            panels.append(
+                draw_parts(item.image, boxes, parts, style=style, detailed=alone, longest=_LONG_SIDE // 2)
+            )
             titles.append(f"into stage {index + 1}" + (" (no parts)" if parts is None else ""))
-    panels.append(draw_parts(item.image, item.detections.boxes, item.detections.part_boxes))
+    found = item.detections
+    panels.append(
+        draw_parts(
+            item.image, found.boxes, found.part_boxes, style=style, detailed=alone, longest=_LONG_SIDE // 2
+        )
+    )
     titles.append("final")
-    return grid(panels, 2 if len(panels) > 3 else len(panels), titles)
+    return grid(panels, 2 if len(panels) > 3 else len(panels), titles, width=_SHEET_WIDTH)
+
+
+def _fills(item: Prediction) -> bool:
+    """Whether there is one object alone, over half the image."""
+    if len(item) != 1:
+        return False
+    x1, y1, x2, y2 = item.detections.boxes[0].tolist()
+    return max((x2 - x1) / item.image_size[1], (y2 - y1) / item.image_size[0]) > 0.5
+
+
+def _captions(item: Prediction) -> list[str]:
+    scores = item.detections.scores.tolist()
+    return [f"{name} {score:.2f}" for name, score in zip(item.class_names, scores, strict=True)]

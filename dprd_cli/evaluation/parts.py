@@ -3,12 +3,14 @@
 An offset is measured as Eq. 2 makes it: the shift of a part's centre in units of the reference part's
 size, and the logarithm of the size ratio. If every instance had the same offsets (one template), the
 spread around the mean would be zero however far the parts moved.
+Where it was asked for, what each part did for the class score is averaged beside it (`model.evidence`).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,22 +18,12 @@ from torch import Tensor
 from dprd_cli.model.parts import decompose
 from dprd_cli.ops.boxes import paired_iou, to_centers
 from dprd_cli.structures.detections import Detections
-
-_HALVES = ("left", "right", "upper", "bottom")
-_QUADRANTS = ("upper left", "upper right", "bottom left", "bottom right")
-_STRIPS = tuple(f"{kind} {n}" for kind in ("column", "row") for n in range(1, 5))
-#: Names of the parts, by part count, in `decompose`'s order.
-PART_NAMES: dict[int, tuple[str, ...]] = {
-    2: _HALVES[:2],
-    4: _HALVES,
-    8: _HALVES + _QUADRANTS,
-    16: _HALVES + _QUADRANTS + _STRIPS,
-}
+from dprd_cli.structures.part_names import PART_NAMES
 
 #: Columns of `PartDeformation.rows`.
 COLUMNS = (
     *("class", "objects", "part", "iou", "dx", "dy", "abs_dx", "abs_dy", "log_w", "log_h"),
-    *("motion", "spread_class", "spread_global"),
+    *("share", "fall", "motion", "spread_class", "spread_global"),
 )
 
 
@@ -73,6 +65,8 @@ class PartMeans:
         abs_dy: Absolute shift up or down.
         log_w: Logarithm of the width's ratio to the reference part's.
         log_h: The same of the height.
+        share: Share of the assembly's maxima that the part wins; None where that was not measured.
+        fall: By how much the class score falls without the part; None where that was not measured.
     """
 
     part: str
@@ -83,6 +77,8 @@ class PartMeans:
     abs_dy: float
     log_w: float
     log_h: float
+    share: float | None = None
+    fall: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +114,14 @@ class GroupDeformation:
     spread_global: float
     per_part: tuple[PartMeans, ...]
 
+    @property
+    def telling(self) -> str:
+        """The part without which the class score falls most, such as `upper 0.12`; empty if none is known."""
+        known = [(part.fall, part.part) for part in self.per_part if part.fall is not None]
+        if not known or max(known)[0] <= 0:
+            return ""
+        return f"{max(known)[1]} {max(known)[0]:.3f}"
+
 
 @dataclass(frozen=True, slots=True)
 class PartDeformation:
@@ -141,7 +145,7 @@ class PartDeformation:
             "classes": [asdict(group) for group in self.classes],
         }
 
-    def rows(self) -> list[dict[str, str | float]]:
+    def rows(self) -> list[dict[str, str | float | None]]:
         """Return rows by `COLUMNS` for a CSV: one per class and part, `all` first."""
         groups = [] if self.total is None else [self.total, *self.classes]
         return [
@@ -170,6 +174,8 @@ class PartStatistics:
         self._offsets: list[Tensor] = []
         self._ious: list[Tensor] = []
         self._labels: list[Tensor] = []
+        self._shares: list[Tensor] = []
+        self._falls: list[Tensor] = []
 
     def add(self, detections: Detections) -> None:
         """Add one image's detections; nothing where the detector has no parts."""
@@ -182,35 +188,61 @@ class PartStatistics:
         self._offsets.append(part_offsets(parts, boxes))
         self._ious.append(paired_iou(parts, decompose(boxes, parts.shape[1])))
         self._labels.append(detections.labels.cpu()[whole])
+        unknown = parts.new_full(parts.shape[:2], torch.nan)
+        for told, values in ((detections.part_shares, self._shares), (detections.part_falls, self._falls)):
+            of_parts = None if told is None else told[:, : parts.shape[1]].cpu().double()[whole]
+            values.append(unknown if of_parts is None else of_parts)
 
     def result(self) -> PartDeformation:
         """Return the statistics of what was added so far."""
         if not self._labels or not sum(map(len, self._labels)):
             return PartDeformation((), None, ())
         offsets, ious, labels = torch.cat(self._offsets), torch.cat(self._ious), torch.cat(self._labels)
+        told = torch.stack((torch.cat(self._shares), torch.cat(self._falls)), dim=-1)  # [D, P, 2]
+        measured = _PartSample(offsets, ious, told)
         names = PART_NAMES[offsets.shape[1]]
         template = offsets.mean(dim=0)
         classes = []
         for label in sorted(set(labels.tolist())):
             own = labels == label
-            classes.append(_group(self.class_names[label], names, offsets[own], ious[own], template))
+            classes.append(
+                _group(self.class_names[label], names, _PartSample(*(v[own] for v in measured)), template)
+            )
         classes.sort(key=lambda group: (-group.objects, group.name))
-        total = _group("all", names, offsets, ious, template)
+        total = _group("all", names, measured, template)
         # over all classes, what is left of the motion once each class has its own template
         squares = sum(group.objects * group.spread_class**2 for group in classes)
         total = replace(total, spread_class=(squares / len(labels)) ** 0.5)
         return PartDeformation(names, total, tuple(classes))
 
 
-def _group(
-    name: str, parts: tuple[str, ...], offsets: Tensor, ious: Tensor, template: Tensor
-) -> GroupDeformation:
-    """Describe one group. Offsets [D, P, 4], IoUs [D, P], global mean offsets [P, 4]."""
+class _PartSample(NamedTuple):
+    """What is known of the parts of a group's objects.
+
+    Args:
+        offsets: [D, P, 4]
+        ious: With the reference parts. [D, P]
+        told: Shares of the maxima and falls of the score, NaN where they are not known. [D, P, 2]
+    """
+
+    offsets: Tensor
+    ious: Tensor
+    told: Tensor
+
+
+def _group(name: str, parts: tuple[str, ...], measured: _PartSample, template: Tensor) -> GroupDeformation:
+    """Describe one group. Global mean offsets [P, 4]."""
+    offsets, ious, told = measured
     mean, size = offsets.mean(dim=0), offsets.abs().mean(dim=0)  # [P, 4] each
     per_part = tuple(
-        PartMeans(part, iou, dx, dy, abs_dx, abs_dy, log_w, log_h)
-        for part, iou, (dx, dy, log_w, log_h), (abs_dx, abs_dy, _, _) in zip(
-            parts, ious.mean(dim=0).tolist(), mean.tolist(), size.tolist(), strict=True
+        PartMeans(part, iou, dx, dy, abs_dx, abs_dy, log_w, log_h, *map(_known, evidence))
+        for part, iou, (dx, dy, log_w, log_h), (abs_dx, abs_dy, _, _), evidence in zip(
+            parts,
+            ious.mean(dim=0).tolist(),
+            mean.tolist(),
+            size.tolist(),
+            told.nanmean(dim=0).tolist(),
+            strict=True,
         )
     )
     return GroupDeformation(
@@ -227,6 +259,10 @@ def _group(
         spread_global=_rms(offsets - template),
         per_part=per_part,
     )
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _rms(values: Tensor) -> float:

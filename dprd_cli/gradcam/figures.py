@@ -15,7 +15,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from dprd_cli.drawing.canvas import shrink
-from dprd_cli.drawing.detections import draw_parts
+from dprd_cli.drawing.parts import draw_parts
 from dprd_cli.drawing.style import BLUE, ORANGE
 from dprd_cli.gradcam.comparison import MATCH_IOU, Evidence, ObjectComparison
 from dprd_cli.gradcam.localization import REGIONS, Localization

@@ -11,6 +11,7 @@ from dprd_cli.inference.drawings import DrawingFiles, VideoFiles
 from dprd_cli.inference.entry import DisplayStyle, OutputEntry
 
 _XYXY = ("x1", "y1", "x2", "y2")
+_TOLD = ("share", "fall")
 CsvRow = dict[str, str | float]
 
 
@@ -69,16 +70,24 @@ class CsvTable:
     def open(self) -> None:
         """Nothing yet: the first image says which columns there are."""
 
-    def content(self, entry: OutputEntry) -> tuple[int, list[CsvRow]]:
-        """Return the number of parts, and one image's rows."""
-        parts = entry.prediction.part_boxes if self.style.parts else None
-        return 0 if parts is None else parts.shape[1], list(self._rows(entry))
+    def content(self, entry: OutputEntry) -> tuple[list[str], list[CsvRow]]:
+        """Return the columns of the parts, and one image's rows."""
+        return self._part_columns(entry) if self.style.parts else [], list(self._rows(entry))
 
-    def write(self, content: tuple[int, list[CsvRow]]) -> None:
-        """Append the rows of one image; the first says how many parts there are."""
-        parts, rows = content
+    def _part_columns(self, entry: OutputEntry) -> list[str]:
+        found = entry.prediction.detections
+        if found.part_boxes is None:
+            return []
+        told = found.part_shares is not None and found.part_falls is not None
+        names = [f"part{number}" for number in range(1, found.part_boxes.shape[1] + 1)]
+        columns = [f"{name}_{end}" for name in names for end in (*_XYXY, *(_TOLD if told else ()))]
+        return columns + ([f"whole_{end}" for end in _TOLD] if told else [])
+
+    def write(self, content: tuple[list[str], list[CsvRow]]) -> None:
+        """Append the rows of one image; the first says what is known of parts."""
+        columns, rows = content
         if self._file is None:
-            self._start(parts)
+            self._start(columns)
         assert self._file is not None
         if rows:
             self._file.append(csv_text(self._columns, rows))
@@ -86,13 +95,13 @@ class CsvTable:
     def close(self) -> list[str]:
         """Close the file."""
         if self._file is None:
-            self._start(0)
+            self._start([])
         assert self._file is not None
         self._file.close()
         return ["results.csv"]
 
-    def _start(self, parts: int) -> None:
-        self._columns += [f"part{number}_{name}" for number in range(1, parts + 1) for name in _XYXY]
+    def _start(self, part_columns: Sequence[str]) -> None:
+        self._columns += part_columns
         names = dict(zip(self._columns, self._columns, strict=True))
         self._file = GrowingFile(self.folder.claim("results.csv"), csv_text(self._columns, [names]))
 
@@ -115,6 +124,9 @@ class CsvTable:
             row |= {"mask_score": record.get("mask_score", ""), **_xyxy("", record["bbox"]), **at}
             for number, part in enumerate(record.get("part_boxes", []), start=1):
                 row |= _xyxy(f"part{number}_", part)
+            for end, values in zip(_TOLD, (record.get("part_shares"), record.get("part_falls")), strict=True):
+                for number, value in enumerate(values or [], start=1):
+                    row[f"part{number}_{end}" if number < len(values) else f"whole_{end}"] = value
             yield row
 
 

@@ -20,11 +20,15 @@ class DisplayStyle:
         score_thresh: Least score; None is the detector's own, where there is one, else 0.5.
         masks: Masks too, where there are any.
         parts: Part boxes too, where there are any.
+        part_style: How part boxes are drawn; one of `drawing.parts.STYLES`.
+        color_by: `class` or `instance`; empty: by instance where there is one class.
     """
 
     score_thresh: float | None = None
     masks: bool = True
     parts: bool = False
+    part_style: str = "tones"
+    color_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,10 @@ class OutputEntry:
     @cached_property
     def drawing(self) -> ImageArray:
         """The annotated image."""
-        return self.shown.plot(masks=self.style.masks, parts=self.style.parts)
+        style = self.style
+        return self.shown.plot(
+            masks=style.masks, parts=style.parts, part_style=style.part_style, color_by=style.color_by
+        )
 
 
 def counted(number: int, what: str) -> list[str]:

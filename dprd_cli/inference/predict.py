@@ -168,7 +168,14 @@ def _predict(
 ) -> PredictSummary:
     size, style = options.read.batch_size, options.style
     numbers = own_batches(range(len(sources)), size, *options.share)
-    predictor = Predictor(model, tta=options.tta, masks=style.masks, tiling=options.tiling)
+    alone = options.tta or options.tiling is not None  # merged detections have no way through the cascade
+    predictor = Predictor(
+        model,
+        tta=options.tta,
+        masks=style.masks,
+        tiling=options.tiling,
+        evidence=style.parts and not alone,
+    )
     writer = PredictionWriter(sources, folder, options.kinds, style, keep=options.records)
     failures: list[ReadFailure] = []
     best = -1.0

@@ -120,7 +120,8 @@ class Prediction:
         Args:
             image_id: Id of the image.
             masks: Add `segmentation` (compressed RLE) and `mask_score`, where there are masks.
-            parts: Add `part_boxes` (xywh), where there are parts.
+            parts: Add `part_boxes` (xywh), where there are parts, and `part_shares` and `part_falls`, where
+                they are known; see `Detections`.
         """
         found = self.detections
         records = to_coco_results(found, image_id, self.category_ids, "bbox")
@@ -131,6 +132,10 @@ class Prediction:
         if parts and found.part_boxes is not None:
             for record, boxes in zip(records, found.part_boxes.double().tolist(), strict=True):
                 record["part_boxes"] = [_xywh(box) for box in boxes]
+        for key in ("part_shares", "part_falls") if parts else ():
+            told: Tensor | None = getattr(found, key)
+            for record, values in zip(records, [] if told is None else told.double().tolist(), strict=False):
+                record[key] = [round(value, 4) for value in values]
         return records
 
     def to_supervision(self) -> supervision.Detections:
@@ -152,21 +157,35 @@ class Prediction:
         )
 
     def plot(
-        self, *, score_thresh: float = 0.0, masks: bool = True, parts: bool = False
+        self,
+        *,
+        score_thresh: float = 0.0,
+        masks: bool = True,
+        parts: bool = False,
+        part_style: str = "tones",
+        color_by: str = "",
     ) -> NDArray[np.uint8]:
         """Draw the detections.
 
         Args:
             score_thresh: Leave out detections below this score.
             masks: Draw masks, where there are any.
-            parts: Draw part boxes in orange, where there are any.
+            parts: Draw part boxes, where there are any.
+            part_style: `tones` (of orange), `paper` (its Fig. 6) or `distinct` (for every colour vision).
+            color_by: `class` or `instance`; empty: by instance where there is one class.
 
         Returns:
             RGB, enlarged if the image is small. [H', W', 3]
         """
-        names = self.all_class_names
         return draw_detections(
-            self.image, self.detections, names, score_thresh=score_thresh, masks=masks, parts=parts
+            self.image,
+            self.detections,
+            self.all_class_names,
+            score_thresh=score_thresh,
+            masks=masks,
+            parts=parts,
+            part_style=part_style,
+            color_by=color_by,
         )
 
     def _repr_png_(self) -> bytes:

@@ -111,6 +111,7 @@ class Predictor:
         tta: Detect at several scales and mirrored, one image at a time.
         masks: Predict masks, where the detector has mask heads.
         tiling: Detect in the tiles of larger images too, one image at a time.
+        evidence: Tell which part decided, where parts meet in maxima; not of images seen in many views.
 
     Raises:
         ValueError: If `min_score` is not in 0..1.
@@ -124,13 +125,14 @@ class Predictor:
         tta: bool = False,
         masks: bool = True,
         tiling: Tiling | None = None,
+        evidence: bool = False,
     ) -> None:
         check_range("score_thresh", min_score, 0, 1)
         self.detector = loaded.detector.eval()
         self.config = loaded.config
         self.class_names, self.category_ids = loaded.class_names, loaded.category_ids
         self.min_score = min_score
-        self.tta, self.masks, self.tiling = tta, masks, tiling
+        self.tta, self.masks, self.tiling, self.evidence = tta, masks, tiling, evidence
         self.device = self.detector.device
 
     def predict(self, image: ImageArray) -> Detections:
@@ -288,16 +290,15 @@ class Predictor:
     def _detect(self, images: Sequence[ImageInput]) -> list[tuple[Detections, CascadeTrace | None]]:
         tensors = [one.tensor.to(self.device) for one in images if one.tensor is not None]
         with autocast(self.device, self.config.train.amp):
-            output = self.detector.detect(tensors, masks=self.masks) if tensors else None
+            output = (
+                self.detector.detect(tensors, masks=self.masks, evidence=self.evidence) if tensors else None
+            )
             together = iter(() if output is None else zip(output.detections, output.traces, strict=True))
             found = [
                 next(together) if one.tensor is not None else (self._detect_alone(one.image), None)
                 for one in images
             ]
-        return [
-            self._finish(detections, trace, one)
-            for (detections, trace), one in zip(found, images, strict=True)
-        ]
+        return [self._finish(*row, one) for row, one in zip(found, images, strict=True)]
 
     def _detect_alone(self, image: ImageArray) -> Detections:
         """Detect in the many views of one image, RGB [H, W, 3]."""

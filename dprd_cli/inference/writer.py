@@ -29,16 +29,21 @@ class ObjectRecord:
         score: Its class score.
         box: xyxy in pixels. [4]
         part_boxes: Its parts, xyxy, where they are shown. [P, 4]
+        part_shares: Share of the assembly's maxima that each part wins, the whole last. [P+1]
+        part_falls: By how much the score falls without each part, the whole last. [P+1]
     """
 
     class_name: str
     score: float
     box: list[float]
     part_boxes: list[list[float]] | None
+    part_shares: list[float] | None = None
+    part_falls: list[float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain containers."""
-        parts = {} if self.part_boxes is None else {"part_boxes": self.part_boxes}
+        names = ("part_boxes", "part_shares", "part_falls")
+        parts = {name: value for name in names if (value := getattr(self, name)) is not None}
         return {"class": self.class_name, "score": self.score, "box": self.box, **parts}
 
 
@@ -230,8 +235,10 @@ class PredictionWriter:
 
     def _record(self, entry: OutputEntry, drawn: Path | None) -> PredictionRecord:
         shown = entry.shown
-        parts = shown.part_boxes if self.style.parts else None
-        part_rows = [None] * len(shown) if parts is None else parts.tolist()
-        rows = zip(shown.class_names, shown.scores.tolist(), shown.boxes.tolist(), part_rows, strict=True)
-        objects = tuple(ObjectRecord(*row) for row in rows)
+        found = shown.detections
+        told = (found.part_boxes, found.part_shares, found.part_falls) if self.style.parts else ()
+        per_object = [[None] * len(shown) if values is None else values.tolist() for values in told]
+        rows = zip(shown.class_names, shown.scores.tolist(), shown.boxes.tolist(), *per_object, strict=True)
+        nothing = () if self.style.parts else (None,)
+        objects = tuple(ObjectRecord(*row, *nothing) for row in rows)
         return PredictionRecord(shown.name, drawn, objects, shown.moment)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, overload
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from dprd_cli.config.presets import pick
 from dprd_cli.errors import UsageError
 from dprd_cli.model.backbone import Backbone
+from dprd_cli.model.evidence import part_evidence, parts_meet
 from dprd_cli.model.layers import share
 from dprd_cli.model.losses import LossOutput
 from dprd_cli.model.neck import FPN, BiFPN
@@ -84,6 +86,11 @@ class Detector(nn.Module):
         return self.roi_heads.parts is not None
 
     @property
+    def parts_meet(self) -> bool:
+        """Whether it can be told which part decided: parts meet in the maxima of an assembly."""
+        return self.has_parts and any(map(parts_meet, self.roi_heads.cascade))
+
+    @property
     def part_layer(self) -> nn.Module | None:
         """What is learned to move parts (the part box transformation layer); None where nothing is."""
         return None if self.roi_heads.parts is None else self.roi_heads.parts.layer
@@ -149,7 +156,12 @@ class Detector(nn.Module):
 
     @torch.no_grad()
     def detect(
-        self, images: list[Tensor], *, masks: bool = True, targets: list[Target] | None = None
+        self,
+        images: list[Tensor],
+        *,
+        masks: bool = True,
+        targets: list[Target] | None = None,
+        evidence: bool = False,
     ) -> InferenceOutput:
         """Detect objects, and return the proposals too.
 
@@ -158,12 +170,24 @@ class Detector(nn.Module):
             masks: Predict masks, where there are mask heads.
             targets: Objects of each image, for parts that need them (`needs_targets`: an oracle's); nothing
                 else sees them.
+            evidence: Fill `part_shares` and `part_falls`, where parts meet in maxima; see `PartEvidence`.
         """
         rpn, features, sizes = self._propose(images, None)
         if targets is not None:
             features = features._replace(targets=[target.to(self.device) for target in targets])
         detections, traces = self.roi_heads(features, rpn.proposals, sizes, masks=masks)
+        if evidence:
+            detections = [
+                self._with_evidence(features, *row, image)
+                for image, row in enumerate(zip(detections, traces, strict=True))
+            ]
         return InferenceOutput(detections, traces, [p.boxes for p in rpn.proposals])
+
+    def _with_evidence(
+        self, features: RoIFeatures, found: Detections, trace: CascadeTrace, image: int
+    ) -> Detections:
+        told = part_evidence(self.roi_heads, features, trace, found.labels, image)
+        return found if told is None else replace(found, part_shares=told.shares, part_falls=told.falls)
 
     @torch.no_grad()
     def forward_with_given_boxes(

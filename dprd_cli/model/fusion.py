@@ -28,6 +28,33 @@ class FusionOutput(NamedTuple):
     whole: Tensor
 
 
+class AssemblyContest(NamedTuple):
+    """Who won the maxima of an assembly.
+
+    Args:
+        feature: x^comb_4 as it is without what was taken out. [R, C, S, S]
+        shares: Share of the maxima that each part wins, the whole last; their sum is 1, or 0 where nothing
+            passes the ReLU. [R, P+1]
+    """
+
+    feature: Tensor
+    shares: Tensor
+
+
+def share_won(won: Tensor, feature: Tensor) -> Tensor:
+    """Return the share of a feature's elements, those that are not zero, which `won` marks.
+
+    Args:
+        won: Elements, bool; those of zero count for nobody. [R, ...]
+        feature: What came out of the maximum. [R, ...]
+
+    Returns:
+        0 where all is zero. [R]
+    """
+    alive = feature != 0
+    return (won & alive).flatten(1).sum(dim=1) / alive.flatten(1).sum(dim=1).clamp(min=1)
+
+
 class _Max(torch.autograd.Function):
     """Elementwise maximum whose gradient goes to the larger input, and to the first on a tie.
 
@@ -106,6 +133,21 @@ class RAB(nn.Module):
             return strongest(self.a(a), self.b(b))
         return F.relu(strongest(self.a.unrectified(a), self.b.unrectified(b)), inplace=True)
 
+    def contest(self, a: AssemblyContest | None, b: AssemblyContest | None) -> AssemblyContest | None:
+        """Assemble two features as `forward` does, and pass on who won; None wins no maximum."""
+        left = None if a is None else AssemblyContest(self.a(a.feature), a.shares)
+        right = None if b is None else AssemblyContest(self.b(b.feature), b.shares)
+        return meet(left, right)
+
+
+def meet(a: AssemblyContest | None, b: AssemblyContest | None) -> AssemblyContest | None:
+    """Return the larger of two features, to which each side's shares count as far as it won."""
+    if a is None or b is None:
+        return b if a is None else a
+    feature, won = torch.maximum(a.feature, b.feature), a.feature >= b.feature
+    shares = share_won(won, feature)[:, None] * a.shares + share_won(~won, feature)[:, None] * b.shares
+    return AssemblyContest(feature, shares)
+
 
 class RDAFusion(nn.Module):
     """Region decomposition and assembly: a tree of RABs over the parts, then the whole.
@@ -151,6 +193,30 @@ class RDAFusion(nn.Module):
         transform = self.whole if self.whole.residual else self.whole.unrectified
         return FusionOutput(level[0], strongest(level[0], transform(whole)))
 
+    def contest(self, whole: Tensor, parts: Tensor, *, without: int | None = None) -> AssemblyContest:
+        """Fuse as `forward` does, and tell who won; without gradient.
+
+        A part's share is the product of the shares of the maxima won on its way up the tree.
+
+        Args:
+            whole: The whole feature. [R, C, S, S]
+            parts: Those of the parts. [R, P, C, S, S]
+            without: A part, or P for the whole, that is to win no maximum.
+        """
+        count = parts.shape[1]
+        own = torch.eye(count + 1, dtype=whole.dtype, device=whole.device)
+        level = [
+            None if k == without else AssemblyContest(part, own[k].expand(len(whole), -1))
+            for k, part in enumerate(parts.unbind(dim=1))
+        ]
+        blocks = iter(self.blocks)
+        while len(level) > 1:
+            level = [next(blocks).contest(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]  # type: ignore[operator]
+        last = AssemblyContest(self.whole(whole), own[count].expand(len(whole), -1))
+        result = meet(level[0], None if without == count else last)
+        assert result is not None  # one of several is left out at most
+        return result
+
 
 class ConcatFusion(nn.Module):
     """1x1 convs C -> C/P of each part, concatenated; then the max with the whole (D1 and D3 of Table 2).
@@ -173,9 +239,27 @@ class ConcatFusion(nn.Module):
         """Fuse the whole feature [R, C, S, S] and those of its parts [R, P, C, S, S]."""
         if parts is None:
             raise ValueError("ConcatFusion: expected part features, but got None")
-        reduced = [reduce(part) for reduce, part in zip(self.reduce, parts.unbind(dim=1), strict=True)]
-        comb_parts = torch.cat(reduced, dim=1)
+        comb_parts = torch.cat(self._reduced(parts), dim=1)
         return FusionOutput(comb_parts, strongest(comb_parts, whole))
+
+    def _reduced(self, parts: Tensor) -> list[Tensor]:
+        """Return the channels of each part. [R, P, C, S, S] -> P x [R, C/P, S, S]."""
+        return [reduce(part) for reduce, part in zip(self.reduce, parts.unbind(dim=1), strict=True)]
+
+    def contest(self, whole: Tensor, parts: Tensor, *, without: int | None = None) -> AssemblyContest:
+        """Fuse as `forward` does, and tell who won; see `RDAFusion.contest`.
+
+        A part's share is that of all elements in which its own channels win against the whole.
+        """
+        reduced = self._reduced(parts)
+        if without is not None and without < len(reduced):
+            reduced[without] = torch.full_like(reduced[without], -torch.inf)
+        comb_parts = torch.cat(reduced, dim=1)
+        feature = comb_parts if without == len(reduced) else torch.maximum(comb_parts, whole)
+        won = (comb_parts >= whole) | (without == len(reduced))
+        blocks = torch.arange(len(reduced), device=whole.device).repeat_interleave(reduced[0].shape[1])
+        of_parts = [share_won(won & (blocks == k)[:, None, None], feature) for k in range(len(reduced))]
+        return AssemblyContest(feature, torch.stack([*of_parts, share_won(~won, feature)], dim=1))
 
 
 class WholeTransform(nn.Module):

@@ -85,6 +85,9 @@ class Detections:
         mask_scores: Score of each mask (class score times predicted mask IoU where there is a MaskIoU
             head), or None. [D]
         part_boxes: Deformed parts of each final box, xyxy, or None. [D, P, 4]
+        part_shares: Share of the assembly's maxima that each part wins, the whole last, or None where that
+            was not asked for. [D, P+1]
+        part_falls: By how much the class score falls when each part, or the whole, wins none. [D, P+1]
 
     Raises:
         ValueError: If the shapes do not agree.
@@ -97,6 +100,8 @@ class Detections:
     masks: Tensor | None = None
     mask_scores: Tensor | None = None
     part_boxes: Tensor | None = None
+    part_shares: Tensor | None = None
+    part_falls: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check("boxes", self.boxes, (None, 4))
@@ -107,6 +112,8 @@ class Detections:
             "masks": (num, None, None),
             "mask_scores": (num,),
             "part_boxes": (num, None, 4),
+            "part_shares": (num, None),
+            "part_falls": (num, None),
         }
         for name, shape in optional.items():
             if (value := getattr(self, name)) is not None:

@@ -84,7 +84,7 @@ def _to_array(image: Tensor) -> NDArray[np.uint8]:
 
 
 def _save(images: list[NDArray[np.uint8]], columns: int, path: Path) -> None:
-    from dprd_cli.drawing.detections import grid
+    from dprd_cli.drawing.sheet import grid
     from dprd_cli.files.images import write_image
 
     write_image(path, grid(images, columns, width=1280))

@@ -11,7 +11,7 @@ from pycocotools.coco import COCO
 
 from dprd_cli.cli import run
 from dprd_cli.config.presets import resolve
-from dprd_cli.drawing.canvas import ORANGE
+from dprd_cli.drawing.parts import part_colors
 from dprd_cli.inference.video import VideoFile
 from dprd_cli.inference.writer import PredictionWriter
 from dprd_cli.model.build import build_detector
@@ -78,14 +78,18 @@ def test_images_coco_results_and_csv(images, weights, capsys):
     ]
     drawn = np.asarray(Image.open(out / "285.png"))
     assert drawn.shape == (600, 800, 3)
-    assert (drawn == np.array(ORANGE)).all(axis=-1).any()
+    assert (drawn == np.array(part_colors(4)[2])).all(axis=-1).any()
     images = json.loads((out / "images.json").read_text())
     assert [(row["id"], row["file_name"]) for row in images] == [(17, "in/17.jpg"), (285, "in/285.png")]
     records = json.loads((out / "results.json").read_text())
     assert {record["category_id"] for record in records} <= {3, 7}
     assert all(len(record["part_boxes"]) == 4 for record in records)
+    assert all(len(record["part_shares"]) == len(record["part_falls"]) == 5 for record in records)
     rows = list(csv.DictReader((out / "results.csv").open()))
     assert len(rows) == len(records) > 0
+    told = [float(rows[0][f"{name}_share"]) for name in ("part1", "part2", "part3", "part4", "whole")]
+    assert told == records[0]["part_shares"]
+    assert float(rows[0]["whole_fall"]) == records[0]["part_falls"][4]
     truth = COCO()  # the results load as COCO results
     truth.dataset = {"images": images, "annotations": [], "categories": [{"id": 3}, {"id": 7}]}
     truth.createIndex()

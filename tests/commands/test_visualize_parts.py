@@ -64,11 +64,10 @@ def test_several_images_give_a_grid_and_statistics(images, weights, capsys):
     output, errors = capsys.readouterr()
     assert code == 0
     out = images.parent / "parts"
-    assert names(out) == ["0.png", "1.png", "2.png", "grid.png", "parts.csv", "parts.json"]
+    assert names(out) == ["0.jpg", "1.jpg", "2.jpg", "grid.jpg", "parts.csv", "parts.json"]
     assert "results: 6 files in parts/" in errors
     for word in ("class", "objects", "IoU", "|dx|", "all"):
         assert word in output
-    assert (np.asarray(Image.open(out / "0.png")) == np.array(ORANGE)).all(axis=-1).any()
     statistics = json.loads((out / "parts.json").read_text())
     assert statistics["parts"] == ["left", "right", "upper", "bottom"]
     assert statistics["all"]["iou"] < 0.95
@@ -76,19 +75,38 @@ def test_several_images_give_a_grid_and_statistics(images, weights, capsys):
     rows = list(csv.DictReader((out / "parts.csv").open()))
     assert len(rows) == 4 * (1 + len(statistics["classes"]))
     assert rows[0]["class"] == "all"
+    assert 0 < sum(float(row["share"]) for row in rows[:4]) <= 1
 
 
 def test_one_image_is_compared_and_shown_stage_by_stage(images, weights):
     arguments = ["visualize-parts", "in/0.png", "--weights", weights, "--score-thresh", "0", "--out", "out"]
-    assert run([*arguments, "--per-stage", "--max-objects", "1"]) == 0
+    assert run([*arguments, "--per-stage", "--compare", "--max-objects", "1"]) == 0
     out = images.parent / "out"
-    assert names(out) == ["0.png", "0_compare.png", "0_stages.png", "parts.csv", "parts.json"]
+    assert names(out) == ["0.jpg", "0_compare.jpg", "0_stages.jpg", "parts.csv", "parts.json"]
     assert json.loads((out / "parts.json").read_text())["all"]["objects"] == 1
-    width, height = Image.open(out / "0_compare.png").size
+    width, height = Image.open(out / "0_compare.jpg").size
     assert width > 2 * height  # side by side
-    assert run([*arguments, "--no-compare", "--grid"]) == 2  # nothing is mixed
-    assert run([*arguments, "--no-compare", "--grid", "--overwrite"]) == 0
-    assert names(out) == ["0.png", "grid.png", "parts.csv", "parts.json"]
+    assert run([*arguments, "--grid"]) == 2  # nothing is mixed
+    assert run([*arguments, "--grid", "--overwrite"]) == 0
+    assert names(out) == ["0.jpg", "grid.jpg", "parts.csv", "parts.json"]
+
+
+def test_the_papers_style_and_one_that_is_none(images, weights, capsys):
+    common = [
+        "visualize-parts",
+        "in/0.png",
+        "--weights",
+        weights,
+        "--score-thresh",
+        "0",
+        "--max-objects",
+        "1",
+    ]
+    assert run([*common, "--style", "paper"]) == 0
+    drawn = np.asarray(Image.open(images.parent / "parts" / "0.jpg")).astype(int)
+    assert (np.abs(drawn - np.array(ORANGE)).max(axis=-1) < 30).sum() > 50
+    assert run([*common, "--style", "papers", "--overwrite"]) == 2
+    assert "did you mean 'paper'" in capsys.readouterr().err.replace('"', "'")
 
 
 def test_reference_offsets_do_not_move(images, weights):

@@ -2,11 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from dprd_cli.drawing.canvas import ORANGE, Canvas, class_color
-from dprd_cli.drawing.detections import compare_parts, draw_detections, draw_parts, draw_targets, grid
+from dprd_cli.drawing.canvas import Canvas, class_color
+from dprd_cli.drawing.detections import draw_detections, draw_targets
+from dprd_cli.drawing.parts import draw_parts, part_colors
 from dprd_cli.model.parts import decompose
 from dprd_cli.structures.detections import Detections, Target
 
+LEFT = part_colors(4)[0]
 NAMES = ("cat", "dog", "a class with a name far too long for the image it is drawn on, really far too long")
 
 
@@ -39,7 +41,7 @@ def test_everything_is_drawn_in_its_colour_and_the_input_is_untouched(image_size
     assert drawn.dtype == np.uint8
     assert drawn.shape[:2] == Canvas(image).size
     assert has_color(drawn, class_color(0))
-    assert has_color(drawn, ORANGE)
+    assert has_color(drawn, LEFT)
     assert (image == 120).all()
 
 
@@ -56,7 +58,7 @@ def test_score_threshold_masks_and_parts_can_be_left_out():
     plain = draw_detections(image, found[:0], NAMES)
     assert np.array_equal(plain, image)
     assert np.array_equal(draw_detections(image, found, NAMES, score_thresh=0.95), image)
-    assert not has_color(draw_detections(image, found, NAMES), ORANGE)
+    assert not has_color(draw_detections(image, found, NAMES), LEFT)
     inside = (300, 225)  # in the cat's mask, on no line
     assert (draw_detections(image, found[:1], NAMES, masks=False)[inside] == 120).all()
     assert (draw_detections(image, found[:1], NAMES)[inside] != 120).any()
@@ -82,7 +84,7 @@ def test_degenerate_boxes_and_boxes_outside_do_not_fail():
         boxes, torch.ones(3), torch.zeros(3, dtype=torch.int64), (128, 160), masks=torch.ones(3, 28, 28)
     )
     draw_detections(plain_image(), found, NAMES, parts=True)
-    draw_parts(plain_image(), boxes, decompose(boxes, 16), fixed=True)
+    draw_parts(plain_image(), boxes, decompose(boxes, 16))
 
 
 def test_targets_with_and_without_masks():
@@ -97,32 +99,10 @@ def test_targets_with_and_without_masks():
     assert (draw_targets(plain_image(700, 700), empty, NAMES) == 120).all()
 
 
-def test_comparison_has_reference_left_and_deformed_right():
-    found = detections((600, 600), num=1)
-    drawn = compare_parts(plain_image(600, 600), found, decompose(found.boxes, 4))
-    half = drawn.shape[1] // 2
-    assert drawn.shape[1] > 1200
-    left, right = drawn[80:, 20 : half - 20], drawn[80:, half + 20 : -20]
-    white = (255, 255, 255)
-    assert has_color(left, white)  # dashes
-    assert not has_color(right[:500], white)
-    assert (left == np.array(ORANGE)).all(axis=-1).sum() < (right == np.array(ORANGE)).all(axis=-1).sum()
-
-
-def test_grid_rows_share_a_height_and_all_images_are_there():
-    cells = [
-        plain_image(100, 100, 10),
-        plain_image(200, 100, 60),
-        plain_image(50, 200, 90),
-        plain_image(100, 100, 140),
-    ]
-    sheet = grid(cells, 3, ["one", "two", "three", "four"], width=900)
-    assert abs(sheet.shape[1] - 900) <= 3
-    assert all(has_color(sheet, (value,) * 3) for value in (10, 60, 90, 140))
-    assert has_color(sheet, (255, 255, 255))
-    assert grid(cells[:1], 4).shape[2] == 3
-
-
-def test_grid_of_nothing_says_so():
-    with pytest.raises(ValueError, match="at least one image"):
-        grid([], 3)
+def test_colours_are_of_instances_where_there_is_one_class_or_where_asked():
+    found, image = detections((600, 750), num=2), plain_image(600, 750)
+    found.labels[:] = 0
+    assert not has_color(draw_detections(image, found, NAMES), class_color(1))
+    assert has_color(draw_detections(image, found, NAMES, color_by="instance"), class_color(1))
+    assert has_color(draw_detections(image, found, NAMES[:1]), class_color(1))
+    assert not has_color(draw_detections(image, found, NAMES[:1], color_by="class"), class_color(1))

@@ -1,0 +1,86 @@
+"""Which part decided: who won the maxima of the assembly, and how the score falls when a part is taken out.
+
+Nothing of this is computed unless it is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from dprd_cli.model.fusion import ConcatFusion, RDAFusion
+from dprd_cli.model.roi_heads import RoIHeads
+from dprd_cli.model.rois import RoIFeatures, RoIs
+from dprd_cli.model.stage import Stage
+from dprd_cli.structures.detections import CascadeTrace
+
+
+class PartEvidence(NamedTuple):
+    """What each part of detections, and the whole, did for their class score.
+
+    Args:
+        shares: Share of the assembly's maxima that each part wins, the whole last. [D, P+1]
+        falls: By how much the score falls when it wins none; negative where the score rises. [D, P+1]
+    """
+
+    shares: Tensor
+    falls: Tensor
+
+
+def parts_meet(stage: Stage) -> bool:
+    """Whether parts and whole meet in maxima in a stage."""
+    return isinstance(stage.fusion, RDAFusion | ConcatFusion)
+
+
+@torch.no_grad()
+def part_evidence(
+    heads: RoIHeads, features: RoIFeatures, trace: CascadeTrace, labels: Tensor, image: int
+) -> PartEvidence | None:
+    """Return what the parts of one image's detections did for their scores.
+
+    The way through the cascade is held: boxes and part boxes of every stage stay as they were, and what is
+    taken out wins no maximum in any stage. Shares are averaged over the stages that pool parts.
+    Law: the probability with all parts is the detection's score.
+
+    Args:
+        heads: In eval mode.
+        features: Those that the image was detected in.
+        trace: Way of its detections. [D]
+        labels: Their classes. [D]
+        image: Its number in the batch.
+
+    Returns:
+        None where parts never meet in maxima (no parts, or a fusion without any).
+
+    Reading: the paper gives no measure of a part's part in a decision.
+    """
+    cascade = heads.cascade
+    if heads.parts is None or not any(map(parts_meet, cascade)):
+        return None
+    shares: list[Tensor] = []
+    probs: list[Tensor] = []
+    index = torch.full_like(trace.anchor_index[:, 0, 0], image)
+    ways = zip(cascade, trace.boxes.unbind(1), trace.anchor_index.unbind(1), strict=True)
+    for stage, boxes, anchor_index in ways:
+        rois = RoIs(boxes, index, anchor_index)
+        parts = heads.decompose(stage, rois, features)
+        part_boxes = None if parts is None else parts.boxes
+        whole, pooled = stage.box_pooler(rois, part_boxes, features, heads.box_pool)
+        if isinstance(stage.fusion, RDAFusion | ConcatFusion) and pooled is not None:
+            outcomes = [
+                stage.fusion.contest(whole, pooled, without=k) for k in (None, *range(heads.parts.count + 1))
+            ]
+            shares.append(outcomes[0].shares)
+            variants = [outcome.feature for outcome in outcomes]
+        else:
+            variants = [stage.fusion(whole, pooled).whole]
+        logits = torch.stack([stage.box_head.classify(feature) for feature in variants])  # [1 or P+2, D, K+1]
+        probs.append(logits.softmax(dim=2).expand(heads.parts.count + 2, -1, -1))
+    mean = torch.stack(probs).mean(dim=0)  # [P+2, D, K+1]
+    scores = mean.gather(2, labels.expand(len(mean), -1)[..., None])[..., 0]  # [P+2, D]
+    return PartEvidence(torch.stack(shares).mean(dim=0), (scores[:1] - scores[1:]).T)
+
+
+__all__ = ["PartEvidence", "part_evidence", "parts_meet"]
