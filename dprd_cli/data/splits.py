@@ -139,7 +139,8 @@ def read_whole(config: DataConfig, problems: Problems | None = None) -> SplitFil
         DataError: If there is none, or the set is divided already.
     """
     source = find_source(config)
-    known = [part for part in source.parts if part in ("train", "val", "all")]
+    known: list[Part] = [part for part in source.parts if part != "test"]
+    known = ["train"] if config.train_json else known
     if len(known) != 1:
         raise DataError(
             f"{source.place}: has {', '.join(known) or 'no'} splits already; name one file with --set "
@@ -161,6 +162,8 @@ def read_test_split(config: DataConfig) -> SplitFiles:
     """
     source = coco_source.find_test(config)
     if "test" not in source.parts:
+        if config.built_in:
+            raise DataError(f"no test annotation file: {source.missing['test']}")
         raise DataError(f"{source.place}: no annotation file of the test split; {source.missing['test']}")
     return _read(source.parts["test"](None), None)
 

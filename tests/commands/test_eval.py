@@ -308,7 +308,7 @@ def test_test_dev_mistakes(run, unlabelled, capsys, monkeypatch):
 
     code, line = fails("--data", "set")
     assert code == 3
-    assert line.startswith("error: set: there is train.json, but no annotation file of the test split; add ")
+    assert line.startswith("error: set: no annotation file of the test split; add ")
     code, line = fails()
     assert (code, line) == (
         3,

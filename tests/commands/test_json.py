@@ -14,6 +14,7 @@ from dprd_cli.data.synthetic.write import write_coco
 from dprd_cli.model.build import build_detector
 from dprd_cli.weights.checkpoint import save_checkpoint
 from paths import TINY
+from tool_exports import export, lone_json
 
 IMAGE = "data/images/val_000000.png"
 
@@ -43,6 +44,7 @@ WORKING = {
     "data show": (["data", "--limit", "1"], {"files"}),
     "data stats": (["data"], {"splits", "files"}),
     "data convert": (["data", "new", "--to", "yolo"], {"source", "target", "format"}),
+    "data split": (["lone_json", "divided"], {"source", "target", "images"}),
     "data synth": (["made", "--train", "1", "--val", "1", "--size", "64"], {"path", "splits"}),
     "weights list": ([], {"folder", "weights"}),
     "weights fetch": (["torchvision:maskrcnn_resnet50_fpn"], {"name", "path"}),
@@ -71,6 +73,7 @@ FAILING = {
     "data show": (["gone"], 3),
     "data stats": (["gone"], 3),
     "data convert": (["gone", "other", "--to", "voc"], 3),
+    "data split": (["gone", "other"], 3),
     "data synth": (["data"], 2),
     "weights list": (["all"], 2),
     "weights fetch": (["torchvision:nothing"], 2),
@@ -93,6 +96,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("json")
     for split in ("train", "val"):
         write_coco(SyntheticDataset(split, 1, 64, 0), folder / "data")
+    export(lone_json, folder)
     config = resolve(
         config_file=TINY, overrides=["model.test.score_thresh=0", "model.test.detections_per_image=1"]
     )

@@ -60,6 +60,8 @@ def test_what_is_divided_already_or_broken(cups, tmp_path, whole):
     assert "splits already; name one file with --set data.train_json=FILE" in refused(
         lambda: split_files(config, tmp_path / "o", DivisionRule())
     )
+    config = DataConfig(path=str(cups), train_json="val.json")  # that one is divided
+    assert split_files(config, tmp_path / "named", DivisionRule()).images == {"train": 4, "val": 1}
     (whole / "images" / "p1.png").unlink()
     config = DataConfig(path=str(whole))
     assert "1 of 9 images missing" in refused(lambda: split_files(config, tmp_path / "o", DivisionRule()))
