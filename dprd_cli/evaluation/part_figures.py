@@ -310,7 +310,8 @@ def _fills(item: Prediction) -> bool:
     if len(item) != 1:
         return False
     x1, y1, x2, y2 = item.detections.boxes[0].tolist()
-    return max((x2 - x1) / item.image_size[1], (y2 - y1) / item.image_size[0]) > 0.5
+    largest: float = max((x2 - x1) / item.image_size[1], (y2 - y1) / item.image_size[0])
+    return largest > 0.5
 
 
 def _captions(item: Prediction) -> list[str]:

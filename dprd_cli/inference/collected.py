@@ -124,8 +124,9 @@ class CsvTable:
             row |= {"mask_score": record.get("mask_score", ""), **_xyxy("", record["bbox"]), **at}
             for number, part in enumerate(record.get("part_boxes", []), start=1):
                 row |= _xyxy(f"part{number}_", part)
-            for end, values in zip(_TOLD, (record.get("part_shares"), record.get("part_falls")), strict=True):
-                for number, value in enumerate(values or [], start=1):
+            told = (record.get("part_shares", []), record.get("part_falls", []))
+            for end, values in zip(_TOLD, told, strict=True):
+                for number, value in enumerate(values, start=1):
                     row[f"part{number}_{end}" if number < len(values) else f"whole_{end}"] = value
             yield row
 

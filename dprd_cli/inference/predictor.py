@@ -298,7 +298,7 @@ class Predictor:
                 next(together) if one.tensor is not None else (self._detect_alone(one.image), None)
                 for one in images
             ]
-        return [self._finish(*row, one) for row, one in zip(found, images, strict=True)]
+        return [self._finish(row[0], row[1], one) for row, one in zip(found, images, strict=True)]
 
     def _detect_alone(self, image: ImageArray) -> Detections:
         """Detect in the many views of one image, RGB [H, W, 3]."""
