@@ -22,6 +22,7 @@ from dprd_cli.structures.sample import Rle, is_class_name
 #: Value of the pixels around objects that belong to none.
 VOID = 255
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
+_LARGE = 2**24  # pixels
 _LEAST_INSIDE = 0.5  # a mask with a smaller share inside the box of its number is another object's
 
 
@@ -204,9 +205,11 @@ def _read_values(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
                     "mask mode", f"an image of mode {image.mode}, expected palette or 8-bit grey"
                 )
             return np.asarray(image)
-    except (VocFileError, MemoryError):
+    except VocFileError:
         raise
-    except Exception as error:  # Pillow's plugins raise nearly anything on broken files
+    except Exception as error:
+        if isinstance(error, MemoryError) and math.prod(size) > _LARGE:
+            raise  # else it is a length in the file that is a lie  # Pillow's plugins raise nearly anything on broken files
         reason = str(error).split("\n")[0] or type(error).__name__
         raise VocFileError("mask file", f"truncated, corrupt or not an image ({reason})") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import sys
 from dataclasses import dataclass, field
@@ -186,7 +187,7 @@ def report_strays(folders: dict[Path, Path], problems: Problems) -> None:
     strays: list[str] = []
     unread: list[str] = []
     for labels, images in folders.items():
-        if not labels.is_dir() or not images.is_dir():
+        if not os.path.isdir(labels) or not os.path.isdir(images):  # which, unlike Path's, take any name
             continue
         names = sorted(path.name for path in images.iterdir())
         stems = {Path(name).stem for name in names if has_image_suffix(name)}
