@@ -207,9 +207,9 @@ def _read_values(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
             return np.asarray(image)
     except VocFileError:
         raise
-    except Exception as error:
+    except Exception as error:  # Pillow's plugins raise nearly anything on broken files
         if isinstance(error, MemoryError) and math.prod(size) > _LARGE:
-            raise  # else it is a length in the file that is a lie  # Pillow's plugins raise nearly anything on broken files
+            raise  # else a length in the file is a lie
         reason = str(error).split("\n")[0] or type(error).__name__
         raise VocFileError("mask file", f"truncated, corrupt or not an image ({reason})") from error
 
