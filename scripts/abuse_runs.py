@@ -22,7 +22,6 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,6 +39,7 @@ ENDS = {
     "full disk": {0, 5},
     "signal": {0, 130, 143, -signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP, 128 + signal.SIGHUP},
 }
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 LONGEST = 240.0  # seconds of a life, beyond which it hangs
 
 
@@ -51,11 +51,6 @@ class Fault(NamedTuple):
     target: float = 1.0  # draws one of the processes, in 0..1; 1 is the one that was started
     largest_file: int = 0
 
-    @property
-    def is_any(self) -> bool:
-        """Whether anything is to happen."""
-        return bool(self.number or self.largest_file)
-
 
 class StraightRun(NamedTuple):
     """A run that nothing befell: its folder, in how many processes it ran, and its seconds."""
@@ -63,16 +58,6 @@ class StraightRun(NamedTuple):
     folder: Path
     processes: int
     seconds: float
-
-
-@dataclass
-class Tally:
-    """What befell the runs of a kind, and what came of it."""
-
-    lives: int = 0
-    ends: Counter[int] = field(default_factory=Counter)
-    wrong: list[str] = field(default_factory=list)
-    runs: list[Path] = field(default_factory=list)
 
 
 def command_line(folder: Path, processes: int, workers: int) -> list[str]:
@@ -119,21 +104,15 @@ def live(command: list[str], fault: Fault) -> tuple[int, str, bool]:
     Returns:
         The exit code, or minus the signal; what was printed on stderr; whether the fault befell it.
     """
-
-    def prepare() -> None:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # which a script's `&` ignores
-
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     with tempfile.TemporaryFile() as errors:
-        quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": errors}
-        process = subprocess.Popen(command, **quiet, env=environment, preexec_fn=prepare)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors, env=ENVIRONMENT)
         started, members, befallen = time.monotonic(), {process.pid}, False
         while process.poll() is None or any(map(is_running, members)):
             members.update(family(process.pid))
             age = time.monotonic() - started
             if not befallen and age > fault.delay and process.poll() is None:
                 befall(family(process.pid), fault)
-                befallen = fault.is_any
+                befallen = fault != Fault()
             if age > LONGEST:
                 for pid in filter(is_running, members):
                     os.kill(pid, signal.SIGKILL)
@@ -167,8 +146,7 @@ def draw_fault(kind: str, straight: StraightRun, rng: random.Random) -> Fault:
     """Draw a fault of a kind, at any moment of a run, or at any size of a file up to its checkpoint's."""
     delay = rng.uniform(0, straight.seconds)
     if kind == "full disk":
-        size = (straight.folder / "last.pt").stat().st_size
-        return Fault(delay=delay, largest_file=rng.randint(1000, size))
+        return Fault(0, delay, largest_file=rng.randint(1000, (straight.folder / "last.pt").stat().st_size))
     if kind == "signal":  # to the process that was started, as Ctrl-C and batch systems do
         return Fault(rng.choice((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)), delay)
     return Fault(signal.SIGKILL, delay, rng.choice((1.0, rng.random())))
@@ -177,57 +155,58 @@ def draw_fault(kind: str, straight: StraightRun, rng: random.Random) -> Fault:
 def run_straight(folder: Path, processes: int) -> StraightRun:
     """Make a run that nothing befalls."""
     started = time.monotonic()
-    code, text, _ = live(command_line(folder, processes, 0), Fault())
-    if code:
-        raise SystemExit(text)
+    subprocess.run(command_line(folder, processes, 0), check=True, capture_output=True, env=ENVIRONMENT)
     return StraightRun(folder, processes, time.monotonic() - started)
 
 
-def abuse(straight: StraightRun, kind: str, times: int, rng: random.Random) -> Tally:
-    """Let something befall runs so many times, each resumed until it ends, and compare them."""
-    tally, done = Tally(), True
-    while sum(tally.ends.values()) < times or not done:
+def abuse(
+    straight: StraightRun, kind: str, times: int, rng: random.Random
+) -> tuple[int, list[Path], Counter[int], list[str]]:
+    """Let something befall runs so many times, each resumed until it ends, and compare them.
+
+    Returns:
+        How many lives there were; the runs; how the lives ended that something befell; what went wrong.
+    """
+    lives, runs, ends, wrong, done = 0, list[Path](), Counter[int](), list[str](), True
+    while (more := ends.total() < times) or not done:
         if done:
-            name = f"{kind.split()[0]}-{straight.processes}-{len(tally.runs) + 1}"
-            tally.runs.append(straight.folder.with_name(name))
-        more = sum(tally.ends.values()) < times
+            runs.append(straight.folder.with_name(f"{kind.split()[0]}-{straight.processes}-{len(runs) + 1}"))
         fault = draw_fault(kind, straight, rng) if more else Fault()
-        command = command_line(tally.runs[-1], straight.processes, rng.choice((0, 0, 2)))
+        command = command_line(runs[-1], straight.processes, rng.choice((0, 0, 2)))
         code, text, befallen = live(command, fault)
-        done = code == 0
-        tally.lives += 1
-        if befallen:
-            tally.ends[code] += 1
+        lives, done = lives + 1, code == 0
+        ends[code] += befallen
         if "Traceback" in text or "this is a bug" in text or code not in (ENDS[kind] if befallen else {0}):
-            tally.wrong.append(f"{tally.runs[-1]}: {fault}, exit code {code}: {text[-2000:]}")
-            if len(tally.wrong) > 5:
-                return tally
+            wrong.append(f"{runs[-1]}: {fault}, exit code {code}: {text[-2000:]}")
+            if len(wrong) > 5:
+                return lives, runs, ends, wrong
     expected = content(straight.folder)
-    tally.wrong += [f"{run} differs" for run in tally.runs if not is_equal(content(run), expected)]
-    return tally
+    wrong += [f"{run} differs" for run in runs if not is_equal(content(run), expected)]
+    return lives, runs, ends, wrong
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line asks for."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it, for children too
+    parser = argparse.ArgumentParser()
     for name, times in (("kills", 30), ("disks", 12), ("signals", 20), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=times)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
     asked = parser.parse_args(arguments)
-    wrong: list[str] = []
+    faults: list[str] = []
     row = "{:>9}  {:9}  {:>5}  {:>5}  {:>4}  {:>5}  {}"
     print(row.format("processes", "what", "times", "lives", "runs", "wrong", "exit codes"), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for processes in asked.processes:
             straight = run_straight(Path(folder) / f"straight-{processes}", processes)
             for kind, times in zip(ENDS, (asked.kills, asked.disks, asked.signals), strict=True):
-                tally = abuse(straight, kind, times, random.Random(f"{asked.seed} {kind} {processes}"))
-                ends = ", ".join(f"{code}: {count}" for code, count in sorted(tally.ends.items()))
-                numbers = (times, tally.lives, len(tally.runs), len(tally.wrong))
-                print(row.format(processes, kind, *numbers, ends), flush=True)
-                wrong += tally.wrong
-    print("\n".join(wrong))
-    return 1 if wrong else 0
+                rng = random.Random(f"{asked.seed} {kind} {processes}")
+                lives, runs, ends, wrong = abuse(straight, kind, times, rng)
+                codes = ", ".join(f"{code}: {count}" for code, count in sorted(ends.items()) if count)
+                print(row.format(processes, kind, times, lives, len(runs), len(wrong), codes), flush=True)
+                faults += wrong
+    print("\n".join(faults))
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

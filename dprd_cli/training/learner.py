@@ -173,7 +173,7 @@ class Learner:
         return output, torch.stack(list(output.losses.values())).sum() * one.share
 
     def restore(self, saved: Mapping[str, Any]) -> None:
-        """Take up an optimizer's state; rates and decays stay the config's.
+        """Take up an optimizer's state, with the rate of its last step; decays are the config's.
 
         Raises:
             ValueError: If it is of another network or optimizer. (Or whatever a malformed one leads to.)
@@ -187,6 +187,8 @@ class Learner:
                 raise ValueError("state of another optimizer")
             if any(value.shape not in ((), parameters[index].shape) for value in values.values()):
                 raise ValueError("state of other parameters")
+        for group, theirs in zip(own, saved["param_groups"], strict=True):
+            group["lr"] = theirs["lr"]  # what is saved before another step is what was saved
         self.optimizer.load_state_dict({"state": saved["state"], "param_groups": own})
 
 

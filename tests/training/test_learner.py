@@ -82,6 +82,16 @@ def test_a_step_that_is_not_finite_changes_nothing():
     assert one.detector.w.item() == float("inf")
 
 
+def test_what_is_saved_again_before_a_step_is_what_was_saved():
+    first = learner()
+    first.step(0, 0.03, *batch(1))
+    saved = first.optimizer.state_dict()
+    second = learner()
+    second.restore(saved)
+    assert second.optimizer.state_dict() == saved
+    assert saved["param_groups"][0]["lr"] == 0.03
+
+
 def test_an_optimizer_of_another_kind_or_network_is_refused():
     adamw = Learner(Line(), TrainConfig(optimizer="adamw", amp="off"))
     adamw.step(0, 0.1, *batch(1))

@@ -29,6 +29,22 @@ def test_what_is_saved_is_taken_up(tmp_path):
     assert second.interval.take() == {"loss": 1.0}
 
 
+class OneEvaluation(SilentLog):
+    """A log whose last row is an evaluation."""
+
+    def evaluations(self):
+        return [{"kind": "eval", "step": 3, "bbox_AP": 1.0, "score_thresh": 0.25}]
+
+
+def test_what_was_evaluated_after_the_checkpoint_is_taken_up(tmp_path):
+    first = trainer(tmp_path)
+    first.save()
+    second = trainer(tmp_path)
+    second.log = OneEvaluation()
+    second.restore(read_checkpoint(tmp_path / "last.pt"))
+    assert (second.score_thresh, second.best) == (0.25, 1.0)
+
+
 def test_what_does_not_fit_is_named(tmp_path):
     first = trainer(tmp_path)
     first.step = 3
