@@ -2,8 +2,10 @@
 
 import torch
 
-from dprd_cli.config.model_schema import ModelConfig
+from dprd_cli.config.model_schema import BackboneConfig, ModelConfig
 from dprd_cli.config.presets import PRESETS, resolve
+from dprd_cli.model.backbone import Backbone
+from dprd_cli.model.build import build_backbone
 from dprd_cli.structures.detections import Target
 
 SMALL = [name for name in PRESETS if name.endswith("-small")]
@@ -31,6 +33,10 @@ def make_batch(*, empty: bool = False, masks: bool = True) -> tuple[list[torch.T
 
 def nothing(size: tuple[int, int]) -> Target:
     return Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), size)
+
+
+def make_backbone(name: str, norm: str = "frozen_bn", frozen: int = 0, **more) -> Backbone:
+    return build_backbone(BackboneConfig(name=name, norm=norm, frozen_stages=frozen, **more))
 
 
 def detections_of(detector, images, **options):

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dprd_cli.commands import _complete
+from dprd_cli.config.backbone_names import BACKBONES, is_backbone
 from dprd_cli.runtime.progress import progress as progress
 from dprd_cli.runtime.progress import say as say
 
 if TYPE_CHECKING:
     pass
 
-BACKBONES = ("r10", "r18", "r34", "r50", "r101", "x101", "mobilenet_v2")
 PART_OFFSETS = ("learned", "mean", "reference")
 PART_STYLES = ("tones", "paper", "distinct")
 COLORED_BY = ("class", "instance")
@@ -44,7 +44,8 @@ Backbone = Annotated[
         "--backbone",
         metavar="NAME",
         autocompletion=_complete.among(*BACKBONES),
-        help="r50 (default), r101, x101, r10, r18, r34 or mobilenet_v2.",
+        help="r50 (default), r101, x101, r10, r18, r34, mobilenet_v2, convnext_tiny, swin_v2_t, "
+        "efficientnet_v2_s, regnet_y_400mf and their larger ones, or timm:NAME.",
     ),
 ]
 BackboneWeights = Annotated[
@@ -208,7 +209,7 @@ def check_backbone(name: str | None) -> str | None:
     """
     from dprd_cli.config.presets import pick
 
-    return None if name is None else pick("backbone", name, BACKBONES)
+    return name if name is None or is_backbone(name) else pick("backbone", name, BACKBONES)
 
 
 def existing(path: Path | None) -> Path | None:

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from dprd_cli.commands._options import (
-    BACKBONES,
     BackboneWeights,
     Data,
     Device,
@@ -16,6 +15,7 @@ from dprd_cli.commands._options import (
     OnBadImage,
     Overrides,
     Tta,
+    check_backbone,
     existing,
 )
 from dprd_cli.commands._study_modes import check_modes, parse_seeds, show_all
@@ -92,7 +92,6 @@ def ablate(
 
     Finished runs are skipped and started ones resumed: the same command goes on after any stop.
     """
-    from dprd_cli.config.presets import pick
     from dprd_cli.studies import ablate as library
     from dprd_cli.studies.checkpoints import CheckpointStudyOptions, parse_checkpoints
 
@@ -112,7 +111,7 @@ def ablate(
         data=data,
         seeds=parse_seeds(seeds),
         size=size,
-        backbones=[pick("backbone", name, BACKBONES) for name in backbone or ()],
+        backbones=[name for one in backbone or () if (name := check_backbone(one))],
         backbone_weights=backbone_weights,
         schedule=schedule,
         config_file=existing(config),

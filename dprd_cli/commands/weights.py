@@ -98,7 +98,7 @@ def _find(name: str, backbone: str) -> PublishedWeights:
 
     if name != "imagenet":
         return published(name)
-    from dprd_cli.weights.foreign import imagenet_file
+    from dprd_cli.weights.backbone_weights import imagenet_file
 
     check_backbone(backbone)
     return imagenet_file(backbone)

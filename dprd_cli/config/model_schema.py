@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from dprd_cli.config.backbone_names import BACKBONES, is_backbone
+from dprd_cli.errors import did_you_mean
 
 Norm = Literal["none", "gn", "bn"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -27,24 +31,37 @@ class Section(BaseModel):
     )
 
 
+def known_backbone(name: str) -> str:
+    """Return a backbone's name.
+
+    Raises:
+        PydanticCustomError: If there is none of that name, with a suggestion.
+    """
+    if not is_backbone(name):
+        hint = did_you_mean(name, BACKBONES) or "; dprd config schema lists them"
+        raise PydanticCustomError("backbone_name", "there is no such backbone{hint}", {"hint": hint})
+    return name
+
+
 class BackboneConfig(Section):
     """Feature extractor.
 
     Attributes:
-        name: `r50`, `r101`, `x101` (ResNeXt-101-32x8d), or the small `r10`, `r18`, `r34`,
-            `mobilenet_v2` (`r10`, one block a stage, has no ImageNet weights).
-        norm: `frozen_bn` for pretrained weights, `bn` (trainable) or `gn` for training from scratch;
-            `auto` takes `frozen_bn` with weights and `bn` without.
-        frozen_stages: How many of stem, res2, res3, ... keep their weights; `auto` takes 2 with weights
-            (Detectron2's setting) and 0 without.
-        weights: `imagenet` (torchvision's), published ones such as `detectron2:MSRA/R-50`, a file with
-            torchvision's or Caffe2's key names, `none`, or `auto`: `none` on the built-in data and where a
-            whole detector is started from, `imagenet` elsewhere.
+        name: `r50`, `r101`, `x101` (ResNeXt-101-32x8d), the small `r10` (one block a stage, without ImageNet
+            weights), `r18`, `r34`, `mobilenet_v2`, torchvision's `convnext_*`, `swin_v2_*`,
+            `efficientnet_v2_*` and `regnet_*`, or `timm:NAME`.
+        norm: In place of BatchNorm: `frozen_bn` for pretrained weights, `bn` (trainable) or `gn` for training
+            from scratch; `auto` takes `frozen_bn` with weights and `bn` without.
+        frozen_stages: How many of stem, res2, res3, ... keep their weights; `auto` takes 2 of pretrained
+            ResNets and of MobileNetV2 (Detectron2's setting), else 0.
+        weights: `imagenet` (torchvision's, or timm's own), published ones such as `detectron2:MSRA/R-50`, a
+            file with torchvision's, timm's or Caffe2's key names, `none`, or `auto`: `none` on the built-in
+            data and where a whole detector is started from, `imagenet` elsewhere.
         stride_in_1x1: Bottlenecks of r50 and r101 halve the resolution in their first 1x1 convolution (the
             original ResNet, Caffe's and Detectron2's weights) or in the 3x3 one (torchvision's).
     """
 
-    name: Literal["r10", "r18", "r34", "r50", "r101", "x101", "mobilenet_v2"] = "r50"
+    name: Annotated[str, AfterValidator(known_backbone)] = "r50"
     norm: Literal["auto", "frozen_bn", "bn", "gn"] = "auto"
     frozen_stages: Literal["auto", 0, 1, 2, 3, 4, 5] = "auto"
     weights: str = "auto"

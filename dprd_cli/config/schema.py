@@ -189,6 +189,8 @@ class TrainConfig(Section):
         milestones: Fractions of `steps` at which multistep decays.
         clip_norm: Largest gradient norm of all parameters but the part layer's; 0 does not clip.
         backbone_lr_mult: Learning-rate factor of the backbone.
+        layer_decay: Further factor of its learning rate from one stage to the one below it; `auto` takes
+            0.8 of pretrained ConvNeXts and transformers, else 1.
         part_lr_mult: Learning-rate factor of the part box transformation layer (docs/reading.md).
         part_clip_norm: Largest gradient norm of the part layer alone; 0 does not clip.
         eval_every: Steps between evaluations (the last step always evaluates); 0 only at the end.
@@ -219,6 +221,7 @@ class TrainConfig(Section):
     milestones: Annotated[tuple[Fraction, ...], Field(max_length=1024)] = (2 / 3, 8 / 9)
     clip_norm: Rate = 0.0
     backbone_lr_mult: Rate = 1.0
+    layer_decay: Literal["auto"] | Fraction = "auto"
     part_lr_mult: Rate = 1.0
     part_clip_norm: Rate = 1.0
     eval_every: Count = 5000

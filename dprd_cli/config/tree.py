@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel, ValidationError
 
 from dprd_cli.config.aliases import RENAMED
+from dprd_cli.config.backbone_names import frozen_stages, layer_decay
 from dprd_cli.config.schema import Config
 from dprd_cli.errors import UsageError, did_you_mean, short_repr
 from dprd_cli.files.text import read_text
@@ -126,10 +127,16 @@ def settle(config: Config) -> Config:
         weights = "none" if config.data.built_in or config.train.weights else "imagenet"
     scratch = weights == "none" and not config.train.weights
     norm = backbone.norm if backbone.norm != "auto" else ("bn" if scratch else "frozen_bn")
-    frozen = backbone.frozen_stages if backbone.frozen_stages != "auto" else (0 if scratch else 2)
+    frozen: int | str = backbone.frozen_stages
+    if frozen == "auto":
+        frozen = frozen_stages(backbone.name, pretrained=not scratch)
     backbone = backbone.model_copy(update={"weights": weights, "norm": norm, "frozen_stages": frozen})
+    train = config.train
+    if train.layer_decay == "auto":
+        decay = layer_decay(backbone.name, pretrained=not scratch)
+        train = train.model_copy(update={"layer_decay": decay})
     model = config.model.model_copy(update={"backbone": backbone})
-    return config.model_copy(update={"model": model})
+    return config.model_copy(update={"model": model, "train": train})
 
 
 def to_toml(config: Config) -> str:

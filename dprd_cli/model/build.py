@@ -7,9 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from dprd_cli.config.model_schema import ModelConfig
+from dprd_cli.config.backbone_names import TIMM
+from dprd_cli.config.model_schema import BackboneConfig, ModelConfig
 from dprd_cli.errors import UsageError
-from dprd_cli.model.backbone import build_backbone
+from dprd_cli.model.backbone import Backbone
 from dprd_cli.model.conventions import CONVENTIONS
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.fusion import ConcatFusion, NoFusion, RDAFusion, WholeTransform
@@ -22,6 +23,7 @@ from dprd_cli.model.rpn import RPN, Anchors
 from dprd_cli.model.sampling import RoISampler
 from dprd_cli.model.selection import DetectionSelector
 from dprd_cli.model.stage import Stage
+from dprd_cli.model.torchvision_backbones import build_torchvision
 
 
 def _fixed_parts(config: ModelConfig) -> PartSource:
@@ -62,12 +64,7 @@ def build_detector(config: ModelConfig, *, num_classes: int, with_masks: bool = 
         raise ValueError("expected a settled config (config.settle), but the backbone is on 'auto'")
     if config.heads.mask != "auto":
         with_masks = config.heads.mask
-    backbone = build_backbone(
-        config.backbone.name,
-        config.backbone.norm,
-        config.backbone.frozen_stages,
-        stride_in_1x1=config.backbone.stride_in_1x1,
-    )
+    backbone = build_backbone(config.backbone)
     neck = _build_neck(config, backbone.channels)
     rpn = _build_rpn(config)
     roi_heads = _build_roi_heads(config, num_classes, with_masks=with_masks)
@@ -80,6 +77,19 @@ def build_detector(config: ModelConfig, *, num_classes: int, with_masks: bool = 
         pixel_std=config.pixel_std,
     )
     return detector.to(memory_format=torch.channels_last)
+
+
+def build_backbone(config: BackboneConfig) -> Backbone:
+    """Build a backbone with random weights.
+
+    Args:
+        config: Settled configuration (no `auto`).
+    """
+    if config.name.startswith(TIMM):
+        from dprd_cli.model.timm_backbones import build_timm
+
+        return build_timm(config)
+    return build_torchvision(config)
 
 
 def _build_neck(config: ModelConfig, in_channels: tuple[int, ...]) -> FPN | BiFPN:

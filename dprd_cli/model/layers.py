@@ -165,6 +165,18 @@ def fold_frozen_norms(module: nn.Module) -> None:
                 setattr(parent, norm_name, folded)
 
 
+def replace_batch_norms(module: nn.Module, norm: str) -> None:
+    """Put `bn`, `frozen_bn` or `gn` in place of every BatchNorm; the names of tensors stay."""
+    for parent in list(module.modules()):
+        for name, old in list(parent.named_children()):
+            if isinstance(old, nn.BatchNorm2d) and norm != "bn":
+                frozen = norm == "frozen_bn"
+                new = FrozenBatchNorm2d(old.num_features, old.eps) if frozen else group_norm(old.num_features)
+                setattr(parent, name, new)
+    if norm == "frozen_bn":
+        fold_frozen_norms(module)
+
+
 def merge_folded_norms(module: nn.Module) -> None:
     """Replace folded pairs by plain convolutions that hold the product, for a network that trains no more."""
     for parent in list(module.modules()):

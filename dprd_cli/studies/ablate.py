@@ -90,7 +90,7 @@ class AblateOptions:
                 "data.on_bad_image": self.on_bad_image,
             },
             overrides=tuple(self.overrides),
-            base=implied_by_backbone(str(self.backbone_weights)) if published else {},
+            base=implied_by_backbone("", str(self.backbone_weights)) if published else {},
         )
 
 

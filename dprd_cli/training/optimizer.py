@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dprd_cli.config.schema import TrainConfig
+from dprd_cli.model.backbone import Backbone
 
 
 def part_parameters(detector: nn.Module) -> list[nn.Parameter]:
@@ -24,7 +25,7 @@ def parameter_groups(detector: nn.Module, config: TrainConfig) -> list[dict[str,
     everything is, as in Detectron2.
     """
     part = {id(p) for p in part_parameters(detector)}
-    backbone = {id(p) for p in detector.get_submodule("backbone").parameters()}
+    backbone = _backbone_rates(detector.get_submodule("backbone"), config)
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for parameter in detector.parameters():
         if not parameter.requires_grad:
@@ -33,11 +34,21 @@ def parameter_groups(detector: nn.Module, config: TrainConfig) -> list[dict[str,
         if id(parameter) in part:
             scale = config.part_lr_mult
         elif id(parameter) in backbone:
-            scale = config.backbone_lr_mult
+            scale = backbone[id(parameter)]
         decay = 0.0 if config.optimizer == "adamw" and parameter.ndim < 2 else config.weight_decay
         group = groups.setdefault((scale, decay), {"params": [], "lr_mult": scale, "weight_decay": decay})
         group["params"].append(parameter)
     return list(groups.values())
+
+
+def _backbone_rates(backbone: nn.Module, config: TrainConfig) -> dict[int, float]:
+    """Return the learning-rate factor of each parameter of the backbone, by its `id`."""
+    decay = 1.0 if config.layer_decay == "auto" else config.layer_decay
+    rates = {}
+    for name, parameter in backbone.named_parameters():
+        below = 0 if decay == 1 or not isinstance(backbone, Backbone) else backbone.depth_of(name)
+        rates[id(parameter)] = config.backbone_lr_mult * decay**below
+    return rates
 
 
 def build_optimizer(detector: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

@@ -19,8 +19,8 @@ from dprd_cli.runtime.device import pick_device
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.progress import progress, say
 from dprd_cli.structures.sample import Dataset
+from dprd_cli.weights.backbone_weights import load_backbone_weights
 from dprd_cli.weights.checkpoint import CheckpointData, load_state
-from dprd_cli.weights.foreign import load_backbone_weights
 from dprd_cli.weights.load import start_from
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dprd_cli.config.backbone_names import TIMM
 from dprd_cli.config.presets import resolve, scale_rate
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import flatten, merge, nest, parse_overrides, read_toml, validate
@@ -206,12 +207,13 @@ def _implied(config: Config, preset: str | None) -> tuple[str | None, dict[str, 
         config: With the weights, wherever they were given.
         preset: The preset that was asked for, or None.
     """
-    weights, backbone_weights = config.train.weights, config.model.backbone.weights
-    if not weights and backbone_weights in ("none", "imagenet"):
+    weights, backbone = config.train.weights, config.model.backbone
+    own_pixels = backbone.name.startswith(TIMM) and backbone.weights != "none"
+    if not weights and backbone.weights in ("none", "imagenet") and not own_pixels:
         return preset, {}  # without importing torch
     from dprd_cli.weights.load import implied_by_backbone, implied_config
 
-    base: dict[str, Any] = merge({}, implied_by_backbone(backbone_weights))
+    base: dict[str, Any] = merge({}, implied_by_backbone(backbone.name, backbone.weights))
     if weights:
         preset, more = implied_config(weights, preset)
         merge(base, more)

@@ -11,12 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dprd_cli.config.backbone_names import TIMM
 from dprd_cli.config.data_section import with_data_section
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import validate
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
+from dprd_cli.model.timm_backbones import timm_config
 from dprd_cli.runtime.device import pick_device
 from dprd_cli.runtime.process_group import ProcessGroup, join_process_group
 from dprd_cli.runtime.progress import say
@@ -249,8 +251,19 @@ def implied_config(spec: str, preset: str | None) -> tuple[str | None, dict[str,
     return preset, {"model": {key: model[key] for key in shared if key in model}}
 
 
-def implied_by_backbone(spec: str) -> dict[str, Any]:
-    """Return the overrides that a published backbone (or such a `.pkl` file) implies; else none."""
+def implied_by_backbone(name: str, spec: str) -> dict[str, Any]:
+    """Return the overrides that a backbone's weights imply: pixel statistics, where a stride is.
+
+    Args:
+        name: The backbone, for timm's models, which know how their pixels are scaled.
+        spec: A published backbone or a `.pkl` file, which know; anything else implies nothing.
+    """
+    if name.startswith(TIMM) and spec != "none":
+        about = timm_config(name)
+        scales = {"pixel_mean": about["mean"], "pixel_std": about["std"]}
+        return {"model": {key: [round(255 * one, 4) for one in value] for key, value in scales.items()}}
+    if spec in ("none", "imagenet"):
+        return {}
     if is_published(spec):
         file = published(spec)
         if file.preset:

@@ -8,13 +8,13 @@ import torch
 
 from dprd_cli import cli
 from dprd_cli.config.presets import resolve
-from dprd_cli.model.backbone import build_backbone
 from dprd_cli.model.build import build_detector
+from dprd_cli.weights.backbone_weights import imagenet_file
 from dprd_cli.weights.checkpoint import read_checkpoint, save_checkpoint
-from dprd_cli.weights.foreign import imagenet_file
 from dprd_cli.weights.names import TABLES, candidates
 from dprd_cli.weights.published import published_config
 from dprd_cli.weights.zoo import ZOO
+from networks import make_backbone
 from paths import ROOT
 
 IMAGE = str(ROOT / "assets" / "images" / "val_000000.png")
@@ -132,7 +132,7 @@ def caffe2_backbone(names):
     """Return a Caffe2 file's arrays of r50, with the given names of scale, shift, mean and variance."""
     torch.manual_seed(3)
     body = {
-        f"backbone.body.{k}": v for k, v in build_backbone("r50", "frozen_bn", 0).body.state_dict().items()
+        f"backbone.body.{k}": v for k, v in make_backbone("r50", "frozen_bn", 0).body.state_dict().items()
     }
     arrays = {}
     for key, value in body.items():
@@ -146,7 +146,7 @@ def caffe2_backbone(names):
     "names", [("gamma", "beta", "running_mean", "running_var"), ("s", "b", "rm", "riv"), ("s", "b")]
 )
 def test_caffe2_backbones(tmp_path, names):
-    from dprd_cli.weights.foreign import load_backbone_weights
+    from dprd_cli.weights.backbone_weights import load_backbone_weights
     from dprd_cli.weights.load import implied_by_backbone
 
     arrays = caffe2_backbone(names)
@@ -155,7 +155,7 @@ def test_caffe2_backbones(tmp_path, names):
         "blobs": arrays | {"fc1000_w": np.zeros((2, 2), np.float32), "conv1_b": np.zeros(64, np.float32)}
     }
     path.write_bytes(pickle.dumps(content, protocol=2))
-    implied = implied_by_backbone(str(path))["model"]
+    implied = implied_by_backbone("r50", str(path))["model"]
     assert implied["backbone"] == {"norm": "frozen_bn", "stride_in_1x1": True, "name": "r50"}
     assert implied["pixel_std"] == [1.0, 1.0, 1.0]
     config = resolve(preset="mask-rcnn-small", schedule="1x", base={"model": implied})

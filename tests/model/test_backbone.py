@@ -1,54 +1,49 @@
-import copy
-
 import pytest
 import torch
-import torchvision.models as tvm
-from torchvision.ops import FrozenBatchNorm2d
+from torch import nn
 
-from dprd_cli.model.backbone import build_backbone
-
-
-def randomise(module):
-    """Give BatchNorm's numbers values other than 0 and 1."""
-    generator = torch.Generator().manual_seed(0)
-    for name, buffer in module.named_buffers():
-        buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
-        if name.endswith("bias") or name.endswith("mean"):
-            buffer.sub_(1.0)
+from dprd_cli.model.backbone import Backbone, freeze
+from networks import make_backbone
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "r18", "r50"])
-def test_folded_norms_give_torchvisions_features(name):
-    """The same names of tensors, and the same numbers as convolution and BatchNorm one after the other."""
-    torch.manual_seed(0)
-    backbone = build_backbone(name, "frozen_bn", 0)
-    constructor = {"r18": tvm.resnet18, "r50": tvm.resnet50, "mobilenet_v2": tvm.mobilenet_v2}[name]
-    plain = constructor(norm_layer=FrozenBatchNorm2d)
-    randomise(plain)
-    reference = {k: v for k, v in plain.state_dict().items() if not k.startswith(("fc.", "classifier."))}
-    backbone.body.load_state_dict(reference)
-    image = torch.rand(1, 3, 64, 96)
-    with torch.no_grad():
-        if name == "mobilenet_v2":
-            expected = plain.features(image)
-        else:
-            x = plain.maxpool(plain.relu(plain.bn1(plain.conv1(image))))
-            expected = plain.layer4(plain.layer3(plain.layer2(plain.layer1(x))))
-        torch.testing.assert_close(backbone(image)[-1], expected, rtol=1e-3, atol=1e-4 * expected.abs().max())
+def test_a_stage_is_frozen_with_what_is_below_it():
+    backbone = make_backbone("r10", frozen=2)
+    trained = {name.split(".")[1] for name, p in backbone.named_parameters() if p.requires_grad}
+    assert trained == {"layer2", "layer3", "layer4"}
 
 
-def test_a_copy_folds_its_own_norms():
-    backbone = build_backbone("r18", "frozen_bn", 0)
-    twin = copy.deepcopy(backbone)
-    twin.body.bn1.weight.zero_()
-    image = torch.rand(1, 3, 32, 32)
-    assert twin.body.conv1.norm[0] is twin.body.bn1
-    assert twin.body.conv1(image).abs().max() == 0
-    assert backbone.body.conv1(image).abs().max() > 0
+def test_frozen_blocks_are_never_left_out():
+    backbone = make_backbone("convnext_tiny", frozen=2)
+    drops = [m.p for m in backbone.body.features[1].modules() if hasattr(m, "p")]
+    assert drops
+    assert not any(drops)
+    block = nn.Sequential(nn.Linear(2, 2))
+    freeze(block)
+    assert not any(p.requires_grad for p in block.parameters())
 
 
-def test_the_stride_can_be_in_the_first_convolution():
-    block = build_backbone("r50", "frozen_bn", 0, stride_in_1x1=True).body.layer2[0]
-    assert (block.conv1.stride, block.conv2.stride, block.downsample[0].stride) == ((2, 2), (1, 1), (2, 2))
-    block = build_backbone("r50", "frozen_bn", 0).body.layer2[0]
-    assert (block.conv1.stride, block.conv2.stride) == ((1, 1), (2, 2))
+def test_features_of_stages_that_end_in_nhwc():
+    body = nn.ModuleDict({name: nn.Identity() for name in "abcde"})
+    norms = nn.ModuleList(nn.LayerNorm(3) for _ in range(4))
+    stages = [[name] for name in "abcde"]
+    backbone = Backbone("own", body, stages, (3, 3, 3, 3), 0, norms=norms, is_nhwc=True)
+    x = torch.randn(1, 4, 5, 3)
+    (first, *_) = backbone(x)
+    torch.testing.assert_close(first, norms[0](x).permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameter", "depth"),
+    [
+        ("r10", "body.conv1.weight", 5),
+        ("r10", "body.layer1.0.conv1.weight", 4),
+        ("r10", "body.layer4.0.conv1.weight", 1),
+        ("convnext_tiny", "body.features.0.0.weight", 5),
+        ("convnext_tiny", "body.features.7.0.block.0.weight", 1),
+        ("convnext_tiny", "norms.0.weight", 0),
+    ],
+)
+def test_how_deep_a_parameter_lies(name, parameter, depth):
+    backbone = make_backbone(name, norm="bn")
+    assert parameter in dict(backbone.named_parameters())
+    assert backbone.depth_of(parameter) == depth

@@ -1,100 +1,91 @@
-import os
-from urllib.error import URLError
-
 import pytest
 import torch
 
 from dprd_cli.config.presets import resolve
-from dprd_cli.errors import UsageError, UserError
-from dprd_cli.model.backbone import build_backbone
+from dprd_cli.errors import UserError
 from dprd_cli.model.build import build_detector
-from dprd_cli.weights import foreign as weights
-from dprd_cli.weights.foreign import load_backbone_weights
+from dprd_cli.weights.foreign import load_exactly, warm_start
+from dprd_cli.weights.names import TABLES, candidates, translate
+
+NARROW = [
+    "model.neck.channels=16",
+    "model.heads.box_dim=16",
+    "model.heads.mask_channels=8",
+    "model.heads.norm=none",
+]
 
 
-def make_detector(backbone: str = "mobilenet_v2"):
-    overrides = [f"model.backbone.name={backbone}", "model.backbone.norm=frozen_bn"]
-    return build_detector(resolve(preset="dprd-small", overrides=overrides).model, num_classes=2)
+def make(preset, num_classes, backbone="r50"):
+    overrides = [*NARROW, f"model.backbone.name={backbone}", "model.backbone.norm=frozen_bn"]
+    return build_detector(resolve(preset=preset, overrides=overrides).model, num_classes=num_classes)
 
 
-def state_of(backbone: str) -> dict[str, torch.Tensor]:
-    torch.manual_seed(1)
-    return build_backbone(backbone, "bn", 0).body.state_dict()  # torchvision's keys, BatchNorm and all
+def detectron2_names(detector):
+    """Return a detector's tensors by Detectron2's names."""
+    single = len(detector.roi_heads.cascade) == 1
+    state = {}
+    for name, tensor in detector.state_dict().items():
+        found = candidates(name, TABLES["detectron2"])
+        state[found[-1 if single else 0]] = tensor.flip(1) if name == "backbone.body.conv1.weight" else tensor
+    return state
 
 
-@pytest.mark.parametrize("backbone", ["mobilenet_v2", "r18"])
-@pytest.mark.parametrize("prefix", ["", "module.", "backbone.body."])
-def test_every_tensor_is_loaded(tmp_path, backbone: str, prefix: str):
-    state = state_of(backbone)
-    path = tmp_path / "weights.pth"
-    torch.save({f"{prefix}{key}": value for key, value in state.items()}, path)
-    detector = make_detector(backbone)
-    (line,) = load_backbone_weights(detector, str(path))
-    loaded = detector.backbone.body.state_dict()
-    assert f"{len(loaded)} tensors" in line
-    assert all(torch.equal(loaded[key], state[key]) for key in loaded)
+@pytest.mark.parametrize("preset", ["mask-rcnn-small", "cascade-mrcnn-small"])
+def test_translation_and_back(preset):
+    torch.manual_seed(0)
+    source, copy = make(preset, 3), make(preset, 3)
+    load_exactly(copy, translate(detectron2_names(source), "detectron2", copy.state_dict()), "file")
+    for name, tensor in source.state_dict().items():
+        assert torch.equal(tensor, copy.state_dict()[name]), name
 
 
-def test_the_classifier_is_left_out_and_said(tmp_path):
-    state = {**state_of("r18"), "fc.weight": torch.zeros(10, 512), "fc.bias": torch.zeros(10)}
-    path = tmp_path / "weights.pth"
-    torch.save(state, path)
-    (line,) = load_backbone_weights(make_detector("r18"), str(path))
-    assert line.endswith("left out the classifier's 2")
+def test_a_mask_rcnn_starts_every_stage_of_a_cascade():
+    torch.manual_seed(0)
+    source, target = make("mask-rcnn-small", 3), make("cascade-dprd-small", 3)
+    found = translate(detectron2_names(source), "detectron2", target.state_dict())
+    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    lines = warm_start(target, found.state, "file", ("a", "b", "c"), ("a", "b", "c"))
+    theirs = source.roi_heads.cascade[0]
+    for stage in target.roi_heads.cascade:
+        assert torch.equal(stage.box_head.fcs[0].weight, theirs.box_head.fcs[0].weight)
+        assert torch.equal(stage.box_head.classes.weight, theirs.box_head.classes.weight)
+        assert torch.equal(stage.mask_head.masks.weight, theirs.mask_head.masks.weight)
+    # one box per class there, one for all here; fusion, MaskIoU heads and the part layer exist only here
+    kept = {name for name, tensor in target.state_dict().items() if torch.equal(tensor, before[name])}
+    fresh = [n for n in before if "box_head.deltas" in n or "fusion" in n or "mask_iou_head" in n]
+    assert set(fresh) <= kept
+    assert torch.equal(target.rpn.objectness.weight, source.rpn.objectness.weight)
+    number = int(lines[0].split()[0])
+    assert lines[0] == f"{number} of {len(before)} tensors from file"
+    assert lines[-1].startswith("  fresh: ")
+    assert "fusion" in lines[-1]
+    assert "box head 6" in lines[-1]  # weight and bias of three stages' deltas
 
 
-def test_weights_of_another_backbone(tmp_path):
-    path = tmp_path / "weights.pth"
-    torch.save(state_of("r34"), path)
-    with pytest.raises(UserError, match=r"not the weights of r18: \d+ tensors unknown"):
-        load_backbone_weights(make_detector("r18"), str(path))
-    torch.save(state_of("r18"), path)
-    with pytest.raises(UserError, match=r"not the weights of r34: \d+ tensors missing"):
-        load_backbone_weights(make_detector("r34"), str(path))
+def test_classes_are_matched_by_name():
+    torch.manual_seed(0)
+    source, target = make("mask-rcnn-small", 3), make("mask-rcnn-small", 2)
+    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
+    lines = warm_start(target, source.state_dict(), "file", ("cat", "dog", "cow"), ("horse", "dog"))
+    ours, theirs = target.roi_heads.cascade[0], source.roi_heads.cascade[0]
+    assert torch.equal(ours.box_head.classes.weight[1], theirs.box_head.classes.weight[1])  # dog
+    assert torch.equal(ours.box_head.classes.weight[2], theirs.box_head.classes.weight[3])  # background
+    name = "roi_heads.stages.0.box_head.classes.weight"
+    assert torch.equal(ours.box_head.classes.weight[0], before[name][0])  # horse is new
+    assert torch.equal(ours.box_head.deltas.weight[4:8], theirs.box_head.deltas.weight[4:8])
+    assert torch.equal(ours.mask_head.masks.bias[1], theirs.mask_head.masks.bias[1])
+    assert "by name of 1 of 2 classes (dog)" in lines[1]
 
 
-def test_a_wrong_shape_is_named(tmp_path):
-    state = state_of("r18")
-    state["layer1.0.conv1.weight"] = torch.zeros(64, 64, 1, 1)
-    path = tmp_path / "weights.pth"
-    torch.save(state, path)
-    with pytest.raises(UserError, match=r"1 tensors of another shape \(layer1.0.conv1.weight\)"):
-        load_backbone_weights(make_detector("r18"), str(path))
+def test_the_same_number_of_other_classes_is_not_taken_for_the_same():
+    torch.manual_seed(0)
+    source, target = make("mask-rcnn-small", 2), make("mask-rcnn-small", 2)
+    fresh = target.roi_heads.cascade[0].box_head.classes.weight[:2].clone()
+    warm_start(target, source.state_dict(), "file", ("a", "b"), ("c", "d"))
+    assert torch.equal(target.roi_heads.cascade[0].box_head.classes.weight[:2], fresh)
 
 
-class Hostile:
-    def __reduce__(self):
-        return os.system, ("touch hacked",)
-
-
-def test_pickled_code_is_refused(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.save({"conv1.weight": Hostile()}, tmp_path / "weights.pth")
-    with pytest.raises(UserError, match="contains pickled code; refused"):
-        load_backbone_weights(make_detector("r18"), "weights.pth")
-    assert not (tmp_path / "hacked").exists()
-
-
-def test_no_such_file(tmp_path):
-    with pytest.raises(UserError, match=r"nowhere\.pth: cannot read the checkpoint"):
-        load_backbone_weights(make_detector("r18"), str(tmp_path / "nowhere.pth"))
-
-
-def test_offline_names_url_file_and_folder(tmp_path, monkeypatch):
-    def refuse(*_args, **_kwargs):
-        raise URLError("network is unreachable")
-
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
-    with pytest.raises(UserError) as caught:
-        load_backbone_weights(make_detector("r18"), "imagenet")
-    url = weights.IMAGENET_WEIGHTS["r18"].url
-    message = str(caught.value)
-    assert url in message
-    assert str(tmp_path / "checkpoints") in message
-    assert url.rsplit("/", 1)[1] in message
-
-
-def test_r10_has_no_imagenet_weights():
-    with pytest.raises(UsageError, match="no ImageNet weights for r10"):
-        load_backbone_weights(make_detector("r10"), "imagenet")
+def test_another_backbone_is_an_error():
+    source, target = make("mask-rcnn-small", 2, "r18"), make("mask-rcnn-small", 2, "mobilenet_v2")
+    with pytest.raises(UserError, match="none of its tensors fits the backbone mobilenet_v2"):
+        warm_start(target, source.state_dict(), "file", ("a", "b"), ("a", "b"))

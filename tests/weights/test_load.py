@@ -102,10 +102,10 @@ def test_training_from_published_weights_takes_their_backbone_and_scale():
     assert preset == "dprd"
     assert base["model"]["backbone"]["name"] == "x101"
     assert set(base["model"]) == {"backbone", "pixel_std"}
-    assert implied_by_backbone("detectron2:MSRA/R-101")["model"]["backbone"]["name"] == "r101"
-    assert implied_by_backbone("imagenet") == implied_by_backbone("none") == {}
+    assert implied_by_backbone("r101", "detectron2:MSRA/R-101")["model"]["backbone"]["name"] == "r101"
+    assert implied_by_backbone("r50", "imagenet") == implied_by_backbone("r50", "none") == {}
     with pytest.raises(UsageError, match=r"the weights of a detector; pass them to --weights$"):
-        implied_by_backbone("detectron2:mask_rcnn_R_50_FPN_3x")
+        implied_by_backbone("r50", "detectron2:mask_rcnn_R_50_FPN_3x")
 
 
 def test_starting_from_the_same_network_takes_every_tensor(tmp_path, payload):
