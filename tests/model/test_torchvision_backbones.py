@@ -55,10 +55,11 @@ def test_the_stride_can_be_in_the_first_convolution():
     assert (block.conv1.stride, block.conv2.stride) == ((1, 1), (2, 2))
 
 
+LARGE = ("_small", "_large", "_b", "16gf", "32gf")  # as deep as others, or only wider
 FAMILIES = ("convnext_tiny", "swin_v2_t", "efficientnet_v2_s", "regnet_y_400mf")
 
 
-@pytest.mark.parametrize("name", [name for name in BACKBONES if not name.endswith(("_small", "_large"))])
+@pytest.mark.parametrize("name", [name for name in BACKBONES if not name.endswith(LARGE)])
 def test_every_backbone_has_the_strides_and_channels_it_says(name):
     with torch.device("meta"):
         backbone = make_backbone(name, "bn")
