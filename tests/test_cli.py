@@ -86,9 +86,9 @@ def test_wrong_usage_exits_2(capsys, arguments):
             "/data/x.png: no space left; free some, or choose another folder",
         ),
         (
-            PermissionError(errno.EACCES, "Permission denied", "/root/.bashrc"),
+            PermissionError(errno.EACCES, "Permission denied", "/home/me/.bashrc"),
             1,
-            "/root/.bashrc: Permission denied; check the path and its rights",
+            "/home/me/.bashrc: Permission denied; check the path and its rights",
         ),
         (
             RuntimeError("Could not determine home directory."),

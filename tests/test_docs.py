@@ -6,8 +6,8 @@ import pytest
 from typer.main import get_command
 
 from dprd_cli import cli, errors
-from dprd_cli.commands._options import BACKBONES
 from dprd_cli.config.aliases import RENAMED
+from dprd_cli.config.backbone_names import CLASSICS
 from dprd_cli.config.presets import PRESETS, SCHEDULES
 from dprd_cli.config.tree import known_keys
 from paths import ROOT
@@ -87,8 +87,13 @@ def test_the_readme_opens_with_the_two_commands():
     assert README.startswith("# dprd-cli\n\n    make demo\n    make test\n")
 
 
+FAMILIES = ("convnext_tiny", "swin_v2_t", "efficientnet_v2_s", "regnet_y_400mf", "timm:NAME")
+
+
 @pytest.mark.parametrize(
-    "name", [*(p for p in PRESETS if not p.endswith(("-small", "-medium"))), *SCHEDULES, *BACKBONES], ids=str
+    "name",
+    [*(p for p in PRESETS if not p.endswith(("-small", "-medium"))), *SCHEDULES, *CLASSICS, *FAMILIES],
+    ids=str,
 )
 def test_the_readme_names_every_preset_schedule_and_backbone(name):
     assert f"`{name}`" in README

@@ -38,6 +38,7 @@ DICTS = {
     "report.page": "JSON and configurations of any version",
     "report.runs": "JSON and configurations of any version",
     "runtime.environment": "environment.json",
+    "model.timm_backbones": "what timm says of a model",
     "training.optimizer": "PyTorch's parameter groups",
     "training.start": "configuration trees",
     "weights.foreign": "configuration trees",

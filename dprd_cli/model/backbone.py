@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
+
+
+class BackboneOptions(NamedTuple):
+    """What a backbone is made from.
+
+    Args:
+        name: Its name in the configuration.
+        norm: `frozen_bn`, `bn` or `gn`, in place of BatchNorm.
+        frozen_stages: Stages (the stem is the first) that are not trained.
+        stride_in_1x1: Bottlenecks halve the resolution in their first 1x1 convolution, not in the 3x3 one.
+    """
+
+    name: str
+    norm: str
+    frozen_stages: int
+    stride_in_1x1: bool = False
 
 
 class Backbone(nn.Module):

@@ -10,7 +10,7 @@ from torch import nn
 from dprd_cli.config.backbone_names import TIMM
 from dprd_cli.config.model_schema import BackboneConfig, ModelConfig
 from dprd_cli.errors import UsageError
-from dprd_cli.model.backbone import Backbone
+from dprd_cli.model.backbone import Backbone, BackboneOptions
 from dprd_cli.model.conventions import CONVENTIONS
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.fusion import ConcatFusion, NoFusion, RDAFusion, WholeTransform
@@ -60,8 +60,6 @@ def build_detector(config: ModelConfig, *, num_classes: int, with_masks: bool = 
     Raises:
         UsageError: If the configuration contradicts itself.
     """
-    if config.backbone.norm == "auto" or config.backbone.frozen_stages == "auto":
-        raise ValueError("expected a settled config (config.settle), but the backbone is on 'auto'")
     if config.heads.mask != "auto":
         with_masks = config.heads.mask
     backbone = build_backbone(config.backbone)
@@ -85,11 +83,14 @@ def build_backbone(config: BackboneConfig) -> Backbone:
     Args:
         config: Settled configuration (no `auto`).
     """
+    if config.norm == "auto" or config.frozen_stages == "auto":
+        raise ValueError("expected a settled config (config.settle), but the backbone is on 'auto'")
+    options = BackboneOptions(config.name, config.norm, config.frozen_stages, config.stride_in_1x1)
     if config.name.startswith(TIMM):
         from dprd_cli.model.timm_backbones import build_timm
 
-        return build_timm(config)
-    return build_torchvision(config)
+        return build_timm(options)
+    return build_torchvision(options)
 
 
 def _build_neck(config: ModelConfig, in_channels: tuple[int, ...]) -> FPN | BiFPN:

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 from torchvision.models.convnext import LayerNorm2d
 
 from dprd_cli.config.backbone_names import TIMM
-from dprd_cli.config.model_schema import BackboneConfig
 from dprd_cli.errors import UsageError, UserError, did_you_mean
-from dprd_cli.model.backbone import Backbone, freeze
+from dprd_cli.model.backbone import Backbone, BackboneOptions, freeze
 
 #: What lets a model take images of any size; tried one after the other.
 _ANY_SIZE: tuple[dict[str, Any], ...] = ({"strict_img_size": False}, {"dynamic_img_size": True}, {})
@@ -64,7 +63,7 @@ class SimplePyramid(nn.Module):
     Source: Li et al. 2022 (ViTDet), simple feature pyramid.
 
     Args:
-        channels: Of the map.
+        channels: Channels of the map.
     """
 
     def __init__(self, channels: int) -> None:
@@ -85,42 +84,41 @@ class SimplePyramid(nn.Module):
         return [self.to_4(x), self.to_8(x), x, self.to_32(x)]
 
 
-def build_timm(config: BackboneConfig) -> Backbone:
+def build_timm(options: BackboneOptions) -> Backbone:
     """Build `timm:NAME` with random weights.
 
     Args:
-        config: Settled; with `frozen_bn`, BatchNorm keeps its numbers; `gn` is not offered.
+        options: with `frozen_bn`, BatchNorm keeps its numbers; `gn` is not offered.
 
     Raises:
         UsageError: If timm is not installed, has no such model, or one without a pyramid of features.
     """
     timm = _timm()
-    name = config.name.removeprefix(TIMM)
-    if config.norm == "gn":
+    name = options.name.removeprefix(TIMM)
+    if options.norm == "gn":
         raise UsageError(
-            f"{config.name}: timm's models keep their normalisation; model.backbone.norm=bn or frozen_bn"
+            f"{options.name}: timm's models keep their normalisation; model.backbone.norm=bn or frozen_bn"
         )
     body = _create(name)
-    if config.norm == "frozen_bn":
+    if options.norm == "frozen_bn":
         body = timm.layers.freeze_batch_norm_2d(body)
     strides, channels = body.feature_info.reduction(), body.feature_info.channels()
     is_nhwc = getattr(getattr(body, "output_fmt", None), "value", "NCHW") == "NHWC"
-    assert config.frozen_stages != "auto"
-    frozen = config.frozen_stages
+    frozen = options.frozen_stages
     if set(strides) == {_PLAIN_STRIDE}:
         pyramid = SimplePyramid(channels[-1])
         last = (len(strides) - 1,)
         return TimmBackbone(
-            config.name, body, last, pyramid.channels, frozen, is_nhwc=is_nhwc, pyramid=pyramid
+            options.name, body, last, pyramid.channels, frozen, is_nhwc=is_nhwc, pyramid=pyramid
         )
     if not set(Backbone.strides) <= set(strides):
         raise UsageError(
-            f"{config.name}: its features have strides {', '.join(map(str, strides))}; 4, 8, 16 and 32 are "
+            f"{options.name}: its features have strides {', '.join(map(str, strides))}; 4, 8, 16 and 32 are "
             "needed, or 16 alone; choose another model"
         )
     levels = tuple(strides.index(stride) for stride in Backbone.strides)
     chosen = tuple(channels[level] for level in levels)
-    return TimmBackbone(config.name, body, levels, chosen, frozen, is_nhwc=is_nhwc)
+    return TimmBackbone(options.name, body, levels, chosen, frozen, is_nhwc=is_nhwc)
 
 
 def timm_config(name: str) -> dict[str, Any]:

@@ -14,8 +14,7 @@ from torchvision.models.convnext import LayerNorm2d
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from dprd_cli.config.backbone_names import BACKBONES, CLASSICS
-from dprd_cli.config.model_schema import BackboneConfig
-from dprd_cli.model.backbone import Backbone
+from dprd_cli.model.backbone import Backbone, BackboneOptions
 from dprd_cli.model.layers import NORMS, fold_frozen_norms, replace_batch_norms
 
 #: Name -> (torchvision constructor, channels of C2..C5); r10 has one block a stage.
@@ -52,78 +51,78 @@ _REGNET_CHANNELS = {
 }
 
 
-def _resnet(config: BackboneConfig) -> Backbone:
-    constructor, channels = _RESNETS[config.name]
-    body = constructor(norm_layer=NORMS[config.norm])
+def _resnet(options: BackboneOptions) -> Backbone:
+    constructor, channels = _RESNETS[options.name]
+    body = constructor(norm_layer=NORMS[options.norm])
     assert isinstance(body, ResNet)
     fold_frozen_norms(body)
     del body.fc, body.avgpool
-    if config.stride_in_1x1:
+    if options.stride_in_1x1:
         for block in body.modules():
             if isinstance(block, Bottleneck):
                 block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
     stages = [["conv1", "bn1", "relu", "maxpool"], ["layer1"], ["layer2"], ["layer3"], ["layer4"]]
-    return Backbone(config.name, body, stages, channels, _frozen(config))
+    return Backbone(options.name, body, stages, channels, options.frozen_stages)
 
 
-def _mobilenet(config: BackboneConfig) -> Backbone:
-    features = tvm.mobilenet_v2(weights=None, norm_layer=NORMS[config.norm]).features
+def _mobilenet(options: BackboneOptions) -> Backbone:
+    features = tvm.mobilenet_v2(weights=None, norm_layer=NORMS[options.norm]).features
     fold_frozen_norms(features)
     stages = _cut(_MOBILENET_CUTS)
-    return Backbone(config.name, _holder(features), stages, _MOBILENET_CHANNELS, _frozen(config))
+    return Backbone(options.name, _holder(features), stages, _MOBILENET_CHANNELS, options.frozen_stages)
 
 
-def _convnext(config: BackboneConfig) -> Backbone:
-    channels = _doubled(config.name)
+def _convnext(options: BackboneOptions) -> Backbone:
+    channels = _doubled(options.name)
     return Backbone(
-        config.name,
-        _holder(tvm.get_model(config.name, weights=None).features),
+        options.name,
+        _holder(tvm.get_model(options.name, weights=None).features),
         _cut(_TRANSFORMER_CUTS),
         channels,
-        _frozen(config),
+        options.frozen_stages,
         norms=nn.ModuleList(LayerNorm2d(width, eps=1e-6) for width in channels),
     )
 
 
-def _swin(config: BackboneConfig) -> Backbone:
-    channels = _doubled(config.name)
+def _swin(options: BackboneOptions) -> Backbone:
+    channels = _doubled(options.name)
     return Backbone(
-        config.name,
-        _holder(tvm.get_model(config.name, weights=None).features),
+        options.name,
+        _holder(tvm.get_model(options.name, weights=None).features),
         _cut(_TRANSFORMER_CUTS),
         channels,
-        _frozen(config),
+        options.frozen_stages,
         norms=nn.ModuleList(nn.LayerNorm(width, eps=1e-5) for width in channels),
         is_nhwc=True,
         left_out=("norm.", "head."),
     )
 
 
-def _efficientnet(config: BackboneConfig) -> Backbone:
-    size = config.name[-1]
+def _efficientnet(options: BackboneOptions) -> Backbone:
+    size = options.name[-1]
     cuts = _EFFICIENTNET_CUTS[size]
-    features = tvm.get_model(config.name, weights=None).features[: cuts[-1]]
+    features = tvm.get_model(options.name, weights=None).features[: cuts[-1]]
     body = _holder(features)
-    replace_batch_norms(body, config.norm)
+    replace_batch_norms(body, options.norm)
     return Backbone(
-        config.name,
+        options.name,
         body,
         _cut(cuts),
         _EFFICIENTNET_CHANNELS[size],
-        _frozen(config),
+        options.frozen_stages,
         left_out=("classifier.", f"features.{cuts[-1]}."),
     )
 
 
-def _regnet(config: BackboneConfig) -> Backbone:
+def _regnet(options: BackboneOptions) -> Backbone:
     with torch.device("cpu"):  # it computes with tensors while it is made
-        body = tvm.get_model(config.name, weights=None)
+        body = tvm.get_model(options.name, weights=None)
     body = body.to(torch.get_default_device())
     del body.fc, body.avgpool
-    replace_batch_norms(body, config.norm)
+    replace_batch_norms(body, options.norm)
     stages = [["stem"], *([f"trunk_output.block{number}"] for number in range(1, 5))]
-    channels = _REGNET_CHANNELS[config.name.removeprefix("regnet_")]
-    return Backbone(config.name, body, stages, channels, _frozen(config))
+    channels = _REGNET_CHANNELS[options.name.removeprefix("regnet_")]
+    return Backbone(options.name, body, stages, channels, options.frozen_stages)
 
 
 def _holder(features: nn.Module) -> nn.Module:
@@ -139,12 +138,7 @@ def _doubled(name: str) -> tuple[int, ...]:
     return (width, 2 * width, 4 * width, 8 * width)
 
 
-def _frozen(config: BackboneConfig) -> int:
-    assert config.frozen_stages != "auto"
-    return config.frozen_stages
-
-
-_FAMILIES: dict[str, Callable[[BackboneConfig], Backbone]] = {
+_FAMILIES: dict[str, Callable[[BackboneOptions], Backbone]] = {
     "convnext": _convnext,
     "swin": _swin,
     "efficientnet": _efficientnet,
@@ -153,13 +147,13 @@ _FAMILIES: dict[str, Callable[[BackboneConfig], Backbone]] = {
 }
 
 
-def build_torchvision(config: BackboneConfig) -> Backbone:
+def build_torchvision(options: BackboneOptions) -> Backbone:
     """Build one of torchvision's classifiers as a backbone, with random weights.
 
     Args:
-        config: Settled; `norm` replaces BatchNorm where the family has it.
+        options: `norm` replaces BatchNorm where the family has it.
     """
-    return _FAMILIES.get(config.name.partition("_")[0], _resnet)(config)
+    return _FAMILIES.get(options.name.partition("_")[0], _resnet)(options)
 
 
 #: Name -> torchvision's ImageNet weights: the first ones of the ResNets and of MobileNetV2, else the best.

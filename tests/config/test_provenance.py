@@ -66,6 +66,7 @@ def test_each_source_by_name(tmp_path):
         "train.seed": "--set",
         "model.backbone.name": "options",
         **dict.fromkeys((f"model.backbone.{key}" for key in ("norm", "frozen_stages", "weights")), "auto"),
+        "train.layer_decay": "auto",
     }
 
 

@@ -150,6 +150,7 @@ def test_what_is_left_open_is_settled(overrides, weights, norm, frozen):
     backbone = config.model.backbone
     assert (backbone.weights, backbone.norm, backbone.frozen_stages) == (weights, norm, frozen)
     assert settle(config) == config
-    assert "auto" not in (backbone.weights, backbone.norm, backbone.frozen_stages)
-    left = config.model_copy(update={"model": Config().model})
+    assert "auto" not in (backbone.weights, backbone.norm, backbone.frozen_stages, config.train.layer_decay)
+    train = config.train.model_copy(update={"layer_decay": "auto"})
+    left = config.model_copy(update={"model": Config().model, "train": train})
     assert left == validate(parse_overrides([one for one in overrides if not one.startswith("model.")]))
