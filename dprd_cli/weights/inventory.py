@@ -50,8 +50,8 @@ def take_inventory() -> Inventory:
 def pretrained_backbones() -> frozenset[str]:
     """Return the backbones whose ImageNet weights are on this machine."""
     from dprd_cli.files.downloads import download_folder
-    from dprd_cli.model.backbone import IMAGENET_WEIGHTS
-    from dprd_cli.weights.foreign import imagenet_file
+    from dprd_cli.model.torchvision_backbones import IMAGENET_WEIGHTS
+    from dprd_cli.weights.backbone_weights import imagenet_file
 
     folder = download_folder()
     return frozenset(name for name in IMAGENET_WEIGHTS if (folder / imagenet_file(name).file_name).is_file())
