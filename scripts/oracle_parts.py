@@ -56,6 +56,11 @@ class OracleParts(nn.Module):
         self.count, self.sigma = count, sigma
 
     @property
+    def place_parameters(self) -> list[nn.Parameter]:
+        """Nothing."""
+        return []
+
+    @property
     def running_means(self) -> list[tuple[Tensor, float]]:
         """No buffers [...]."""
         return []
@@ -85,8 +90,9 @@ class OracleParts(nn.Module):
         raise UsageError("the objects move these parts: there are no mean part offsets")
 
 
-def oracle_parts(config: ModelConfig) -> PartSource:
+def oracle_parts(config: ModelConfig, num_classes: int) -> PartSource:
     """Return the parts of a network with deformable ones."""
+    del num_classes
     return OracleParts(config.parts.count, config.parts.sigma)
 
 

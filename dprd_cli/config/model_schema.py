@@ -118,13 +118,44 @@ class RPNConfig(Section):
     smooth_l1_beta: Rate = 0.0
 
 
+class PlacesConfig(Section):
+    """The places that parts are put at, and how they are learned (docs/placed-parts.md).
+
+    Attributes:
+        grid: Places along each axis.
+        reach: Step between them, in sizes of the RoI.
+        scales: Sizes of a part at each place, in sizes of its reference part.
+        looks_at: What the places are told from: the pooled whole `roi`, or a `patch` of 5 x 5 cells of the
+            pyramid at its middle.
+        width: Hidden units of the layer, and of the scorer that teaches it.
+        entropy: Bonus for places that are still undecided, at the first step.
+        entropy_until: Share of the steps after which it is gone; until then it falls linearly.
+        draw: Share of the parts in training whose place is drawn from the layer's probabilities.
+        weight: Factor of the place loss.
+        offsets: Move parts by Eq. 2 within their places too; `sigma` then holds against the place.
+    """
+
+    grid: Literal[1, 3, 5] = 3
+    reach: Annotated[float, Field(gt=0, le=2)] = 0.5
+    scales: Annotated[tuple[Factor, ...], Field(min_length=1, max_length=4)] = (1.0,)
+    looks_at: Literal["roi", "patch"] = "roi"
+    width: Width = 64
+    entropy: Rate = 0.3
+    entropy_until: Fraction = 0.5
+    draw: Fraction = 0.1
+    weight: Rate = 1.0
+    offsets: bool = False
+
+
 class PartsConfig(Section):
     """DPR-Net: which part boxes a proposal carries, and how they move (paper: Eq. 2, Fig. 2, Fig. 4).
 
     Attributes:
-        mode: `none` (the baselines), `fixed` (reference parts), `deformable`; or `pooling`, deformable RoI
-            pooling (Table 2's "DPM"): the bins of the box branch shift in every stage, there are no part
-            boxes, and as with `none` no other setting of parts and fusion has an effect.
+        mode: `none` (the baselines), `fixed` (reference parts), `deformable` (the paper's); `placed` (each
+            part at one of a few places, docs/placed-parts.md); `oracle` (at the cues of objects, which the
+            built-in signposts alone tell: no detector, it measures what parts could be worth); or `pooling`,
+            deformable RoI pooling (Table 2's "DPM"): the bins of the box branch shift in every stage, there
+            are no part boxes, and as with `none` no other setting of parts and fusion has an effect.
         count: Parts per proposal, kP in the paper (Table 3).
         sigma: Least IoU of a moved part with its reference part; below, the reference part is used.
         feature_grad_scale: Factor on the gradient that flows from the part layer into the RPN feature:
@@ -133,9 +164,10 @@ class PartsConfig(Section):
         refeed: Offsets of refined boxes: `lookup` (placed in the RPN's map anew) or `carry` (the proposal's).
         level: Pyramid level a part is pooled from: by its `own` area, or the `whole` box's level.
         losses: Part losses through the shared heads (L^prt in Eq. 3).
+        places: Where parts can be with `mode=placed`.
     """
 
-    mode: Literal["none", "fixed", "deformable", "pooling"] = "deformable"
+    mode: Literal["none", "fixed", "deformable", "placed", "oracle", "pooling"] = "deformable"
     count: Literal[2, 4, 8, 16] = 4
     sigma: Fraction = 0.5
     feature_grad_scale: Fraction = 0.0
@@ -143,11 +175,12 @@ class PartsConfig(Section):
     refeed: Literal["lookup", "carry"] = "lookup"
     level: Literal["own", "whole"] = "own"
     losses: bool = True
+    places: PlacesConfig = PlacesConfig()
 
     @property
     def moving(self) -> bool:
         """Whether parts are learned to move."""
-        return self.mode == "deformable"
+        return self.mode in {"deformable", "placed"}
 
 
 class FusionConfig(Section):

@@ -28,6 +28,7 @@ _NO_PARTS: ConfigTree = {
     "heads": {"mask_iou": False},
     "sampling": {"bg_iou_low": 0.0},
 }
+_PLACED: ConfigTree = {"parts": {"mode": "placed"}}
 # Detectron2 trains its cascades on more proposals.
 _CASCADE: ConfigTree = {"rpn": {"post_nms_train": 2000}}
 # Narrow enough that two CPU cores train it from scratch in minutes; every module is the paper's.
@@ -80,6 +81,8 @@ _ARCHITECTURES: dict[str, ConfigTree] = {
     },
     "dprd": {"cascade": {**_ONE_STAGE, "part_stages": [1]}},
     "cascade-dprd": _CASCADE,
+    "dprd-placed": {**_PLACED, "cascade": {**_ONE_STAGE, "part_stages": [1]}},
+    "cascade-dprd-placed": {**_PLACED, **_CASCADE},
 }
 
 #: Architecture name -> overrides of `ModelConfig`.

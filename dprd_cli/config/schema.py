@@ -193,6 +193,8 @@ class TrainConfig(Section):
             0.8 of pretrained ConvNeXts and transformers, else 1.
         part_lr_mult: Learning-rate factor of the part box transformation layer (docs/reading.md).
         part_clip_norm: Largest gradient norm of the part layer alone; 0 does not clip.
+        place_lr_mult: Learning-rate factor of what chooses the places of parts (`model.parts.mode=placed`).
+        place_clip_norm: Largest gradient norm of what chooses places alone; 0 does not clip.
         eval_every: Steps between evaluations (the last step always evaluates); 0 only at the end.
         eval_limit: Evaluate on the first so many images during training; 0 uses all. The end uses all.
         best_metric: Metric of the evaluation by which `best.pt` is chosen, such as `segm_AP` or `recall50`.
@@ -224,6 +226,8 @@ class TrainConfig(Section):
     layer_decay: Literal["auto"] | Fraction = "auto"
     part_lr_mult: Rate = 1.0
     part_clip_norm: Rate = 1.0
+    place_lr_mult: Rate = 0.5
+    place_clip_norm: Rate = 1.0
     eval_every: Count = 5000
     eval_limit: Count = 0
     best_metric: str = "bbox_AP"

@@ -12,11 +12,14 @@ from dprd_cli.config.model_schema import BackboneConfig, ModelConfig
 from dprd_cli.errors import UsageError
 from dprd_cli.model.backbone import Backbone, BackboneOptions
 from dprd_cli.model.conventions import CONVENTIONS
+from dprd_cli.model.cue_parts import CueParts
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.fusion import ConcatFusion, NoFusion, RDAFusion, WholeTransform
 from dprd_cli.model.heads import BoxHead, MaskHead, MaskIoUHead
 from dprd_cli.model.neck import FPN, BiFPN, PANet
 from dprd_cli.model.parts import DeformableParts, FixedParts, PartSource
+from dprd_cli.model.placed_parts import LatentParts
+from dprd_cli.model.places import place_offsets
 from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.model.rois import DeformablePooler, RegionPooler
 from dprd_cli.model.rpn import RPN, Anchors
@@ -26,11 +29,13 @@ from dprd_cli.model.stage import Stage
 from dprd_cli.model.torchvision_backbones import build_torchvision
 
 
-def _fixed_parts(config: ModelConfig) -> PartSource:
+def _fixed_parts(config: ModelConfig, num_classes: int) -> PartSource:
+    del num_classes
     return FixedParts(config.parts.count)
 
 
-def _deformable_parts(config: ModelConfig) -> PartSource:
+def _deformable_parts(config: ModelConfig, num_classes: int) -> PartSource:
+    del num_classes
     return DeformableParts(
         config.parts.count,
         config.neck.channels,
@@ -41,11 +46,39 @@ def _deformable_parts(config: ModelConfig) -> PartSource:
     )
 
 
-#: `model.parts.mode` -> what makes its parts, for the modes with part features that a fusion assembles. An
-#: experiment may put parts of its own in one's place (`scripts/oracle_parts.py`).
-PARTS: dict[str, Callable[[ModelConfig], PartSource]] = {
+def _latent_parts(config: ModelConfig, num_classes: int) -> PartSource:
+    parts, places = config.parts, config.parts.places
+    return LatentParts(
+        parts.count,
+        _build_pooler(config),
+        config.neck.channels,
+        num_classes,
+        place_offsets(parts.count, places.grid, places.reach, places.scales),
+        looks_at=places.looks_at,
+        pool=config.heads.box_pool,
+        width=places.width,
+        fine=places.offsets,
+        sigma=parts.sigma,
+        entropy=places.entropy,
+        entropy_until=places.entropy_until,
+        draw=places.draw,
+        weight=places.weight,
+        feature_grad_scale=config.cascade.feature_grad_scale,
+    )
+
+
+def _cue_parts(config: ModelConfig, num_classes: int) -> PartSource:
+    del num_classes
+    return CueParts(config.parts.count)
+
+
+#: `model.parts.mode` -> what makes its parts of the configuration and K, for the modes with part features
+#: that a fusion assembles. An experiment may put parts of its own in one's place (`scripts/oracle_parts.py`).
+PARTS: dict[str, Callable[[ModelConfig, int], PartSource]] = {
     "fixed": _fixed_parts,
     "deformable": _deformable_parts,
+    "placed": _latent_parts,
+    "oracle": _cue_parts,
 }
 
 
@@ -206,7 +239,7 @@ def _build_roi_heads(config: ModelConfig, num_classes: int, *, with_masks: bool)
     pooler = _build_pooler(config)
     return RoIHeads(
         [_build_stage(config, i, pooler, num_classes, with_masks=with_masks) for i in range(num_stages)],
-        PARTS[config.parts.mode](config) if config.parts.mode in PARTS else None,
+        PARTS[config.parts.mode](config, num_classes) if config.parts.mode in PARTS else None,
         pooler=pooler,
         sampler=RoISampler(
             num_classes=num_classes,

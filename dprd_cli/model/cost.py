@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dprd_cli.model.detector import Detector
+from dprd_cli.model.placed_parts import LatentParts
 from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.model.rois import DeformablePooler
 
@@ -148,6 +149,9 @@ def _count_heads(
         macs["mask_head"] += count
         if stage.mask_iou_head is not None:
             macs["mask_iou_head"] += _count(stage.mask_iou_head, fused.whole, logits, labels)[1]
+    if isinstance(heads.parts, LatentParts):
+        side = heads.parts.pool
+        macs["roi_align"] += decomposed * side * side * 4 * samples * samples * channels
     if heads.parts is not None and heads.parts.layer is not None:
         macs["dpr"] = decomposed * sum(_weights_of(layer) for layer in heads.parts.layer.modules())
 

@@ -96,6 +96,11 @@ class Detector(nn.Module):
         return None if self.roi_heads.parts is None else self.roi_heads.parts.layer
 
     @property
+    def place_parameters(self) -> list[nn.Parameter]:
+        """What is learned to choose the places of parts; see `PartSource`."""
+        return [] if self.roi_heads.parts is None else self.roi_heads.parts.place_parameters
+
+    @property
     def needs_targets(self) -> bool:
         """Whether `detect` has to be given the objects; see `PartSource`."""
         return self.roi_heads.parts is not None and self.roi_heads.parts.needs_targets
@@ -131,19 +136,20 @@ class Detector(nn.Module):
         return self if parts is None else self.with_parts(FixedParts(parts.count))
 
     @overload
-    def forward(self, images: list[Tensor], targets: list[Target]) -> LossOutput: ...
+    def forward(self, images: list[Tensor], targets: list[Target], progress: float = 0.0) -> LossOutput: ...
 
     @overload
     def forward(self, images: list[Tensor], targets: None = None) -> list[Detections]: ...
 
     def forward(
-        self, images: list[Tensor], targets: list[Target] | None = None
+        self, images: list[Tensor], targets: list[Target] | None = None, progress: float = 0.0
     ) -> LossOutput | list[Detections]:
         """Return losses where there are targets, detections where there are none.
 
         Args:
             images: RGB in 0..255, uint8 or float, sizes may differ. N x [3, H, W]
             targets: Objects of each image, in its frame.
+            progress: Share of the training that is done, 0..1; see `RoIFeatures`.
 
         Returns:
             `LossOutput`, or one `Detections` per image in the image's frame.
@@ -151,6 +157,7 @@ class Detector(nn.Module):
         if targets is None:
             return self.detect(images).detections
         rpn, features, sizes = self._propose(images, targets)
+        features = features._replace(progress=progress)
         output: LossOutput = self.roi_heads(features, rpn.proposals, sizes, targets)
         return LossOutput(rpn.losses | output.losses, output.diagnostics)
 

@@ -151,6 +151,11 @@ class PartSource(Protocol):
         ...
 
     @property
+    def place_parameters(self) -> list[nn.Parameter]:
+        """What is learned to choose places, with a learning rate and clipping apart from the layer's."""
+        ...
+
+    @property
     def needs_targets(self) -> bool:
         """Whether evaluation has to fill `RoIFeatures.targets`. No detector may say so, but an oracle."""
         ...
@@ -203,6 +208,11 @@ class FixedParts(nn.Module):
     def __init__(self, count: int) -> None:
         super().__init__()
         self.count = count
+
+    @property
+    def place_parameters(self) -> list[nn.Parameter]:
+        """Nothing."""
+        return []
 
     @property
     def running_means(self) -> list[tuple[Tensor, float]]:
@@ -291,6 +301,11 @@ class DeformableParts(nn.Module):
         self.register_buffer("mean_offsets", torch.zeros(count, 4))
 
     @property
+    def place_parameters(self) -> list[nn.Parameter]:
+        """Nothing."""
+        return []
+
+    @property
     def running_means(self) -> list[tuple[Tensor, float]]:
         """The mean offsets [P, 4]."""
         return [(self.mean_offsets, MEAN_MOMENTUM)]
@@ -332,19 +347,3 @@ class DeformableParts(nn.Module):
     def by_mean(self) -> PartSource:
         """Return parts that move by `mean_offsets`, as they are at each call."""
         return MeanParts(self.mean_offsets, self.sigma)
-
-
-__all__ = [
-    "PART_OFFSETS",
-    "UNIT_PARTS",
-    "DeformableParts",
-    "FixedParts",
-    "MeanParts",
-    "PartSource",
-    "Parts",
-    "decompose",
-    "deform",
-    "move_parts",
-    "reference_parts",
-    "undo_far_moves",
-]

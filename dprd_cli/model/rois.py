@@ -67,6 +67,7 @@ class RoIFeatures(NamedTuple):
         locate: Finds the anchor of boxes that came from none.
         targets: Objects of each image, for parts that look at them: in training, and in evaluation where
             `PartSource.needs_targets`; None otherwise.
+        progress: Share of the training that is done, 0..1, for parts whose loss changes on the way.
     """
 
     pyramid: FeatureTable
@@ -74,6 +75,7 @@ class RoIFeatures(NamedTuple):
     image_sizes: Tensor
     locate: Locate
     targets: list[Target] | None = None
+    progress: float = 0.0
 
     def find_anchors(self, boxes: Tensor, image_index: Tensor) -> Tensor:
         """Return the `RoIs.anchor_index` [R, 2] of boxes [R, 4] of no anchor, in images [R] of the batch."""

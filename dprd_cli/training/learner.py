@@ -48,6 +48,7 @@ class _Pass(NamedTuple):
         share: Share of the step's images over all ranks, 0..1.
         images: uint8 RGB. N x [3, h, w]
         targets: Objects of each image.
+        progress: Share of the training's steps that are done, 0..1.
     """
 
     number: int
@@ -55,6 +56,7 @@ class _Pass(NamedTuple):
     share: float
     images: list[Tensor]
     targets: list[Target]
+    progress: float
 
 
 class Learner:
@@ -103,7 +105,8 @@ class Learner:
         self._statistics.begin()
         losses: dict[str, Tensor] = {}
         diagnostics: dict[str, Tensor] = {}
-        for one in self._passes(images, targets):
+        progress = number / self._config.steps
+        for one in self._passes(images, targets, progress):
             torch.manual_seed(draw_seed(self._config.seed, number, one.number))
             output = self._try(one)
             _add(losses, output.losses, one.share)
@@ -121,7 +124,7 @@ class Learner:
         self.optimizer.step()
         return {"loss": total, **losses, **diagnostics, **norms, "lr": rate}
 
-    def _passes(self, images: list[Tensor], targets: list[Target]) -> Iterator[_Pass]:
+    def _passes(self, images: list[Tensor], targets: list[Target], progress: float) -> Iterator[_Pass]:
         """Split this rank's images into its passes."""
         group = self._group
         total = len(images) if group.size == 1 else self._config.batch_size
@@ -132,7 +135,7 @@ class Learner:
         for number in range(group.rank * each, last + 1):
             part = rank_slice(total, number, passes)
             own = slice(part.start - first, part.stop - first)
-            yield _Pass(number, number == last, len(part) / total, images[own], targets[own])
+            yield _Pass(number, number == last, len(part) / total, images[own], targets[own], progress)
 
     def _try(self, one: _Pass) -> LossOutput:
         """Do a pass; whatever the network stumbles over where its weights are not finite is divergence."""
@@ -169,6 +172,7 @@ class Learner:
             output: LossOutput = network(
                 [image.to(self.device, non_blocking=True) for image in one.images],
                 [target.to(self.device) for target in one.targets],
+                one.progress,
             )
         return output, torch.stack(list(output.losses.values())).sum() * one.share
 

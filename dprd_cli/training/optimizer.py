@@ -1,4 +1,4 @@
-"""Parameter groups, and gradient clipping with the part layer on its own."""
+"""Parameter groups, and gradient clipping with what moves and what places parts each on its own."""
 
 from __future__ import annotations
 
@@ -13,9 +13,17 @@ from dprd_cli.model.backbone import Backbone
 
 
 def part_parameters(detector: nn.Module) -> list[nn.Parameter]:
-    """Return the trainable parameters of the part box transformation layer; none where there is none."""
-    layer = getattr(detector, "part_layer", None)
-    return [p for p in layer.parameters() if p.requires_grad] if isinstance(layer, nn.Module) else []
+    """Return the trainable parameters that move parts by offsets (Eq. 2); none where there are none."""
+    layer, places = getattr(detector, "part_layer", None), {id(p) for p in place_parameters(detector)}
+    if not isinstance(layer, nn.Module):
+        return []
+    return [p for p in layer.parameters() if p.requires_grad and id(p) not in places]
+
+
+def place_parameters(detector: nn.Module) -> list[nn.Parameter]:
+    """Return the trainable parameters that choose the places of parts; none where there are none."""
+    found: list[nn.Parameter] = getattr(detector, "place_parameters", [])
+    return [p for p in found if p.requires_grad]
 
 
 def parameter_groups(detector: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
@@ -25,6 +33,7 @@ def parameter_groups(detector: nn.Module, config: TrainConfig) -> list[dict[str,
     everything is, as in Detectron2.
     """
     part = {id(p) for p in part_parameters(detector)}
+    place = {id(p) for p in place_parameters(detector)}
     backbone = _backbone_rates(detector.get_submodule("backbone"), config)
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for parameter in detector.parameters():
@@ -33,6 +42,8 @@ def parameter_groups(detector: nn.Module, config: TrainConfig) -> list[dict[str,
         scale = 1.0
         if id(parameter) in part:
             scale = config.part_lr_mult
+        elif id(parameter) in place:
+            scale = config.place_lr_mult
         elif id(parameter) in backbone:
             scale = backbone[id(parameter)]
         decay = 0.0 if config.optimizer == "adamw" and parameter.ndim < 2 else config.weight_decay
@@ -66,20 +77,22 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 
 class GradientClipper:
-    """Clips the part layer's gradient and that of everything else separately, and reports both norms.
+    """Clips the gradients of what moves parts, what places them, and the rest separately; reports the norms.
 
     Args:
         detector: Its trainable parameters are clipped.
-        config: `clip_norm` and `part_clip_norm`; 0 measures without clipping.
+        config: `clip_norm`, `part_clip_norm` and `place_clip_norm`; 0 measures without clipping.
     """
 
     def __init__(self, detector: nn.Module, config: TrainConfig) -> None:
-        part = part_parameters(detector)
-        known = {id(p) for p in part}
+        part, place = part_parameters(detector), place_parameters(detector)
+        known = {id(p) for p in (*part, *place)}
         rest = [p for p in detector.parameters() if p.requires_grad and id(p) not in known]
         self._groups = [("grad_norm", rest, config.clip_norm)]
         if part:
             self._groups.append(("part_grad_norm", part, config.part_clip_norm))
+        if place:
+            self._groups.append(("place_grad_norm", place, config.place_clip_norm))
 
     def __call__(self) -> dict[str, Tensor]:
         """Clip in place and return the norms before clipping, each a scalar."""
