@@ -39,6 +39,14 @@ def make_backbone(name: str, norm: str = "frozen_bn", frozen: int = 0, **more) -
     return build_backbone(BackboneConfig(name=name, norm=norm, frozen_stages=frozen, **more))
 
 
+def move_parts(detector, name="bias", std=0.1):
+    """Draw the part layer's biases or weights, so that parts move: far, where they choose among places."""
+    layer = detector.part_layer
+    if layer is not None:
+        places = getattr(layer, "places", None)
+        torch.nn.init.normal_(getattr(places or layer, name), std=20 * std if places else std)
+
+
 def detections_of(detector, images, **options):
     detector.eval()
     return detector.detect(images, **options).detections

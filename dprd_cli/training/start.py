@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dprd_cli.config.backbone_names import TIMM
 from dprd_cli.config.presets import resolve, scale_rate
-from dprd_cli.config.schema import Config
+from dprd_cli.config.schema import BUILT_IN, Config
 from dprd_cli.config.tree import flatten, merge, nest, parse_overrides, read_toml, validate
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.runtime.progress import Progress, say
@@ -141,7 +141,7 @@ def _default_schedule(options: TrainOptions) -> str | None:
     given = parse_overrides(options.overrides)
     named = given.get("schedule") or file.get("schedule")
     path = given.get("data", {}).get("path") or options.data or file.get("data", {}).get("path")
-    return "auto" if not named and path not in (None, "synthetic") else None
+    return "auto" if not named and path not in (None, *BUILT_IN) else None
 
 
 def _fitted(

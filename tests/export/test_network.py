@@ -8,6 +8,7 @@ from dprd_cli.export.network import ExportDetector, ExportPooler, Pyramid, nms_b
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.rois import RegionPooler, RoIFeatures, RoIs
 from dprd_cli.ops.roi_align import FeatureTable
+from networks import move_parts
 
 SMALL = (
     "model.neck.channels=16",
@@ -16,7 +17,7 @@ SMALL = (
     "model.test.detections_per_image=6",
     "model.heads.box_dim=16",
 )
-PRESETS = ("mask-rcnn", "cascade-mrcnn", "dprd", "cascade-dprd")
+PRESETS = ("mask-rcnn", "cascade-mrcnn", "dprd", "cascade-dprd", "cascade-dprd-placed")
 
 
 def build(preset="cascade-dprd", *more, with_masks=True, spread=0.3):
@@ -25,8 +26,7 @@ def build(preset="cascade-dprd", *more, with_masks=True, spread=0.3):
     detector = build_detector(config.model, num_classes=3, with_masks=with_masks).eval()
     for stage in detector.roi_heads.cascade:  # otherwise all scores are alike
         torch.nn.init.normal_(stage.box_head.classes.weight, std=spread)
-    if detector.part_layer is not None:  # parts that move
-        torch.nn.init.normal_(detector.part_layer.weight, std=0.1)
+    move_parts(detector, "weight")
     return detector
 
 
@@ -73,6 +73,7 @@ def test_all_presets_say_what_the_detector_says(preset):
     [
         ("model.conventions=torchvision",),
         ("model.parts.refeed=carry",),
+        ("model.parts.mode=placed", "model.parts.places.looks_at=patch", "model.parts.places.offsets=true"),
         ("model.heads.sampling_ratio=0",),
         ("model.backbone.norm=frozen_bn",),
         ("model.neck.name=bifpn",),

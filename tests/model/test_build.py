@@ -79,4 +79,4 @@ def test_an_experiment_can_put_parts_of_its_own_into_the_table(monkeypatch):
     fixed = PARTS["fixed"]
     monkeypatch.setitem(PARTS, "deformable", fixed)
     detector = build_detector(small_config("dprd-small"), num_classes=6)
-    assert type(detector.roi_heads.parts) is type(fixed(small_config("dprd-small")))
+    assert type(detector.roi_heads.parts) is type(fixed(small_config("dprd-small"), 6))

@@ -4,7 +4,7 @@ import torch
 from dprd_cli.errors import UsageError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.parts import PART_OFFSETS, decompose
-from networks import SIZES, SMALL, detections_of, make_batch, small_config
+from networks import SIZES, SMALL, detections_of, make_batch, move_parts, small_config
 
 
 @pytest.mark.parametrize(
@@ -197,8 +197,7 @@ def test_padding_does_not_change_a_detection():
 def test_described_boxes_are_what_detecting_says_of_them(preset: str):
     torch.manual_seed(0)
     detector = build_detector(small_config(preset, "model.test.score_thresh=0.01"), num_classes=6)
-    if detector.part_layer is not None:
-        torch.nn.init.normal_(detector.part_layer.bias, std=0.1)
+    move_parts(detector)
     image = make_batch()[0][0]
     found = detections_of(detector, [image])[0]
     assert len(found) > 0

@@ -179,11 +179,11 @@ def instrument(events):
 
     usual_forward = Detector.forward
 
-    def forward(detector, images, targets):
+    def forward(detector, images, targets, progress):
         if events.emptied:
             events.emptied = False
             targets = [without_objects(target) for target in targets]
-        output = usual_forward(detector, images, targets)
+        output = usual_forward(detector, images, targets, progress)
         if not events.poisoned:
             return output
         events.poisoned = False

@@ -121,8 +121,8 @@ def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path, monkeypatch):
         detector = build_detector(config, **kwargs)
         usual = detector.forward
 
-        def forward(images, targets):
-            output = usual(images, targets)
+        def forward(images, targets, progress):
+            output = usual(images, targets, progress)
             output.losses["loss_rpn_cls"] = output.losses["loss_rpn_cls"] * float("nan")
             return output
 
