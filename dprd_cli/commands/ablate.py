@@ -27,8 +27,8 @@ def ablate(
         list[str],
         typer.Argument(
             metavar="STUDY...",
-            help="table1, table2, table3, fig4, all (these four), offsets, readings or one of them; table4, "
-            "table5 with --weights; or a TOML file (docs/ablations.md).",
+            help="table1, table2, table3, fig4, all (these four), offsets, signpost, readings or one of "
+            "them; table4, table5 with --weights; or a TOML file (docs/ablations.md).",
         ),
     ],
     data: Data = None,

@@ -84,7 +84,7 @@ class Placement(NamedTuple):
     """Where the parts of RoIs are.
 
     Args:
-        logits: Of the places. [R, P, Q]
+        logits: Scores of the places, before the softmax. [R, P, Q]
         candidates: The places. [R, P, Q, 4]
         chosen: The place of each part, 0..Q-1. [R, P]
         fine: Offsets within it, or None. [R, P, 4]
@@ -118,6 +118,7 @@ class LatentParts(nn.Module):
 
     Attributes:
         mean_offsets: Running mean of the offsets over object RoIs. [P, 4]
+        place_offsets: The places; see `place_offsets`. [P, Q, 4]
     """
 
     needs_targets = False

@@ -102,7 +102,7 @@ def choose_places(logits: Tensor, draw: float = 0.0) -> Tensor:
     """Return the place of each part: the likeliest, with some preference for the first.
 
     Args:
-        logits: Of the places, the reference part's first. [R, P, Q]
+        logits: Scores of the places before the softmax, the reference part's first. [R, P, Q]
         draw: Share of the parts whose place is drawn from softmax(logits) with PyTorch's generator instead.
 
     Returns:

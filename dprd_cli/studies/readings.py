@@ -28,6 +28,35 @@ OFFSETS = Study(
 )
 
 
+_POINTED = {"data.path": "signpost", "data.synthetic_train": 1600, "data.synthetic_val": 300}
+
+SIGNPOST = Study(
+    "signpost",
+    "Parts that have to go where the object says",
+    "",
+    (
+        Variant("fixed", "fixed parts", "dprd", {**_POINTED, "model.parts.mode": "fixed"}),
+        *(
+            Variant(
+                mode,
+                label,
+                "dprd",
+                {**_POINTED, "model.parts.mode": mode},
+                base="fixed",
+                changes=("model.parts.mode",),
+            )
+            for mode, label in (
+                ("deformable", "the paper's layer"),
+                ("placed", "placed parts"),
+                ("oracle", "parts at the tag, by the ground truth"),
+            )
+        ),
+    ),
+    columns=("bbox_AP", "bbox_AP50", "bbox_AP75"),
+    note="The built-in signposts; data.signpost.level chooses how the tag is found (docs/placed-parts.md).",
+)
+
+
 def _reading(name: str, title: str, key: str, values: tuple[Any, ...], *, note: str = "") -> Study:
     """Return the study of a decision where the paper is silent; the default is first, or in `note`."""
 

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from dprd_cli.config.schema import TrainConfig
+from dprd_cli.model.build import build_detector
 from dprd_cli.training.optimizer import (
     GradientClipper,
     build_optimizer,
@@ -10,6 +11,7 @@ from dprd_cli.training.optimizer import (
     part_parameters,
     set_learning_rate,
 )
+from networks import small_config
 
 
 class Fake(nn.Module):
@@ -78,3 +80,21 @@ def test_zero_measures_without_clipping():
     assert norms.keys() == {"grad_norm"}
     assert norms["grad_norm"].item() == pytest.approx(48**0.5)
     assert model.head.bias.grad.tolist() == [4.0, 4.0, 4.0]
+
+
+def test_what_places_parts_has_a_rate_and_a_clip_of_its_own():
+    config = TrainConfig(place_lr_mult=0.5, part_lr_mult=0.02, place_clip_norm=2.0)
+    detector = build_detector(
+        small_config("dprd-placed-small", "model.parts.places.offsets=true"), num_classes=3
+    )
+    rates = {id(p): group["lr_mult"] for group in parameter_groups(detector, config) for p in group["params"]}
+    layer, scorer = detector.part_layer, detector.roi_heads.parts.scorer
+    assert {rates[id(p)] for m in (layer.hidden, layer.places, scorer) for p in m.parameters()} == {0.5}
+    assert {rates[id(p)] for p in layer.offsets.parameters()} == {0.02}
+    assert [*map(id, part_parameters(detector))] == [*map(id, layer.offsets.parameters())]
+    for parameter in layer.places.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    norms = GradientClipper(detector, config)()
+    assert norms["place_grad_norm"] > 2
+    clipped = torch.cat([p.grad.flatten() for p in layer.places.parameters()])
+    torch.testing.assert_close(clipped.norm(), torch.tensor(2.0))

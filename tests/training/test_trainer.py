@@ -46,6 +46,27 @@ def test_a_resumed_run_ends_like_a_straight_one(straight, tmp_path, monkeypatch,
     assert losses(tmp_path) == losses(folder)  # step 3 is there once, although it was done twice
 
 
+def test_places_that_are_drawn_are_drawn_again_after_a_stop(tmp_path, monkeypatch):
+    settings = ("model.parts.mode=placed", "data.path=signpost", "model.parts.places.draw=0.5")
+    for name in ("straight", "stopped"):
+        (tmp_path / name).mkdir()
+    train(tiny(*settings), tmp_path / "straight")
+    usual = Trainer.train_step
+
+    def stops_at_2(self, images, targets):
+        if self.step == 2:
+            raise StopError
+        usual(self, images, targets)
+
+    monkeypatch.setattr(Trainer, "train_step", stops_at_2)
+    with pytest.raises(StopError):
+        train(tiny(*settings), tmp_path / "stopped")
+    monkeypatch.undo()
+    train(tiny(*settings), tmp_path / "stopped", resume=True)
+    same_state(tmp_path / "straight" / "last.pt", tmp_path / "stopped" / "last.pt")
+    assert losses(tmp_path / "stopped") == losses(tmp_path / "straight")
+
+
 def test_a_run_stopped_in_its_evaluation_evaluates_when_resumed(straight, tmp_path, monkeypatch):
     folder, _ = straight
     settings = ("train.eval_every=2", "train.eval_limit=2")
