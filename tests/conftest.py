@@ -17,8 +17,10 @@ from dprd_cli.structures.detections import CascadeTrace, Detections
 from dprd_cli.weights.checkpoint import save_checkpoint
 from paths import TINY
 
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # the tests run in the background of a shell script
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# a shell script's background job ignores Ctrl-C, and nohup the end of a terminal: not so in tests
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, usual)
 WIDTH, HEIGHT = 64, 48
 XML = """<annotation>
   <folder>VOC</folder><filename>{name}.jpg</filename>

@@ -196,12 +196,20 @@ def test_mistakes_are_one_clear_line(images, weights, capsys, arguments, code, m
 @pytest.mark.parametrize("preset", ["mask-rcnn", "cascade-mrcnn", "dprd", "cascade-dprd"])
 def test_multi_scale_testing_at_the_test_size_alone_is_plain_testing(images, preset):
     model = save_model(images.parent / f"{preset}.pt", preset=f"{preset}-small")
-    common = ["predict", "in", "--weights", model, "--save-parts", "--score-thresh", "0"]
+    common = ["predict", "in", "--weights", model, "--score-thresh", "0"]
     one = ["--tta", "--set", "data.tta_min_sizes=[64]", "--set", "data.tta_flip=false", "--batch-size", "2"]
     assert run([*common, "--out", "plain"]) == 0
     assert run([*common, *one, "--out", "one"]) == 0
     for name in ("results.json", "results.csv", "images.json", "17.jpg", "285.png"):
         assert (images.parent / "plain" / name).read_bytes() == (images.parent / "one" / name).read_bytes()
+    parts = ["--save-parts", "--overwrite"]  # what decided is not known of merged detections
+    assert run([*common, *parts, "--out", "plain"]) == run([*common, *one, *parts, "--out", "one"]) == 0
+    plain, merged = (
+        json.loads((images.parent / out / "results.json").read_text()) for out in ("plain", "one")
+    )
+    evidence = ("part_shares", "part_falls")
+    assert [{k: v for k, v in row.items() if k not in evidence} for row in plain] == merged
+    assert all(("part_boxes" in row) == ("dprd" in preset) for row in merged)
 
 
 def test_multi_scale_testing(images, weights, capsys):

@@ -46,7 +46,7 @@ import dprd_cli
 from dprd_cli import cli
 from dprd_cli.errors import DataError
 from dprd_cli.files.atomic import write_atomically
-from dprd_cli.model import backbone
+from dprd_cli.model import torchvision_backbones
 from dprd_cli.model.detector import Detector
 from dprd_cli.training import trainer
 from dprd_cli.training.learner import Learner
@@ -70,8 +70,8 @@ def make_small():
     torchvision.models.mobilenet_v2 = functools.partial(
         usual, width_mult=0.25, inverted_residual_setting=BLOCKS
     )
-    backbone._MOBILENET_CUTS = (0, 2, 3, 4, 5, 7)
-    backbone._MOBILENET_CHANNELS = (8, 8, 8, 1280)
+    torchvision_backbones._MOBILENET_CUTS = (0, 2, 3, 4, 5, 7)
+    torchvision_backbones._MOBILENET_CHANNELS = (8, 8, 8, 1280)
 
     def blank(rows, folder):
         for name in ("loss.png", "ap.png", "parts.png"):
