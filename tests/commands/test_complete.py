@@ -16,6 +16,9 @@ def complete(monkeypatch, capsys, line):
     return capsys.readouterr().out.split()
 
 
+DPRD = ["dprd", "dprd-placed", "dprd-small", "dprd-placed-small", "dprd-medium", "dprd-placed-medium"]
+
+
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
@@ -23,7 +26,7 @@ def complete(monkeypatch, capsys, line):
         ("dprd conf", ["config"]),
         ("dprd config s", ["show", "schema"]),
         ("dprd predict --save-p", ["--save-parts"]),
-        ("dprd train --preset cascade-dprd-", ["cascade-dprd-small", "cascade-dprd-medium"]),
+        ("dprd train --preset cascade-dprd-", [f"cascade-{name}" for name in DPRD[1:]]),
         ("dprd info --backbone r1", ["r10", "r18", "r101"]),
         ("dprd train --schedule ph", ["photos"]),
         ("dprd data stats DATA --schedule 1", ["1x"]),
@@ -32,7 +35,7 @@ def complete(monkeypatch, capsys, line):
         ("dprd eval --set data.voc_t", ["data.voc_train="]),
         ("dprd predict --part-offsets m", ["mean"]),
         ("dprd eval --device c", ["cpu", "cuda"]),
-        ("dprd config show dprd-", ["dprd-small", "dprd-medium"]),
+        ("dprd config show dprd-", DPRD[1:]),
     ],
 )
 def test_what_the_shell_is_offered(monkeypatch, capsys, line, offered):
@@ -56,7 +59,7 @@ def test_completion_imports_nothing_heavy():
         "print([n for n in ('torch', 'numpy', 'cv2') if n in sys.modules], file=sys.stderr); sys.exit(code)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert (done.stdout.split(), done.stderr) == (["dprd", "dprd-small", "dprd-medium"], "[]\n")
+    assert (done.stdout.split(), done.stderr) == (DPRD, "[]\n")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
