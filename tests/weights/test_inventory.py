@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dprd_cli.model.backbone import build_backbone
 from dprd_cli.weights.inventory import backbone_in_file, pretrained_backbones, take_inventory
+from networks import make_backbone
 
 
 def test_the_demo_and_an_empty_folder(monkeypatch):
@@ -35,7 +35,7 @@ def test_imagenet_backbones_that_are_here(monkeypatch, tmp_path):
 @pytest.mark.parametrize("name", ["r10", "r18", "r34", "r50", "r101", "x101", "mobilenet_v2"])
 def test_a_file_tells_its_backbone(tmp_path, name):
     with torch.device("meta"):
-        keys = {key: value.shape for key, value in build_backbone(name, "bn", 0).body.state_dict().items()}
+        keys = {key: value.shape for key, value in make_backbone(name, "bn", 0).body.state_dict().items()}
     wanted = ("layer3.", "layer1.0.conv", "features.18.0")
     state = {key: torch.zeros(shape) for key, shape in keys.items() if key.startswith(wanted)}
     state = {key: value[:1] for key, value in state.items() if value.ndim}
