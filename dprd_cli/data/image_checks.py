@@ -197,9 +197,9 @@ class _SoundImages:
 
     def recall(self, name: str, max_pixels: int) -> ImageCheck | None:
         """Return what is known of an image, unless its file has changed."""
-        entry = self._entries.get(name)
+        entry: Any = self._entries.get(name)
         try:
-            num_bytes, changed, height, width, look, content, *traits = entry  # type: ignore[misc]
+            num_bytes, changed, height, width, look, content, *traits = entry
             fits = (
                 height * width <= max_pixels
                 and set(traits) <= set(TRAITS)

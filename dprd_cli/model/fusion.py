@@ -209,9 +209,9 @@ class RDAFusion(nn.Module):
             None if k == without else AssemblyContest(part, own[k].expand(len(whole), -1))
             for k, part in enumerate(parts.unbind(dim=1))
         ]
-        blocks = iter(self.blocks)
+        blocks = iter(block for block in self.blocks if isinstance(block, RAB))
         while len(level) > 1:
-            level = [next(blocks).contest(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]  # type: ignore[operator]
+            level = [next(blocks).contest(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]
         last = AssemblyContest(self.whole(whole), own[count].expand(len(whole), -1))
         result = meet(level[0], None if without == count else last)
         assert result is not None  # one of several is left out at most

@@ -43,24 +43,8 @@ from dprd_cli.weights.named_config import compare_configs
 from paths import TINY
 from security import options, pickles
 from security.mutations import change_bytes, change_json, change_text, change_tree, words
+from small_coco import TREE
 
-RING = [1, 1, 9, 1, 9, 7, 1, 7]
-COCO = {
-    "info": {"year": 2026},
-    "images": [
-        {"id": 1, "file_name": "a.png", "width": 12, "height": 8},
-        {"id": 2, "file_name": "b.png", "width": 12, "height": 8},
-    ],
-    "categories": [{"id": 1, "name": "cat"}, {"id": 3, "name": "dog"}],
-    "annotations": [
-        {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 8, 6], "area": 48, "iscrowd": 0}
-        | {"segmentation": [RING]},
-        {"id": 2, "image_id": 2, "category_id": 3, "bbox": [2, 2, 4, 4], "area": 16.0, "iscrowd": 0}
-        | {"segmentation": {"size": [8, 12], "counts": [10, 4, 82]}},
-        {"id": 3, "image_id": 2, "category_id": 3, "bbox": [0, 0, 4, 4], "iscrowd": 1}
-        | {"segmentation": {"size": [8, 12], "counts": "0P3"}},
-    ],
-}
 TARGETS = {}
 
 
@@ -132,10 +116,10 @@ def coco():
     """COCO's json."""
     folder = Path("coco")
     images(folder / "images/a.png", folder / "images/b.png")
-    (folder / "val.json").write_text(json.dumps(COCO))
+    (folder / "val.json").write_text(json.dumps(TREE))
 
     def attempt(rng):
-        (folder / "train.json").write_bytes(change_json(rng, COCO))
+        (folder / "train.json").write_bytes(change_json(rng, TREE))
         check(folder, use(folder))
 
     return attempt
@@ -632,7 +616,7 @@ def results_files():
     def attempt(rng):
         path = Path("results.json")
         path.write_bytes(change_json(rng, rng.choice((RESULTS, MASKS))))
-        truth = json.loads(json.dumps(COCO))
+        truth = json.loads(json.dumps(TREE))
         for ann in truth["annotations"]:
             ann.setdefault("area", 16)
         try:
@@ -727,7 +711,7 @@ def command_lines():
     """Every command with odd values of its options."""
     images(Path("a.png"), Path("data/images/a.png"), Path("data/images/b.png"))
     for split in ("train", "val"):
-        Path(f"data/{split}.json").write_text(json.dumps(COCO))
+        Path(f"data/{split}.json").write_text(json.dumps(TREE))
     save_checkpoint(Path("tiny.pt"), tiny_payload())
     Path("broken.pt").write_bytes(Path("tiny.pt").read_bytes()[:5000])
     Path("data.yaml").write_text(YAML)

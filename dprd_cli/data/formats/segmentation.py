@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ _FARTHEST = 10  # times the image's longest side
 _LONGEST_OUTLINE = 2_000_000  # pixels: drawing takes a hundred bytes for each
 
 
-def are_numbers(values: list[Any]) -> bool:
+def are_numbers(values: list[Any]) -> TypeGuard[list[float]]:
     """Whether all values are finite ints or floats (a bool is neither)."""
     if not set(map(type, values)) <= _NUMBERS:
         return False

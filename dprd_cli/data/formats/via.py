@@ -146,4 +146,4 @@ def _numbers(place: dict[str, Any], *keys: str) -> list[float]:
     values = [place.get(key) for key in keys]
     if not are_numbers(values):
         raise ShapeError(f"{', '.join(keys)} are {short_repr(values)}, expected numbers")
-    return values  # type: ignore[return-value]
+    return values
