@@ -12,14 +12,14 @@ its own: runs are reused by their configuration, which does not tell these from 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.ops import box_iou
 
 from dprd_cli.cli import main
 from dprd_cli.config.model_schema import ModelConfig
 from dprd_cli.errors import UsageError
 from dprd_cli.model.build import PARTS
-from dprd_cli.model.parts import Parts, PartSource, reference_parts, undo_far_moves
+from dprd_cli.model.parts import FixedParts, Parts, PartSource, reference_parts, undo_far_moves
 from dprd_cli.model.rois import RoIFeatures, RoIs
 
 FOLLOWS = 0.5  # least IoU of a RoI with an object whose pixels its parts follow
@@ -40,7 +40,7 @@ def tighten(part: Tensor, mask: Tensor) -> Tensor:
     return torch.cat((low, high)) if bool((high > low).all()) else part
 
 
-class OracleParts(nn.Module):
+class OracleParts(FixedParts):
     """Parts that follow the objects of the images that they are given; where none are given, reference parts.
 
     Args:
@@ -48,22 +48,11 @@ class OracleParts(nn.Module):
         sigma: See `undo_far_moves`.
     """
 
-    layer = None
     needs_targets = True
 
     def __init__(self, count: int, sigma: float) -> None:
-        super().__init__()
-        self.count, self.sigma = count, sigma
-
-    @property
-    def place_parameters(self) -> list[nn.Parameter]:
-        """Nothing."""
-        return []
-
-    @property
-    def running_means(self) -> list[tuple[Tensor, float]]:
-        """No buffers [...]."""
-        return []
+        super().__init__(count)
+        self.sigma = sigma
 
     @torch.no_grad()
     def forward(self, rois: RoIs, features: RoIFeatures, labels: Tensor | None = None) -> Parts:
@@ -81,9 +70,6 @@ class OracleParts(nn.Module):
                 for part in range(self.count):
                     moved[roi, part] = tighten(reference[roi, part], target.masks[which])
         return undo_far_moves(reference, moved, self.sigma)
-
-    def track(self, rois: RoIs, features: RoIFeatures) -> None:
-        """Do nothing."""
 
     def by_mean(self) -> PartSource:
         """Raise `UsageError`."""

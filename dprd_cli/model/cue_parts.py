@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.ops import box_iou
 
 from dprd_cli.errors import UsageError
-from dprd_cli.model.parts import Parts, PartSource, reference_parts
+from dprd_cli.model.parts import FixedParts, Parts, PartSource, reference_parts
 from dprd_cli.model.rois import RoIFeatures, RoIs
 from dprd_cli.ops.boxes import clip_boxes, paired_iou
 
@@ -17,7 +17,7 @@ FOLLOWS = 0.3
 SIDE = 0.5
 
 
-class CueParts(nn.Module):
+class CueParts(FixedParts):
     """Parts that all lie at the cue of the object that a RoI is about; elsewhere reference parts.
 
     Nothing is learned of them, and no detector may know the objects: images without targets get reference
@@ -27,22 +27,7 @@ class CueParts(nn.Module):
         count: P.
     """
 
-    layer = None
     needs_targets = True
-
-    def __init__(self, count: int) -> None:
-        super().__init__()
-        self.count = count
-
-    @property
-    def place_parameters(self) -> list[nn.Parameter]:
-        """Nothing."""
-        return []
-
-    @property
-    def running_means(self) -> list[tuple[Tensor, float]]:
-        """No buffers [...]."""
-        return []
 
     @torch.no_grad()
     def forward(self, rois: RoIs, features: RoIFeatures, labels: Tensor | None = None) -> Parts:
@@ -63,9 +48,6 @@ class CueParts(nn.Module):
             inside = (at_cues[:, 2:] > at_cues[:, :2]).all(dim=1)
             boxes[chosen[inside]] = at_cues[inside][:, None]
         return Parts(boxes, paired_iou(boxes, parts.boxes), parts.fallback)
-
-    def track(self, rois: RoIs, features: RoIFeatures) -> None:
-        """Do nothing."""
 
     def by_mean(self) -> PartSource:
         """Raise `UsageError`."""
