@@ -28,7 +28,18 @@ ROOT_PAGES = {
     "SECURITY.md": ("security.md", "Security"),
 }
 #: Pages of `docs/` in an order of their own; the others follow by name.
-FIRST_GUIDES = ("own-data.md", "data.md", "training.md", "predict.md", "report.md", "export.md", "machine.md")
+FIRST_GUIDES = (
+    "own-data.md",
+    "data.md",
+    "training.md",
+    "evaluate.md",
+    "predict.md",
+    "gradcam.md",
+    "report.md",
+    "export.md",
+    "configuration.md",
+    "machine.md",
+)
 PAPER = ("paper.md", "architecture.md", "reading.md", "evidence.md", "ablations.md", "parity.md")
 #: Modules with an API page, beside those of `model/`.
 API = (

@@ -14,6 +14,7 @@ from paths import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "scripts" / "demo.sh"])
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 
@@ -83,8 +84,16 @@ def test_links_lead_somewhere(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
-def test_the_readme_opens_with_the_two_commands():
-    assert README.startswith("# dprd-cli\n\n    make demo\n    make test\n")
+def test_the_readme_says_what_this_is_and_names_the_two_commands():
+    first = README.split("## ")[0]
+    assert first.index("**") < first.index("![") < first.index("    pip install .")
+    assert re.search(r"^    make demo .*\n    make test ", README, re.MULTILINE)
+    assert len(README.splitlines()) <= 160
+
+
+def test_the_readme_lists_every_command():
+    listed = set(re.findall(r"^\| `dprd ([a-z-]+)", README, re.MULTILINE))
+    assert listed == set(get_command(cli.app).commands)
 
 
 FAMILIES = ("convnext_tiny", "swin_v2_t", "efficientnet_v2_s", "regnet_y_400mf", "timm:NAME")
@@ -95,12 +104,13 @@ FAMILIES = ("convnext_tiny", "swin_v2_t", "efficientnet_v2_s", "regnet_y_400mf",
     [*(p for p in PRESETS if not p.endswith(("-small", "-medium"))), *SCHEDULES, *CLASSICS, *FAMILIES],
     ids=str,
 )
-def test_the_readme_names_every_preset_schedule_and_backbone(name):
-    assert f"`{name}`" in README
+def test_the_configuration_page_names_every_preset_schedule_and_backbone(name):
+    assert f"`{name}`" in CONFIGURATION
 
 
-def test_the_readme_names_every_exit_code():
-    table = README.partition("| exit code |")[2].partition("\n\n")[0]
+def test_the_machine_page_names_every_exit_code():
+    machine = (ROOT / "docs" / "machine.md").read_text(encoding="utf-8")
+    table = machine.partition("| exit code |")[2].partition("\n\n")[0]
     codes = {
         int(code) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.MULTILINE) for code in row.split(",")
     }
