@@ -27,6 +27,7 @@ _DISTINCT: tuple[Color, ...] = (
 _CORNERS: tuple[Point, ...] = ((0, 0), (1, 1), (1, 0), (0, 1))
 _OBJECT_SIDE = 800  # pixels of an object that is cut out, at most
 _OBJECT_EMPHASIS = 1.9  # its lines and texts: it is shown at half its size
+_WHOLE = 0.7  # of the line width: a whole box
 _LEAST_SIDE = 70  # pixels on the canvas from which an object gets more than lines
 _LEAST_FALL = 0.005  # of a score, from which it is worth a number
 
@@ -96,10 +97,12 @@ def draw_parts(
     canvas = Canvas(image, longest, emphasis)
     order, rows = largest_first(boxes), box_rows(boxes)
     for index in order:
-        if style == "paper" or part_boxes is None:
+        if style == "paper":
             for part in [] if part_boxes is None else box_rows(part_boxes[index]):
                 canvas.box(part, ORANGE, width=0.65, halo=True)
-            canvas.box(rows[index], ORANGE if style == "paper" else WHITE, width=1.9, halo=True)
+            canvas.box(rows[index], ORANGE, width=1.9, halo=True)
+        elif part_boxes is None:
+            canvas.box(rows[index], WHITE, width=_WHOLE, halo=True)
         else:
             one = ObjectParts(boxes[index], part_boxes[index], None if falls is None else falls[index])
             draw_object_parts(canvas, one, style=style, detailed=detailed)
@@ -184,7 +187,7 @@ def draw_object_parts(
     for number, (part, color) in enumerate(zip(boxes, colors, strict=True)):
         canvas.box(part, color, width=_weight(falls, number), halo=True)
     if whole is not None:
-        canvas.box(box, whole, width=0.7, halo=True)
+        canvas.box(box, whole, width=_WHOLE, halo=True)
     if not detailed:
         return
     for number, (part, reference, color) in enumerate(zip(boxes, references, colors, strict=True)):
