@@ -1,4 +1,4 @@
-"""Keys that were called otherwise once: saved configurations and command lines may still say so."""
+"""What older versions meant: keys that were called otherwise once, and keys that they did not have."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import Any
 
 #: Old dotted key -> its name now.
 RENAMED = {"data.check_pictures": "data.check_images"}
+#: Key -> what every configuration meant before there was that key, where it is not the default of now.
+OLD_VALUES: dict[str, Any] = {"model.parts.lookup_cell": "floor"}
+#: Keys of all sections, which are together where a program wrote the whole configuration down.
+_WHOLE = ("preset", "model.parts.sigma", "model.cascade.ious", "data.flip", "train.momentum")
 
 
 def rename_keys(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -21,3 +25,27 @@ def rename_keys(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             renamed[name] = value
     return renamed
+
+
+def fill_old_values(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a nested dict of configuration values with what a stored one meant by keys that it lacks.
+
+    A configuration is stored whole (in a checkpoint, a run folder): what it lacks came later, and it goes on
+    meaning what it meant. One that is written by hand has a few keys, and the defaults of now for the rest.
+    """
+    filled = rename_keys(tree)
+    if all(_holder(filled, key) for key in _WHOLE):
+        for key, value in OLD_VALUES.items():
+            holder = _holder(filled, key, itself=False)
+            if holder is not None:
+                holder.setdefault(key.rpartition(".")[2], value)
+    return filled
+
+
+def _holder(tree: dict[str, Any], key: str, *, itself: bool = True) -> dict[str, Any] | None:
+    """Return the section that a key is in (if `itself`), or would be in; None where there is none."""
+    *sections, name = key.split(".")
+    holder: Any = tree
+    for section in sections:
+        holder = holder.get(section) if isinstance(holder, dict) else None
+    return holder if isinstance(holder, dict) and (name in holder or not itself) else None

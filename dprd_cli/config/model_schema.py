@@ -162,6 +162,8 @@ class PartsConfig(Section):
             1 is the paper's literal sharing, 0 detaches it (measured in docs/evidence.md).
         straight_through: Give parts that fell back to their reference the moved part's gradient.
         refeed: Offsets of refined boxes: `lookup` (placed in the RPN's map anew) or `carry` (the proposal's).
+        lookup_cell: Cell that a box without an anchor reads its offsets at: the one whose anchors stand
+            `nearest` to its centre, or `floor`, the one up and left of it (older runs).
         level: Pyramid level a part is pooled from: by its `own` area, or the `whole` box's level.
         losses: Part losses through the shared heads (L^prt in Eq. 3).
         places: Where parts can be with `mode=placed`.
@@ -173,6 +175,7 @@ class PartsConfig(Section):
     feature_grad_scale: Fraction = 0.0
     straight_through: bool = False
     refeed: Literal["lookup", "carry"] = "lookup"
+    lookup_cell: Literal["nearest", "floor"] = "nearest"
     level: Literal["own", "whole"] = "own"
     losses: bool = True
     places: PlacesConfig = PlacesConfig()

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from dprd_cli.config.aliases import rename_keys
+from dprd_cli.config.aliases import fill_old_values
 from dprd_cli.config.model_schema import Count, Factor, Fraction, ModelConfig, Pixels, Positive, Rate, Section
 
 _one_or_more = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
@@ -266,6 +266,6 @@ class Config(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _renamed(cls, tree: Any) -> Any:
-        """Accept keys by the names that they had in older versions."""
-        return rename_keys(tree) if isinstance(tree, Mapping) else tree
+    def _of_now(cls, tree: Any) -> Any:
+        """Accept what older versions wrote."""
+        return fill_old_values(tree) if isinstance(tree, Mapping) else tree

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
-from dprd_cli.config.aliases import RENAMED
+from dprd_cli.config.aliases import RENAMED, fill_old_values
 from dprd_cli.config.backbone_names import frozen_stages, layer_decay
 from dprd_cli.config.schema import Config
 from dprd_cli.errors import UsageError, did_you_mean, short_repr
@@ -74,13 +74,13 @@ def merge(base: ConfigTree, extra: Mapping[str, Any]) -> ConfigTree:
 
 
 def read_toml(path: Path) -> ConfigTree:
-    """Read a TOML config file.
+    """Read a TOML config file; one that a run of an older version wrote gets the keys that it lacks.
 
     Raises:
         UsageError: If the file is missing or is not TOML.
     """
     try:
-        return _parse_toml(read_text(path))
+        return fill_old_values(_parse_toml(read_text(path)))
     except OSError as error:
         raise UsageError(f"{path}: cannot read the config file ({error.strerror})") from error
     except (ValueError, RecursionError) as error:  # tomllib's own, or of numbers and bytes

@@ -142,6 +142,7 @@ def _build_rpn(config: ModelConfig) -> RPN:
         FPN.strides,
         rounded=conventions.rounded_anchors,
         fitted=conventions.fitted_strides,
+        lookup_cell=config.parts.lookup_cell,
     )
     return RPN(
         config.neck.channels,

@@ -59,6 +59,7 @@ class Anchors(nn.Module):
         strides: Pixels per cell of each level. [L]
         rounded: Round the anchors' corners around the origin to whole pixels.
         fitted: Step by the padded image's size over the map's (floor) instead of the stride.
+        lookup_cell: See `locate`.
 
     Attributes:
         base: Anchors around the origin, xyxy, pixels. [L, A, 4]
@@ -76,9 +77,11 @@ class Anchors(nn.Module):
         *,
         rounded: bool = False,
         fitted: bool = False,
+        lookup_cell: str = "nearest",
     ) -> None:
         super().__init__()
         self.strides, self.fitted = strides, fitted
+        self.nearest = lookup_cell == "nearest"
         size = torch.tensor(sizes)[:, None]
         ratio = torch.tensor(ratios)[None]
         width = size / ratio.sqrt()
@@ -123,15 +126,17 @@ class Anchors(nn.Module):
         Returns:
             (row of the table, anchor) of each, int64. [R, 2]
 
-        Reading: level by the anchor size nearest to sqrt(area) in log2, the cell that holds the centre, the
-        anchor of highest IoU with the box there.
+        Reading: level by the anchor size nearest to sqrt(area) in log2, the cell whose anchors stand nearest
+        to the centre (`lookup_cell=floor`: the one up and left of it), the anchor of highest IoU with the box
+        there. An anchor stands at its cell's number times the stride, not in the middle of the cell.
         """
         sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3)
         log_side = 0.5 * sides.log2().sum(dim=1)
         level = (log_side[:, None] - self.log_sizes).abs().argmin(dim=1)
         stride = boxes.new_tensor(self.strides)[level, None]
         size = table.sizes[level]
-        cell = torch.minimum(cells_of(boxes, stride).clamp(min=0), size - 1)  # [R, 2] row, column
+        cell = cells_of(boxes, stride, nearest=self.nearest)  # [R, 2] row, column
+        cell = torch.minimum(cell.clamp(min=0), size - 1)
         center = (cell.flip(-1) * stride).repeat(1, 2)
         anchor = paired_iou(center[:, None] + self.base[level], boxes[:, None]).argmax(dim=1)
         row = table.starts[level] + (image_index * size[:, 0] + cell[:, 0]) * size[:, 1] + cell[:, 1]

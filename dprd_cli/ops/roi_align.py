@@ -204,18 +204,19 @@ def _adaptive(
     return torch.empty_like(pooled).index_copy(0, torch.cat(order), pooled)
 
 
-def cells_of(boxes: Tensor, strides: Tensor) -> Tensor:
+def cells_of(boxes: Tensor, strides: Tensor, *, nearest: bool = False) -> Tensor:
     """Return the (row, column) of the cell that holds each box's centre, int64.
 
     Args:
         boxes: [R, 4]
         strides: Pixels per cell. [R, 1]
+        nearest: Return the cell whose corner, its number times the stride, is nearest to the centre instead.
 
     Returns:
         [R, 2]
     """
     center = (boxes[..., :2] + boxes[..., 2:]) * (0.5 / strides)
-    return center.floor().long().flip(-1)
+    return (center + 0.5 if nearest else center).floor().long().flip(-1)
 
 
 __all__ = ["FeatureTable", "assign_levels", "cells_of", "roi_align"]

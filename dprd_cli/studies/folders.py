@@ -57,7 +57,7 @@ def _serves(folder: Path, job: Job) -> bool:
 
 
 def config_of(folder: Path) -> Config:
-    """Return a run folder's configuration; keys that are newer than the run have their defaults.
+    """Return a run folder's configuration; keys that are newer than the run as it meant them.
 
     Raises:
         UsageError: If there is none, or it cannot be read.

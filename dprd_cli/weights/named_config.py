@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dprd_cli.config.aliases import fill_old_values
 from dprd_cli.config.presets import PRESETS, resolve
 from dprd_cli.config.provenance import ConfigBase, explain
 from dprd_cli.config.tree import differences
@@ -74,4 +75,5 @@ def compare_configs(first: str, second: str = "") -> ConfigComparison:
 
 
 def _of_tree(title: str, tree: dict[str, Any]) -> ConfigBase:
+    tree = fill_old_values(tree)
     return ConfigBase(title, preset=tree["preset"], schedule=tree["schedule"], tree=tree)

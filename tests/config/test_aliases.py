@@ -1,8 +1,12 @@
 import pytest
 
-from dprd_cli.config.aliases import RENAMED, rename_keys
+from dprd_cli.config.aliases import OLD_VALUES, RENAMED, fill_old_values, rename_keys
+from dprd_cli.config.presets import resolve
+from dprd_cli.config.provenance import explain
 from dprd_cli.config.schema import Config
-from dprd_cli.config.tree import flatten, known_keys, parse_overrides, validate
+from dprd_cli.config.tree import flatten, known_keys, parse_overrides, to_toml, validate
+from dprd_cli.weights.load import load_model
+from dprd_cli.weights.named_config import named_base
 
 
 @pytest.mark.parametrize(("old", "new"), RENAMED.items())
@@ -19,3 +23,43 @@ def test_the_new_name_wins_and_nothing_else_changes():
     tree = {"data": {"check_images": True, "check_pictures": False, "path": "a"}, "preset": "dprd"}
     assert rename_keys(tree) == {"data": {"check_images": True, "path": "a"}, "preset": "dprd"}
     assert rename_keys({"check_pictures": 1}) == {"check_pictures": 1}  # elsewhere it is no key
+
+
+def stored(config: Config, without: str) -> dict:
+    """Return a configuration as a version wrote it that did not have a key."""
+    tree = config.model_dump(mode="json")
+    *sections, name = without.split(".")
+    holder = tree
+    for section in sections:
+        holder = holder[section]
+    del holder[name]
+    return tree
+
+
+@pytest.mark.parametrize("key", OLD_VALUES)
+def test_a_stored_configuration_means_what_it_meant(key, tmp_path):
+    tree = stored(Config(), key)
+    before = flatten(Config())[key]
+    assert flatten(validate(tree))[key] == OLD_VALUES[key] != before
+    (tmp_path / "config.toml").write_text(to_toml(Config()))
+    lines = (tmp_path / "config.toml").read_text().splitlines()
+    lines = [line for line in lines if not line.startswith(f"{key.rpartition('.')[2]} =")]
+    (tmp_path / "config.toml").write_text("\n".join(lines))
+    assert flatten(resolve(config_file=tmp_path / "config.toml"))[key] == OLD_VALUES[key]
+    assert flatten(explain(named_base(str(tmp_path))).config)[key] == OLD_VALUES[key]
+
+
+@pytest.mark.parametrize("key", OLD_VALUES)
+def test_a_configuration_written_by_hand_has_the_defaults_of_now(key):
+    assert flatten(validate({"train": {"steps": 7}, "preset": "dprd"}))[key] == flatten(Config())[key]
+
+
+def test_the_shipped_checkpoint_keeps_its_values():
+    config = explain(named_base("demo")).config
+    assert {key: flatten(config)[key] for key in OLD_VALUES} == OLD_VALUES
+    assert load_model("demo", "cpu").config.model == config.model
+
+
+@pytest.mark.parametrize("broken", [{"model": 3}, {"model": {"parts": []}}, {"preset": {}, "train": None}])
+def test_what_is_no_configuration_is_left_to_the_check(broken):
+    assert fill_old_values(broken) == broken

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from dprd_cli.model.neck import FPN
@@ -78,6 +79,18 @@ def test_an_anchor_is_located_at_itself():
     anchor_index = anchors.locate(boxes, torch.tensor([1, 1, 1]), table)
     row = 2 * 32 * 40 + (1 * 16 + 5) * 20 + 7
     assert anchor_index.tolist() == [[row, 0], [row, 1], [row, 2]]
+
+
+@pytest.mark.parametrize(("lookup_cell", "reached"), [("nearest", 1.0), ("floor", 0.25)])
+def test_a_box_is_located_where_the_best_anchor_stands(lookup_cell, reached):
+    anchors = Anchors(SIZES, (0.5, 1.0, 2.0), FPN.strides, lookup_cell=lookup_cell)
+    table = FeatureTable.build(make_features(), FPN.strides)
+    place = anchors.at(1, 16, 20).view(16, 20, 3, 4)[5, 7]
+    # a third of a stride away from row 5, column 7 of P3, in the four diagonal directions
+    shifts = torch.tensor([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]) * FPN.strides[1] / 3
+    rows = anchors.locate(place[1] + shifts.repeat(1, 2), torch.zeros(4, dtype=torch.int64), table)[:, 0]
+    row = 2 * 32 * 40 + 5 * 20 + 7
+    assert (rows == row).float().mean() == reached
 
 
 def test_boxes_at_the_border_and_beyond_are_located_inside():
