@@ -71,7 +71,7 @@ def benchmark(
     )
     table.check(kind, settings)
     missing: list[str] = []
-    with progress(kind) as show:
+    with progress(kind, "calls") as show:
         if kind == "all":
             reports, missing = table.run_all(settings, show, say)
         else:

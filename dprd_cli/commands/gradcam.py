@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dprd_cli.commands._options import Data, Device, Json, Overwrite, Weights, print_json, progress, say
+from dprd_cli.commands._options import Data, Device, Json, Overwrite, Weights, print_json, say
 
 if TYPE_CHECKING:
     from dprd_cli.gradcam.localization import LocalizationStatistics
@@ -90,18 +90,16 @@ def gradcam(
         raise UsageError("--data: only with --stats")
     paths = find_images(inputs or [])
     models = load_models(weights, compare, device or "auto")
-    with progress("gradcam") as update:
-        statistics = StatisticsOptions(data, chosen_split, limit, update) if stats else None
-        options = ExplainOptions(
-            output=OutputChoice(out, overwrite),
-            method=method,
-            layer=layer,
-            score_thresh=score_thresh,
-            max_objects=max_objects,
-            all_found=all_found,
-            statistics=statistics,
-        )
-        summary = explain(models, paths, options)
+    options = ExplainOptions(
+        output=OutputChoice(out, overwrite),
+        method=method,
+        layer=layer,
+        score_thresh=score_thresh,
+        max_objects=max_objects,
+        all_found=all_found,
+        statistics=StatisticsOptions(data, chosen_split, limit) if stats else None,
+    )
+    summary = explain(models, paths, options)
     if json:
         print_json(summary.to_json())
     elif summary.statistics is not None and summary.statistics.objects:

@@ -49,7 +49,7 @@ def report(
     from dprd_cli.report.write import write_report
 
     options = ReportOptions(limit=limit, evaluate=evaluate, data=data, device=device or "auto")
-    with progress("measure") as update:
+    with progress("report") as update:
         page = write_report(runs or [], OutputChoice(out, overwrite), options, progress=update)
     if json:
         print_json(page.to_json())

@@ -57,10 +57,10 @@ def list_weights(json: Json = False) -> None:
 @weights_app.command("fetch")
 def fetch_weights(name: _Name, backbone: _Backbone = "r50", json: Json = False) -> None:
     """Download published weights, check them, and print where they lie."""
-    from dprd_cli.files.downloads import fetch
+    from dprd_cli.weights.fetch import fetch_file
 
     file = _find(name, backbone)
-    path = fetch(file.url, file.file_name, file.sha256)
+    path = fetch_file(file.url, file.file_name, file.sha256)
     if json:
         print_json({"name": name, **file.to_json(), "path": str(path)})
     else:

@@ -17,6 +17,7 @@ from dprd_cli.data.synthetic.base import BuiltInDataset
 from dprd_cli.data.synthetic.dataset import SyntheticDataset
 from dprd_cli.data.synthetic.signpost import SignpostDataset
 from dprd_cli.errors import DataError
+from dprd_cli.runtime.progress import stage
 from dprd_cli.structures.sample import Dataset, Split
 
 
@@ -51,10 +52,11 @@ def build_dataset(
                 "those of the checkpoint; pass the data that it was trained for with --data FOLDER"
             )
         return built_in
-    dataset = _from_files(config, split, class_names, category_ids)
-    if isinstance(training, CocoDataset):
-        problems = dataset.report.problems
-        warn_of_overlap(training.paths(), dataset.images_dir, dataset.file_names, problems)
+    with stage(f"read the {split} annotations"):
+        dataset = _from_files(config, split, class_names, category_ids)
+        if isinstance(training, CocoDataset):
+            problems = dataset.report.problems
+            warn_of_overlap(training.paths(), dataset.images_dir, dataset.file_names, problems)
     return dataset
 
 

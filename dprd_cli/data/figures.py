@@ -20,6 +20,7 @@ from dprd_cli.drawing.sheet import grid
 from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, save_figure
 from dprd_cli.files.images import write_image
 from dprd_cli.files.output_folder import OutputChoice, output_folder
+from dprd_cli.runtime.progress import progress
 from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Dataset, ImageArray, Split
 
@@ -67,11 +68,14 @@ def draw_annotated(
     """Draw the first images of the shuffled order as they are annotated, in sheets `START0.png` and so on."""
     order = TrainReader(dataset, config, seed).order
     images, titles = [], []
-    for position in range(min(limit, len(dataset))):
-        sample = dataset[order[position].image]
-        _, target = to_tensors(sample)
-        images.append(draw_targets(sample.image, target, dataset.class_names))
-        titles.append(f"{Path(sample.file_name).name} (id {sample.image_id})")
+    total = min(limit, len(dataset))
+    with progress("draw as annotated") as show:
+        for position in range(total):
+            sample = dataset[order[position].image]
+            _, target = to_tensors(sample)
+            images.append(draw_targets(sample.image, target, dataset.class_names))
+            titles.append(f"{Path(sample.file_name).name} (id {sample.image_id})")
+            show(position + 1, total)
     yield from _sheets(images, titles, start)
 
 
@@ -83,10 +87,12 @@ def draw_augmented(
     steps = min(limit, len(dataset))
     loader = TrainLoader(dataset, one_process, batch_size=1, seed=seed, steps=steps)
     panels, titles = [], []
-    for images, targets in loader:
-        pixels = np.ascontiguousarray(images[0].permute(1, 2, 0).numpy())  # [H, W, 3]
-        panels.append(draw_targets(pixels, targets[0], dataset.class_names))
-        titles.append(_caption(targets[0]))
+    with progress("draw as trained on") as show:
+        for images, targets in loader:
+            pixels = np.ascontiguousarray(images[0].permute(1, 2, 0).numpy())  # [H, W, 3]
+            panels.append(draw_targets(pixels, targets[0], dataset.class_names))
+            titles.append(_caption(targets[0]))
+            show(len(panels), steps)
     yield from _sheets(panels, titles, start)
 
 

@@ -25,7 +25,7 @@ from dprd_cli.files.atomic import write_bytes, write_json
 from dprd_cli.files.output_folder import OutputChoice, OutputFolder, numbered, output_file, output_folder
 from dprd_cli.inference.tiling import Tiling
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
-from dprd_cli.runtime.progress import Progress, progress, say
+from dprd_cli.runtime.progress import Progress, progress, say, stage
 from dprd_cli.structures.sample import SPLITS
 from dprd_cli.weights.load import LoadedModel, load_model
 
@@ -251,7 +251,8 @@ def evaluate_file(file: Path, options: CheckpointOptions) -> FileEvaluation:
     for note in notes:
         say(f"warning: {note}")
     evaluator = collect_results(rows, truth, dataset.category_ids, dataset.class_names)
-    metrics = evaluator.summarize()
+    with stage("compute the metrics"):
+        metrics = evaluator.summarize()
     with _folder(options, "--plots") as plots:
         if plots is not None:
             _draw(plots, analyse(evaluator))
@@ -301,7 +302,8 @@ def _draw(
     best: Sequence[ImageExample] = (),
     worst: Sequence[ImageExample] = (),
 ) -> None:
-    written = write_analysis(folder, analysis, best, worst)
+    with stage("draw the figures"):
+        written = write_analysis(folder, analysis, best, worst)
     if analysis.tide.skipped:
         say(f"error types (TIDE): {analysis.tide.skipped}")
     say(f"plots: {len(written)} figures and analysis.json in {folder.path}/")

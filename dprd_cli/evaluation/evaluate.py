@@ -22,7 +22,7 @@ from dprd_cli.inference.tiling import Tiling, detect_tiles
 from dprd_cli.inference.tta import detect_views
 from dprd_cli.runtime.device import autocast
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
-from dprd_cli.runtime.progress import Progress
+from dprd_cli.runtime.progress import Progress, stage
 from dprd_cli.structures.detections import Detections, Target
 from dprd_cli.structures.sample import Dataset, Sample
 
@@ -166,14 +166,15 @@ def evaluate_in_group(
         recall.add_best(one.best)
         drift.add(one.drift)
     seconds = (time.perf_counter() - started) / max(len(coco.image_ids), 1)
-    return Evaluation(
-        coco=coco.summarize(),
-        voc=_voc(coco) if dataset.is_voc else None,
-        diagnostics={**recall.result(), **drift.result()},
-        thresholds=score_thresholds(coco),
-        seconds_per_image=seconds,
-        evaluator=coco,
-    )
+    with stage("compute the metrics"):
+        return Evaluation(
+            coco=coco.summarize(),
+            voc=_voc(coco) if dataset.is_voc else None,
+            diagnostics={**recall.result(), **drift.result()},
+            thresholds=score_thresholds(coco),
+            seconds_per_image=seconds,
+            evaluator=coco,
+        )
 
 
 def detect_split(

@@ -17,7 +17,7 @@ from dprd_cli.files.output_folder import OutputChoice, OutputFolder, output_fold
 from dprd_cli.files.results import image_names
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.inference.predictor import Predictor, ReadFailure
-from dprd_cli.runtime.progress import say
+from dprd_cli.runtime.progress import counted, say
 from dprd_cli.structures.sample import ImageArray
 from dprd_cli.weights.load import LoadedModel
 
@@ -136,7 +136,8 @@ def _draw_all(
     titles: list[str] = []
     failures = objects = 0
     predictor = Predictor(model, min_score=options.score_thresh, masks=False, evidence=True)
-    for item, stem in zip(predictor.predict_files(paths), stems, strict=True):
+    found = zip(predictor.predict_files(paths), stems, strict=True)
+    for item, stem in counted(found, "draw the parts", len(paths)):
         if isinstance(item, ReadFailure):
             say(f"skipped: {item.message}")
             failures += 1

@@ -11,6 +11,7 @@ from dprd_cli.errors import UserError
 from dprd_cli.export.check import ExportDifference, compare_exported, open_exported
 from dprd_cli.export.write import SUFFIXES, ExportMetadata, ExportOptions, write_export
 from dprd_cli.files.output_folder import OutputChoice, output_file
+from dprd_cli.runtime.progress import progress
 from dprd_cli.weights.load import LoadedModel
 
 
@@ -77,7 +78,10 @@ def export_detector(
     options = options or ExportOptions()
     file = output_file(output or OutputChoice(), Path(f"{model.config.preset}{SUFFIXES[options.kind]}"))
     metadata = write_export(model, file, options)
-    differences: tuple[ExportDifference, ...] = ()
+    differences: list[ExportDifference] = []
     if check:
-        differences = tuple(compare_exported(model, open_exported(file, options.kind), check, options))
-    return ExportResult(file, options.kind, model.source, metadata, differences)
+        with progress("compare with PyTorch") as show:
+            for found in compare_exported(model, open_exported(file, options.kind), check, options):
+                differences.append(found)
+                show(len(differences), len(check))
+    return ExportResult(file, options.kind, model.source, metadata, tuple(differences))

@@ -19,6 +19,7 @@ import torch
 from dprd_cli.errors import ResourceError, UsageError
 from dprd_cli.export.network import ExportDetector
 from dprd_cli.model.detector import STRIDE
+from dprd_cli.runtime.progress import stage
 from dprd_cli.version import __version__
 from dprd_cli.weights.load import LoadedModel
 
@@ -28,6 +29,8 @@ SUFFIXES = {"onnx": ".onnx", "torch-export": ".pt2"}
 #: Where the description lies: a metadata property of an ONNX file, an extra file in a `torch.export` one.
 METADATA = "dprd.json"
 
+#: Whose loggers are silent meanwhile.
+_EXPORTERS = ("torch", "onnx", "onnxscript", "onnx_ir")
 #: Of each output: shape in letters of `dprd_cli/model/__init__.py`, and what it is.
 _OUTPUTS = {
     "boxes": ("N,D,4", "x1, y1, x2, y2 in pixels of the input"),
@@ -144,20 +147,22 @@ def write_export(model: LoadedModel, file: Path, options: ExportOptions) -> Expo
     text = json.dumps(metadata.to_json())
     onnx = None
     with _quiet():
-        program = _trace(module, options.batch, options.image_size)
+        with stage("trace the network"):
+            program = _trace(module, options.batch, options.image_size)
         if options.kind == "onnx":
-            onnx = torch.onnx.export(
-                program,
-                (),
-                dynamo=True,
-                input_names=["images", "image_sizes"],
-                output_names=module.outputs,
-                verbose=False,
-            )
+            with stage("translate it into ONNX"):
+                onnx = torch.onnx.export(
+                    program,
+                    (),
+                    dynamo=True,
+                    input_names=["images", "image_sizes"],
+                    output_names=module.outputs,
+                    verbose=False,
+                )
             assert onnx is not None
             onnx.model.metadata_props[METADATA] = text
     try:
-        with _beside(file) as temporary:
+        with stage(f"write {file.name}"), _beside(file) as temporary:
             if onnx is not None:
                 onnx.save(temporary, external_data=False)
             else:
@@ -195,14 +200,18 @@ def require(*packages: str) -> None:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the exporters' remarks, which a user can do nothing about, from the terminal."""
+    known = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] in _EXPORTERS]
+    loggers = [logging.getLogger(name) for name in dict.fromkeys((*_EXPORTERS, *known))]
+    levels = [logger.level for logger in loggers]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        before = logging.root.manager.disable
-        logging.disable(logging.WARNING)
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
         try:
             yield
         finally:
-            logging.disable(before)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 @contextlib.contextmanager

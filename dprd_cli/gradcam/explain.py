@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from dprd_cli.gradcam.comparison import Evidence, ObjectComparison, compare
 from dprd_cli.gradcam.explainer import Explainer
 from dprd_cli.gradcam.figures import Exhibit, draw_comparison, plot_localization
 from dprd_cli.gradcam.localization import COLUMNS, LocalizationStatistics, measure_localization
-from dprd_cli.runtime.progress import say
+from dprd_cli.runtime.progress import Progress, counted, progress, say
 from dprd_cli.structures.sample import Split
 from dprd_cli.weights.find import find_preset
 from dprd_cli.weights.load import LoadedModel, load_model
@@ -48,7 +48,7 @@ class StatisticsOptions:
     data: str | None = None
     split: Split = "val"
     limit: int = 0
-    progress: Callable[[int, int], None] | None = None
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +230,7 @@ def _explain_images(
     found: list[ImageExplanation] = []
     exhibits: list[Exhibit] = []
     least = f"{options.score_thresh:g}"
-    for path, name in names:
+    for path, name in counted(names, "explain", len(names)):
         try:
             image = read_image(path, explainers[0].loaded.config.data.max_pixels)
         except DataError as error:
@@ -281,9 +281,10 @@ def _measure(
     for line in describe(dataset):
         say(line)
     names = [title.replace("\n", ", ") for title in titles]
-    found = measure_localization(
-        dataset, explainers, titles=names, limit=options.limit, progress=options.progress
-    )
+    with progress("measure the maps") as bar:
+        found = measure_localization(
+            dataset, explainers, titles=names, limit=options.limit, progress=options.progress or bar
+        )
     write_rows(folder.claim("stats.csv"), COLUMNS, [record.row() for record in found.records])
     if found.records:
         save_figure(plot_localization(found), folder.claim("stats.png"))

@@ -17,9 +17,10 @@ from dprd_cli.inference.predictor import Predictor, ReadFailure, ReadOptions
 from dprd_cli.inference.sharding import merge_in_order, own_batches
 from dprd_cli.inference.sources import Source
 from dprd_cli.inference.tiling import Tiling
+from dprd_cli.inference.video import stated_frames
 from dprd_cli.inference.writer import PredictionRecord, PredictionWriter, output_stems
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
-from dprd_cli.runtime.progress import say
+from dprd_cli.runtime.progress import progress, say
 from dprd_cli.runtime.signals import StopRequest
 from dprd_cli.weights.load import LoadedModel
 
@@ -180,9 +181,12 @@ def _predict(
     failures: list[ReadFailure] = []
     best = -1.0
     own = own_batches(numbers, size, group.rank, group.size)
+    moving = any(source.is_moving for source in sources)
+    total = _images_and_frames([sources[number] for number in numbers], options.read)
     with (
         StopRequest() as stop,
         writer,
+        progress("detect", "images and frames" if moving else "images") as show,
         closing(predictor.predict_sources(sources, options.read, own)) as found,
     ):
         made = (
@@ -193,11 +197,12 @@ def _predict(
             if isinstance(item, ReadFailure):
                 say(f"skipped: {item.message}")
                 failures.append(item)
-                continue
-            writer.write(item)
-            best = max(best, item.best)
-            if not options.records:
-                say(item.line)
+            else:
+                writer.write(item)
+                best = max(best, item.best)
+                if not options.records:
+                    say(item.line)
+            show(writer.done + len(failures), total)
     _tell_best(best, options.style.score_thresh or 0.0)
     return PredictSummary(
         checkpoint=model.source,
@@ -205,13 +210,24 @@ def _predict(
         folder=None if folder is None else folder.path,
         total=len(numbers),
         done=writer.done,
-        moving=any(source.is_moving for source in sources),
+        moving=moving,
         files=tuple(writer.files),
         written=tuple(writer.summary),
         records=tuple(writer.records),
         failures=tuple(failures),
         exit_code=group.all_reduce_max(stop.exit_code),
     )
+
+
+def _images_and_frames(sources: Sequence[Source], read: ReadOptions) -> int:
+    """Return how many images and frames there are, by what the videos say; 0 where one does not."""
+    if not any(source.is_moving for source in sources):
+        return len(sources)
+    counts = [
+        stated_frames(source.text, read.frame_step, read.max_frames) if source.is_moving else 1
+        for source in sources
+    ]
+    return sum(counts) if all(counts) else 0
 
 
 def _with_threshold(options: PredictOptions, model: LoadedModel) -> PredictOptions:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dprd_cli.errors import DataError, ResourceError
 from dprd_cli.inference.video_damage import is_cut_off, lost_tail
 
+_MOST_FRAMES = 1e8  # a file that says more does not know
 _CAMERA_RATE = 10.0  # frames a second of a camera that does not say
 _FILE_RATE = 30.0  # and of a file
 _ATTEMPTS = 100  # to decode a frame after one that is damaged
@@ -148,6 +149,24 @@ class FrameReader:
             f"{self.name}: this OpenCV cannot decode its frames ({codec}); convert it: "
             f"ffmpeg -i {shlex.quote(self.name)} -c:v libx264 {shlex.quote(new)}"
         )
+
+
+def stated_frames(name: str, step: int = 1, limit: int = 0) -> int:
+    """Return how many frames would be taken of a video by what it says of itself; 0 where it does not say.
+
+    Args:
+        name: The file, or `webcam:N`.
+        step: As for `FrameReader`.
+        limit: As for `FrameReader`.
+    """
+    if name.startswith("webcam:"):
+        return limit
+    with _quiet():
+        capture = cv2.VideoCapture(name)
+        stated = capture.get(cv2.CAP_PROP_FRAME_COUNT) if capture.isOpened() else 0.0
+        capture.release()
+    frames = -(-int(stated) // step) if 0 < stated < _MOST_FRAMES else 0
+    return min(frames, limit) if limit else frames
 
 
 class VideoFile:

@@ -16,7 +16,7 @@ from dprd_cli.report.headline import headline
 from dprd_cli.report.measure import ReportOptions, RunMeasurement, measure
 from dprd_cli.report.render import render
 from dprd_cli.report.runs import RunFiles
-from dprd_cli.runtime.progress import Progress, say
+from dprd_cli.runtime.progress import Progress, say, stage
 
 #: More runs than these are not measured unless asked for.
 MEASURED_RUNS = 4
@@ -117,8 +117,9 @@ def write_report(
         choice = replace(choice, out=None)
     out = output_file(choice, default)
     measured, left_out = _measure_runs(runs, options, progress)
-    html = render(runs, studies, measured, left_out).encode()
-    write_atomically(out, lambda file: file.write(html))
+    with stage(f"write {out.name}"):
+        html = render(runs, studies, measured, left_out).encode()
+        write_atomically(out, lambda file: file.write(html))
     reports = (RunReport(run, measured.get(run.name), left_out.get(run.name)) for run in runs)
     return ReportFile(out, len(html), options.limit, tuple(study.name for study in studies), tuple(reports))
 

@@ -15,7 +15,7 @@ from dprd_cli.errors import DivergedError, InterruptedRun
 from dprd_cli.evaluation.checkpoint import CheckpointOptions, evaluate_model
 from dprd_cli.files.atomic import read_json
 from dprd_cli.files.folder_lock import BusyError
-from dprd_cli.runtime.progress import say
+from dprd_cli.runtime.progress import Work, progress, say
 from dprd_cli.studies.folders import finished_like, is_finished, state_of
 from dprd_cli.studies.plan import Job, StudyPlan
 from dprd_cli.studies.study import Study
@@ -53,9 +53,16 @@ def run_study(plan: StudyPlan, on_done: Callable[[StudyOutcome], object]) -> Stu
     """
     for job in plan.jobs:
         state_of(job)
+    with progress(plan.study.name, "runs", lines=False) as show:
+        return _run_jobs(plan, on_done, show)
+
+
+def _run_jobs(plan: StudyPlan, on_done: Callable[[StudyOutcome], object], show: Work) -> StudyOutcome:
     outcome = StudyOutcome()
     for number, job in enumerate(plan.jobs, start=1):
         title = f"{plan.study.name}: {job.variant.key}, seed {job.seed} ({number} of {len(plan.jobs)})"
+        passed = state_of(job) == "done" or number == 1
+        (show.begin if passed else show)(number - 1, len(plan.jobs))
         try:
             done = _train(job, plan.runs, title)
             _measure_offsets(plan.study, done)

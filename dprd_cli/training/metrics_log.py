@@ -1,4 +1,4 @@
-"""What a run tells: metrics files for programs, lines or a progress bar for people."""
+"""What a run tells: metrics files for programs, lines or a bar for people."""
 
 from __future__ import annotations
 
@@ -8,52 +8,51 @@ import io
 import json
 import math
 import os
-import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor
 
 from dprd_cli.errors import ResourceError
 from dprd_cli.files.atomic import write_atomically
-from dprd_cli.runtime.progress import Progress as OnProgress
-from dprd_cli.runtime.progress import say
+from dprd_cli.runtime.progress import Progress, Work, on_terminal, progress, say
 from dprd_cli.training.trackers import Tracker
 
 Row = dict[str, Any]
 
 
 class RunLog:
-    """Writes `metrics.jsonl` and `metrics.csv`, and shows progress on stderr.
+    """Writes `metrics.jsonl` and `metrics.csv`, and shows how far the run is.
 
     Every row has `kind` (`train` or `eval`) and `step`, the number of optimiser steps done.
 
     Args:
         folder: The run folder.
-        steps: Steps of the whole run, for the progress bar.
+        steps: Steps of the whole run.
         start_step: Step that the run resumes from; rows after it are dropped from the files.
         on_step: Called with (steps done, steps in all) after each step.
     """
 
     def __init__(
-        self, folder: Path, steps: int, start_step: int = 0, on_step: OnProgress | None = None
+        self, folder: Path, steps: int, start_step: int = 0, on_step: Progress | None = None
     ) -> None:
         self._folder = folder
-        self._steps = steps
+        self._steps, self._start_step = steps, start_step
         self._on_step = on_step
         self._trackers: Sequence[Tracker] = ()
         self.rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["step"] <= start_step]
         self._columns: list[str] = []
         self._jsonl: TextIO | None = None
         self._csv: TextIO | None = None
-        self._progress: Progress | None = None
-        self._tasks: dict[str, TaskID] = {}
+        self._bars = False
+        self._works: dict[str, Work] = {}
+        self._open = ExitStack()
+        self._evaluation = ExitStack()
 
     def start(self, trackers: Sequence[Tracker] = ()) -> None:
-        """Write what is kept of the files, and show a progress bar on a terminal.
+        """Write what is kept of the files, and show how far the run is from here on.
 
         Args:
             trackers: Where rows go too.
@@ -64,24 +63,16 @@ class RunLog:
         write_atomically(folder / "metrics.jsonl", lambda file: file.write(text.encode()))
         self._jsonl = (folder / "metrics.jsonl").open("a", encoding="utf-8")
         self._write_csv()
-        if sys.stderr is not None and sys.stderr.isatty():
-            columns = ("[progress.description]{task.description}", "{task.completed}/{task.total}")
-            bars = (
-                BarColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
-            )
-            self._progress = Progress(*columns, *bars, console=Console(stderr=True, highlight=False))
-            self._progress.start()
+        self._bars = on_terminal()
+        self._works["train"] = self._open.enter_context(progress("train", "steps", lines=False))
+        self._works["train"].begin(self._start_step, self._steps)
 
     def __enter__(self) -> RunLog:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if self._progress is not None:
-            with contextlib.suppress(OSError, ValueError):  # a terminal that went away
-                self._progress.stop()
+        self._evaluation.close()
+        self._open.close()
         for tracker in self._trackers:
             tracker.close()
         with contextlib.suppress(OSError):  # of a full disk: what could not be written is in a buffer still
@@ -92,7 +83,7 @@ class RunLog:
                 self._csv.close()
 
     def say(self, line: str) -> None:
-        """Tell a line; a progress bar on a terminal moves below it."""
+        """Tell a line; the bars on a terminal move below it."""
         say(line)
 
     def add(self, row: Row) -> None:
@@ -111,22 +102,35 @@ class RunLog:
             tracker.add(row)
         if row["kind"] != "train":
             self.say(_eval_line(row, self._steps))
-        elif self._progress is None:
+        else:
+            self.show(row)
+
+    def show(self, row: Row) -> None:
+        """Show how training goes: beside the bar on a terminal, elsewhere as a line.
+
+        Args:
+            row: What `add` takes of steps that were trained; it is not written.
+        """
+        if "train" in self._works:
+            self._works["train"].note = _note(row)
+        if not self._bars:
             self.say(_train_line(row, self._steps))
 
     def progress(self, task: str, done: int, total: int) -> None:
-        """Move a progress bar: `train`, or `evaluate`, which goes when it is done."""
-        if task == "train" and self._on_step is not None:
-            self._on_step(done, total)
-        if self._progress is None:
-            return
-        with contextlib.suppress(OSError, ValueError):  # a terminal that went away ends no run
-            if task not in self._tasks:
-                self._tasks[task] = self._progress.add_task(task, total=total, note="")
-            note = _note(self.rows[-1]) if task == "train" and self.rows else ""
-            self._progress.update(self._tasks[task], completed=done, note=note)
-            if task != "train" and done >= total:
-                self._progress.remove_task(self._tasks.pop(task))
+        """Tell how far it is: `train`, or `evaluate`, of which nothing is shown when it is done."""
+        if task == "train":
+            if self._on_step is not None:
+                self._on_step(done, total)
+        elif task not in self._works:
+            self._works[task] = self._evaluation.enter_context(progress(task))
+            self._works[task].begin(done, total)  # when it started is not known
+        if task in self._works:
+            self._works[task](done, total)
+        if task != "train" and done >= total:
+            del self._works[task]
+            self._evaluation.close()
+            if (train := self._works.get("train")) is not None:
+                train.begin(train.done, train.total)  # a step takes as long as it did before
 
     def evaluations(self) -> list[Row]:
         """Return the rows of evaluations."""
@@ -177,6 +181,9 @@ class SilentLog(RunLog):
     def add(self, row: Row) -> None:
         """Write nothing."""
 
+    def show(self, row: Row) -> None:
+        """Show nothing."""
+
     def progress(self, task: str, done: int, total: int) -> None:
         """Show nothing."""
 
@@ -195,9 +202,13 @@ class Means:
             self._sums[key] = self._sums.get(key, 0.0) + value
             self._counts[key] = self._counts.get(key, 0) + 1
 
+    def means(self) -> dict[str, float]:
+        """Return the means so far."""
+        return {key: float(total) / self._counts[key] for key, total in self._sums.items()}
+
     def take(self) -> dict[str, float]:
         """Return the means and start anew."""
-        means = {key: float(total) / self._counts[key] for key, total in self._sums.items()}
+        means = self.means()
         self._sums, self._counts = {}, {}
         return means
 
@@ -234,7 +245,7 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _note(row: Row) -> str:
-    return f"loss {_number(row['loss'], 3)} · {row['seconds_per_step']:.2f} s/step" if "loss" in row else ""
+    return f"loss {_number(row['loss'], 3)}" if "loss" in row else ""
 
 
 def _train_line(row: Row, steps: int) -> str:

@@ -1,4 +1,4 @@
-"""How long a run will take and how much disk, told once, after its first steps."""
+"""How long a run will take and how much disk: told after its first steps, and again where that was wrong."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import statistics
 from pathlib import Path
 
 from dprd_cli.config.schema import Config
+from dprd_cli.runtime.progress import in_words
 from dprd_cli.training.learner import Learner
 
 _FIRST, _COUNTED = 10, 7  # steps until it is told; the last so many of them count
+# steps until it is told again, if the last so many differ by this share: on photographs the proposals fill
+# all RoIs only then, and a step takes up to 40 % longer
+_AGAIN, _COUNTED_AGAIN, _DIFFERS = 50, 15, 0.1
 _LEAST_LEFT = 20  # steps that must be left for it to be worth a line
 _EVALUATION = 1 / 3  # time of an image that is evaluated, in that of one that is trained on
 _DAY, _HOUR = 86400.0, 3600.0
 
 
 class PaceForecast:
-    """Times the first steps of a run, and says once what the rest will take.
+    """Times the first steps of a run, and says what the rest will take.
 
     Args:
         config: The run's.
@@ -28,22 +32,30 @@ class PaceForecast:
     def __init__(self, config: Config, folder: Path, learner: Learner, val_images: int) -> None:
         self._config, self._folder, self._learner, self._val_images = config, folder, learner, val_images
         self._seconds: list[float] = []
+        self._told: float | None = None
 
     def add(self, seconds: float, step: int) -> list[str]:
-        """Take the time of a step; return the lines to tell: none but after the first steps.
+        """Take the time of a step; return the lines to tell: none but after ten steps and after fifty.
 
         Args:
             seconds: How long it took.
             step: Steps done, with this one.
         """
-        left = self._config.train.steps - step
-        self._seconds.append(seconds)
-        if len(self._seconds) != _FIRST or left < _LEAST_LEFT:
+        left, seen = self._config.train.steps - step, len(self._seconds) + 1
+        if seen > _AGAIN:
             return []
-        pace = statistics.median(self._seconds[-_COUNTED:])
-        return forecast_lines(
+        self._seconds.append(seconds)
+        if seen not in (_FIRST, _AGAIN) or left < _LEAST_LEFT:
+            return []
+        again = self._told is not None
+        pace = statistics.median(self._seconds[-(_COUNTED_AGAIN if again else _COUNTED) :])
+        if self._told is not None and abs(pace / self._told - 1) <= _DIFFERS:
+            return []
+        self._told = pace
+        lines = forecast_lines(
             self._config, self._folder, pace, step, val_images=self._val_images, disk=self._disk()
         )
+        return [f"now {lines[0]}", *lines[1:]] if again else lines
 
     def _disk(self) -> int:
         """Return the bytes of the run's checkpoints."""
@@ -89,11 +101,3 @@ def forecast_lines(
             f"{folder}: only {free / 1e9:.2g} GB are free; make room, or the run ends when it is full"
         )
     return lines
-
-
-def in_words(seconds: float) -> str:
-    """Return a time as one would say it: `40 s`, `36 min`, `4.9 h`, `3.1 days`."""
-    for unit, size, digits in (("days", _DAY, 1), ("h", _HOUR, 1), ("min", 60.0, 0)):
-        if seconds > 2 * size:
-            return f"{seconds / size:.{digits}f} {unit}"
-    return f"{seconds:.0f} s"

@@ -39,6 +39,8 @@ from dprd_cli.training.setup import TrainingSetup
 from dprd_cli.weights.checkpoint import CheckpointData, load_state, read_checkpoint, save_checkpoint
 
 _DRAWN_BATCHES = 2
+#: Steps of a run, or of what is left of one, after which is shown how it goes, before there is a row.
+_FIRST_SHOWN = (1, 2, 5)
 #: Keys of the training section that decide what an optimizer keeps of each parameter.
 _DECIDE_STATE = ("optimizer", "backbone_lr_mult", "part_lr_mult", "weight_decay", "momentum")
 
@@ -81,7 +83,7 @@ class Trainer:
         self.model = self.average.detector if self.average else detector
         self.log = log
         self.stop = stop
-        self.step = 0
+        self.step = self._first_step = 0
         self.best: float | None = None
         self.score_thresh: float | None = None
         self.stale = False
@@ -118,7 +120,7 @@ class Trainer:
             raise UserError(f"{self.run_dir}: {self._misfit(saved)}") from error
         if self.average and "trained" in saved:
             load_state(self.average.detector, saved["model"], self.run_dir)
-        self.step = int(saved["step"])
+        self.step = self._first_step = int(saved["step"])
         rows = self.log.evaluations()
         self.score_thresh = rows[-1].get("score_thresh") if rows else None
         score = best_score(rows, settings.best_metric)
@@ -292,6 +294,8 @@ class Trainer:
         last = self.step == settings.steps
         if self.step % settings.log_every == 0 or last:
             self.log.add({"kind": "train", "step": self.step, **self.interval.take()})
+        elif self.step - self._first_step in _FIRST_SHOWN:
+            self.log.show({"kind": "train", "step": self.step, **self.interval.means()})
         self.log.progress("train", self.step, settings.steps)
         if self.step % settings.save_every == 0 or self._evaluation_due() or self._agreed_stop:
             self.save()

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from dprd_cli.config.backbone_names import TIMM
 from dprd_cli.errors import UsageError, UserError
-from dprd_cli.files.downloads import fetch
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.timm_backbones import fetch_timm
 from dprd_cli.model.torchvision_backbones import IMAGENET_WEIGHTS
 from dprd_cli.weights.checkpoint import read_tensors
+from dprd_cli.weights.fetch import fetch_file
 from dprd_cli.weights.foreign import identify, read_foreign
 from dprd_cli.weights.names import translate
 from dprd_cli.weights.zoo import PublishedWeights, is_published, published
@@ -70,7 +70,7 @@ def _backbone_state(detector: Detector, spec: str) -> dict[str, Tensor]:
         file = published(spec)
         if file.preset:
             raise UsageError(f"{spec}: the weights of a detector; pass them to --weights")
-        path = fetch(file.url, file.file_name)
+        path = fetch_file(file.url, file.file_name)
     else:
         path = Path(spec)
     state = read_foreign(path)
@@ -116,7 +116,7 @@ def imagenet_file(name: str) -> PublishedWeights:
 def _imagenet(name: str) -> dict[str, Any]:
     file = imagenet_file(name)
     try:
-        path = fetch(file.url, file.file_name, file.sha256)
+        path = fetch_file(file.url, file.file_name, file.sha256)
     except UserError as error:
         raise UserError(f"{error}, or pass --backbone-weights FILE or none") from error
     return read_tensors(path)

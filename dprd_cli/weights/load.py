@@ -21,7 +21,7 @@ from dprd_cli.model.detector import Detector
 from dprd_cli.model.timm_backbones import timm_config
 from dprd_cli.runtime.device import pick_device
 from dprd_cli.runtime.process_group import ProcessGroup, join_process_group
-from dprd_cli.runtime.progress import say
+from dprd_cli.runtime.progress import say, stage
 from dprd_cli.weights.checkpoint import check_state, load_state, read_checkpoint
 from dprd_cli.weights.find import find_checkpoint
 from dprd_cli.weights.foreign import caffe2_model, load_exactly, read_foreign, warm_start
@@ -113,7 +113,8 @@ def load_model(spec: str = "", device: str = "auto") -> LoadedModel:
         UserError: One line, if there is no such checkpoint or it does not fit.
     """
     place = pick_device(device)
-    model = _load_foreign(spec) if is_published(spec) or foreign_file(spec) else _load_own(spec)
+    with stage(f"load {spec or 'the newest run'}"):
+        model = _load_foreign(spec) if is_published(spec) or foreign_file(spec) else _load_own(spec)
     model.detector.to(place).to(memory_format=torch.channels_last).eval()
     return model
 

@@ -12,8 +12,8 @@ from dprd_cli.config.presets import resolve
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import merge, validate
 from dprd_cli.errors import UsageError
-from dprd_cli.files.downloads import fetch
 from dprd_cli.model.detector import Detector
+from dprd_cli.weights.fetch import fetch_file
 from dprd_cli.weights.foreign import describe_file, read_foreign
 from dprd_cli.weights.names import Translation, translate
 from dprd_cli.weights.zoo import PublishedWeights, foreign_file, published
@@ -29,7 +29,7 @@ def read_published(spec: str) -> tuple[PublishedWeights, Path, dict[str, Tensor]
         state = read_foreign(path)
         return describe_file(path, state), path, state
     file = published_detector(spec)
-    path = fetch(file.url, file.file_name, file.sha256)
+    path = fetch_file(file.url, file.file_name, file.sha256)
     return file, path, read_foreign(path)
 
 

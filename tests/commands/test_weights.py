@@ -29,7 +29,7 @@ def offline(tmp_path, monkeypatch):
         raise URLError("network is unreachable")
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(torch.hub, "urlopen", refuse)
+    monkeypatch.setattr("dprd_cli.files.downloads.urlopen", refuse)
 
 
 def run_json(arguments, capsys):

@@ -1,4 +1,6 @@
 import hashlib
+import io
+from types import MappingProxyType
 from urllib.error import URLError
 
 import pytest
@@ -28,6 +30,24 @@ def test_a_file_is_downloaded_once(place):
     assert fetch(place.as_uri(), "kept.pkl", SHA256[:8]) == path
 
 
+def test_it_is_told_how_far_a_download_is(place):
+    told = []
+    fetch(place.as_uri(), "kept.pkl", received=lambda *one: told.append(one))
+    assert told == [(len(CONTENT), len(CONTENT))]
+    fetch(place.as_uri(), "kept.pkl", received=lambda *one: told.append(one))
+    assert len(told) == 1
+
+
+def test_what_ends_too_soon_is_not_kept(place, monkeypatch):
+    class Answer(io.BytesIO):
+        headers = MappingProxyType({"Content-Length": str(len(CONTENT))})
+
+    monkeypatch.setattr("dprd_cli.files.downloads.urlopen", lambda _: Answer(CONTENT[:100]))
+    with pytest.raises(UserError, match=f"only 100 of {len(CONTENT)} bytes came"):
+        fetch("https://example.org/kept.pth", "kept.pth")
+    assert list(download_folder().iterdir()) == []
+
+
 def test_another_file_than_was_published_is_refused(place):
     with pytest.raises(UserError, match=r"cannot download file:.*source\.pkl \(invalid hash value"):
         fetch(place.as_uri(), "kept.pkl", "00000000")
@@ -54,7 +74,7 @@ def test_without_a_network(place, monkeypatch):
     def refuse(*_args, **_kwargs):
         raise URLError("network is unreachable")
 
-    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    monkeypatch.setattr("dprd_cli.files.downloads.urlopen", refuse)
     with pytest.raises(UserError) as caught:
         fetch("https://example.org/a/model.pkl", "model.pkl")
     message = str(caught.value)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 
 import pytest
 import torch
@@ -95,6 +96,34 @@ def test_the_lines_by_hand(tmp_path, lines):
     ]
 
 
+def test_the_first_steps_are_shown_before_there_is_a_row(tmp_path, lines):
+    with RunLog(tmp_path, 4) as log:
+        log.start()
+        log.show(train_row(1))
+    assert lines() == ["step 1/4  loss 2.000  lr 1.00e-03  30.00 s/step  0.25 s wait  2 min left"]
+    assert read_metrics(tmp_path / "metrics.jsonl") == []
+
+
+def test_a_terminal_shows_the_run_and_below_it_the_evaluation(tmp_path, lines, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    for name, value in (("TERM", "xterm"), ("FORCE_COLOR", "1"), ("COLUMNS", "120")):
+        monkeypatch.setenv(name, value)
+    told = []
+    with RunLog(tmp_path, 4, on_step=lambda *one: told.append(one)) as log:
+        log.start()
+        log.show(train_row(1))
+        log.progress("train", 1, 4)
+        log.progress("evaluate", 3, 8)
+        log.progress("evaluate", 8, 8)
+        log.add(train_row(2))
+    err = capsys.readouterr().err
+    assert "1 of 4 steps" in err
+    assert "loss 2.000" in err
+    assert "evaluate" in err
+    assert told == [(1, 4)]
+    assert lines() == []  # a line for every row would push the evaluations out of sight
+
+
 def test_a_full_disk_is_said(tmp_path, monkeypatch):
     with RunLog(tmp_path, 4) as log:
         log.start()
@@ -112,6 +141,7 @@ def test_other_ranks_are_silent(tmp_path, lines, monkeypatch):
     with SilentLog() as log:
         log.start()
         log.add(train_row(1))
+        log.show(train_row(1))
         log.say("a line")
         log.progress("train", 1, 2)
     assert (log.rows, log.evaluations(), lines(), list(tmp_path.iterdir())) == ([], [], [], [])

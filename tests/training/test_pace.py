@@ -1,12 +1,10 @@
 import shutil
 from types import SimpleNamespace
 
-import pytest
 import torch
 from torch import nn
 
-from dprd_cli.training import pace
-from dprd_cli.training.pace import PaceForecast, forecast_lines, in_words
+from dprd_cli.training.pace import PaceForecast, forecast_lines
 from training_runs import tiny
 
 
@@ -56,9 +54,15 @@ def test_it_is_told_once_after_the_first_steps(tmp_path):
     assert detector.weight.dtype == torch.float32
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(40, "40 s"), (2160, "36 min"), (17_640, "4.9 h"), (267_840, "3.1 days")]
-)
-def test_times_in_words(seconds, words):
-    assert in_words(seconds) == words
-    assert pace.in_words is in_words
+def test_it_is_told_again_where_the_latest_steps_say_something_else(tmp_path):
+    learner = SimpleNamespace(detector=nn.Linear(1, 1))
+
+    def told(later):
+        forecast = PaceForecast(tiny("train.steps=890"), tmp_path, learner, 4)
+        steps = [forecast.add(2.0 if step <= 30 else later, step) for step in range(1, 891)]
+        return [(step, *one) for step, one in enumerate(steps, start=1) if one]
+
+    first, second = told(later=2.6)
+    assert (first[0], second[0]) == (10, 50)
+    assert second[1].startswith("now about 36 min for 840 more steps of 2.60 s and ")
+    assert [step for step, *_ in told(later=2.1)] == [10]  # 5 % more

@@ -85,7 +85,7 @@ def test_offline_names_url_file_and_folder(tmp_path, monkeypatch):
         raise URLError("network is unreachable")
 
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
+    monkeypatch.setattr("dprd_cli.files.downloads.urlopen", refuse)
     with pytest.raises(UserError) as caught:
         load_backbone_weights(make_detector("r18"), "imagenet")
     url = weights.IMAGENET_WEIGHTS["r18"].url

@@ -14,6 +14,7 @@ from dprd_cli.data.synthetic.base import BuiltInDataset
 from dprd_cli.files.atomic import writing
 from dprd_cli.files.images import encode_png
 from dprd_cli.files.output_folder import new_folder
+from dprd_cli.runtime.progress import progress
 from dprd_cli.structures.sample import SPLITS, Split
 
 
@@ -63,10 +64,12 @@ def write_coco(dataset: BuiltInDataset, folder: str | os.PathLike[str]) -> Path:
     with writing(folder), contextlib.ExitStack() as cleaning:
         cleaning.callback(partial.unlink, missing_ok=True)
         (folder / "images").mkdir(parents=True, exist_ok=True)
-        for index in range(len(dataset)):
-            sample = dataset[index]
-            dataset.add_sample(tree, sample)
-            (folder / "images" / sample.file_name).write_bytes(encode_png(sample.image))
+        with progress(f"draw the {dataset.split} images") as show:
+            for index in range(len(dataset)):
+                sample = dataset[index]
+                dataset.add_sample(tree, sample)
+                (folder / "images" / sample.file_name).write_bytes(encode_png(sample.image))
+                show(index + 1, len(dataset))
         partial.write_text(json.dumps(tree), encoding="utf-8")
         partial.replace(target)
     return target
