@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
 
+from dprd_cli.commands._help import ABOUT, FILES, LEARN, LOOK, CommandApp
 from dprd_cli.commands.ablate import ablate
 from dprd_cli.commands.benchmark import benchmark
 from dprd_cli.commands.config import config_app
@@ -36,7 +38,7 @@ from dprd_cli.errors import (
     UserError,
     is_out_of_memory,
 )
-from dprd_cli.runtime.progress import lines_on_stderr, tell
+from dprd_cli.runtime.progress import LOGGER, lines_on_stderr, tell
 from dprd_cli.runtime.ranks import rank, world_size
 from dprd_cli.version import __version__
 
@@ -47,13 +49,7 @@ _MEMORY_ADVICE = (
     "use a smaller --batch-size, a smaller --backbone, or smaller images (--set data.test_min_size=...)"
 )
 
-app = typer.Typer(
-    name="dprd",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = CommandApp(name="dprd")
 
 
 def _print_version(asked: bool) -> None:
@@ -62,11 +58,43 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+def _listen(level: int) -> Callable[[bool], None]:
+    """Return what sets how much is told, where an option asks for it."""
+
+    def heed(asked: bool) -> None:
+        if asked:
+            LOGGER.setLevel(level)
+
+    return heed
+
+
 @app.callback()
 def _root(
     context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "--verbose",
+            "-v",
+            callback=_listen(logging.DEBUG),
+            expose_value=False,
+            is_eager=True,
+            help="Tell more: how things are done, and how long they take.",
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet",
+            "-q",
+            callback=_listen(logging.ERROR),
+            expose_value=False,
+            is_eager=True,
+            help="Tell nothing but errors and the result.",
+        ),
     ] = False,
 ) -> None:
     """Cascade D-PRD: detect and segment objects by parts that deform (Bae, AAAI 2022)."""
@@ -75,21 +103,27 @@ def _root(
         raise UsageError(f"dprd {command} is for one process; in several run: {', '.join(_SHARED)}")
 
 
-app.command("train", short_help="Train a detector.")(train)
-app.command("eval", short_help="Measure a detector with COCO's metrics.")(evaluate)
-app.command("predict", short_help="Detect objects in images.")(predict)
-app.command("visualize-parts", short_help="Draw the parts and how they deform.")(visualize_parts)
-app.command("gradcam", short_help="Show what class scores come from (Grad-CAM).")(gradcam)
-app.command("ablate", short_help="Reproduce the paper's tables and figures.")(ablate)
-app.command("benchmark", short_help="Time this program against others.")(benchmark)
-app.command("export", short_help="Write an ONNX or torch.export file.")(export)
-app.command("report", short_help="Write one HTML page about runs.")(report)
-app.command("parity", short_help="Compare with Detectron2's own numbers.")(parity)
-app.command("info", short_help="Count parameters and MACs by module.")(info)
-app.command("env", short_help="Describe this installation, for bug reports.")(env)
-app.add_typer(config_app, name="config", short_help="Show, compare and document configurations.")
-app.add_typer(data_app, name="data")
-app.add_typer(weights_app, name="weights", short_help="List, fetch and inspect published weights.")
+for _name, _panel, _function, _about in (
+    ("train", LEARN, train, "Train a detector."),
+    ("eval", LEARN, evaluate, "Measure a detector with COCO's metrics."),
+    ("report", LEARN, report, "Write one HTML page about runs."),
+    ("ablate", LEARN, ablate, "Reproduce the paper's tables and figures."),
+    ("predict", LOOK, predict, "Detect objects in images and videos."),
+    ("visualize-parts", LOOK, visualize_parts, "Draw the parts and how they deform."),
+    ("gradcam", LOOK, gradcam, "Show what class scores come from (Grad-CAM)."),
+    ("export", LOOK, export, "Write an ONNX or torch.export file."),
+    ("info", ABOUT, info, "Count parameters and MACs by module."),
+    ("benchmark", ABOUT, benchmark, "Time this program against others."),
+    ("parity", ABOUT, parity, "Compare with Detectron2's own numbers."),
+    ("env", ABOUT, env, "Describe this installation, for bug reports."),
+):
+    app.command(_name, rich_help_panel=_panel, short_help=_about)(_function)
+for _name, _panel, _inner, _about in (
+    ("data", FILES, data_app, "Check, show, measure, divide, convert and write data sets."),
+    ("weights", FILES, weights_app, "List, fetch and inspect published weights."),
+    ("config", FILES, config_app, "Show, compare and document configurations."),
+):
+    app.add_typer(_inner, name=_name, rich_help_panel=_panel, short_help=_about)
 
 
 def share_cores() -> None:
@@ -172,7 +206,8 @@ def _explain(error: BaseException) -> tuple[str, int]:
 
 def _show_warning(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
     """Print this project's warnings as a line; other libraries' concern developers."""
-    if issubclass(category, DprdWarning) or os.environ.get("DPRD_DEBUG"):
+    own = issubclass(category, DprdWarning) and LOGGER.isEnabledFor(logging.WARNING)
+    if own or os.environ.get("DPRD_DEBUG"):
         tell(f"warning: {_who()}{message}")
 
 

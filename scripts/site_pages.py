@@ -16,6 +16,8 @@ from mkdocs.structure.files import File, Files
 from typer.main import get_command
 
 from dprd_cli.cli import app
+from dprd_cli.commands._examples import EXAMPLES
+from dprd_cli.commands._help import sections
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "dprd_cli"
@@ -142,14 +144,16 @@ def walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...]
 
 def command_page(words: tuple[str, ...], command: Any) -> str:
     """Return the page of a command: what `--help` says, as Markdown."""
-    context = typer.Context(command, info_name=" ".join(words))
+    root = typer.Context(get_command(app), info_name=words[0])
+    context = typer.Context(command, info_name=" ".join(words[1:]), parent=root)
     usage = " ".join([*words, *command.collect_usage_pieces(context)])
     blocks = [f"# {' '.join(words)}", _text(command.help), f"    {usage}"]
-    for title, kind in (("Arguments", "argument"), ("Options", "option")):
-        records = [p.get_help_record(context) for p in command.params if p.param_type_name == kind]
-        rows = [f"| {_code(name)} | {_cell(text)} |" for name, text in filter(None, records)]
-        if rows:
-            blocks.append("\n".join([f"## {title}", "", f"| {kind} | |", "|---|---|", *rows]))
+    examples = [f"    # {purpose}\n    {line}" for purpose, line in EXAMPLES.get(" ".join(words[1:]), ())]
+    if examples:
+        blocks.append("\n".join(["## Examples", "", *examples]))
+    for title, entries in sections(command, context).items():
+        rows = [f"| {_code(name)} | {_cell(text)} |" for name, text in entries]
+        blocks.append("\n".join([f"## {title}", "", "| | |", "|---|---|", *rows]))
     return "\n\n".join(blocks) + "\n"
 
 

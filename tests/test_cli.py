@@ -56,14 +56,21 @@ def test_python_m_is_the_same_program():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["trian"], ["train", "--no-such-flag"], ["train", "--steps", "many"], ["data", "x"]]
+    ("arguments", "line"),
+    [
+        (["trian"], "no command 'trian'; did you mean train?"),
+        (["data", "x"], "no command 'x'; see `dprd data --help`"),
+        (["train", "--no-such-flag"], "no option --no-such-flag; see `dprd train --help`"),
+        (["train", "--bach-size", "2"], "no option --bach-size; did you mean --batch-size?"),
+        (["train", "--steps", "many"], "--steps: expected a valid integer; see `dprd train --help`"),
+        (["train", "--steps"], "option '--steps' requires an argument; see `dprd train --help`"),
+        (["parity"], "FIXTURE.json is missing; see `dprd parity --help`"),
+        (["env", "all"], "got unexpected extra argument(s) (all); see `dprd env --help`"),
+    ],
 )
-def test_wrong_usage_exits_2(capsys, arguments):
+def test_wrong_usage_is_one_line_and_exits_2(capsys, arguments, line):
     assert cli.run(arguments) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert "Error: " in err
-    assert "Traceback" not in err
+    assert capsys.readouterr() == ("", f"error: {line}\n")
 
 
 @pytest.mark.parametrize(

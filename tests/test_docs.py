@@ -9,6 +9,7 @@ from dprd_cli import cli, errors
 from dprd_cli.config.aliases import RENAMED
 from dprd_cli.config.backbone_names import CLASSICS
 from dprd_cli.config.presets import PRESETS, SCHEDULES
+from dprd_cli.config.spellings import SAME_KEYS
 from dprd_cli.config.tree import known_keys
 from paths import ROOT
 
@@ -25,7 +26,7 @@ def options():
     for name, command in get_command(cli.app).commands.items():
         for inner, leaf in getattr(command, "commands", {"": command}).items():
             flags = {flag for p in leaf.params for flag in (*p.opts, *p.secondary_opts)}
-            found[f"{name} {inner}".strip()] = flags | {"--help", "-h"}
+            found[f"{name} {inner}".strip()] = flags | {"--help", "-h", "--verbose", "-v", "--quiet", "-q"}
     return found
 
 
@@ -52,7 +53,7 @@ def test_config_keys_exist(page):
         for key in re.findall(sections, page.read_text(encoding="utf-8"))
         if not key.endswith((".json", ".md", ".py", ".txt", ".yaml"))
     }
-    assert keys - set(known_keys()) - set(RENAMED) == set()
+    assert keys - set(known_keys()) - set(RENAMED) - set(SAME_KEYS) == set()
 
 
 @pages

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dprd_cli.commands import _complete
+from dprd_cli.commands._help import CONFIG, DATA, DETECTOR, DRAWING, MACHINE, OUTPUT
 from dprd_cli.config.backbone_names import BACKBONES, is_backbone
 from dprd_cli.runtime.progress import progress as progress
 from dprd_cli.runtime.progress import say as say
@@ -24,8 +25,9 @@ Data = Annotated[
     str | None,
     typer.Option(
         "--data",
-        metavar="PATH|synthetic|signpost",
+        metavar="DIR",
         help="Folder with COCO, VOC or YOLO annotations, or the built-in data.",
+        rich_help_panel=DATA,
     ),
 ]
 Preset = Annotated[
@@ -36,6 +38,7 @@ Preset = Annotated[
         autocompletion=_complete.presets,
         help="mask-rcnn, cascade-mrcnn, dprd or cascade-dprd (default, unless the schedule auto chooses); "
         "also NAME-small, NAME-medium.",
+        rich_help_panel=DETECTOR,
     ),
 ]
 Backbone = Annotated[
@@ -46,14 +49,16 @@ Backbone = Annotated[
         autocompletion=_complete.among(*BACKBONES),
         help="r50 (default), r101, x101, r10, r18, r34, mobilenet_v2, convnext_tiny, swin_v2_t, "
         "efficientnet_v2_s, regnet_y_400mf and their larger ones, or timm:NAME.",
+        rich_help_panel=DETECTOR,
     ),
 ]
 BackboneWeights = Annotated[
     str | None,
     typer.Option(
         "--backbone-weights",
-        metavar="imagenet|NAME|FILE|none",
+        metavar="NAME|FILE",
         help="Weights that the backbone starts from; published ones too.",
+        rich_help_panel=DETECTOR,
     ),
 ]
 Overrides = Annotated[
@@ -63,6 +68,7 @@ Overrides = Annotated[
         metavar="KEY=VALUE",
         autocompletion=_complete.keys,
         help="Set any config key, such as model.parts.sigma=0.4; repeat.",
+        rich_help_panel=CONFIG,
     ),
 ]
 DataOverrides = Annotated[
@@ -72,24 +78,34 @@ DataOverrides = Annotated[
         metavar="data.KEY=VALUE",
         autocompletion=_complete.data_keys,
         help="Set a key of the data section, such as data.test_min_size=640; repeat.",
+        rich_help_panel=CONFIG,
     ),
 ]
 Tta = Annotated[
     bool,
     typer.Option(
-        "--tta", help="Detect at several scales and mirrored, and merge: the sizes are data.tta_min_sizes."
+        "--tta",
+        help="Detect at several scales and mirrored, and merge: the sizes are data.tta_min_sizes.",
+        rich_help_panel=DETECTOR,
     ),
 ]
 Tile = Annotated[
     int | None,
     typer.Option(
         "--tile",
-        metavar="SIZE",
+        metavar="PIXELS",
         help="Also cut images larger than this, in pixels, into tiles of it, for small objects.",
+        rich_help_panel=DETECTOR,
     ),
 ]
 Overlap = Annotated[
-    float, typer.Option("--overlap", metavar="SHARE", help="How much of a tile the next one shows again.")
+    float,
+    typer.Option(
+        "--overlap",
+        metavar="SHARE",
+        help="How much of a tile the next one shows again.",
+        rich_help_panel=DETECTOR,
+    ),
 ]
 Weights = Annotated[
     str,
@@ -99,6 +115,7 @@ Weights = Annotated[
         autocompletion=_complete.weights,
         help="Run folder, checkpoint, 'demo', or published weights (`dprd weights list`); the newest run by "
         "default.",
+        rich_help_panel=DETECTOR,
     ),
 ]
 PartOffsets = Annotated[
@@ -108,15 +125,18 @@ PartOffsets = Annotated[
         metavar="KIND",
         autocompletion=_complete.among(*PART_OFFSETS),
         help="learned, mean (one template per part) or reference.",
+        rich_help_panel=DETECTOR,
     ),
 ]
 PartStyle = Annotated[
     str,
     typer.Option(
         "--style",
-        metavar="|".join(PART_STYLES),
+        metavar="STYLE",
         autocompletion=_complete.among(*PART_STYLES),
-        help="Parts in orange tones with letters, as in the paper's Fig. 6, or for every colour vision.",
+        help="How parts look: tones (of orange, with letters), paper (as in its Fig. 6) or distinct (for "
+        "every colour vision).",
+        rich_help_panel=DRAWING,
     ),
 ]
 Device = Annotated[
@@ -126,6 +146,7 @@ Device = Annotated[
         metavar="NAME",
         autocompletion=_complete.among("auto", "cpu", "cuda"),
         help="auto (default), cpu or cuda.",
+        rich_help_panel=MACHINE,
     ),
 ]
 Gpus = Annotated[
@@ -135,12 +156,16 @@ Gpus = Annotated[
         metavar="N",
         min=1,
         help="Processes on this machine that share the work, a GPU each (or all on --device cpu).",
+        rich_help_panel=MACHINE,
     ),
 ]
 OnBadImage = Annotated[
     str | None,
     typer.Option(
-        "--on-bad-image", metavar="error|skip", help="Stop at an unreadable image, or skip and count it."
+        "--on-bad-image",
+        metavar="error|skip",
+        help="Stop at an unreadable image, or skip and count it.",
+        rich_help_panel=DATA,
     ),
 ]
 Overwrite = Annotated[
@@ -148,9 +173,15 @@ Overwrite = Annotated[
     typer.Option(
         "--overwrite",
         help="Replace what this command wrote there before; files that it did not write stay.",
+        rich_help_panel=OUTPUT,
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout, all else on stderr.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="Print one JSON document on stdout; all else goes to stderr.", rich_help_panel=OUTPUT
+    ),
+]
 
 
 def in_processes(context: typer.Context, count: int, device: str | None) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dprd_cli.commands._help import CONFIG, DATA, DETECTOR, OUTPUT, STUDY, TRAINING
 from dprd_cli.commands._options import (
     BackboneWeights,
     Data,
@@ -33,28 +34,59 @@ def ablate(
     ],
     data: Data = None,
     seeds: Annotated[
-        str, typer.Option("--seeds", metavar="0,1,2", help="Seeds that every variant is trained with.")
+        str,
+        typer.Option(
+            "--seeds",
+            metavar="N,N,...",
+            help="Seeds that every variant is trained with.",
+            rich_help_panel=STUDY,
+        ),
     ] = "0,1,2",
     size: Annotated[
         str | None,
         typer.Option(
-            "--size", metavar="NAME", help="small (default on the built-in data), medium or full (elsewhere)."
+            "--size",
+            metavar="NAME",
+            help="small (default on the built-in data), medium or full (elsewhere).",
+            rich_help_panel=STUDY,
         ),
     ] = None,
     backbone: Annotated[
         list[str] | None,
-        typer.Option("--backbone", metavar="NAME", help="Backbone of every variant; repeat for several."),
+        typer.Option(
+            "--backbone",
+            metavar="NAME",
+            help="Backbone of every variant; repeat for several.",
+            rich_help_panel=DETECTOR,
+        ),
     ] = None,
     backbone_weights: BackboneWeights = None,
     schedule: Annotated[
-        str | None, typer.Option("--schedule", metavar="NAME", help="1x, 3x, voc, photos or small.")
+        str | None,
+        typer.Option(
+            "--schedule", metavar="NAME", help="1x, 3x, voc, photos or small.", rich_help_panel=TRAINING
+        ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="TOML file with any of the config's keys.")
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="TOML file with any of the config's keys.",
+            rich_help_panel=CONFIG,
+        ),
     ] = None,
     overrides: Overrides = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps of each run.")] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Images per step.")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            "--steps", metavar="N", min=1, help="Optimiser steps of each run.", rich_help_panel=TRAINING
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", metavar="N", min=1, help="Images per step.", rich_help_panel=TRAINING),
+    ] = None,
     weights: Annotated[
         list[str] | None,
         typer.Option(
@@ -62,29 +94,52 @@ def ablate(
             metavar="[NAME=]RUN|FILE|NAME",
             help="Train nothing: measure this checkpoint, at each of the study's settings at test, or beside "
             "published rows (table4, table5); repeat for several.",
+            rich_help_panel=DETECTOR,
         ),
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=0, help="With --weights: only the first so many images.")
+        int,
+        typer.Option(
+            "--limit",
+            metavar="N",
+            min=0,
+            help="With --weights: only the first so many images.",
+            rich_help_panel=DATA,
+        ),
     ] = 0,
     tta: Tta = False,
     on_bad_image: OnBadImage = None,
     device: Device = None,
     out: Annotated[
         Path,
-        typer.Option("--out", metavar="DIR", help="Runs go to DIR/STUDY/VARIANT-seedN, tables to DIR/STUDY."),
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Runs go to DIR/STUDY/VARIANT-seedN, tables to DIR/STUDY.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = Path("runs/ablate"),
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Train nothing; list the variants, what is done, and the cost.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Train nothing; list the variants, what is done, and the cost.",
+            rich_help_panel=STUDY,
+        ),
     ] = False,
     cost_only: Annotated[
         bool,
         typer.Option(
-            "--cost-only", help="Train nothing; measure parameters, MACs, memory and speed (Table 2)."
+            "--cost-only",
+            help="Train nothing; measure parameters, MACs, memory and speed (Table 2).",
+            rich_help_panel=STUDY,
         ),
     ] = False,
     report_only: Annotated[
-        bool, typer.Option("--report-only", help="Train nothing; write the tables of what is there.")
+        bool,
+        typer.Option(
+            "--report-only", help="Train nothing; write the tables of what is there.", rich_help_panel=STUDY
+        ),
     ] = False,
     json: Json = False,
 ) -> None:

@@ -6,50 +6,101 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dprd_cli.commands._help import MACHINE, MEASURE, OUTPUT
 from dprd_cli.commands._options import Device, Json, parse_size, print_json, say
 
 if TYPE_CHECKING:
     from dprd_cli.benchmark.measure import BenchmarkReport
 
-_KINDS = "inference|train|roialign|eval|paste|startup|all"
-
 
 def benchmark(
-    kind: Annotated[str, typer.Argument(metavar=_KINDS, help="What is timed.")],
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="WHAT", help="inference, train, roialign, eval, paste, startup or all of these."
+        ),
+    ],
     against: Annotated[
         str,
         typer.Option(
             "--against",
-            metavar="PROGRAM",
-            help="For inference and train: torchvision, detectron2, mask-rcnn.",
+            metavar="NAME",
+            help="For inference and train: torchvision, detectron2 or mask-rcnn.",
+            rich_help_panel=MEASURE,
         ),
     ] = "torchvision",
     preset: Annotated[
-        str, typer.Option("--preset", metavar="NAME", help="What --against mask-rcnn compares with it.")
+        str,
+        typer.Option(
+            "--preset",
+            metavar="NAME",
+            help="What --against mask-rcnn compares with it.",
+            rich_help_panel=MEASURE,
+        ),
     ] = "dprd",
     image_size: Annotated[
-        str, typer.Option("--image-size", metavar="HxW", help="800x1216; train 512x640; startup 480x640.")
+        str,
+        typer.Option(
+            "--image-size",
+            metavar="HxW",
+            help="800x1216; train 512x640; startup 480x640.",
+            rich_help_panel=MEASURE,
+        ),
     ] = "",
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Images at a time: 1; train 2.")
+        int | None,
+        typer.Option(
+            "--batch-size", metavar="N", min=1, help="Images at a time: 1; train 2.", rich_help_panel=MEASURE
+        ),
     ] = None,
     proposals: Annotated[
         int | None,
-        typer.Option("--proposals", min=1, help="RoIs of the box branch (1000), or of roialign (2048)."),
+        typer.Option(
+            "--proposals",
+            metavar="N",
+            min=1,
+            help="RoIs of the box branch (1000), or of roialign (2048).",
+            rich_help_panel=MEASURE,
+        ),
     ] = None,
-    images: Annotated[int, typer.Option("--images", min=1, help="Generated images, for eval.")] = 5000,
+    images: Annotated[
+        int,
+        typer.Option(
+            "--images", metavar="N", min=1, help="Generated images, for eval.", rich_help_panel=MEASURE
+        ),
+    ] = 5000,
     repetitions: Annotated[
-        int, typer.Option("--repetitions", min=1, help="Timed turns after one to warm up; medians are shown.")
+        int,
+        typer.Option(
+            "--repetitions",
+            metavar="N",
+            min=1,
+            help="Timed turns after one to warm up; medians are shown.",
+            rich_help_panel=MEASURE,
+        ),
     ] = 5,
     threads: Annotated[
-        int | None, typer.Option("--threads", min=1, help="CPU threads; torch's choice by default.")
+        int | None,
+        typer.Option(
+            "--threads",
+            metavar="N",
+            min=1,
+            help="CPU threads; torch's choice by default.",
+            rich_help_panel=MACHINE,
+        ),
     ] = None,
     device: Device = None,
     compiled: Annotated[
         bool,
-        typer.Option("--compile", help="Compile this project's backbone and neck (needs a C++ compiler)."),
+        typer.Option(
+            "--compile",
+            help="Compile this project's backbone and neck (needs a C++ compiler).",
+            rich_help_panel=MACHINE,
+        ),
     ] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown tables.", rich_help_panel=OUTPUT)
+    ] = False,
     json: Json = False,
 ) -> None:
     """Time this program against others, in turns, on the same weights and images, and check the answers."""

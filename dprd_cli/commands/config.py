@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from dprd_cli.commands import _complete
+from dprd_cli.commands._help import CONFIG, DATA, OUTPUT, CommandApp
 from dprd_cli.commands._options import Backbone, Json, Overrides, check_backbone, print_json, say
 
-config_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+config_app = CommandApp()
 
 _WHAT = "Preset, TOML file, run folder, checkpoint, 'demo' or published weights"
 
@@ -35,14 +36,20 @@ def show(
             metavar="NAME",
             autocompletion=_complete.schedules,
             help="1x, 3x, voc, photos or small.",
+            rich_help_panel=CONFIG,
         ),
     ] = None,
     backbone: Backbone = None,
     data: Annotated[
-        str | None, typer.Option("--data", metavar="PATH", help="The data's folder; it is not looked at.")
+        str | None,
+        typer.Option(
+            "--data", metavar="DIR", help="The data's folder; it is not looked at.", rich_help_panel=DATA
+        ),
     ] = None,
     overrides: Overrides = None,
-    changed: Annotated[bool, typer.Option("--changed", help="Leave out what is as by default.")] = False,
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Leave out what is as by default.", rich_help_panel=OUTPUT)
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Print every value that a training would have, with where it comes from, as TOML for --config."""

@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dprd_cli.commands import _complete
-from dprd_cli.commands._options import Json, OnBadImage, Overwrite, Preset, print_json, progress, say
+from dprd_cli.commands._help import DATA, MACHINE, OUTPUT, TRAINING, CommandApp
+from dprd_cli.commands._options import (
+    DataOverrides,
+    Json,
+    OnBadImage,
+    Overwrite,
+    Preset,
+    print_json,
+    progress,
+    say,
+)
 
 if TYPE_CHECKING:
     from dprd_cli.config.schema import Config
 
-data_app = typer.Typer(
-    no_args_is_help=True,
-    help="Check, show, measure, divide, convert and write data sets.",
-    pretty_exceptions_enable=False,
-)
+data_app = CommandApp()
 
 DataPath = Annotated[
     str,
@@ -26,17 +32,6 @@ DataPath = Annotated[
         help="Folder with images and annotations (docs/own-data.md lists the formats), or one file of them.",
     ),
 ]
-DataKeys = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="data.KEY=VALUE",
-        autocompletion=_complete.data_keys,
-        help="Set a key of the data section, such as data.limit=100; repeat.",
-    ),
-]
-
-
 Schedule = Annotated[
     str | None,
     typer.Option(
@@ -44,13 +39,14 @@ Schedule = Annotated[
         metavar="NAME",
         autocompletion=_complete.schedules,
         help="Schedule whose image sizes and augmentation are taken.",
+        rich_help_panel=TRAINING,
     ),
 ]
 
 
 @data_app.callback()
 def _data() -> None:
-    """Work with data sets."""
+    """Check, show, measure, divide, convert and write data sets."""
 
 
 def _resolve(
@@ -80,10 +76,16 @@ def check(
     path: DataPath,
     workers: Annotated[
         int,
-        typer.Option("--workers", min=-1, help="Processes that decode images; one for each core by default."),
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=-1,
+            help="Processes that decode images; one for each core by default.",
+            rich_help_panel=MACHINE,
+        ),
     ] = -1,
     on_bad_image: OnBadImage = None,
-    overrides: DataKeys = None,
+    overrides: DataOverrides = None,
     as_json: Json = False,
 ) -> None:
     """Check both splits: annotations, files, every pixel. Exit code 3 if anything cannot be used."""
@@ -113,16 +115,31 @@ def show(
             "--out",
             metavar="DIR",
             help="Folder for the images; by default shown, or if that holds something, shown-2, ...",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     overwrite: Overwrite = False,
-    split: Annotated[str, typer.Option("--split", metavar="train|val", help="Which images.")] = "train",
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many images of each kind.")] = 12,
+    split: Annotated[
+        str, typer.Option("--split", metavar="NAME", help="Which images.", rich_help_panel=DATA)
+    ] = "train",
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit", metavar="N", min=1, help="How many images of each kind.", rich_help_panel=DATA
+        ),
+    ] = 12,
     seed: Annotated[
-        int, typer.Option("--seed", min=0, help="Which images, and of the augmentation; training's is 0.")
+        int,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            min=0,
+            help="Which images, and of the augmentation; training's is 0.",
+            rich_help_panel=DATA,
+        ),
     ] = 0,
     schedule: Schedule = None,
-    overrides: DataKeys = None,
+    overrides: DataOverrides = None,
     as_json: Json = False,
 ) -> None:
     """Draw images as annotated, and as training sees them after augmentation."""
@@ -148,12 +165,15 @@ def show(
 def stats(
     path: DataPath,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Folder for plots; none by default.")
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Folder for plots; none by default.", rich_help_panel=OUTPUT
+        ),
     ] = None,
     overwrite: Overwrite = False,
     preset: Preset = None,
     schedule: Schedule = None,
-    overrides: DataKeys = None,
+    overrides: DataOverrides = None,
     as_json: Json = False,
 ) -> None:
     """Count classes, sizes and shapes, and how well the anchors fit; with --out, plots too."""
@@ -181,17 +201,41 @@ def stats(
 def split(
     path: DataPath,
     target: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder.")],
-    val: Annotated[float, typer.Option("--val", help="Share of the images for evaluation.")] = 0.2,
-    test: Annotated[float, typer.Option("--test", help="Share that is kept for the end.")] = 0.0,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives another division.")] = 0,
+    val: Annotated[
+        float,
+        typer.Option(
+            "--val", metavar="SHARE", help="Share of the images for evaluation.", rich_help_panel=DATA
+        ),
+    ] = 0.2,
+    test: Annotated[
+        float,
+        typer.Option("--test", metavar="SHARE", help="Share that is kept for the end.", rich_help_panel=DATA),
+    ] = 0.0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", metavar="N", min=0, help="Another seed gives another division.", rich_help_panel=DATA
+        ),
+    ] = 0,
     group_by: Annotated[
         str,
-        typer.Option("--group-by", metavar="PATTERN", help="Images whose names match alike stay together."),
+        typer.Option(
+            "--group-by",
+            metavar="PATTERN",
+            help="Images whose names match alike stay together.",
+            rich_help_panel=DATA,
+        ),
     ] = "",
     images: Annotated[
-        str, typer.Option("--images", metavar="link|copy", help="A link to the image folder, or a copy.")
+        str,
+        typer.Option(
+            "--images",
+            metavar="link|copy",
+            help="A link to the image folder, or a copy.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = "link",
-    overrides: DataKeys = None,
+    overrides: DataOverrides = None,
     as_json: Json = False,
 ) -> None:
     """Divide a set without splits, by class and reproducibly; the images stay where they are."""
@@ -215,14 +259,19 @@ def split(
 def convert(
     path: DataPath,
     target: Annotated[Path, typer.Argument(metavar="DST", help="A new or empty folder.")],
-    to: Annotated[str, typer.Option("--to", metavar="coco|voc|yolo", help="The format to write.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="FORMAT", help="The format to write.", rich_help_panel=OUTPUT)
+    ],
     images: Annotated[
         str,
         typer.Option(
-            "--images", metavar="copy|link|none", help="What to do with the images; links are hard links."
+            "--images",
+            metavar="copy|link|none",
+            help="What to do with the images; links are hard links.",
+            rich_help_panel=OUTPUT,
         ),
     ] = "copy",
-    overrides: DataKeys = None,
+    overrides: DataOverrides = None,
     as_json: Json = False,
 ) -> None:
     """Write both splits in another format; what it cannot hold is counted."""
@@ -246,16 +295,36 @@ def convert(
 @data_app.command("synth")
 def synth(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write; must not hold a data set.")],
-    train: Annotated[int, typer.Option("--train", min=1, help="Training images.")] = 4096,
-    val: Annotated[int, typer.Option("--val", min=1, help="Held-out images.")] = 256,
-    size: Annotated[
-        int, typer.Option("--size", min=64, max=1024, help="Side of the images in pixels.")
+    train: Annotated[
+        int, typer.Option("--train", metavar="N", min=1, help="Training images.", rich_help_panel=DATA)
+    ] = 4096,
+    val: Annotated[
+        int, typer.Option("--val", metavar="SHARE", min=1, help="Held-out images.", rich_help_panel=DATA)
+    ] = 256,
+    image_size: Annotated[
+        int,
+        typer.Option(
+            "--image-size",
+            metavar="PIXELS",
+            min=64,
+            max=1024,
+            help="Side of the images in pixels.",
+            rich_help_panel=DATA,
+        ),
     ] = 160,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Another seed gives other images.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            "--seed", metavar="N", min=0, help="Another seed gives other images.", rich_help_panel=DATA
+        ),
+    ] = 0,
     kind: Annotated[
-        str, typer.Option("--kind", metavar="NAME", help="synthetic (jointed figures) or signpost.")
+        str,
+        typer.Option(
+            "--kind", metavar="NAME", help="synthetic (jointed figures) or signpost.", rich_help_panel=DATA
+        ),
     ] = "synthetic",
-    overrides: DataKeys = None,
+    overrides: DataOverrides = None,
     as_json: Json = False,
 ) -> None:
     """Write the built-in data as COCO json and PNG; `dprd train --data DIR` then takes it like any other."""
@@ -264,7 +333,12 @@ def synth(
     from dprd_cli.data.synthetic.write import write_splits
 
     kind, counts = pick("kind of built-in data", kind, BUILT_IN), {"train": train, "val": val}
-    flags = {"synthetic_size": size, "synthetic_seed": seed, "synthetic_train": train, "synthetic_val": val}
+    flags = {
+        "synthetic_size": image_size,
+        "synthetic_seed": seed,
+        "synthetic_train": train,
+        "synthetic_val": val,
+    }
     config = _resolve(kind, overrides, None, None, **flags)
     rows = []
     for split, file in write_splits(folder, config.data):

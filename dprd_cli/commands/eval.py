@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dprd_cli.commands._help import DATA, INPUT, OUTPUT
 from dprd_cli.commands._options import (
     PART_OFFSETS,
     Data,
@@ -38,15 +39,21 @@ def evaluate(
         str,
         typer.Option(
             "--split",
-            metavar="val|train|test-dev",
+            metavar="NAME",
             help="Which split; test-dev writes files for COCO's evaluation server.",
+            rich_help_panel=DATA,
         ),
     ] = "val",
     part_offsets: PartOffsets = "learned",
     tta: Tta = False,
     tile: Tile = None,
     overlap: Overlap = 0.2,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="Only the first so many images; 0: all.")] = 0,
+    limit: Annotated[
+        int,
+        typer.Option(
+            "--limit", metavar="N", min=0, help="Only the first so many images; 0: all.", rich_help_panel=DATA
+        ),
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -54,6 +61,7 @@ def evaluate(
             metavar="FILE",
             help="Results file; by default eval_<split>.json beside the checkpoint, or if that is there, "
             "eval_<split>-2.json, ... Of test-dev, a folder.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     results: Annotated[
@@ -62,6 +70,7 @@ def evaluate(
             "--results",
             metavar="FILE",
             help="Measure the detections of a COCO results file instead of running a detector; needs --data.",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     save_results: Annotated[
@@ -70,6 +79,7 @@ def evaluate(
             "--save-results",
             metavar="DIR",
             help="Also write the detections as COCO results: bbox.json, segm.json.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     plots: Annotated[
@@ -79,10 +89,13 @@ def evaluate(
             metavar="DIR",
             help="Where PR curves, the confusion matrix, AP bars, best and worst images go; the folder "
             "of the results file's name, beside it. Drawn for --results only if given.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     overwrite: Overwrite = False,
-    no_plots: Annotated[bool, typer.Option("--no-plots", help="Draw nothing.")] = False,
+    no_plots: Annotated[
+        bool, typer.Option("--no-plots", help="Draw nothing.", rich_help_panel=OUTPUT)
+    ] = False,
     on_bad_image: OnBadImage = None,
     overrides: DataOverrides = None,
     device: Device = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dprd_cli.commands._help import DATA, DETECTIONS, DETECTOR, MEASURE, OUTPUT
 from dprd_cli.commands._options import Data, Device, Json, Overwrite, Weights, print_json, say
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def gradcam(
             "--compare",
             metavar="RUN|FILE|NAME",
             help="A second detector, as --weights; cascade-mrcnn: its newest run, else published weights.",
+            rich_help_panel=DETECTOR,
         ),
     ] = "",
     out: Annotated[
@@ -32,6 +34,7 @@ def gradcam(
             "--out",
             metavar="DIR",
             help="Where the figures go; by default gradcam, or if that holds something, gradcam-2, ...",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     overwrite: Overwrite = False,
@@ -41,6 +44,7 @@ def gradcam(
             "--method",
             metavar="NAME",
             help="gradcam, gradcam++, xgradcam, layercam, hirescam, elementwise or eigengradcam.",
+            rich_help_panel=MEASURE,
         ),
     ] = "gradcam",
     layer: Annotated[
@@ -50,25 +54,59 @@ def gradcam(
             metavar="NAME",
             help="p2 to p5, or a module of the backbone, such as layer4; by default the level that the "
             "object's box is pooled from.",
+            rich_help_panel=MEASURE,
         ),
     ] = "",
     score_thresh: Annotated[
-        float, typer.Option("--score-thresh", min=0, max=1, help="Detections from this score.")
+        float,
+        typer.Option(
+            "--score-thresh",
+            metavar="SCORE",
+            min=0,
+            max=1,
+            help="Detections from this score.",
+            rich_help_panel=DETECTIONS,
+        ),
     ] = 0.5,
     max_objects: Annotated[
-        int, typer.Option("--max-objects", min=1, help="The best so many objects of each image.")
+        int,
+        typer.Option(
+            "--max-objects",
+            metavar="N",
+            min=1,
+            help="The best so many objects of each image.",
+            rich_help_panel=DETECTIONS,
+        ),
     ] = 3,
     all_found: Annotated[
-        bool, typer.Option("--all-found", help="Also objects that only the second detector found.")
+        bool,
+        typer.Option(
+            "--all-found",
+            help="Also objects that only the second detector found.",
+            rich_help_panel=DETECTIONS,
+        ),
     ] = False,
     stats: Annotated[
         bool,
-        typer.Option("--stats", help="Measure on annotated images how well maps stay on their object."),
+        typer.Option(
+            "--stats",
+            help="Measure on annotated images how well maps stay on their object.",
+            rich_help_panel=MEASURE,
+        ),
     ] = False,
     data: Data = None,
-    split: Annotated[str, typer.Option("--split", metavar="val|train", help="With --stats.")] = "val",
+    split: Annotated[
+        str, typer.Option("--split", metavar="NAME", help="With --stats.", rich_help_panel=DATA)
+    ] = "val",
     limit: Annotated[
-        int, typer.Option("--limit", min=0, help="With --stats: only the first so many images; 0: all.")
+        int,
+        typer.Option(
+            "--limit",
+            metavar="N",
+            min=0,
+            help="With --stats: only the first so many images; 0: all.",
+            rich_help_panel=DATA,
+        ),
     ] = 0,
     device: Device = None,
     json: Json = False,

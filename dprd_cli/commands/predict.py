@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from dprd_cli.commands import _complete
+from dprd_cli.commands._help import DETECTIONS, DRAWING, INPUT, MACHINE, OUTPUT
 from dprd_cli.commands._options import (
     COLORED_BY,
     PART_OFFSETS,
@@ -47,6 +48,7 @@ def predict(
             "--out",
             metavar="DIR",
             help="Where the results go; by default predictions, or if it holds something, predictions-2, ...",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     overwrite: Overwrite = False,
@@ -57,22 +59,27 @@ def predict(
             metavar="KINDS",
             help="What to write, with commas: images, video, frames, coco, csv, labelme, dataset (COCO's "
             "annotations with the images), yolo, masks and crops; or none.",
+            rich_help_panel=OUTPUT,
         ),
     ] = "images,video,coco,csv",
     score_thresh: Annotated[
         float | None,
         typer.Option(
             "--score-thresh",
+            metavar="SCORE",
             min=0,
             max=1,
             help="Draw detections from this score; the detector's own by default, else 0.5. results.json and "
             "results.csv keep those below too.",
+            rich_help_panel=DETECTIONS,
         ),
     ] = None,
     save_parts: Annotated[
         bool,
         typer.Option(
-            "--save-parts", help="Draw part boxes, and add them, and which of them decided, to the results."
+            "--save-parts",
+            help="Draw part boxes, and add them, and which of them decided, to the results.",
+            rich_help_panel=OUTPUT,
         ),
     ] = False,
     style: PartStyle = "tones",
@@ -80,37 +87,83 @@ def predict(
         str,
         typer.Option(
             "--color-by",
-            metavar="class|instance",
+            metavar="KIND",
             autocompletion=_complete.among(*COLORED_BY),
             help="What has a colour of its own; instances by default where there is one class.",
+            rich_help_panel=DRAWING,
         ),
     ] = "",
-    no_masks: Annotated[bool, typer.Option("--no-masks", help="Leave masks out.")] = False,
+    no_masks: Annotated[
+        bool, typer.Option("--no-masks", help="Leave masks out.", rich_help_panel=DETECTIONS)
+    ] = False,
     part_offsets: PartOffsets = "learned",
     tta: Tta = False,
     tile: Tile = None,
     overlap: Overlap = 0.2,
     recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Folders give the images of the folders inside too.")
+        bool,
+        typer.Option(
+            "--recursive",
+            "-r",
+            help="Folders give the images of the folders inside too.",
+            rich_help_panel=INPUT,
+        ),
     ] = False,
     lists: Annotated[
         list[str] | None,
-        typer.Option("--list", metavar="FILE", help="File with a name a line, - for stdin; repeat."),
+        typer.Option(
+            "--list",
+            metavar="FILE",
+            help="File with a name a line, - for stdin; repeat.",
+            rich_help_panel=INPUT,
+        ),
     ] = None,
     null: Annotated[
-        bool, typer.Option("--null", "-0", help="Names in lists end in NUL (`find -print0`).")
+        bool,
+        typer.Option(
+            "--null", "-0", help="Names in lists end in NUL (`find -print0`).", rich_help_panel=INPUT
+        ),
     ] = False,
     frame_step: Annotated[
-        int, typer.Option("--frame-step", min=1, help="Take every so many frames of a video.")
+        int,
+        typer.Option(
+            "--frame-step",
+            metavar="N",
+            min=1,
+            help="Take every so many frames of a video.",
+            rich_help_panel=INPUT,
+        ),
     ] = 1,
     max_frames: Annotated[
-        int, typer.Option("--max-frames", min=0, help="Stop after so many frames of each video; 0: all.")
+        int,
+        typer.Option(
+            "--max-frames",
+            metavar="N",
+            min=0,
+            help="Stop after so many frames of each video; 0: all.",
+            rich_help_panel=INPUT,
+        ),
     ] = 0,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="Images at a time; one with --tta.")
+        int,
+        typer.Option(
+            "--batch-size",
+            metavar="N",
+            min=1,
+            help="Images at a time; one with --tta.",
+            rich_help_panel=MACHINE,
+        ),
     ] = 1,
     workers: Annotated[
-        int, typer.Option("--workers", min=0, max=64, help="Threads that read ahead of the network.")
+        int,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=0,
+            max=64,
+            help="Threads that read ahead of the network.",
+            rich_help_panel=MACHINE,
+        ),
     ] = 2,
     shard: Annotated[
         str,
@@ -118,6 +171,7 @@ def predict(
             "--shard",
             metavar="I/N",
             help="Only the I-th of N shares, from 1/N to N/N, each into its own --out.",
+            rich_help_panel=INPUT,
         ),
     ] = "1/1",
     device: Device = None,

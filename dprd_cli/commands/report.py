@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dprd_cli.commands._help import DATA, MEASURE, OUTPUT
 from dprd_cli.commands._options import Data, Device, Json, Overwrite, print_json, progress, say
 
 
@@ -25,18 +26,26 @@ def report(
             metavar="FILE",
             help="The page; by default report.html in the run's folder, of several runs in the working "
             "folder; if that is there, report-2.html, ...",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     overwrite: Overwrite = False,
     limit: Annotated[
         int,
-        typer.Option("--limit", min=0, help="Measure each checkpoint on the first so many images; 0: all."),
+        typer.Option(
+            "--limit",
+            metavar="N",
+            min=0,
+            help="Measure each checkpoint on the first so many images; 0: all.",
+            rich_help_panel=DATA,
+        ),
     ] = 64,
     evaluate: Annotated[
         bool | None,
         typer.Option(
             "--eval/--no-eval",
             help="Measure checkpoints on their held-out data, or use only files; by default up to four runs.",
+            rich_help_panel=MEASURE,
         ),
     ] = None,
     data: Data = None,

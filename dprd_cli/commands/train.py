@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dprd_cli.commands import _complete
+from dprd_cli.commands._help import CONFIG, DETECTOR, MACHINE, OUTPUT, TRAINING
 from dprd_cli.commands._options import (
     Backbone,
     BackboneWeights,
@@ -42,9 +43,10 @@ def train(
         str | None,
         typer.Option(
             "--weights",
-            metavar="NAME|RUN|FILE",
+            metavar="RUN|FILE|NAME",
             autocompletion=_complete.weights,
             help="Detector to start from: published (`dprd weights list`), a run, a checkpoint, or demo.",
+            rich_help_panel=DETECTOR,
         ),
     ] = None,
     backbone_weights: BackboneWeights = None,
@@ -56,27 +58,66 @@ def train(
             autocompletion=_complete.schedules,
             help="auto (fitted to your data and machine; default there), 1x or 3x (COCO), voc, photos, or "
             "small (the built-in data).",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="TOML file with any of the config's keys.")
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="TOML file with any of the config's keys.",
+            rich_help_panel=CONFIG,
+        ),
     ] = None,
     overrides: Overrides = None,
-    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Optimiser steps.")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option("--steps", metavar="N", min=1, help="Optimiser steps.", rich_help_panel=TRAINING),
+    ] = None,
     epochs: Annotated[
-        float | None, typer.Option("--epochs", min=0, help="Passes through the images, in place of --steps.")
+        float | None,
+        typer.Option(
+            "--epochs",
+            metavar="N",
+            min=0,
+            help="Passes through the images, in place of --steps.",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option("--batch-size", min=1, help="Images per step, over all processes.")
+        int | None,
+        typer.Option(
+            "--batch-size",
+            metavar="N",
+            min=1,
+            help="Images per step, over all processes.",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
-    lr: Annotated[float | None, typer.Option("--lr", min=0, help="Learning rate.")] = None,
+    lr: Annotated[
+        float | None,
+        typer.Option("--lr", metavar="RATE", min=0, help="Learning rate.", rich_help_panel=TRAINING),
+    ] = None,
     image_size: Annotated[
         int | None,
-        typer.Option("--image-size", min=32, help="Short side at test, pixels; training's sizes follow."),
+        typer.Option(
+            "--image-size",
+            metavar="PIXELS",
+            min=32,
+            help="Short side at test, pixels; training's sizes follow.",
+            rich_help_panel=TRAINING,
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", min=0, help="Seed of the run.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", metavar="N", min=0, help="Seed of the run.", rich_help_panel=TRAINING),
+    ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", min=0, help="Processes that load images.")
+        int | None,
+        typer.Option(
+            "--workers", metavar="N", min=0, help="Processes that load images.", rich_help_panel=MACHINE
+        ),
     ] = None,
     on_bad_image: OnBadImage = None,
     device: Device = None,
@@ -84,18 +125,30 @@ def train(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Run folder; runs/<preset>-<backbone>-<data>-<n> by default."
+            "--out",
+            metavar="DIR",
+            help="Run folder; runs/<preset>-<backbone>-<data>-<n> by default.",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a run where it stopped.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue a run where it stopped.", rich_help_panel=TRAINING)
+    ] = False,
     find_lr: Annotated[
         bool,
         typer.Option(
-            "--find-lr", help="Do not train: find a learning rate in 100 (or --steps) steps, with a plot."
+            "--find-lr",
+            help="Do not train: find a learning rate in 100 (or --steps) steps, with a plot.",
+            rich_help_panel=TRAINING,
         ),
     ] = False,
     probe_batch: Annotated[
-        bool, typer.Option("--probe-batch", help="Do not train: print the largest batch that memory holds.")
+        bool,
+        typer.Option(
+            "--probe-batch",
+            help="Do not train: print the largest batch that memory holds.",
+            rich_help_panel=TRAINING,
+        ),
     ] = False,
     json: Json = False,
 ) -> None:

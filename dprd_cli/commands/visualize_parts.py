@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dprd_cli.commands._help import DETECTIONS, DRAWING, OUTPUT
 from dprd_cli.commands._options import (
     PART_OFFSETS,
     PART_STYLES,
@@ -35,27 +36,58 @@ def visualize_parts(
             "--out",
             metavar="DIR",
             help="Where the figures go; by default parts, or if that holds something, parts-2, ...",
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     overwrite: Overwrite = False,
     score_thresh: Annotated[
-        float, typer.Option("--score-thresh", min=0, max=1, help="Show detections from this score.")
+        float,
+        typer.Option(
+            "--score-thresh",
+            metavar="SCORE",
+            min=0,
+            max=1,
+            help="Show detections from this score.",
+            rich_help_panel=DETECTIONS,
+        ),
     ] = 0.5,
     max_objects: Annotated[
-        int, typer.Option("--max-objects", min=1, help="The best so many objects of each image.")
+        int,
+        typer.Option(
+            "--max-objects",
+            metavar="N",
+            min=1,
+            help="The best so many objects of each image.",
+            rich_help_panel=DETECTIONS,
+        ),
     ] = 10,
     per_stage: Annotated[
-        bool, typer.Option("--per-stage", help="One panel for what went into each cascade stage.")
+        bool,
+        typer.Option(
+            "--per-stage", help="One panel for what went into each cascade stage.", rich_help_panel=DRAWING
+        ),
     ] = False,
     compare: Annotated[
-        bool, typer.Option("--compare", help="One more figure: reference beside deformed parts.")
+        bool,
+        typer.Option(
+            "--compare", help="One more figure: reference beside deformed parts.", rich_help_panel=DRAWING
+        ),
     ] = False,
     grid: Annotated[
         bool | None,
-        typer.Option("--grid/--no-grid", help="One figure of all objects; by default for several images."),
+        typer.Option(
+            "--grid/--no-grid",
+            help="One figure of all objects; by default for several images.",
+            rich_help_panel=DRAWING,
+        ),
     ] = None,
     style: PartStyle = "tones",
-    columns: Annotated[int, typer.Option("--columns", min=1, help="Columns of that figure.")] = 4,
+    columns: Annotated[
+        int,
+        typer.Option(
+            "--columns", metavar="N", min=1, help="Columns of that figure.", rich_help_panel=DRAWING
+        ),
+    ] = 4,
     part_offsets: PartOffsets = "learned",
     device: Device = None,
     json: Json = False,

@@ -6,19 +6,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dprd_cli.commands._help import DETECTOR, OUTPUT, CommandApp
 from dprd_cli.commands._options import Json, check_backbone, print_json, say
 from dprd_cli.errors import one_line
 
 if TYPE_CHECKING:
     from dprd_cli.weights.zoo import PublishedWeights
 
-weights_app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+weights_app = CommandApp()
 
 _Name = Annotated[
     str, typer.Argument(metavar="NAME", help="A name that `dprd weights list` shows, or imagenet.")
 ]
 _Backbone = Annotated[
-    str, typer.Option("--backbone", metavar="NAME", help="With imagenet: whose weights are wanted.")
+    str,
+    typer.Option(
+        "--backbone",
+        metavar="NAME",
+        help="With imagenet: whose weights are wanted.",
+        rich_help_panel=DETECTOR,
+    ),
 ]
 
 
@@ -71,7 +78,8 @@ def fetch_weights(name: _Name, backbone: _Backbone = "r50", json: Json = False) 
 def show_weights(
     spec: Annotated[str, typer.Argument(metavar="NAME|FILE|RUN", help="Published weights, or a file.")],
     keys: Annotated[
-        bool, typer.Option("--keys", help="List every tensor and the one it comes from.")
+        bool,
+        typer.Option("--keys", help="List every tensor and the one it comes from.", rich_help_panel=OUTPUT),
     ] = False,
     json: Json = False,
 ) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from dprd_cli.config.aliases import RENAMED, fill_old_values
 from dprd_cli.config.backbone_names import frozen_stages, layer_decay
 from dprd_cli.config.schema import Config
+from dprd_cli.config.spellings import SAME_KEYS
 from dprd_cli.errors import UsageError, did_you_mean, short_repr
 from dprd_cli.files.text import read_text
 
@@ -44,7 +45,7 @@ def parse_overrides(pairs: Iterable[str]) -> ConfigTree:
     keys = set(known_keys())
     for pair in pairs:
         key, sign, text = pair.partition("=")
-        key = RENAMED.get(key.strip(), key.strip())
+        key = (RENAMED | SAME_KEYS).get(key.strip(), key.strip())
         if not sign:
             raise UsageError(f"--set {pair}: expected KEY=VALUE, such as --set model.parts.sigma=0.4")
         if key not in keys:

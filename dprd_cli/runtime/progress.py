@@ -294,7 +294,8 @@ def progress(title: str, unit: str = "images", *, lines: bool = True) -> Iterato
         lines: Whether to tell lines where there is no terminal.
     """
     work = Work(title, unit, lines=lines)
-    with _SCREEN.showing(work) if rank() == 0 else contextlib.nullcontext():
+    heard = rank() == 0 and LOGGER.level < logging.ERROR
+    with _SCREEN.showing(work) if heard else contextlib.nullcontext():
         yield work
 
 

@@ -14,9 +14,9 @@ def test_onnx_of_every_preset_agrees_with_pytorch(preset, tmp_path, capsys):
     pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
     weights = save_model(tmp_path / "model.pt", preset)
     checks = [word for path in photographs() for word in ("--check", path)]
-    size = ["--image-size", "224x224", "--batch", "2"]
+    size = ["--image-size", "224x224", "--batch-size", "2"]
     file = str(tmp_path / "model.onnx")
-    assert run(["export", weights, "--out", file, *size, *checks, "--json"]) == 0
+    assert run(["export", "--weights", weights, "--out", file, *size, *checks, "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["metadata"]["inputs"]["images"]["shape"] == [2, 3, 224, 224]
     assert len(content["check"]) == 2
@@ -46,7 +46,8 @@ def test_torch_export_agrees_with_pytorch(preset, tmp_path, capsys):
         (["--format", "tflite"], 2, "unknown format 'tflite'"),
         (["--image-size", "100x128"], 2, "--image-size 100x128: expected HEIGHTxWIDTH in multiples of 32"),
         (["--image-size", "big"], 2, "--image-size big: expected HEIGHTxWIDTH"),
-        (["--batch", "0"], 2, "--batch 0: expected a number from 1 to 9999, or dynamic"),
+        (["--batch", "0"], 2, "--batch-size 0: expected a number from 1 to 9999, or dynamic"),
+        (["--weights", "other.pt"], 2, "--weights names the detector"),
         (["--check", "none.png"], 3, "none.png: no such file"),
         (["--set", "model.test.nms_iou=0.4"], 2, "only data.* keys can be set here"),
     ],

@@ -7,6 +7,7 @@ import torch
 from dprd_cli import cli
 from dprd_cli.config.presets import resolve
 from dprd_cli.model.build import build_detector
+from exports import save_model
 
 SMALL = ["--preset", "cascade-dprd-small", "--image-size", "128x160"]
 
@@ -61,3 +62,21 @@ def test_unknown_names(capsys, tmp_path, monkeypatch):
     assert cli.run(["info", "--preset", "mask-rcn"]) == 2
     assert "(did you mean 'mask-rcnn'?)" in capsys.readouterr().err
     assert not Path("runs").exists()
+
+
+def test_a_detector_that_there_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    weights = save_model(tmp_path / "model.pt", "mask-rcnn")
+    assert cli.run(["info", "--weights", weights, "--image-size", "64x64", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert (content["checkpoint"], content["preset"], content["num_classes"]) == (
+        weights,
+        "mask-rcnn-small",
+        3,
+    )
+    assert content["parameters"]["total"] == sum(content["parameters"]["modules"].values())
+    assert cli.run(["info", "--weights", weights, "--image-size", "64x64"]) == 0
+    assert capsys.readouterr().out.startswith(f"checkpoint {weights}, step ")
+    assert cli.run(["info", "--weights", weights, "--num-classes", "2", "--preset", "dprd"]) == 2
+    line = "error: --preset, --num-classes: the weights of --weights fix this\n"
+    assert capsys.readouterr().err == line
