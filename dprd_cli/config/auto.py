@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 from dprd_cli.config.facts import GIB, DataFacts, MachineFacts
 from dprd_cli.config.model_schema import RPNConfig
 
-# a measured run: 900 steps of 4 images, on 128
-_VIEWS, _IMAGES = 3600, 128
+# 800 steps of 4 images, on 128
+_VIEWS, _IMAGES = 3200, 128
 _FEWEST_EPOCHS = 12  # COCO's 1x: 90,000 steps of 16 of 118,287 images
 _FEWEST_STEPS = 600
 _SCRATCH = 3  # times as many steps without pretrained weights

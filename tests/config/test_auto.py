@@ -31,11 +31,11 @@ def values(data=PEDESTRIANS, machine=CPU, given=GIVEN, epochs=None):
 
 
 def test_a_hundred_photographs_on_a_cpu_get_what_was_measured_to_be_good():
-    """All of schedule `photos` but its length: 900 steps of 4 are 28 epochs of 128."""
+    """All of schedule `photos` but its length: 800 steps of 4 are 25 epochs of 128."""
     wanted = flatten(resolve(preset="cascade-dprd-medium", schedule="photos"))
     chosen = values()
     length = {key: chosen.pop(f"train.{key}") for key in ("steps", "eval_every", "warmup_steps")}
-    assert length == {"steps": 900, "eval_every": 150, "warmup_steps": 45}
+    assert length == {"steps": 800, "eval_every": 134, "warmup_steps": 40}
     assert chosen.pop("train.patience") == 4  # of six evaluations: what the schedule leaves out
     assert chosen == {key: wanted[key] for key in chosen}
     assert {"preset", "train.lr", "data.train_min_sizes"} <= chosen.keys()
@@ -83,7 +83,7 @@ def test_more_images_are_more_steps_and_never_more_epochs():
     assert views == sorted(views)
     epochs = [seen / n for seen, n in zip(views, counts, strict=True)]
     assert epochs == sorted(epochs, reverse=True)
-    assert views[2] == 3600
+    assert views[2] == 3200
     assert epochs[-1] == 12  # COCO's 1x
     steps = [values(data)["train.steps"] for data in every]
     assert steps == sorted(steps)
@@ -91,8 +91,8 @@ def test_more_images_are_more_steps_and_never_more_epochs():
 
 
 def test_classes_and_random_weights_ask_for_more():
-    assert training_views(replace(PEDESTRIANS, classes=2)) == 3960  # a tenth for a doubling
-    assert training_views(PEDESTRIANS, scratch=True) == 3 * 3600
+    assert training_views(replace(PEDESTRIANS, classes=2)) == 3520  # a tenth for a doubling
+    assert training_views(PEDESTRIANS, scratch=True) == 3 * 3200
     rates = [values(replace(PEDESTRIANS, classes=n))["train.lr"] for n in (1, 6, 20, 80)]
     assert rates == [1e-3, 1e-3, 3e-4, 2e-4]
 
@@ -136,7 +136,7 @@ def test_weights_are_taken_where_they_are_and_never_fetched():
     assert values(given={"train.weights": "torchvision:maskrcnn_resnet50_fpn"})["preset"] == "cascade-dprd"
     # a whole detector to start from is as good as a pretrained backbone
     given = {"model.backbone.weights": "none", "train.weights": "run", "preset": "dprd-medium"}
-    assert values(given=given)["train.steps"] == 900
+    assert values(given=given)["train.steps"] == 800
 
 
 def test_small_objects_get_larger_images_and_smaller_anchors():
@@ -156,5 +156,5 @@ def test_boxes_alone_are_said():
 def test_evaluation_takes_no_more_than_a_quarter():
     few = values(replace(PEDESTRIANS, val_images=5000))
     evaluations = few["train.steps"] / few["train.eval_every"]
-    assert evaluations * few["train.eval_limit"] / 3 <= 3600 / 4
+    assert evaluations * few["train.eval_limit"] / 3 <= 3200 / 4
     assert values()["train.eval_limit"] == 0
