@@ -33,7 +33,7 @@ class NodeAttention(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Return the weight of `a` [R, C, S, S] against `b` [R, C, S, S], in 0 to 1. [R, C, S, S]"""
+        """Return the weight of `a` [R, C, S, S] against `b` [R, C, S, S], in 0 to 1, [R, C, S, S]."""
         means = torch.cat([a.mean(dim=(2, 3)), b.mean(dim=(2, 3))], dim=1)
         channel_a, channel_b = self.channel(means).chunk(2, dim=1)
         maps = [reduced for node in (a, b) for reduced in (node.mean(dim=1), node.amax(dim=1))]
@@ -83,8 +83,8 @@ class Aggregation(nn.Module):
 class TreeFusion(nn.Module):
     """Feature aggregation tree: parts meet in pairs, bottom up, and the last node meets the whole.
 
-    For P=4: (left, right) -> l/r, (upper, bottom) -> b/u, (l/r, b/u) -> comb_3, (comb_3, whole) -> comb_4: the
-    tree of region assembly, each of its maxima replaced by spatial and channel attention between the two nodes.
+    For P=4: (left, right) -> l/r, (upper, bottom) -> b/u, (l/r, b/u) -> comb_3, (comb_3, whole) -> comb_4: that
+    of region assembly, each of its maxima replaced by spatial and channel attention between the two nodes.
 
     Args:
         channels: C.
@@ -93,11 +93,10 @@ class TreeFusion(nn.Module):
         norm: Normalisation after each convolution.
         residual: See `Transform`.
 
-    Source: the extension's abstract, "feature aggregation tree (FAT) so as to learn more discriminative RoI
-    features via bottom-up tree construction" with "a spatial and channel attention mechanism for the aggregation
-    between different node features" (Bae, TPAMI 2023).
-    Reading: neither abstract nor figure gives the attention's form; this one is a selective-kernel softmax over
-    the two nodes (Li et al. 2019) with a spatial term as in CBAM (Woo et al. 2018).
+    Source: the extension's abstract: a "feature aggregation tree", built bottom up, with "a spatial and channel
+    attention mechanism for the aggregation between different node features" (Bae, TPAMI 2023).
+    Reading: neither abstract nor figure gives the attention's form; this one is a selective-kernel softmax
+    over the two nodes (Li et al. 2019) with a spatial term as in CBAM (Woo et al. 2018).
     """
 
     def __init__(
@@ -128,8 +127,8 @@ class TreeFusion(nn.Module):
     def contest(self, whole: Tensor, parts: Tensor, *, without: int | None = None) -> AssemblyContest:
         """Fuse as `forward` does, and tell how much each part counts; without gradient.
 
-        A part's share at a node is that of its weighted feature in the sum of both sides' absolute values; its
-        share in all is the product on its way up the tree.
+        A part's share at a node is that of its weighted feature in the sum of both sides' absolute values;
+        its share in all is the product on its way up the tree.
 
         Args:
             whole: The whole feature. [R, C, S, S]
