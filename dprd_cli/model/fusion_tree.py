@@ -83,8 +83,8 @@ class Aggregation(nn.Module):
 class TreeFusion(nn.Module):
     """Feature aggregation tree: parts meet in pairs, bottom up, and the last node meets the whole.
 
-    For P=4: (left, right) -> l/r, (upper, bottom) -> b/u, (l/r, b/u) -> comb_3, (comb_3, whole) -> comb_4: that
-    of region assembly, each of its maxima replaced by spatial and channel attention between the two nodes.
+    For P=4: (left, right) -> l/r, (upper, bottom) -> b/u, (l/r, b/u) -> comb_3, (comb_3, whole) -> comb_4,
+    as in region assembly, each of its maxima replaced by spatial and channel attention between the two nodes.
 
     Args:
         channels: C.
@@ -93,8 +93,8 @@ class TreeFusion(nn.Module):
         norm: Normalisation after each convolution.
         residual: See `Transform`.
 
-    Source: the extension's abstract: a "feature aggregation tree", built bottom up, with "a spatial and channel
-    attention mechanism for the aggregation between different node features" (Bae, TPAMI 2023).
+    Source: the extension's abstract: a "feature aggregation tree", built bottom up, with "a spatial and
+    channel attention mechanism for the aggregation between different node features" (Bae, TPAMI 2023).
     Reading: neither abstract nor figure gives the attention's form; this one is a selective-kernel softmax
     over the two nodes (Li et al. 2019) with a spatial term as in CBAM (Woo et al. 2018).
     """
