@@ -24,13 +24,11 @@ class NodeAttention(nn.Module):
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
         narrow = max(channels // reduction, 8)
-        self.channel = nn.Sequential(
-            nn.Linear(2 * channels, narrow), nn.ReLU(inplace=True), nn.Linear(narrow, 2 * channels)
-        )
+        last = nn.Linear(narrow, 2 * channels)
+        self.channel = nn.Sequential(nn.Linear(2 * channels, narrow), nn.ReLU(inplace=True), last)
         self.spatial = nn.Conv2d(4, 2, 3, padding=1)
-        for layer in (self.channel[-1], self.spatial):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for parameter in (*last.parameters(), *self.spatial.parameters()):
+            nn.init.zeros_(parameter)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the weight of `a` [R, C, S, S] against `b` [R, C, S, S], in 0 to 1, [R, C, S, S]."""
