@@ -115,7 +115,7 @@ class LeftHalf(nn.Module):
         self.seen = []
         self.device = torch.device("cpu")
 
-    def detect(self, images, *, masks=True, evidence=False):
+    def detect(self, images, *, masks=True, evidence_from=None):
         self.seen += [tuple(image.shape) for image in images]
         assert all(image.dtype == torch.uint8 for image in images)
         found = [self._one(*image.shape[1:]) for image in images]

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dprd_cli.errors import one_line
+from dprd_cli.structures.part_names import WHOLE, part_letters
 
 _COLUMNS = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100")
 
@@ -34,8 +35,8 @@ def print_results(results: Mapping[str, Any]) -> None:
     """Print the COCO metrics of boxes and masks, VOC's on its data, then those of every class.
 
     Args:
-        results: What `evaluate` returns under `results`, with `recall50`, `recall70` and `part_iou` where
-            they were measured.
+        results: What `evaluate` returns under `results`, with `recall50`, `recall70`, `part_iou` and `parts`
+            where they were measured.
     """
     totals = _table("", *_COLUMNS)
     totals.add_row("box", *(_percent(results["bbox"].get(name)) for name in _COLUMNS))
@@ -70,6 +71,28 @@ def print_results(results: Mapping[str, Any]) -> None:
     best = results.get("thresholds", {}).get("overall")
     if best:
         console.print(f"best F1 {best['f1']:.2f}, at score {best['score']:.3g}")
+    _print_deciding_parts(console, results.get("parts") or {})
+
+
+def _print_deciding_parts(console: Console, parts: Mapping[str, Any]) -> None:
+    """Print, for each class, what the score loses without each part or the whole, where that is known.
+
+    Args:
+        console: To print on.
+        parts: A `PartDeformation` as JSON.
+    """
+    total = parts.get("all")
+    if not total or total["whole"]["fall"] is None:
+        return
+    letters = part_letters(len(parts["parts"]))
+    table = _table("class", "objects", *letters, WHOLE)
+    for group in (*parts["classes"], total):
+        roles = (*group["per_part"], group["whole"])
+        table.add_row(group["name"], str(group["objects"]), *map(_role, roles))
+    names = ", ".join(f"{letter} {name}" for letter, name in zip(letters, parts["parts"], strict=True))
+    console.print(f"which part decided ({names}):")
+    console.print(table)
+    console.print("by how much the score falls without it, and for how many objects by the most")
 
 
 def print_rows(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
@@ -97,6 +120,13 @@ def _voc_table(voc: Mapping[str, Any]) -> Table:
     for title, points in (("VOC07 11-point", "11_point"), ("VOC all-point", "all_point")):
         table.add_row(title, *(_percent(voc[points][name]) for name in names))
     return table
+
+
+def _role(role: Mapping[str, float | None]) -> str:
+    if role["fall"] is None or role["decides"] is None:
+        return "-"
+    often = f" {100 * role['decides']:.0f}%" if role["decides"] else ""
+    return f"{role['fall']:.2f}{often}"
 
 
 def _percent(value: float | None) -> str:

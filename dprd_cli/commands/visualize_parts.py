@@ -135,7 +135,7 @@ def _print_statistics(result: PartDeformation) -> None:
 
     from dprd_cli.commands._tables import print_rows
 
-    told = any(part.share is not None for group in result.classes for part in group.per_part)
+    told = result.total is not None and result.total.is_told
     columns = ("objects", "IoU", "|dx|", "|dy|", "size", "motion", "adapts", *(("decides",) if told else ()))
     rows: list[tuple[str, ...]] = [
         (

@@ -117,16 +117,14 @@ def draw_parts(
 def draw_object(
     image: ImageArray,
     parts: ObjectParts,
-    caption: str,
     *,
     style: str = "tones",
 ) -> ImageArray:
-    """Draw one object with its parts, cut out of its image and enlarged.
+    """Draw one object with its parts, cut out of its image and enlarged; its label is for whoever shows it.
 
     Args:
         image: RGB; left unchanged. [H, W, 3]
         parts: The object, in the frame of the image.
-        caption: Its label.
         style: One of `STYLES`.
 
     Returns:
@@ -146,7 +144,6 @@ def draw_object(
         window,
         boxes[:1] - shift,
         boxes[None, 1:] - shift,
-        captions=[caption],
         style=style,
         falls=None if parts.falls is None else parts.falls[None],
         longest=_OBJECT_SIDE,

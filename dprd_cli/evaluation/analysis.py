@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dprd_cli.data.coco_results import Kind, to_coco_results
 from dprd_cli.evaluation.coco import CocoArrays, CocoEvaluator
 from dprd_cli.evaluation.confusion import ErrorAnalysis, ImageScore
-from dprd_cli.evaluation.parts import PartDeformation, PartStatistics
+from dprd_cli.evaluation.parts import PartDeformation
 from dprd_cli.evaluation.threshold import ScoreThresholds, score_thresholds
 from dprd_cli.evaluation.tide import TideReport, tide_errors
 from dprd_cli.structures.detections import Detections
@@ -170,7 +170,6 @@ class Analyst:
     ) -> None:
         self.class_names, self.category_ids, self.keep = class_names, category_ids, keep
         self.errors = ErrorAnalysis(ground_truth, category_ids)
-        self.parts = PartStatistics(class_names)
         self._best: list[tuple[float, int, ImageExample]] = []
         self._worst: list[tuple[float, int, ImageExample]] = []
 
@@ -178,7 +177,6 @@ class Analyst:
         """Add one image; detections in its frame."""
         rows = to_coco_results(detections, sample.image_id, self.category_ids)
         quality = self.errors.add(sample.image_id, rows)
-        self.parts.add(detections[detections.scores >= self.errors.score])
         if quality is None:
             return
         one, order = (
@@ -202,16 +200,19 @@ class Analyst:
         ordered = sorted(self._worst, key=lambda item: item[:2], reverse=True)
         return [one for *_, one in ordered if id(one.sample) not in best]
 
-    def result(self, evaluator: CocoEvaluator) -> Analysis:
+    def result(self, evaluator: CocoEvaluator, parts: PartDeformation | None = None) -> Analysis:
         """Return the analysis of what was watched; see `analyse`."""
-        return replace(analyse(evaluator, self.errors), parts=self.parts.result())
+        return analyse(evaluator, parts, self.errors)
 
 
-def analyse(evaluator: CocoEvaluator, errors: ErrorAnalysis | None = None) -> Analysis:
+def analyse(
+    evaluator: CocoEvaluator, parts: PartDeformation | None = None, errors: ErrorAnalysis | None = None
+) -> Analysis:
     """Return what an evaluation's arrays and confusions say.
 
     Args:
         evaluator: Holds the detections of all its images.
+        parts: How the parts of detections deform, where that was measured.
         errors: Confusions of the same images; collected here where there are none.
     """
     errors = errors or _collect_errors(evaluator)
@@ -230,6 +231,7 @@ def analyse(evaluator: CocoEvaluator, errors: ErrorAnalysis | None = None) -> An
         per_image=errors.images,
         thresholds=score_thresholds(evaluator),
         tide=tide_errors(evaluator),
+        parts=parts,
     )
 
 

@@ -17,6 +17,7 @@ from dprd_cli.data.formats.ids import TEXT_ID
 from dprd_cli.errors import UsageError
 from dprd_cli.evaluation.analysis import Analysis, Analyst, ImageExample, analyse
 from dprd_cli.evaluation.coco import CocoEvaluator, CocoMetrics
+from dprd_cli.evaluation.confusion import MATCH_SCORE
 from dprd_cli.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_in_group
 from dprd_cli.evaluation.figures import PLOT_FILES, write_analysis
 from dprd_cli.evaluation.results_file import collect_results, read_results
@@ -286,13 +287,17 @@ def _measure(
             masks=model.with_masks,
             progress=on_progress or bar,
             watch=analyst.watch if analyst else None,
+            parts_from=MATCH_SCORE,
         )
+        if model.detector.parts_meet and how.evidence_from is None:
+            say("which part decided is not told with --tta or --tile: merged detections come from many views")
         evaluation = evaluate_in_group(model.detector, dataset, config, how, group)
     if evaluation is not None and plots and analyst:
-        _draw(plots, analyst.result(evaluation.evaluator), analyst.best, analyst.worst)
+        analysis = analyst.result(evaluation.evaluator, evaluation.parts)
+        _draw(plots, analysis, analyst.best, analyst.worst)
     elif evaluation is not None and plots:
-        say("plots: without best and worst images and part deformation, which one process alone can show")
-        _draw(plots, analyse(evaluation.evaluator))
+        say("plots: without best and worst images, which one process alone can show")
+        _draw(plots, analyse(evaluation.evaluator, evaluation.parts))
     return evaluation
 
 

@@ -14,7 +14,7 @@ from dprd_cli.config.schema import Config
 from dprd_cli.data.coco_results import Kind
 from dprd_cli.data.loading import EvalBatch, iterate_eval
 from dprd_cli.evaluation.coco import CocoEvaluator, CocoMetrics
-from dprd_cli.evaluation.parts import PartDrift
+from dprd_cli.evaluation.parts import PartDeformation, PartDrift, PartStatistics
 from dprd_cli.evaluation.recall import ProposalRecall
 from dprd_cli.evaluation.threshold import ScoreThresholds, score_thresholds
 from dprd_cli.evaluation.voc import VocMetrics, voc_metrics
@@ -43,6 +43,8 @@ class EvaluationOptions:
         progress: Called with (images done, images in all) after each batch, equally often in all processes;
             may raise to stop.
         watch: Called with each image and its detections, in the process that detected them.
+        parts_from: Also measure how the parts of detections of at least this score deform, and, where each
+            image is looked at once, which of them decided; None: neither.
     """
 
     limit: int = 0
@@ -52,6 +54,12 @@ class EvaluationOptions:
     batch_size: int = 0
     progress: Progress | None = None
     watch: Callable[[Sample, Detections], None] | None = None
+    parts_from: float | None = None
+
+    @property
+    def evidence_from(self) -> float | None:
+        """From which score it is asked which part decided: never where detections are merged."""
+        return None if self.tta or self.tiling is not None else self.parts_from
 
 
 class DetectionRecord(NamedTuple):
@@ -84,6 +92,7 @@ class Evaluation:
         thresholds: Scores of the best F1, over all classes and for each.
         seconds_per_image: Time of detection and measuring.
         evaluator: All detections, for analysis.
+        parts: How parts deform, and which decided; None where that was not asked for.
     """
 
     coco: CocoMetrics
@@ -92,6 +101,7 @@ class Evaluation:
     thresholds: ScoreThresholds
     seconds_per_image: float
     evaluator: CocoEvaluator = field(repr=False, compare=False)
+    parts: PartDeformation | None = None
 
     @property
     def metrics(self) -> dict[str, float | None]:
@@ -100,14 +110,16 @@ class Evaluation:
         return {**self.coco.metrics(), **self.diagnostics, "images": self.coco.images, **voc}
 
     def to_json(self) -> dict[str, Any]:
-        """Return what results files hold: COCO's and VOC's tables, the diagnostics and the time."""
+        """Return what results files hold: COCO's and VOC's tables, diagnostics, the parts and the time."""
         voc = {} if self.voc is None else {"voc": self.voc.to_json()}
+        parts = {} if self.parts is None or self.parts.total is None else {"parts": self.parts.to_json()}
         return {
             "seconds_per_image": self.seconds_per_image,
             **self.diagnostics,
             **self.coco.to_json(),
             **voc,
             "thresholds": self.thresholds.to_json(),
+            **parts,
         }
 
 
@@ -147,13 +159,13 @@ def evaluate_in_group(
     """
     options = replace(options, masks=options.masks and dataset.has_masks)
     coco = CocoEvaluator(dataset.coco(), dataset.category_ids, dataset.class_names, with_masks=options.masks)
-    recall, drift = ProposalRecall(), PartDrift()
+    recall, drift, parts = ProposalRecall(), PartDrift(), PartStatistics(dataset.class_names)
     was_training, started = detector.training, time.perf_counter()
     detector.eval()
     try:
         own = []
         for record in detect_split(detector, dataset, config, options, group):
-            own.append(_contribution(record, coco, recall))
+            own.append(_contribution(record, coco, recall, options.parts_from))
             if options.watch is not None:
                 options.watch(record.sample, record.detections)
     finally:
@@ -165,6 +177,8 @@ def evaluate_in_group(
         coco.add_rows(one.image_id, one.rows)
         recall.add_best(one.best)
         drift.add(one.drift)
+        if one.parts is not None:
+            parts.add(one.parts)
     seconds = (time.perf_counter() - started) / max(len(coco.image_ids), 1)
     with stage("compute the metrics"):
         return Evaluation(
@@ -174,6 +188,7 @@ def evaluate_in_group(
             thresholds=score_thresholds(coco),
             seconds_per_image=seconds,
             evaluator=coco,
+            parts=None if options.parts_from is None else parts.result(),
         )
 
 
@@ -228,7 +243,9 @@ def _detect_batch(
     if rest:
         moved = [batch.images[number].to(detector.device) for number in rest]
         targets = [batch.targets[number] for number in rest] if detector.needs_targets else None
-        output = detector.detect(moved, masks=options.masks, targets=targets)
+        output = detector.detect(
+            moved, masks=options.masks, targets=targets, evidence_from=options.evidence_from
+        )
         proposals = (boxes.float().cpu() for boxes in output.proposals)
         found |= zip(rest, zip(output.detections, proposals, strict=True), strict=True)
     return [found[number] for number in range(len(batch.samples))]
@@ -242,16 +259,21 @@ class _ImageContribution(NamedTuple):
     rows: dict[Kind, list[dict[str, Any]]]
     best: Tensor | None
     drift: tuple[float, int]
+    parts: Detections | None
 
 
-def _contribution(record: DetectionRecord, coco: CocoEvaluator, recall: ProposalRecall) -> _ImageContribution:
-    image_id = record.sample.image_id
+def _contribution(
+    record: DetectionRecord, coco: CocoEvaluator, recall: ProposalRecall, parts_from: float | None
+) -> _ImageContribution:
+    image_id, found = record.sample.image_id, record.detections
+    with_parts = None if parts_from is None else replace(found, masks=None)[found.scores >= parts_from]
     return _ImageContribution(
         record.number,
         image_id,
-        coco.rows(image_id, record.detections),
+        coco.rows(image_id, found),
         None if record.proposals is None else recall.best(record.proposals, record.target.boxes),
-        PartDrift.of(record.detections),
+        PartDrift.of(found),
+        with_parts,
     )
 
 

@@ -18,6 +18,7 @@ from dprd_cli.drawing.detections import draw_detections, draw_targets
 from dprd_cli.drawing.sheet import grid
 from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY, save_figure
 from dprd_cli.evaluation.analysis import Analysis, ImageExample
+from dprd_cli.evaluation.deciding_figure import deciding_figure, tells_parts
 from dprd_cli.evaluation.tide import ERRORS
 from dprd_cli.files.atomic import write_bytes
 from dprd_cli.files.images import write_image
@@ -31,7 +32,7 @@ KINDS = {"bbox": "box", "segm": "mask"}
 PLOT_FILES = (
     "analysis.json",
     *(f"{name}.png" for name in ("pr_bbox", "pr_segm", "confusion", "ap_class", "ap_size", "tide", "parts")),
-    *("best.jpg", "worst.jpg"),
+    *("deciding.png", "best.jpg", "worst.jpg"),
 )
 IOUS = {"50": "IoU 0.5", "75": "IoU 0.75", "50:95": "IoU 0.5 to 0.95"}
 COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
@@ -57,6 +58,8 @@ def analysis_figures(analysis: Mapping[str, Any]) -> dict[str, Figure]:
         figures["tide"] = tide_figure(analysis["tide"])
     if (analysis.get("parts") or {}).get("all"):
         figures["parts"] = parts_figure(analysis["parts"])
+    if tells_parts(analysis.get("parts")):
+        figures["deciding"] = deciding_figure(analysis["parts"])
     return figures
 
 

@@ -134,7 +134,7 @@ def _draw_all(
     files: list[Path] = []
     cells: list[ImageArray] = []
     titles: list[str] = []
-    failures = objects = 0
+    failures = 0
     predictor = Predictor(model, min_score=options.score_thresh, masks=False, evidence=True)
     found = zip(predictor.predict_files(paths), stems, strict=True)
     for item, stem in counted(found, "draw the parts", len(paths)):
@@ -150,13 +150,12 @@ def _draw_all(
         for ending, figure in figures.items():
             files.append(folder.claim(f"{stem}{ending}{_SUFFIX}"))
             write_image(files[-1], figure)
-        objects += len(shown)
         if with_grid and len(cells) < _GRID_LIMIT:
             cells += draw_objects(shown, style=options.style)
-            titles += [stem] * len(shown)
-    if cells:
-        files.append(_save_grid(cells, titles, folder, options.columns, objects))
+            titles += [f"{caption}  ({stem})" for caption in _captions(shown)]
     deformation = statistics.result()
+    if cells:
+        files.append(_save_grid(cells, titles, folder, options, deformation))
     if files:
         files += _save_statistics(deformation, model.source, options, folder)
     return PartFigureSummary(
@@ -186,12 +185,20 @@ def _check_parts(model: LoadedModel) -> None:
 
 
 def _save_grid(
-    cells: Sequence[ImageArray], titles: Sequence[str], folder: OutputFolder, columns: int, objects: int
+    cells: Sequence[ImageArray],
+    titles: Sequence[str],
+    folder: OutputFolder,
+    options: PartFigureOptions,
+    deformation: PartDeformation,
 ) -> Path:
+    objects = deformation.total.objects if deformation.total else 0
     if objects > _GRID_LIMIT:
         say(f"{_GRID} shows the first {_GRID_LIMIT} of {objects} objects")
     path = folder.claim(_GRID)
-    write_image(path, grid(cells[:_GRID_LIMIT], columns, titles[:_GRID_LIMIT], width=_SHEET_WIDTH))
+    sheet = grid(cells[:_GRID_LIMIT], options.columns, titles[:_GRID_LIMIT], width=_SHEET_WIDTH)
+    if options.style != "paper" and deformation.total is not None:
+        sheet = add_legend(sheet, len(deformation.parts), options.style, falls=deformation.total.is_told)
+    write_image(path, sheet)
     return path
 
 
@@ -249,7 +256,8 @@ def draw_scene(item: Prediction, *, style: str = "tones") -> ImageArray:
         return drawn
     if not alone:
         width = max(drawn.shape[1], _SHEET_WIDTH * 5 // 8)
-        below = grid(draw_objects(item, style=style), 3 if width < _SHEET_WIDTH else 4, width=width)
+        columns = 3 if width < _SHEET_WIDTH else 4
+        below = grid(draw_objects(item, style=style), columns, _captions(item), width=width)
         drawn = grid([drawn, below], 1, width=width, gap=0)
     return add_legend(drawn, found.part_boxes.shape[1], style, falls=found.part_falls is not None)
 
@@ -261,7 +269,7 @@ def draw_objects(item: Prediction, *, style: str = "tones") -> list[ImageArray]:
         item: The image, and its detections that are shown.
         style: One of `drawing.parts.STYLES`.
     """
-    found, captions = item.detections, _captions(item)
+    found = item.detections
     if found.part_boxes is None:
         return []
     return [
@@ -272,10 +280,9 @@ def draw_objects(item: Prediction, *, style: str = "tones") -> list[ImageArray]:
                 found.part_boxes[index],
                 None if found.part_falls is None else found.part_falls[index],
             ),
-            caption,
             style=style,
         )
-        for index, caption in enumerate(captions)
+        for index in range(len(found))
     ]
 
 

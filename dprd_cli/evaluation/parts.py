@@ -3,12 +3,12 @@
 An offset is measured as Eq. 2 makes it: the shift of a part's centre in units of the reference part's
 size, and the logarithm of the size ratio. If every instance had the same offsets (one template), the
 spread around the mean would be zero however far the parts moved.
-Where it was asked for, what each part did for the class score is averaged beside it (`model.evidence`).
+Where it was asked for, what each part, and the whole, did for the class score is averaged beside it
+(`model.evidence`).
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
@@ -18,12 +18,12 @@ from torch import Tensor
 from dprd_cli.model.parts import decompose
 from dprd_cli.ops.boxes import paired_iou, to_centers
 from dprd_cli.structures.detections import Detections
-from dprd_cli.structures.part_names import PART_NAMES
+from dprd_cli.structures.part_names import PART_NAMES, WHOLE
 
 #: Columns of `PartDeformation.rows`.
 COLUMNS = (
     *("class", "objects", "part", "iou", "dx", "dy", "abs_dx", "abs_dy", "log_w", "log_h"),
-    *("share", "fall", "motion", "spread_class", "spread_global"),
+    *("share", "fall", "decides", "motion", "spread_class", "spread_global"),
 )
 
 
@@ -53,6 +53,22 @@ def part_offsets(part_boxes: Tensor, boxes: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
+class PartRole:
+    """What a part, or the whole, did for the class score; means over the objects of a group.
+
+    Args:
+        share: Share of the assembly's maxima that it wins; None where that was not measured.
+        fall: By how much the class score falls without it; None where that was not measured.
+        decides: Share of the objects whose score falls by more without it than without any other; None where
+            that was not measured.
+    """
+
+    share: float | None = None
+    fall: float | None = None
+    decides: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class PartMeans:
     """Means over the objects of a group, of one part.
 
@@ -65,8 +81,9 @@ class PartMeans:
         abs_dy: Absolute shift up or down.
         log_w: Logarithm of the width's ratio to the reference part's.
         log_h: The same of the height.
-        share: Share of the assembly's maxima that the part wins; None where that was not measured.
-        fall: By how much the class score falls without the part; None where that was not measured.
+        share: As in `PartRole`, like the next two.
+        fall: By how much the class score falls without the part.
+        decides: How often it falls by more than without any other.
     """
 
     part: str
@@ -79,6 +96,7 @@ class PartMeans:
     log_h: float
     share: float | None = None
     fall: float | None = None
+    decides: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +117,7 @@ class GroupDeformation:
             single object has no spread).
         spread_global: The same after subtracting the mean offsets of all classes.
         per_part: The means of each part. [P]
+        whole: What the whole did for the class score.
     """
 
     name: str
@@ -113,6 +132,16 @@ class GroupDeformation:
     spread_class: float
     spread_global: float
     per_part: tuple[PartMeans, ...]
+    whole: PartRole
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain containers, under the names of its fields."""
+        return asdict(self) | {"per_part": [asdict(part) for part in self.per_part]}
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it is known what the parts did."""
+        return self.whole.fall is not None
 
     @property
     def telling(self) -> str:
@@ -141,24 +170,28 @@ class PartDeformation:
         """Return `parts`, `all` and `classes` as plain containers."""
         return {
             "parts": list(self.parts),
-            "all": None if self.total is None else asdict(self.total),
-            "classes": [asdict(group) for group in self.classes],
+            "all": None if self.total is None else self.total.to_json(),
+            "classes": [group.to_json() for group in self.classes],
         }
 
     def rows(self) -> list[dict[str, str | float | None]]:
-        """Return rows by `COLUMNS` for a CSV: one per class and part, `all` first."""
+        """Return rows by `COLUMNS` for a CSV: one per class and part (and whole, where told), `all` first."""
         groups = [] if self.total is None else [self.total, *self.classes]
         return [
             {
+                **dict.fromkeys(COLUMNS),
                 "class": group.name,
                 "objects": group.objects,
-                **asdict(part),
+                **row,
                 "motion": group.motion,
                 "spread_class": group.spread_class,
                 "spread_global": group.spread_global,
             }
             for group in groups
-            for part in group.per_part
+            for row in (
+                *map(asdict, group.per_part),
+                *([{"part": WHOLE, **asdict(group.whole)}] if group.is_told else []),
+            )
         ]
 
 
@@ -188,17 +221,16 @@ class PartStatistics:
         self._offsets.append(part_offsets(parts, boxes))
         self._ious.append(paired_iou(parts, decompose(boxes, parts.shape[1])))
         self._labels.append(detections.labels.cpu()[whole])
-        unknown = parts.new_full(parts.shape[:2], torch.nan)
+        unknown = parts.new_full((len(parts), parts.shape[1] + 1), torch.nan)
         for told, values in ((detections.part_shares, self._shares), (detections.part_falls, self._falls)):
-            of_parts = None if told is None else told[:, : parts.shape[1]].cpu().double()[whole]
-            values.append(unknown if of_parts is None else of_parts)
+            values.append(unknown if told is None else told.cpu().double()[whole])
 
     def result(self) -> PartDeformation:
         """Return the statistics of what was added so far."""
         if not self._labels or not sum(map(len, self._labels)):
             return PartDeformation((), None, ())
         offsets, ious, labels = torch.cat(self._offsets), torch.cat(self._ious), torch.cat(self._labels)
-        told = torch.stack((torch.cat(self._shares), torch.cat(self._falls)), dim=-1)  # [D, P, 2]
+        told = torch.stack((torch.cat(self._shares), torch.cat(self._falls)), dim=-1)  # [D, P+1, 2]
         measured = _PartSample(offsets, ious, told)
         names = PART_NAMES[offsets.shape[1]]
         template = offsets.mean(dim=0)
@@ -222,7 +254,8 @@ class _PartSample(NamedTuple):
     Args:
         offsets: [D, P, 4]
         ious: With the reference parts. [D, P]
-        told: Shares of the maxima and falls of the score, NaN where they are not known. [D, P, 2]
+        told: Shares of the maxima and falls of the score, of the parts and the whole; NaN where they are not
+            known. [D, P+1, 2]
     """
 
     offsets: Tensor
@@ -234,15 +267,11 @@ def _group(name: str, parts: tuple[str, ...], measured: _PartSample, template: T
     """Describe one group. Global mean offsets [P, 4]."""
     offsets, ious, told = measured
     mean, size = offsets.mean(dim=0), offsets.abs().mean(dim=0)  # [P, 4] each
+    *of_parts, of_whole = _roles(told)
     per_part = tuple(
-        PartMeans(part, iou, dx, dy, abs_dx, abs_dy, log_w, log_h, *map(_known, evidence))
-        for part, iou, (dx, dy, log_w, log_h), (abs_dx, abs_dy, _, _), evidence in zip(
-            parts,
-            ious.mean(dim=0).tolist(),
-            mean.tolist(),
-            size.tolist(),
-            told.nanmean(dim=0).tolist(),
-            strict=True,
+        PartMeans(part, iou, dx, dy, abs_dx, abs_dy, log_w, log_h, role.share, role.fall, role.decides)
+        for part, iou, (dx, dy, log_w, log_h), (abs_dx, abs_dy, _, _), role in zip(
+            parts, ious.mean(dim=0).tolist(), mean.tolist(), size.tolist(), of_parts, strict=True
         )
     )
     return GroupDeformation(
@@ -258,11 +287,23 @@ def _group(name: str, parts: tuple[str, ...], measured: _PartSample, template: T
         spread_class=_rms(offsets - mean),
         spread_global=_rms(offsets - template),
         per_part=per_part,
+        whole=of_whole,
     )
 
 
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _roles(told: Tensor) -> list[PartRole]:
+    """Return what each part, and the whole, did: means over the objects of which it is known.
+
+    Args:
+        told: Shares and falls. [D, P+1, 2]
+    """
+    known = told[~told.isnan().flatten(1).any(dim=1)]
+    if not len(known):
+        return [PartRole()] * told.shape[1]
+    largest, first = known[..., 1].max(dim=1)
+    decided = torch.nn.functional.one_hot(first, told.shape[1]) * (largest > 0)[:, None]
+    rows = torch.cat((known.mean(dim=0), decided.double().mean(dim=0)[:, None]), dim=1)  # [P+1, 3]
+    return [PartRole(share, fall, decides) for share, fall, decides in rows.tolist()]
 
 
 def _rms(values: Tensor) -> float:

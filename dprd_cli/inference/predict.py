@@ -260,6 +260,8 @@ def _tell_what_is_lacking(model: LoadedModel, options: PredictOptions) -> None:
     """Say what was asked for and the model cannot give."""
     if options.style.parts and not model.detector.has_parts:
         say("this model has no parts; --save-parts does nothing")
+    elif options.style.parts and model.detector.parts_meet and (options.tta or options.tiling is not None):
+        say("which part decided is not told with --tta or --tile: merged detections come from many views")
     if "masks" in options.kinds and not (options.style.masks and model.with_masks):
         say("no masks here; --save masks does nothing")
 

@@ -132,7 +132,8 @@ class Predictor:
         self.config = loaded.config
         self.class_names, self.category_ids = loaded.class_names, loaded.category_ids
         self.min_score = min_score
-        self.tta, self.masks, self.tiling, self.evidence = tta, masks, tiling, evidence
+        self.tta, self.masks, self.tiling = tta, masks, tiling
+        self.evidence_from = min_score if evidence else None
         self.device = self.detector.device
 
     def predict(self, image: ImageArray) -> Detections:
@@ -290,9 +291,8 @@ class Predictor:
     def _detect(self, images: Sequence[ImageInput]) -> list[tuple[Detections, CascadeTrace | None]]:
         tensors = [one.tensor.to(self.device) for one in images if one.tensor is not None]
         with autocast(self.device, self.config.train.amp):
-            output = (
-                self.detector.detect(tensors, masks=self.masks, evidence=self.evidence) if tensors else None
-            )
+            told = self.evidence_from
+            output = self.detector.detect(tensors, masks=self.masks, evidence_from=told) if tensors else None
             together = iter(() if output is None else zip(output.detections, output.traces, strict=True))
             found = [
                 next(together) if one.tensor is not None else (self._detect_alone(one.image), None)

@@ -168,7 +168,7 @@ class Detector(nn.Module):
         *,
         masks: bool = True,
         targets: list[Target] | None = None,
-        evidence: bool = False,
+        evidence_from: float | None = None,
     ) -> InferenceOutput:
         """Detect objects, and return the proposals too.
 
@@ -177,24 +177,34 @@ class Detector(nn.Module):
             masks: Predict masks, where there are mask heads.
             targets: Objects of each image, for parts that need them (`needs_targets`: an oracle's); nothing
                 else sees them.
-            evidence: Fill `part_shares` and `part_falls`, where parts meet in maxima; see `PartEvidence`.
+            evidence_from: Fill `part_shares` and `part_falls`, where parts meet in maxima, of detections of
+                at least this score, NaN for the others; see `PartEvidence`. None leaves them out.
         """
         rpn, features, sizes = self._propose(images, None)
         if targets is not None:
             features = features._replace(targets=[target.to(self.device) for target in targets])
         detections, traces = self.roi_heads(features, rpn.proposals, sizes, masks=masks)
-        if evidence:
-            detections = [
-                self._with_evidence(features, *row, image)
-                for image, row in enumerate(zip(detections, traces, strict=True))
-            ]
+        if evidence_from is not None:
+            detections = self._with_evidence(features, detections, traces, evidence_from)
         return InferenceOutput(detections, traces, [p.boxes for p in rpn.proposals])
 
     def _with_evidence(
-        self, features: RoIFeatures, found: Detections, trace: CascadeTrace, image: int
-    ) -> Detections:
-        told = part_evidence(self.roi_heads, features, trace, found.labels, image)
-        return found if told is None else replace(found, part_shares=told.shares, part_falls=told.falls)
+        self,
+        features: RoIFeatures,
+        detections: Sequence[Detections],
+        traces: Sequence[CascadeTrace],
+        least: float,
+    ) -> list[Detections]:
+        asked = [found.scores >= least for found in detections]
+        ways = [trace[rows] for trace, rows in zip(traces, asked, strict=True)]
+        labels = [found.labels[rows] for found, rows in zip(detections, asked, strict=True)]
+        told = part_evidence(self.roi_heads, features, ways, labels)
+        if told is None:
+            return [*detections]
+        return [
+            replace(found, part_shares=_scatter(one.shares, rows), part_falls=_scatter(one.falls, rows))
+            for found, rows, one in zip(detections, asked, told, strict=True)
+        ]
 
     @torch.no_grad()
     def forward_with_given_boxes(
@@ -259,3 +269,10 @@ class Detector(nn.Module):
         batch = torch.stack(padded).contiguous(memory_format=torch.channels_last)
         image_sizes = torch.tensor(sizes, dtype=torch.float32).to(self.device)
         return batch, image_sizes, sizes
+
+
+def _scatter(rows: Tensor, chosen: Tensor) -> Tensor:
+    """Put rows [n, ...] where `chosen` [D] is true, and NaN elsewhere. [D, ...]."""
+    values = rows.new_full((len(chosen), *rows.shape[1:]), torch.nan)
+    values[chosen] = rows
+    return values

@@ -5,6 +5,7 @@ Nothing of this is computed unless it is asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -36,9 +37,9 @@ def parts_meet(stage: Stage) -> bool:
 
 @torch.no_grad()
 def part_evidence(
-    heads: RoIHeads, features: RoIFeatures, trace: CascadeTrace, labels: Tensor, image: int
-) -> PartEvidence | None:
-    """Return what the parts of one image's detections did for their scores.
+    heads: RoIHeads, features: RoIFeatures, traces: Sequence[CascadeTrace], labels: Sequence[Tensor]
+) -> list[PartEvidence] | None:
+    """Return what the parts of each image's detections did for their scores.
 
     The way through the cascade is held: boxes and part boxes of every stage stay as they were, and what is
     taken out wins no maximum in any stage. Shares are averaged over the stages that pool parts.
@@ -46,10 +47,9 @@ def part_evidence(
 
     Args:
         heads: In eval mode.
-        features: Those that the image was detected in.
-        trace: Way of its detections. [D]
-        labels: Their classes. [D]
-        image: Its number in the batch.
+        features: Those that the images were detected in.
+        traces: Way of each image's detections. N x [D]
+        labels: Their classes. N x [D]
 
     Returns:
         None where parts never meet in maxima (no parts, or a fusion without any).
@@ -61,26 +61,33 @@ def part_evidence(
         return None
     shares: list[Tensor] = []
     probs: list[Tensor] = []
-    index = torch.full_like(trace.anchor_index[:, 0, 0], image)
-    ways = zip(cascade, trace.boxes.unbind(1), trace.anchor_index.unbind(1), strict=True)
-    for stage, boxes, anchor_index in ways:
+    counts = [len(trace) for trace in traces]
+    anchors, ways = (
+        torch.cat([getattr(trace, name) for trace in traces]) for name in ("anchor_index", "boxes")
+    )
+    index = torch.arange(len(counts), device=ways.device).repeat_interleave(
+        torch.tensor(counts, device=ways.device)
+    )
+    for stage, boxes, anchor_index in zip(cascade, ways.unbind(1), anchors.unbind(1), strict=True):
         rois = RoIs(boxes, index, anchor_index)
         parts = heads.decompose(stage, rois, features)
         part_boxes = None if parts is None else parts.boxes
         whole, pooled = stage.box_pooler(rois, part_boxes, features, heads.box_pool)
         if isinstance(stage.fusion, RDAFusion | ConcatFusion) and pooled is not None:
-            outcomes = [
-                stage.fusion.contest(whole, pooled, without=k) for k in (None, *range(heads.parts.count + 1))
-            ]
-            shares.append(outcomes[0].shares)
-            variants = [outcome.feature for outcome in outcomes]
+            outcome = stage.fusion.contest(whole, pooled)
+            shares.append(outcome.shares[0])
+            variants = outcome.feature
         else:
-            variants = [stage.fusion(whole, pooled).whole]
-        logits = torch.stack([stage.box_head.classify(feature) for feature in variants])  # [1 or P+2, D, K+1]
+            variants = stage.fusion(whole, pooled).whole[None]
+        logits = stage.box_head.classify(variants.flatten(0, 1))
+        logits = logits.view(*variants.shape[:2], logits.shape[1])  # [1 or P+2, D, K+1]
         probs.append(logits.softmax(dim=2).expand(heads.parts.count + 2, -1, -1))
     mean = torch.stack(probs).mean(dim=0)  # [P+2, D, K+1]
-    scores = mean.gather(2, labels.expand(len(mean), -1)[..., None])[..., 0]  # [P+2, D]
-    return PartEvidence(torch.stack(shares).mean(dim=0), (scores[:1] - scores[1:]).T)
+    scores = mean.gather(2, torch.cat([*labels]).expand(len(mean), -1)[..., None])[..., 0]  # [P+2, D]
+    of_all = PartEvidence(torch.stack(shares).mean(dim=0), (scores[:1] - scores[1:]).T)
+    return [
+        PartEvidence(*rows) for rows in zip(*(torch.split(values, counts) for values in of_all), strict=True)
+    ]
 
 
 __all__ = ["PartEvidence", "part_evidence", "parts_meet"]

@@ -7,6 +7,7 @@ stay S x S.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
@@ -29,12 +30,12 @@ class FusionOutput(NamedTuple):
 
 
 class AssemblyContest(NamedTuple):
-    """Who won the maxima of an assembly.
+    """Who won the maxima of an assembly: with all (0), without each part (1 to P), without the whole (P+1).
 
     Args:
-        feature: x^comb_4 as it is without what was taken out. [R, C, S, S]
+        feature: x^comb_4 of each variant. [P+2, R, C, S, S]
         shares: Share of the maxima that each part wins, the whole last; their sum is 1, or 0 where nothing
-            passes the ReLU. [R, P+1]
+            passes the ReLU. [P+2, R, P+1]
     """
 
     feature: Tensor
@@ -45,14 +46,30 @@ def share_won(won: Tensor, feature: Tensor) -> Tensor:
     """Return the share of a feature's elements, those that are not zero, which `won` marks.
 
     Args:
-        won: Elements, bool; those of zero count for nobody. [R, ...]
-        feature: What came out of the maximum. [R, ...]
+        won: Elements, bool; those of zero count for nobody. [..., C, S, S]
+        feature: What came out of the maximum. [..., C, S, S]
 
     Returns:
-        0 where all is zero. [R]
+        0 where all is zero. [...]
     """
     alive = feature != 0
-    return (won & alive).flatten(1).sum(dim=1) / alive.flatten(1).sum(dim=1).clamp(min=1)
+    return (won & alive).flatten(-3).sum(dim=-1) / alive.flatten(-3).sum(dim=-1).clamp(min=1)
+
+
+def variants_without(feature: Tensor, number: int, count: int) -> Tensor:
+    """Return a feature in each variant of an assembly: in the one without it, it wins no maximum.
+
+    Args:
+        feature: What part `number`, or the whole, looks like. [R, C, S, S]
+        number: 0..P-1, or P for the whole.
+        count: P.
+
+    Returns:
+        [P+2, R, C, S, S]
+    """
+    variants = feature.repeat(count + 2, 1, 1, 1, 1)
+    variants[number + 1] = -torch.inf
+    return variants
 
 
 class _Max(torch.autograd.Function):
@@ -133,19 +150,19 @@ class RAB(nn.Module):
             return strongest(self.a(a), self.b(b))
         return F.relu(strongest(self.a.unrectified(a), self.b.unrectified(b)), inplace=True)
 
-    def contest(self, a: AssemblyContest | None, b: AssemblyContest | None) -> AssemblyContest | None:
-        """Assemble two features as `forward` does, and pass on who won; None wins no maximum."""
-        left = None if a is None else AssemblyContest(self.a(a.feature), a.shares)
-        right = None if b is None else AssemblyContest(self.b(b.feature), b.shares)
+    def contest(self, a: AssemblyContest, b: AssemblyContest) -> AssemblyContest:
+        """Assemble two features as `forward` does, in every variant, and pass on who won."""
+        left, right = (
+            one._replace(feature=transform(one.feature.flatten(0, 1)).unflatten(0, one.feature.shape[:2]))
+            for transform, one in ((self.a, a), (self.b, b))
+        )
         return meet(left, right)
 
 
-def meet(a: AssemblyContest | None, b: AssemblyContest | None) -> AssemblyContest | None:
+def meet(a: AssemblyContest, b: AssemblyContest) -> AssemblyContest:
     """Return the larger of two features, to which each side's shares count as far as it won."""
-    if a is None or b is None:
-        return b if a is None else a
     feature, won = torch.maximum(a.feature, b.feature), a.feature >= b.feature
-    shares = share_won(won, feature)[:, None] * a.shares + share_won(~won, feature)[:, None] * b.shares
+    shares = share_won(won, feature)[..., None] * a.shares + share_won(~won, feature)[..., None] * b.shares
     return AssemblyContest(feature, shares)
 
 
@@ -193,29 +210,30 @@ class RDAFusion(nn.Module):
         transform = self.whole if self.whole.residual else self.whole.unrectified
         return FusionOutput(level[0], strongest(level[0], transform(whole)))
 
-    def contest(self, whole: Tensor, parts: Tensor, *, without: int | None = None) -> AssemblyContest:
-        """Fuse as `forward` does, and tell who won; without gradient.
+    def contest(self, whole: Tensor, parts: Tensor) -> AssemblyContest:
+        """Fuse as `forward` does, with all parts and without each, and tell who won; without gradient.
 
         A part's share is the product of the shares of the maxima won on its way up the tree.
 
         Args:
             whole: The whole feature. [R, C, S, S]
             parts: Those of the parts. [R, P, C, S, S]
-            without: A part, or P for the whole, that is to win no maximum.
         """
         count = parts.shape[1]
         own = torch.eye(count + 1, dtype=whole.dtype, device=whole.device)
-        level = [
-            None if k == without else AssemblyContest(part, own[k].expand(len(whole), -1))
-            for k, part in enumerate(parts.unbind(dim=1))
-        ]
+
+        def enter(feature: Tensor, number: int) -> AssemblyContest:
+            shares = own[number].expand(count + 2, len(whole), -1)
+            return AssemblyContest(variants_without(feature, number, count), shares)
+
         blocks = iter(block for block in self.blocks if isinstance(block, RAB))
+        sides = (side for block in islice(blocks, count // 2) for side in (block.a, block.b))
+        leaves = zip(sides, parts.unbind(dim=1), strict=True)
+        entries = [enter(side(part), number) for number, (side, part) in enumerate(leaves)]
+        level = [meet(a, b) for a, b in zip(entries[::2], entries[1::2], strict=True)]
         while len(level) > 1:
             level = [next(blocks).contest(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]
-        last = AssemblyContest(self.whole(whole), own[count].expand(len(whole), -1))
-        result = meet(level[0], None if without == count else last)
-        assert result is not None  # one of several is left out at most
-        return result
+        return meet(level[0], enter(self.whole(whole), count))
 
 
 class ConcatFusion(nn.Module):
@@ -246,20 +264,18 @@ class ConcatFusion(nn.Module):
         """Return the channels of each part. [R, P, C, S, S] -> P x [R, C/P, S, S]."""
         return [reduce(part) for reduce, part in zip(self.reduce, parts.unbind(dim=1), strict=True)]
 
-    def contest(self, whole: Tensor, parts: Tensor, *, without: int | None = None) -> AssemblyContest:
-        """Fuse as `forward` does, and tell who won; see `RDAFusion.contest`.
+    def contest(self, whole: Tensor, parts: Tensor) -> AssemblyContest:
+        """Fuse as `forward` does, with all parts and without each, and tell who won; see `RDAFusion.contest`.
 
         A part's share is that of all elements in which its own channels win against the whole.
         """
-        reduced = self._reduced(parts)
-        if without is not None and without < len(reduced):
-            reduced[without] = torch.full_like(reduced[without], -torch.inf)
-        comb_parts = torch.cat(reduced, dim=1)
-        feature = comb_parts if without == len(reduced) else torch.maximum(comb_parts, whole)
-        won = (comb_parts >= whole) | (without == len(reduced))
-        blocks = torch.arange(len(reduced), device=whole.device).repeat_interleave(reduced[0].shape[1])
-        of_parts = [share_won(won & (blocks == k)[:, None, None], feature) for k in range(len(reduced))]
-        return AssemblyContest(feature, torch.stack([*of_parts, share_won(~won, feature)], dim=1))
+        count = parts.shape[1]
+        reduced = [variants_without(part, k, count) for k, part in enumerate(self._reduced(parts))]
+        comb_parts, wholes = torch.cat(reduced, dim=2), variants_without(whole, count, count)
+        feature, won = torch.maximum(comb_parts, wholes), comb_parts >= wholes
+        blocks = torch.arange(count, device=whole.device).repeat_interleave(reduced[0].shape[2])
+        of_parts = [share_won(won & (blocks == k)[:, None, None], feature) for k in range(count)]
+        return AssemblyContest(feature, torch.stack([*of_parts, share_won(~won, feature)], dim=2))
 
 
 class WholeTransform(nn.Module):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from dprd_cli.evaluation.deciding_figure import deciding_figure, tells_parts
 from dprd_cli.evaluation.figures import parts_figure
 from dprd_cli.report.html import Html, element, embed_image, embedded, figure, join, note, number, table, text
 from dprd_cli.report.measure import GradCamMap, ImagePair
 from dprd_cli.report.page import ReportPage
 from dprd_cli.report.runs import RunFiles
+from dprd_cli.structures.part_names import WHOLE
 
 
 def images(page: ReportPage, run: RunFiles) -> Html:
@@ -74,7 +78,28 @@ def parts(page: ReportPage, run: RunFiles) -> Html:
     alt = f"Mean parts of each class over the reference parts; mean IoU with them {found['all']['iou']:.2f}"
     drawn = figure(page.svg(parts_figure(found), alt), "Mean part boxes; dashed: reference", class_="wide")
     shown = table("Part deformation of detected objects", head, rows, class_="total")
-    return join((page.measured_on(run), element("div", shown, drawn, class_="pair parts"), note(legend)))
+    deformation = element("div", shown, drawn, class_="pair parts")
+    return join((page.measured_on(run), deformation, note(legend), _deciding(page, found)))
+
+
+def _deciding(page: ReportPage, found: dict[str, Any]) -> Html:
+    """Return which part decided, by class, as far as that is known."""
+    if not tells_parts(found):
+        return note("Which part decided was not measured.")
+    told = []
+    for group in filter(lambda group: group["whole"]["fall"] is not None, [*found["classes"], found["all"]]):
+        names = [*found["parts"], WHOLE]
+        fall, most = max(
+            zip([*(part["fall"] for part in group["per_part"]), group["whole"]["fall"]], names, strict=True)
+        )
+        told.append(f"{group['name']} {most} {fall:.2f}")
+    alt = f"Which part decided, and the fall of the class score without it: {', '.join(told)}"
+    drawn = figure(page.svg(deciding_figure(found), alt), "Which part decided", class_="wide")
+    rule = (
+        "Left: the share of the assembly's maxima that each part, or the whole, wins. Right: by how much the "
+        "class score changes on average when it wins none; each class's largest fall is bold."
+    )
+    return join((drawn, note(rule)))
 
 
 def gradcam(page: ReportPage, run: RunFiles) -> Html:

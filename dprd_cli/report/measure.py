@@ -146,7 +146,11 @@ def measure(
         dataset,
         config,
         EvaluationOptions(
-            limit=options.limit, masks=model.with_masks, progress=progress, watch=analyst.watch
+            limit=options.limit,
+            masks=model.with_masks,
+            progress=progress,
+            watch=analyst.watch,
+            parts_from=MATCH_SCORE,
         ),
     )
     return RunMeasurement(
@@ -159,7 +163,7 @@ def measure(
         results=found.to_json(),
         metrics=found.metrics,
         seconds_per_image=found.seconds_per_image,
-        analysis=analyst.result(found.evaluator).to_json(),
+        analysis=analyst.result(found.evaluator, found.parts).to_json(),
         best=[_pair(one, model) for one in analyst.best],
         worst=[_pair(one, model) for one in analyst.worst],
         maps=_maps(model, [*analyst.best, *analyst.worst], keep),

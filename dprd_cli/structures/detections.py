@@ -86,7 +86,7 @@ class Detections:
             head), or None. [D]
         part_boxes: Deformed parts of each final box, xyxy, or None. [D, P, 4]
         part_shares: Share of the assembly's maxima that each part wins, the whole last, or None where that
-            was not asked for. [D, P+1]
+            was not asked for; NaN where it was not asked for a detection. [D, P+1]
         part_falls: By how much the class score falls when each part, or the whole, wins none. [D, P+1]
 
     Raises:

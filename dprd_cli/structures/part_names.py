@@ -13,6 +13,9 @@ PART_NAMES: dict[int, tuple[str, ...]] = {
     16: _HALVES + _QUADRANTS + _STRIPS,
 }
 
+#: What the object itself is called, beside its parts.
+WHOLE = "whole"
+
 
 def part_letters(count: int) -> tuple[str, ...]:
     """Return a short sign for each part: L, R, U, B, then UL (upper left), ..., C1 (column 1), ..., R1."""

@@ -153,6 +153,16 @@ def test_boxes_only_models_and_models_without_parts(images, capsys):
     assert "this model has no parts; --save-parts does nothing" in capsys.readouterr().err
 
 
+def test_it_is_said_where_it_cannot_be_told_which_part_decided(images, weights, capsys):
+    line = "which part decided is not told with --tta or --tile: merged detections come from many views"
+    common = ["predict", "in/17.jpg", "--weights", weights, "--save", "csv"]
+    assert run([*common, "--save-parts", "--tile", "64"]) == 0
+    assert line in capsys.readouterr().err
+    assert run([*common, "--tile", "64"]) == 0
+    assert run([*common, "--save-parts"]) == 0
+    assert line not in capsys.readouterr().err
+
+
 def test_a_model_with_deformable_pooling(images, capsys):
     model = save_model(images.parent / "m.pt", more=("model.parts.mode=pooling",))
     assert run(["predict", "in", "--weights", model, "--save-parts"]) == 0

@@ -1,6 +1,6 @@
 from rich.table import Table
 
-from dprd_cli.commands._tables import LiteralConsole, print_rows
+from dprd_cli.commands._tables import LiteralConsole, print_results, print_rows
 from dprd_cli.runtime.progress import lines_on_stderr, say
 
 NAMES = ["[/red]", "[t-72]", "[bold]x[/bold]", ":smile:", "a\x1b[2Jb"]
@@ -29,3 +29,24 @@ def test_what_is_said_is_one_line(capsys):
     with lines_on_stderr():
         say("results: a\nb\x1b[31m")
     assert capsys.readouterr().err == "results: a\\nb\\x1b[31m\n"
+
+
+def test_which_part_decided_is_a_table_where_it_is_known(capsys):
+    def role(fall, decides):
+        return {"share": 0.2, "fall": fall, "decides": decides}
+
+    roles = [role(0.12, 0.5), role(-0.01, 0.0), role(0.0, 0.0), role(0.3, 0.25)]
+    group = {"name": "[/cat]", "objects": 4, "per_part": roles, "whole": role(0.02, 0.25)}
+    names = ["left", "right", "upper", "bottom"]
+    results = {"bbox": {}, "classes": []}
+    told = {"parts": names, "all": group | {"name": "all"}, "classes": [group]}
+    print_results({**results, "parts": told})
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("which part decided (L left, R right, U upper, B bottom):")
+    assert lines[start + 2].split() == ["class", "objects", "L", "R", "U", "B", "whole"]
+    cat = next(line for line in lines if "[/cat]" in line)
+    assert cat.split() == ["[/cat]", "4", "0.12", "50%", "-0.01", "0.00", "0.30", "25%", "0.02", "25%"]
+    unknown = group | {"whole": {"share": None, "fall": None, "decides": None}}
+    print_results({**results, "parts": told | {"all": unknown}})
+    print_results({**results, "parts": {"parts": [], "all": None, "classes": []}})
+    assert "decided" not in capsys.readouterr().out

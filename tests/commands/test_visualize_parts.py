@@ -73,9 +73,11 @@ def test_several_images_give_a_grid_and_statistics(images, weights, capsys):
     assert statistics["all"]["iou"] < 0.95
     assert statistics["all"]["objects"] == sum(row["objects"] for row in statistics["classes"]) > 0
     rows = list(csv.DictReader((out / "parts.csv").open()))
-    assert len(rows) == 4 * (1 + len(statistics["classes"]))
+    assert len(rows) == 5 * (1 + len(statistics["classes"]))  # and the whole
     assert rows[0]["class"] == "all"
-    assert 0 < sum(float(row["share"]) for row in rows[:4]) <= 1
+    assert [row["part"] for row in rows[:5]] == ["left", "right", "upper", "bottom", "whole"]
+    assert 0 < sum(float(row["share"]) for row in rows[:5]) <= 1 + 1e-6
+    assert 0 <= sum(float(row["decides"]) for row in rows[:5]) <= 1 + 1e-6
 
 
 def test_one_image_is_compared_and_shown_stage_by_stage(images, weights):

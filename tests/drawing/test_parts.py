@@ -80,7 +80,7 @@ def test_an_object_is_cut_out_with_its_parts():
     image = np.full((900, 1200, 3), 120, dtype=np.uint8)
     image[:, 600:] = (0, 255, 0)  # far from the object
     box = torch.tensor([300.0, 300.0, 400.0, 350.0])
-    drawn = draw_object(image, ObjectParts(box, decompose(box, 4) + 5), "cat 0.90")
+    drawn = draw_object(image, ObjectParts(box, decompose(box, 4) + 5))
     assert not area(drawn, (0, 255, 0))
     assert all(area(drawn, color) for color in part_colors(4))
     assert max(drawn.shape) <= 800
@@ -94,7 +94,7 @@ def test_images_of_any_shape_have_a_bound(style, height, width):
     drawn = draw_parts(image, boxes, decompose(boxes, 4), style=style, longest=2000)
     assert max(drawn.shape) <= 2000
     for box in boxes:
-        assert draw_object(image, ObjectParts(box, decompose(box, 4)), "cat", style=style).size
+        assert draw_object(image, ObjectParts(box, decompose(box, 4)), style=style).size
 
 
 def test_reference_and_deformed_parts_beside_each_other():

@@ -10,6 +10,7 @@ from pycocotools.cocoeval import COCOeval
 
 from coco_scenes import IDS, NAMES, A, B, evaluator, scene, truth
 from dprd_cli.evaluation.analysis import APS, CURVES, Analyst, analyse
+from dprd_cli.evaluation.parts import PartStatistics
 from dprd_cli.structures.detections import Detections
 from dprd_cli.structures.sample import without_objects
 
@@ -57,14 +58,16 @@ def test_an_analyst_keeps_the_best_and_the_worst_images_and_no_others():
     assert [one.sample.image_id for one in analyst.worst] == [3]  # image 1 is among the best already
 
 
-def test_an_analyst_says_what_analyse_says_and_how_parts_deform():
+def test_an_analyst_says_what_analyse_says_and_passes_on_how_parts_deform():
     tree = truth((1, 7, A), (1, 7, B))
     analyst = Analyst(tree, IDS, NAMES)
     sample, detections = seen(1, A, B)
     analyst.watch(sample, detections)
     collected = evaluator(tree, {1: [(0, A, 0.9), (0, B, 0.9)]})
-    watched = analyst.result(collected)
-    assert replace(watched, parts=None) == analyse(collected)
+    statistics = PartStatistics(NAMES)
+    statistics.add(detections)
+    watched = analyst.result(collected, statistics.result())
+    assert replace(watched, parts=None) == analyse(collected) == analyst.result(collected)
     assert watched.parts.total.objects == 2
     assert set(watched.to_json()) == set(analyse(collected).to_json()) | {"parts"}
 

@@ -22,7 +22,7 @@ class Oracle(torch.nn.Module):
         super().__init__()
         self.answers = list(answers)
 
-    def detect(self, images, *, masks, targets):
+    def detect(self, images, *, masks, targets, evidence_from):
         assert targets is None
         found = []
         for image in images:

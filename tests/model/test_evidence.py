@@ -17,12 +17,11 @@ def test_a_contest_fuses_as_forward_does_and_its_shares_add_up(fusion):
     torch.manual_seed(0)
     whole, parts = torch.randn(SHAPE), torch.randn(2, 4, *SHAPE[1:])
     outcome = fusion.contest(whole, parts)
-    torch.testing.assert_close(outcome.feature, fusion(whole, parts).whole)
-    torch.testing.assert_close(outcome.shares.sum(dim=1), torch.ones(2))
-    torch.testing.assert_close(fusion.contest(whole, parts, without=4).feature, fusion(whole, parts).parts)
+    torch.testing.assert_close(outcome.feature[0], fusion(whole, parts).whole)
+    torch.testing.assert_close(outcome.feature[5], fusion(whole, parts).parts)
+    torch.testing.assert_close(outcome.shares.sum(dim=2), torch.ones(6, 2))
     for part in range(5):
-        without = fusion.contest(whole, parts, without=part)
-        assert (without.shares[:, part] == 0).all()
+        assert (outcome.shares[part + 1, :, part] == 0).all()
 
 
 def plain(fusion):
@@ -38,12 +37,9 @@ def test_the_part_that_holds_the_evidence_wins_all_maxima(telling):
     regions = torch.full((1, 5, 8, 3, 3), 0.1)
     regions[:, telling] = 1.0
     outcome = fusion.contest(regions[:, 4], regions[:, :4])
-    assert outcome.shares.argmax() == telling
-    assert outcome.shares[0, telling] == 1
-    assert (outcome.feature == 1).all()
-    assert fusion.contest(
-        regions[:, 4], regions[:, :4], without=telling
-    ).feature.max().item() == pytest.approx(0.1)
+    assert outcome.shares[0, 0, telling] == 1
+    assert (outcome.feature[0] == 1).all()
+    assert outcome.feature[telling + 1].max().item() == pytest.approx(0.1)
 
 
 def test_shares_by_hand():
@@ -59,7 +55,7 @@ def test_shares_by_hand():
     upper, bottom = torch.full_like(left, 3), torch.ones_like(left)
     whole = feature(4, 4, 9, 9, 9, 9, 9, 9)
     outcome = fusion.contest(whole, torch.stack([left, right, upper, bottom], dim=1))
-    torch.testing.assert_close(outcome.shares, torch.tensor([[3 / 32, 1 / 32, 4 / 32, 0, 24 / 32]]))
+    torch.testing.assert_close(outcome.shares[0], torch.tensor([[3 / 32, 1 / 32, 4 / 32, 0, 24 / 32]]))
 
 
 @pytest.mark.parametrize("preset", ["cascade-dprd-small", "dprd-small"])
@@ -69,7 +65,7 @@ def test_the_score_with_all_parts_is_the_detections(preset):
     prepared = predictor.prepare(IMAGE).tensor
     images = [prepared, prepared[:, :, :40]]
     plain_found = model.detector.eval().detect(images, masks=False)
-    found = model.detector.detect(images, masks=False, evidence=True)
+    found = model.detector.detect(images, masks=False, evidence_from=0.0)
     for one, before, trace in zip(found.detections, plain_found.detections, found.traces, strict=True):
         assert len(one)
         assert one.part_shares.shape == one.part_falls.shape == (len(one), 5)
@@ -81,6 +77,22 @@ def test_the_score_with_all_parts_is_the_detections(preset):
         assert torch.equal(one.scores, before.scores)
         assert before.part_shares is None
         assert len(trace) == len(one)
+
+
+def test_only_what_reaches_the_score_is_told():
+    model = tiny_model("dprd-small")
+    images = [Predictor(model).prepare(IMAGE).tensor] * 2
+    everything = model.detector.eval().detect(images, masks=False, evidence_from=0.0).detections
+    least = everything[0].scores[1].item()
+    some = model.detector.detect(images, masks=False, evidence_from=least).detections
+    for one, whole in zip(some, everything, strict=True):
+        asked = one.scores >= least
+        assert 1 <= asked.sum() < len(one)
+        torch.testing.assert_close(one.part_falls[asked], whole.part_falls[asked])
+        assert one.part_falls[~asked].isnan().all()
+        assert one.part_shares[~asked].isnan().all()
+    none = model.detector.detect(images, masks=False, evidence_from=2.0).detections
+    assert none[0].part_shares.isnan().all()
 
 
 class OnePart(nn.Module):
@@ -105,7 +117,7 @@ def test_only_the_part_that_holds_the_evidence_moves_the_score(telling):
     stage.box_pooler = OnePart(telling, channels)
     nn.init.normal_(stage.box_head.classes.weight)
     image = Predictor(model).prepare(IMAGE).tensor
-    (found,) = detector.detect([image], masks=False, evidence=True).detections
+    (found,) = detector.detect([image], masks=False, evidence_from=0.0).detections
     others = [k for k in range(5) if k != telling]
     assert len(found)
     assert (found.part_shares[:, telling] == 1).all()
@@ -116,9 +128,7 @@ def test_only_the_part_that_holds_the_evidence_moves_the_score(telling):
 def test_models_whose_parts_never_meet_tell_nothing():
     model = tiny_model("mask-rcnn-small")
     assert not model.detector.parts_meet
-    found = model.detector.eval().detect([Predictor(model).prepare(IMAGE).tensor], evidence=True)
+    found = model.detector.eval().detect([Predictor(model).prepare(IMAGE).tensor], evidence_from=0.0)
     assert found.detections[0].part_shares is None
-    assert (
-        part_evidence(model.detector.roi_heads, None, found.traces[0], found.detections[0].labels, 0) is None
-    )
+    assert part_evidence(model.detector.roi_heads, None, found.traces, [found.detections[0].labels]) is None
     assert not isinstance(WholeTransform(8), RDAFusion | ConcatFusion)

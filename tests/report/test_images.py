@@ -4,9 +4,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import torch
 
+from dprd_cli.evaluation.parts import PartStatistics
+from dprd_cli.model.parts import decompose
 from dprd_cli.report.images import gradcam, images, parts
 from dprd_cli.report.measure import GradCamMap, ImagePair
+from dprd_cli.structures.detections import Detections
 
 BLACK = np.zeros((8, 8, 3), np.uint8)
 
@@ -57,3 +61,24 @@ def test_a_map_says_its_layer_and_share(page):
 def test_a_detector_without_parts_has_no_deformation(page):
     html = parts(*page(analysis={"parts": None}))
     assert "No parts: the detector has none" in html
+
+
+def deformation(shares=None, falls=None):
+    """Return the statistics of two objects of one class."""
+    boxes = torch.tensor([[10.0, 10, 50, 90]]).repeat(2, 1)
+    shares, falls = (None if row is None else torch.tensor([row, row]) for row in (shares, falls))
+    parts = decompose(boxes, 4)
+    labels = torch.zeros(2, dtype=torch.int64)
+    statistics = PartStatistics(("a & b",))
+    told = {"part_boxes": parts, "part_shares": shares, "part_falls": falls}
+    statistics.add(Detections(boxes, torch.ones(2), labels, (99, 99), **told))
+    return statistics.result().to_json()
+
+
+def test_which_part_decided_is_shown_where_it_was_measured(page):
+    html = parts(*page(analysis={"parts": deformation([0.2] * 5, [0.1, 0.0, 0.3, 0.0, -0.1])}))
+    assert "Which part decided, and the fall of the class score without it: a &amp; b upper 0.30" in html
+    assert html.count("<svg") == 2
+    html = parts(*page(analysis={"parts": deformation()}))
+    assert "Which part decided was not measured." in html
+    assert html.count("<svg") == 1
