@@ -1,5 +1,6 @@
 # Everything runs from .venv, which `make setup` makes and keeps up to date.
 #   PYTHON=python3.12   the interpreter that .venv is made from
+#   CPU=1               PyTorch without CUDA, which on Linux is 4 GB less
 #   ARGS="-k rpn"       more arguments for `make test` (pytest) or `make demo` (dprd train)
 #   JOBS=4              processes that `make test` runs in; 0 is none but its own
 
@@ -7,12 +8,13 @@ VENV := .venv
 STAMP := $(VENV)/.stamp
 JOBS ?= 2
 
-.PHONY: help setup demo test lint docs check-wheel constraints clean
+.PHONY: help setup demo test test-lowest test-newest lint docs check-wheel constraints clean
 
 help:
 	@echo 'make setup        .venv with the project, its extras and the developer tools'
 	@echo 'make demo         train, evaluate, predict and draw parts on the built-in data'
 	@echo 'make test         every test, slow ones too'
+	@echo 'make test-lowest  the tests with the lowest versions that pyproject.toml allows (needs uv); test-newest'
 	@echo 'make lint         ruff, format and type checks'
 	@echo 'make docs         the documentation site, build/site/index.html; a warning is an error'
 	@echo 'make check-wheel  build the wheel, install it into a fresh environment, detect with it elsewhere'
@@ -22,7 +24,7 @@ help:
 setup: $(STAMP)
 
 $(STAMP): constraints.txt pyproject.toml dprd_cli/version.py scripts/setup.sh
-	@PYTHON='$(PYTHON)' sh scripts/setup.sh $(VENV)
+	@PYTHON='$(PYTHON)' CPU='$(CPU)' sh scripts/setup.sh $(VENV)
 	@touch $@
 
 demo: setup
@@ -30,6 +32,9 @@ demo: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) $(ARGS)
+
+test-lowest test-newest:
+	@PYTHON='$(PYTHON)' sh scripts/test_versions.sh $(@:test-%=%) $(ARGS)
 
 lint: setup
 	$(VENV)/bin/ruff check

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import sys
@@ -226,9 +227,17 @@ def open_standard_streams() -> None:
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
+def escape_what_cannot_be_shown() -> None:
+    """Write characters that the terminal, or Windows' encoding of a pipe, has not as numbers in hex."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and "utf" not in stream.encoding.lower():
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Run the program as a process."""
     open_standard_streams()
+    escape_what_cannot_be_shown()
     share_cores()
     code = run()
     try:

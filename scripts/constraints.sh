@@ -12,7 +12,7 @@ cp constraints.txt "$new"
 uv pip compile pyproject.toml --all-extras --generate-hashes --universal --python-version 3.11 \
     --no-emit-index-url --no-header --quiet --output-file "$new" "$@" >/dev/null
 {
-    echo "# Exact versions with hashes for Python 3.11 to 3.13, all extras included. Made by \`make constraints\`:"
+    echo "# Exact versions with hashes for Python 3.11 or later, all extras included. Made by \`make constraints\`:"
     echo "#   uv pip compile pyproject.toml --all-extras --generate-hashes --universal --python-version 3.11"
     echo "#     --no-emit-index-url --no-header"
     grep -v '^#' "$new"

@@ -1,4 +1,5 @@
 import errno
+import os
 import pwd
 import subprocess
 import sys
@@ -195,3 +196,11 @@ def test_own_warnings_are_lines_and_others_are_silent(monkeypatch, capsys):
     monkeypatch.setattr(cli, "app", app)
     assert cli.run([]) == 0
     assert capsys.readouterr().err == "warning: one image was skipped\n"
+
+
+def test_what_the_output_s_encoding_lacks_is_escaped():
+    code = "from dprd_cli import cli; cli.escape_what_cannot_be_shown(); print('± 木')"
+    for encoding, shown in (("cp1252", b"\xb1 \\u6728"), ("utf-8", "± 木".encode())):
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True)
+        assert done.stdout.strip() == shown

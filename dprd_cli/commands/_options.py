@@ -37,7 +37,7 @@ Preset = Annotated[
         metavar="NAME",
         autocompletion=_complete.presets,
         help="mask-rcnn, cascade-mrcnn, dprd or cascade-dprd (default, unless the schedule auto chooses); "
-        "also NAME-small, NAME-medium.",
+        "also NAME-small, NAME-medium, and cascade-dprd-swin-l.",
         rich_help_panel=DETECTOR,
     ),
 ]
@@ -144,8 +144,8 @@ Device = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
-        autocompletion=_complete.among("auto", "cpu", "cuda"),
-        help="auto (default), cpu or cuda.",
+        autocompletion=_complete.among("auto", "cpu", "cuda", "mps"),
+        help="auto (default), cpu, cuda or mps (Apple's GPU, never by itself).",
         rich_help_panel=MACHINE,
     ),
 ]

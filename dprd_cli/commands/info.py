@@ -86,14 +86,17 @@ def info(
 def _built(
     preset: str | None, backbone: str | None, overrides: list[str], num_classes: int
 ) -> tuple[dict[str, Any], Detector]:
-    """Return what a preset's detector is, and the detector with random weights."""
+    """Return what a preset's detector is, and the detector without numbers."""
+    import torch
+
     from dprd_cli.config.presets import resolve
     from dprd_cli.model.build import build_detector
 
     flags = {"model.backbone.name": check_backbone(backbone)}
     config = resolve(preset=preset, flags=flags, overrides=overrides)
     with_masks = config.model.heads.mask is not False
-    detector = build_detector(config.model, num_classes=num_classes, with_masks=with_masks)
+    with torch.device("meta"):  # counting needs no numbers
+        detector = build_detector(config.model, num_classes=num_classes, with_masks=with_masks)
     about = {"preset": config.preset, "backbone": config.model.backbone.name, "num_classes": num_classes}
     return about, detector
 

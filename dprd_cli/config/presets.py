@@ -90,6 +90,22 @@ PRESETS: dict[str, ConfigTree] = {
     **_ARCHITECTURES,
     **{f"{name}-small": merge(merge({}, tree), _SMALL) for name, tree in _ARCHITECTURES.items()},
     **{f"{name}-medium": merge(merge({}, tree), _MEDIUM) for name, tree in _ARCHITECTURES.items()},
+    # the largest backbone of the extended paper; timm's, with ImageNet-22k weights
+    "cascade-dprd-swin-l": {
+        **_CASCADE,
+        "backbone": {"name": "timm:swin_large_patch4_window12_384.ms_in22k"},
+    },
+}
+
+# Preset name -> overrides of `train` below the schedule's. Swin's for Cascade Mask R-CNN (Liu et al. 2021):
+# 16 images a step, AdamW, lr 1e-4.
+_TRAINING: dict[str, ConfigTree] = {
+    "cascade-dprd-swin-l": {
+        "optimizer": "adamw",
+        "lr": 1e-4,
+        "weight_decay": 0.05,
+        "warmup_steps": 500,
+    },
 }
 
 _PHOTOS: ConfigTree = {
@@ -155,6 +171,11 @@ SCHEDULES: dict[str, ConfigTree] = {
 }
 
 
+def preset_tree(name: str) -> ConfigTree:
+    """Return what a preset lays over the defaults: the model, and how it is usually trained."""
+    return merge({}, {"model": PRESETS[name], "train": _TRAINING.get(name, {})})
+
+
 def pick(kind: str, name: str, known: Iterable[Name]) -> Name:
     """Return `name` if it is known.
 
@@ -207,7 +228,7 @@ def resolve(
     path = given.get("data", {}).get("path") or file_tree.get("data", {}).get("path") or "synthetic"
     schedule = schedule or given.get("schedule") or file_tree.get("schedule")
     schedule = schedule or ("small" if path in BUILT_IN else "1x")
-    tree: ConfigTree = {"model": merge({}, PRESETS[pick("preset", preset, PRESETS)])}
+    tree = preset_tree(pick("preset", preset, PRESETS))
     merge(tree, SCHEDULES[pick("schedule", schedule, SCHEDULES)])
     merge(tree, base or {})
     batch = tree.get("train", {}).get("batch_size", TrainConfig().batch_size)

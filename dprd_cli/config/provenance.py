@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dprd_cli.config.model_schema import Section
-from dprd_cli.config.presets import PRESETS, SCHEDULES, resolve
+from dprd_cli.config.presets import SCHEDULES, preset_tree, resolve
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import (
     ConfigTree,
@@ -134,7 +134,7 @@ def explain(
     layers = [
         _Layer(
             f"preset {preset}",
-            {"preset": preset, "model": PRESETS[preset]},
+            {"preset": preset, **preset_tree(preset)},
             partial(resolve, preset=preset, schedule="1x"),
         ),
         _Layer(

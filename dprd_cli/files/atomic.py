@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dprd_cli.errors import DataError, ResourceError
+from dprd_cli.files.system import BINARY, sync_folder, write_at
 from dprd_cli.files.text import read_text
 
 _FORMULA = ("=", "+", "-", "@", "\t")
@@ -38,11 +39,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], Any], *, previous: 
         if previous is not None and path.exists():
             path.replace(previous)
         temporary.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -138,7 +135,7 @@ class GrowingFile:
         self.path, self._closing, self._separator = path, closing, separator
         self._end, self._empty = 0, True
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | BINARY, 0o666)
         except OSError as error:
             raise ResourceError(f"{path}: cannot write ({error.strerror})") from error
         self._write(opening)
@@ -171,7 +168,7 @@ class GrowingFile:
         """Write at the end of what is kept; a short write is tried again, to learn why."""
         done = 0
         while done < len(content):
-            done += os.pwrite(self._file, content[done:], self._end + done)
+            done += write_at(self._file, content[done:], self._end + done)
 
 
 @contextlib.contextmanager

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 from pathlib import Path
 from types import TracebackType
 
 from dprd_cli.errors import ResourceError, UserError
+from dprd_cli.files.system import BINARY, remove_and_close, try_lock
 
 LOCK_FILE = ".lock"
 
@@ -39,11 +38,11 @@ class FolderLock:
     def __enter__(self) -> FolderLock:
         while True:
             try:
-                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | BINARY, 0o644)
             except OSError as error:
                 raise ResourceError(f"{self._path}: cannot lock the folder ({error.strerror})") from error
             try:
-                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                try_lock(self._file)
                 if os.fstat(self._file).st_ino == self._path.stat().st_ino:
                     break
             except FileNotFoundError:
@@ -61,6 +60,4 @@ class FolderLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(OSError):
-            self._path.unlink()
-        os.close(self._file)
+        remove_and_close(self._path, self._file)

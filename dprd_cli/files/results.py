@@ -11,6 +11,15 @@ from dprd_cli.files.images import image_suffix
 
 _LONGEST = 180  # bytes of a file name's stem, so that endings fit below the usual 255
 
+# Windows' devices: no file of these names can be made there, whatever its ending
+_DEVICES = (
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10)),
+)
+
 
 def image_names(paths: Sequence[Path], suffix: str = "", reserved: Sequence[str] = ()) -> list[str]:
     """Return a file name for each image's drawing, no two alike even where case does not count.
@@ -20,7 +29,7 @@ def image_names(paths: Sequence[Path], suffix: str = "", reserved: Sequence[str]
         suffix: Ending of all names; by default `.jpg` for JPEGs and `.png` for the rest.
         reserved: Names (without suffix) that other files of the folder have.
     """
-    taken = {name.lower() for name in reserved}
+    taken = {name.lower() for name in (*reserved, *_DEVICES)}
     counts: dict[str, int] = {}
     names = []
     for path in paths:

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from dprd_cli.errors import ResourceError
+from dprd_cli.files.system import BINARY
 
 _START = ".written-by-dprd-"
 _END = b"null\n"
@@ -131,7 +132,7 @@ class WrittenFiles:
     def _append(self, line: bytes) -> None:
         try:
             if self._file < 0:
-                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+                self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | BINARY, 0o666)
             os.write(self._file, line)
         except OSError as error:
             raise ResourceError(f"{self._path}: cannot write ({error.strerror})") from error

@@ -19,6 +19,7 @@ import torchvision
 
 import dprd_cli
 from dprd_cli.runtime.cores import available_cores
+from dprd_cli.runtime.memory import total_memory
 from dprd_cli.version import __version__
 
 #: Packages whose versions are told: what the project depends on, then what it uses where it is installed.
@@ -237,10 +238,8 @@ def _version(package: str) -> str | None:
 
 
 def _memory_gib() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (ValueError, OSError, AttributeError):  # not every system says
-        return None
+    total = total_memory()
+    return total and round(total / 2**30, 1)
 
 
 def _variable(name: str) -> str:
@@ -266,7 +265,7 @@ class RunEnvironment:
         platform: Operating system and processor family.
         torch: Version.
         torchvision: Version.
-        device: The GPU's model, or `cpu`.
+        device: The GPU's model, `cpu` or `mps`.
         cores: Cores that the process might use.
         threads: PyTorch's threads within an operation.
     """
@@ -298,7 +297,7 @@ def describe_run_environment(device: torch.device) -> RunEnvironment:
         platform=platform.platform(),
         torch=torch.__version__,
         torchvision=torchvision.__version__,
-        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         cores=available_cores(),
         threads=torch.get_num_threads(),
     )

@@ -52,9 +52,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
             environment = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             ranks.append(
                 # in sessions of their own: Ctrl-C reaches them from here, once
-                subprocess.Popen(
-                    command, env=environment, start_new_session=True, preexec_fn=_end_with_parent
-                )
+                subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_PREPARE)
             )
         for number in asked:  # while they were started
             _send(ranks, number)
@@ -73,16 +71,16 @@ def launch(count: int, arguments: Sequence[str]) -> int:
 
 def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> list[int]:
     """Wait until all have ended; those that outlive a failed one for too long are ended."""
-    deadline, signals = None, [signal.SIGTERM, signal.SIGKILL]
+    deadline, ends = None, [subprocess.Popen.terminate, subprocess.Popen.kill]
     killed: set[int] = set()
     while None in [rank.poll() for rank in ranks]:  # all are asked: a later one may have failed
         if deadline is None and any(rank.returncode for rank in ranks):
             deadline = time.monotonic() + _GRACE
-        if deadline is not None and signals and time.monotonic() > deadline:
-            number, deadline = signals.pop(0), time.monotonic() + _END
+        if deadline is not None and ends and time.monotonic() > deadline:
+            end, deadline = ends.pop(0), time.monotonic() + _END
             for index, rank in enumerate(ranks):
                 if rank.poll() is None:
-                    rank.send_signal(number)
+                    end(rank)
                     killed.add(index)
         time.sleep(_PAUSE)
     # what was ended from here failed because of another one
@@ -91,7 +89,8 @@ def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> list[int]:
 
 def _send(ranks: Sequence[subprocess.Popen[bytes]], number: int) -> None:
     for rank in ranks:
-        with contextlib.suppress(ProcessLookupError):
+        # Windows sends no Ctrl-C on (a ValueError): its console has told them all
+        with contextlib.suppress(ProcessLookupError, ValueError):
             rank.send_signal(number)
 
 
@@ -114,10 +113,12 @@ def _passing_on(ranks: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]
 
 
 def _end_with_parent() -> None:
-    """Ask the system for a SIGTERM when the parent ends, however; Linux only."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+    """Ask the system for a SIGTERM when the parent ends, however."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+_PREPARE = _end_with_parent if sys.platform == "linux" else None
 
 
 def _free_port() -> int:

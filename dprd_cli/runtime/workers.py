@@ -2,7 +2,8 @@
 
 Each has a socket of its own, and large arrays come back in memory of the process's own (`memfd`), so nothing
 depends on locks or files in `/dev/shm`, of which a container has little. Where the system has no such memory,
-they come through the socket.
+they come through the socket. On Linux a process begins as a copy of this one; elsewhere, where that is unsafe
+or impossible, it begins anew, and what it works on is sent to it.
 """
 
 from __future__ import annotations
@@ -12,19 +13,21 @@ import mmap
 import multiprocessing
 import os
 import pickle
+import selectors
 import signal
 import socket
 import struct
+import sys
 import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, cycle, islice
-from multiprocessing.connection import wait
 from typing import Any, Generic, TypeVar
 
 from dprd_cli.errors import DprdWarning
+from dprd_cli.runtime.signals import ANSWERED
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,10 +39,18 @@ _AHEAD = 2  # tasks that a process is given ahead
 _LARGE = 1 << 16  # bytes from which an array gets memory of its own
 _ALIGNED = 64  # bytes; arrays begin at multiples of it
 _LENGTH = struct.Struct("!Q")  # of a message, before it
+# neither is bound to the 1024 files of `select`; Windows has that alone, and there it counts sockets only
+_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class WorkerLostError(Exception):
     """A process that has ended, or does not answer; what has become of it."""
+
+
+def start_method() -> str:
+    """Return how processes begin: `fork`, a copy of this one, on Linux, else `spawn`, a new Python."""
+    copies = sys.platform == "linux" and hasattr(os, "fork")
+    return "fork" if copies else "spawn"
 
 
 def _nothing() -> None:
@@ -126,8 +137,10 @@ class _Worker:
         self, call: Callable[[Any], Any], begin: Callable[[], None], others: list[socket.socket]
     ) -> None:
         self.pipe, theirs = socket.socketpair()
-        inherited = [self.pipe, *others] if multiprocessing.get_start_method() == "fork" else []
-        self._process = multiprocessing.Process(
+        context = multiprocessing.get_context(start_method())
+        inherited = [self.pipe, *others] if start_method() == "fork" else []
+        # both contexts have it, but only the types of each say so
+        self._process: multiprocessing.Process = context.Process(  # type: ignore[attr-defined]
             target=_serve, args=(theirs, inherited, begin, call), daemon=True
         )
         try:
@@ -135,6 +148,9 @@ class _Worker:
         except OSError as error:
             self.pipe.close()
             raise WorkerLostError(f"one could not be started ({error.strerror})") from error
+        except (pickle.PicklingError, AttributeError, TypeError) as error:  # what it works on cannot be sent
+            self.pipe.close()
+            raise WorkerLostError(f"one could not be started ({error})") from error
         finally:
             theirs.close()
 
@@ -153,7 +169,7 @@ class _Worker:
 
         def wait_for_more() -> None:
             nonlocal deadline
-            while not wait([self.pipe], _SLICE):
+            while not _has_come(self.pipe, _SLICE):
                 if is_stopping():
                     deadline = min(deadline, time.monotonic() + _GRACE)
                 if time.monotonic() > deadline:
@@ -188,9 +204,8 @@ def _serve(
 ) -> None:
     """Answer tasks until the other side is gone, which itself does those that raise something."""
     try:
-        for number in (signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)  # Ctrl-C and hanging up are the main process's business
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ANSWERED:  # Ctrl-C and hanging up are the main process's business
+            signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
         for other in inherited:
             other.close()
         begin()
@@ -252,8 +267,19 @@ def _load(message: bytearray, handles: list[int]) -> Any:
 
 def _send(pipe: socket.socket, message: bytes, memory: int = -1) -> None:
     """Send a message, and a handle to memory with it if there is any."""
-    socket.send_fds(pipe, [_LENGTH.pack(len(message))], [memory] if memory >= 0 else [])
+    length = _LENGTH.pack(len(message))
+    if memory >= 0:
+        socket.send_fds(pipe, [length], [memory])
+    else:
+        pipe.sendall(length)
     pipe.sendall(message)
+
+
+def _has_come(pipe: socket.socket, seconds: float) -> bool:
+    """Whether something can be received, or the other side is gone, within so many seconds."""
+    with _Selector() as selector:
+        selector.register(pipe, selectors.EVENT_READ)
+        return bool(selector.select(seconds))
 
 
 @contextlib.contextmanager
@@ -266,7 +292,7 @@ def _received(
         EOFError: If the other side is gone.
     """
     wait_for_more()
-    length, handles, _, _ = socket.recv_fds(pipe, _LENGTH.size, 1)
+    length, handles = _receive_length(pipe)
     try:
         if len(length) < _LENGTH.size:
             raise EOFError
@@ -282,3 +308,11 @@ def _received(
     finally:
         for handle in handles:
             os.close(handle)
+
+
+def _receive_length(pipe: socket.socket) -> tuple[bytes, list[int]]:
+    """Return the start of a message, and the handles that came with it, where the system can send such."""
+    if not hasattr(socket, "recv_fds"):
+        return pipe.recv(_LENGTH.size, socket.MSG_WAITALL), []
+    length, handles, _, _ = socket.recv_fds(pipe, _LENGTH.size, 1)
+    return length, handles

@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
+from dprd_cli.files.system import read_at
+
 _BLOCK = 2**22
 _LONGEST_HEADER = 2**22
 _EMPTY = b"0" * 64
@@ -75,7 +77,7 @@ def fits_checksum(path: Path) -> bool:
     """Whether a file's checksum is that of its content; not if it has none."""
     with path.open("rb") as file:
         place = _find(file)
-        return place is not None and os.pread(file.fileno(), len(_EMPTY), place) == _digits(file, place)
+        return place is not None and read_at(file.fileno(), len(_EMPTY), place) == _digits(file, place)
 
 
 def _find(file: BinaryIO) -> int | None:
@@ -95,7 +97,7 @@ def _find_in_zip(file: BinaryIO) -> int | None:
     before, after = _ZIP_MARKS
     length = len(before) + len(_EMPTY) + len(after)
     size = file.seek(0, os.SEEK_END)
-    tail = os.pread(file.fileno(), _ZIP_END + length, max(0, size - _ZIP_END - length))
+    tail = read_at(file.fileno(), _ZIP_END + length, max(0, size - _ZIP_END - length))
     end = tail.rfind(b"PK\5\6")
     comment = tail[end + _ZIP_END :] if end >= 0 else tail[-length:]
     if end >= 0 and len(comment) < int.from_bytes(tail[end + 20 : end + 22], "little"):
@@ -108,7 +110,7 @@ def _digits(file: BinaryIO, place: int) -> bytes:
     size = file.seek(0, os.SEEK_END)
 
     def block(start: int) -> bytes:
-        data = os.pread(file.fileno(), _BLOCK, start)
+        data = read_at(file.fileno(), _BLOCK, start)
         first, last = max(place - start, 0), min(place + len(_EMPTY) - start, len(data))
         if first < last:
             data = data[:first] + b"0" * (last - first) + data[last:]

@@ -41,6 +41,15 @@ def test_a_rate_that_was_given_or_fits_stays(overrides):
     assert rate(*overrides) == (0.02, [])
 
 
+@pytest.mark.parametrize(("schedule", "steps"), [("1x", 90_000), ("3x", 270_000)])
+def test_swin_l_is_trained_as_is_usual_for_it(schedule, steps):
+    train = resolve(preset="cascade-dprd-swin-l", schedule=schedule, overrides=[COCO]).train
+    found = train.optimizer, train.lr, train.weight_decay, train.steps
+    assert found == ("adamw", 1e-4, 0.05, steps)
+    # what a schedule for few images says stands
+    assert resolve(preset="cascade-dprd-swin-l", schedule="photos", overrides=[COCO]).train.lr == 1e-3
+
+
 def test_a_file_gives_a_rate_for_its_batch_size(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text("[train]\nlr = 0.1\nbatch_size = 8\n")

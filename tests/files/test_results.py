@@ -26,6 +26,11 @@ def test_names_never_collide():
     assert names == ["x.jpg", "x-2.jpg", "X-3.png", "x-2-2.jpg", "y.jpg", "z.png"]
     assert image_names(paths("a.jpg", "grid.jpg"), ".png", reserved=["grid"]) == ["a.png", "grid-2.png"]
     assert image_names(paths(*(f"{n}/x.png" for n in range(3)))) == ["x.png", "x-2.png", "x-3.png"]
+    assert image_names(paths("aux.png", "Com1.jpg", "console.png")) == [
+        "aux-2.png",
+        "Com1-2.jpg",
+        "console.png",
+    ]
     long = image_names(paths("ä" * 120 + "1.png", "ä" * 120 + "2.png"))
     assert long == ["ä" * 90 + ".png", "ä" * 90 + "-2.png"]  # 180 bytes, and no half of a character
 

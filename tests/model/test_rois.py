@@ -167,7 +167,9 @@ def test_a_batch_without_objects():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_shifts_bins_in_every_stage(preset: str):
     with torch.device("meta"):
-        detector = build_detector(resolve(preset=preset, overrides=[POOLING]).model, num_classes=5)
+        detector = build_detector(
+            resolve(preset=preset, overrides=[POOLING, "model.backbone.name=r18"]).model, num_classes=5
+        )
     assert detector.part_layer is None
     assert detector.roi_heads.parts is None
     for stage in detector.roi_heads.cascade:

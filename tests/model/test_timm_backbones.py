@@ -84,3 +84,11 @@ def test_what_does_not_fit_is_said(name, norm, message):
 
 def test_timm_knows_how_pixels_are_scaled():
     assert timm_config("timm:test_resnet.r160_in1k")["mean"] == (0.5, 0.5, 0.5)
+
+
+def test_swin_l_builds():
+    with torch.device("meta"):
+        detector = build_detector(resolve(preset="cascade-dprd-swin-l").model, num_classes=80)
+    assert detector.backbone.channels == (192, 384, 768, 1536)
+    parameters = sum(p.numel() for p in detector.backbone.parameters())
+    assert parameters == pytest.approx(195.2e6, rel=1e-3)  # 196.5 M with the classifier, less its 1.5 M

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from dprd_cli.errors import UsageError
+from dprd_cli.runtime import device
 from dprd_cli.runtime.device import autocast, pick_device
 
 
@@ -44,6 +45,29 @@ def test_each_process_on_a_machine_gets_its_own(gpus, monkeypatch):
 def test_other_names_are_refused(name):
     with pytest.raises(UsageError, match=f"unknown device '{name}'; there are: auto, cpu, cuda, cuda:N"):
         pick_device(name)
+
+
+def test_apples_gpu_must_be_there_and_able(monkeypatch):
+    with pytest.raises(UsageError, match="device 'mps': not here; use auto or cpu"):
+        pick_device("mps")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert pick_device("auto").type != "mps"
+
+    def refuse(place):
+        raise NotImplementedError("The operator 'aten::_embedding_bag' is not there.\nMore of it")
+
+    monkeypatch.setattr(device, "pool_and_suppress", refuse)
+    told = r"lacks an operation there \(The operator 'aten::_embedding_bag' is not there\); use cpu, or"
+    with pytest.raises(UsageError, match=told):
+        pick_device("mps")
+    monkeypatch.setattr(device, "pool_and_suppress", lambda place: None)
+    assert pick_device("mps") == torch.device("mps")
+    with autocast(torch.device("mps"), "auto"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_what_is_tried_works_on_a_cpu():
+    device.pool_and_suppress(torch.device("cpu"))
 
 
 @pytest.mark.parametrize(("place", "amp", "expected"), [("cpu", "auto", False), ("cpu", "off", False)])

@@ -1,13 +1,16 @@
 """How much memory a call takes at most."""
 
+import os
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from dprd_cli.errors import UserError
 from dprd_cli.runtime import memory
-from dprd_cli.runtime.memory import available_memory, peak_beyond, peak_resident
+from dprd_cli.runtime.memory import available_memory, peak_beyond, peak_resident, total_memory
 
 MIB = 1 << 20
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can forget earlier peaks")
@@ -60,3 +63,30 @@ def test_what_is_free_is_the_machines_or_the_containers(monkeypatch, tmp_path, l
     places = {"/proc/meminfo": tmp_path / "meminfo", "/sys/fs/cgroup": tmp_path}
     monkeypatch.setattr(memory, "Path", places.__getitem__)
     assert available_memory() == free + 3 * 1024  # and what the process has
+
+
+class Kernel:
+    """Tells as Windows does, of a machine with 4 GiB, of which 1 is free."""
+
+    @staticmethod
+    def GlobalMemoryStatusEx(status):  # noqa: N802
+        told = status._obj
+        assert told.length == 64  # bytes of `MEMORYSTATUSEX`
+        told.total, told.available = 4 << 30, 1 << 30
+        return 1
+
+
+def test_windows_is_asked_in_its_own_way(monkeypatch, tmp_path):
+    monkeypatch.delattr(os, "sysconf")
+    monkeypatch.setattr(memory, "Path", lambda name: tmp_path / "none")
+    assert total_memory() is None
+    assert available_memory() == 8 << 30  # of nothing that is told
+    monkeypatch.setattr(memory.ctypes, "windll", SimpleNamespace(kernel32=Kernel), raising=False)
+    assert (total_memory(), available_memory()) == (4 << 30, 1 << 30)
+
+
+def test_a_system_that_tells_no_peak_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(memory, "_CLEAR", tmp_path / "no" / "clear_refs")
+    monkeypatch.setitem(sys.modules, "resource", None)
+    with pytest.raises(UserError, match=r"does not tell how much memory .* --set train.batch_size=N"):
+        peak_resident(lambda: None)

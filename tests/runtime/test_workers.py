@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import socket
 import time
 import warnings
 
@@ -53,9 +54,24 @@ def test_without_memory_of_their_own_arrays_come_through_the_socket(monkeypatch,
 
     if missing:
         monkeypatch.setattr(os, "memfd_create", refuse)
-    else:
+    else:  # as on Windows, where sockets carry no handles either
         monkeypatch.delattr(os, "memfd_create")
+        monkeypatch.delattr(socket, "send_fds")
+        monkeypatch.delattr(socket, "recv_fds")
     assert same(list(WorkerPool(draw, 2).map(range(9))), range(9))
+
+
+def test_without_a_fork_they_begin_anew(monkeypatch):
+    monkeypatch.delattr(os, "fork")
+    assert module.start_method() == "spawn"
+    assert same(list(WorkerPool(draw, 1).map(range(6))), range(6))
+    assert processes() == []
+
+
+def test_what_cannot_be_sent_is_done_here(monkeypatch):
+    monkeypatch.setattr(module, "start_method", lambda: "spawn")
+    with pytest.warns(DprdWarning, match=r"one could not be started \(.*pickle.*; going on without any"):
+        assert list(WorkerPool(lambda task: task + 1, 1).map(range(3))) == [1, 2, 3]
 
 
 def befall(number, count, *, after=2, tasks=30, **how):
@@ -133,7 +149,7 @@ def test_processes_that_cannot_be_started_are_done_without(monkeypatch):
     def refuse(self):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(multiprocessing.Process, "start", refuse)
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", refuse)
     with pytest.warns(DprdWarning, match=r"could not be started \(Resource temporarily unavailable\)"):
         assert same(list(WorkerPool(draw, 1).map(range(3))), range(3))
 

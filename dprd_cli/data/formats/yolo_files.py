@@ -266,4 +266,7 @@ def _shortened(description: YoloDescription, line: str) -> Path | None:
 
 
 def _relative(description: YoloDescription, path: Path) -> str:
-    return Path(os.path.relpath(path, description.root)).as_posix()
+    try:
+        return Path(os.path.relpath(path, description.root)).as_posix()
+    except ValueError:  # another drive
+        return path.resolve().as_posix()

@@ -1,0 +1,35 @@
+"""Without what POSIX alone has, everything goes the same way; no other system is tried here."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+from dprd_cli.training.loop import train
+from paths import ROOT, TESTS, TINY, visible
+from training_runs import losses, same_state, tiny
+
+
+def test_train_resume_predict_and_report_need_no_posix(tmp_path):
+    here, run, stopped, out = (tmp_path / name for name in ("here", "run", "stopped", "predictions"))
+    here.mkdir()
+    train(tiny(), here)
+    shutil.copytree(here, stopped)
+    (stopped / "last.pt").unlink()  # as after a crash in the last step
+    image = ROOT / "assets" / "images" / "val_000000.png"
+    lines = [
+        ["train", "--config", TINY, "--out", run, "--workers", "2"],
+        ["train", stopped, "--resume"],
+        ["predict", image, "--weights", run, "--out", out, "--score-thresh", "0", "--save-parts"],
+        ["report", run],
+    ]
+    texts = json.dumps([[str(word) for word in line] for line in lines])
+    command = [sys.executable, str(TESTS / "without_posix.py"), texts]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.stdout.splitlines()[-1:] == ["[0, 0, 0, 0]"], done.stderr
+    assert "warning" not in done.stderr
+    for folder in (run, stopped):
+        same_state(folder / "last.pt", here / "last.pt")
+        assert losses(folder) == losses(here)
+    assert {"results.json", "val_000000.png"} <= set(visible(out))
+    assert (run / "report.html").is_file()
