@@ -8,7 +8,11 @@ from typing import Any
 #: Old dotted key -> its name now.
 RENAMED = {"data.check_pictures": "data.check_images"}
 #: Key -> what every configuration meant before there was that key, where it is not the default of now.
-OLD_VALUES: dict[str, Any] = {"model.parts.lookup_cell": "floor"}
+OLD_VALUES: dict[str, Any] = {
+    "model.parts.lookup_cell": "floor",
+    "model.heads.mask_iou_loss": "mean",
+    "model.heads.mask_iou_grad": False,
+}
 #: Keys of all sections, which are together where a program wrote the whole configuration down.
 _WHOLE = ("preset", "model.parts.sigma", "model.cascade.ious", "data.flip", "train.momentum")
 

@@ -216,6 +216,9 @@ class HeadsConfig(Section):
         mask_iou: Attach the MaskIoU head (Mask Scoring R-CNN).
         mask_iou_channels: Width of its convolutions.
         mask_iou_dim: Width of its two fully connected layers.
+        mask_iou_loss: `half` the squared error, averaged over masks that meet their object at all (Huang et
+            al.'s code), or the `mean` squared error (older runs).
+        mask_iou_grad: Let the MaskIoU head's gradient into the mask that it sees (Huang et al.'s code).
         norm: Normalisation inside the heads' convolutions.
         box_pool: Side of the RoI feature of the box head, S = 7.
         mask_pool: Side of the RoI feature of the mask head, S = 14.
@@ -234,6 +237,8 @@ class HeadsConfig(Section):
     mask_iou: bool = True
     mask_iou_channels: Width = 256
     mask_iou_dim: Width = 1024
+    mask_iou_loss: Literal["half", "mean"] = "half"
+    mask_iou_grad: bool = True
     norm: Norm = "none"
     box_pool: Layers = 7
     mask_pool: Layers = 14

@@ -209,6 +209,7 @@ def _build_stage(
                 heads.mask_iou_dim,
                 num_classes,
                 norm=heads.norm,
+                mask_grad=heads.mask_iou_grad,
             )
     return Stage(
         box_pooler=_build_box_pooler(config, pooler),
@@ -225,6 +226,7 @@ def _build_stage(
         ),
         mask_head=mask_head,
         mask_iou_head=mask_iou_head,
+        mask_iou_loss=heads.mask_iou_loss,
         uses_parts=uses_parts,
         part_losses=uses_parts and config.parts.losses,
         iou_thresh=cascade.ious[index],

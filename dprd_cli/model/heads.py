@@ -135,15 +135,26 @@ class MaskIoUHead(nn.Module):
         fc_dim: Width of the fully connected layers.
         num_classes: K.
         norm: Normalisation after the convolutions.
+        mask_grad: The gradient goes into the mask logits too.
 
     Source: Huang et al. 2019: RoI feature and 2x2 max-pooled mask concatenated, four 3x3 convs (the last of
-    stride 2), two fully connected layers, one output per class. Reading: the mask enters without gradient.
+    stride 2), two fully connected layers, one output per class; in their code the mask enters with its
+    gradient.
     """
 
     def __init__(
-        self, channels: int, pool: int, dim: int, fc_dim: int, num_classes: int, *, norm: str = "none"
+        self,
+        channels: int,
+        pool: int,
+        dim: int,
+        fc_dim: int,
+        num_classes: int,
+        *,
+        norm: str = "none",
+        mask_grad: bool = True,
     ) -> None:
         super().__init__()
+        self.mask_grad = mask_grad
         self.convs = nn.Sequential(
             conv_block(channels + 1, dim, norm=norm),
             conv_block(dim, dim, norm=norm),
@@ -169,7 +180,8 @@ class MaskIoUHead(nn.Module):
         Returns:
             Unbounded; about 0..1 after training. [F]
         """
-        mask = F.max_pool2d(mask_logits.detach().sigmoid()[:, None], 2).to(x.dtype)
+        seen = mask_logits if self.mask_grad else mask_logits.detach()
+        mask = F.max_pool2d(seen.sigmoid()[:, None], 2).to(x.dtype)
         x = F.relu(dense(self.fc1, self.convs(torch.cat((x, mask), dim=1))))
         ious: Tensor = self.ious(F.relu(self.fc2(x)))
         return full_precision(ious[torch.arange(x.shape[0], device=x.device), labels])

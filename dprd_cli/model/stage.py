@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dprd_cli.model.fusion import FusionOutput
 from dprd_cli.model.heads import BoxHead, BoxPrediction, MaskHead, MaskIoUHead
-from dprd_cli.model.losses import class_loss, mask_iou_loss, mask_iou_targets, mask_loss
+from dprd_cli.model.losses import MASK_IOU_LOSSES, class_loss, mask_iou_targets, mask_loss
 from dprd_cli.model.rois import DeformablePooler, RegionPooler
 
 
@@ -38,6 +38,7 @@ class Stage(nn.Module):
         box_head: Class logits and box deltas.
         mask_head: Masks, or None.
         mask_iou_head: Mask IoUs, or None.
+        mask_iou_loss: A key of `MASK_IOU_LOSSES`.
         uses_parts: The fusion wants part features.
         part_losses: Feed x^comb_3 to the same heads in training.
         iou_thresh: IoU from which a RoI is an object here.
@@ -52,6 +53,7 @@ class Stage(nn.Module):
         box_head: BoxHead,
         mask_head: MaskHead | None,
         mask_iou_head: MaskIoUHead | None,
+        mask_iou_loss: str,
         uses_parts: bool,
         part_losses: bool,
         iou_thresh: float,
@@ -63,6 +65,7 @@ class Stage(nn.Module):
         self.box_head = box_head
         self.mask_head = mask_head
         self.mask_iou_head = mask_iou_head
+        self.mask_iou_loss = MASK_IOU_LOSSES[mask_iou_loss]
         self.uses_parts = uses_parts
         self.part_losses = part_losses
         self.iou_thresh = iou_thresh
@@ -103,7 +106,7 @@ class Stage(nn.Module):
         if self.mask_iou_head is not None:
             predicted = self.mask_iou_head(feature, logits, targets.labels)
             target = mask_iou_targets(logits, targets.masks, targets.areas, targets.boxes)
-            losses[f"loss_{prefix}miou"] = mask_iou_loss(predicted, target)
+            losses[f"loss_{prefix}miou"] = self.mask_iou_loss(predicted, target)
         return losses
 
     def predict_masks(

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dprd_cli.model.heads import BoxHead, MaskHead
+from dprd_cli.model.heads import BoxHead, MaskHead, MaskIoUHead
 from dprd_cli.model.layers import dense
 
 
@@ -53,3 +53,12 @@ def test_a_mask_is_the_predicted_class_s_of_all_classes_masks(rois):
     inputs = [x, *head.parameters()]
     for a, b in zip(gradients(quick, inputs), gradients(plain, inputs), strict=True):
         torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("mask_grad", [True, False])
+def test_the_mask_enters_the_mask_iou_head_with_its_gradient(mask_grad):
+    torch.manual_seed(0)
+    head = MaskIoUHead(4, 6, 8, 8, 5, mask_grad=mask_grad)
+    logits = torch.randn(3, 12, 12, requires_grad=True)
+    head(torch.rand(3, 4, 6, 6), logits, torch.tensor([0, 1, 4])).sum().backward()
+    assert (logits.grad is not None and bool(logits.grad.any())) is mask_grad

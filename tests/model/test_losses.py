@@ -3,7 +3,16 @@ import math
 import pytest
 import torch
 
-from dprd_cli.model.losses import box_loss, class_loss, crop_masks, mask_iou_loss, mask_iou_targets, mask_loss
+from dprd_cli.model.losses import (
+    MASK_IOU_LOSSES,
+    box_loss,
+    class_loss,
+    crop_masks,
+    mask_iou_loss,
+    mask_iou_targets,
+    mask_loss,
+    mean_mask_iou_loss,
+)
 
 
 def test_class_loss_by_hand():
@@ -30,6 +39,17 @@ def test_mask_loss_of_zero_logits_is_ln_2():
     )
 
 
+def test_mask_iou_loss_by_hand():
+    # errors 0.5, 0.2 and 1; the last has nothing in common with its object: 0.5 * (0.25 + 0.04) / 2
+    predicted, targets = torch.tensor([0.5, 0.8, 1.0], requires_grad=True), torch.tensor([1.0, 0.6, 0.0])
+    assert mask_iou_loss(predicted, targets).item() == pytest.approx(0.0725)
+    assert mean_mask_iou_loss(predicted, targets).item() == pytest.approx(1.29 / 3)
+    nothing_met = mask_iou_loss(predicted, torch.zeros(3))
+    assert nothing_met.item() == 0
+    nothing_met.backward()
+    assert predicted.grad.tolist() == [0, 0, 0]
+
+
 def test_losses_of_nothing_are_connected_zeros():
     logits = torch.zeros((0, 5), requires_grad=True)
     deltas = torch.zeros((0, 4), requires_grad=True)
@@ -40,7 +60,7 @@ def test_losses_of_nothing_are_connected_zeros():
         class_loss(logits, none)
         + box_loss(deltas, torch.zeros(0, 4), none, 4, 0.0)
         + mask_loss(masks, torch.zeros((0, 4, 4), dtype=torch.bool))
-        + mask_iou_loss(ious, torch.zeros(0))
+        + sum(loss(ious, torch.zeros(0)) for loss in MASK_IOU_LOSSES.values())
     )
     assert total.item() == 0
     total.backward()
