@@ -56,7 +56,7 @@ def _resolve(
     preset: str | None = None,
     **flags: object,
 ) -> Config:
-    """Return the config that training on a data set would have.
+    """Return the config that training on a data set would have; without a schedule, of all its images.
 
     Raises:
         UsageError: If a key is unknown or of another section.
@@ -67,7 +67,8 @@ def _resolve(
     for pair in overrides or []:
         if not pair.strip().startswith("data."):
             raise UsageError(f"--set {pair}: only data.* keys matter here")
-    given = {"data.path": path, **{f"data.{key}": value for key, value in flags.items()}}
+    whole = {} if schedule else {"data.skip_empty": False}
+    given = {"data.path": path, **whole, **{f"data.{key}": value for key, value in flags.items()}}
     return resolve(preset=preset, schedule=schedule, flags=given, overrides=overrides or [])
 
 

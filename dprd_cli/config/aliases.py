@@ -12,6 +12,7 @@ OLD_VALUES: dict[str, Any] = {
     "model.parts.lookup_cell": "floor",
     "model.heads.mask_iou_loss": "mean",
     "model.heads.mask_iou_grad": False,
+    "model.sampling.bg_from_empty": False,
 }
 #: Keys of all sections, which are together where a program wrote the whole configuration down.
 _WHOLE = ("preset", "model.parts.sigma", "model.cascade.ious", "data.flip", "train.momentum")

@@ -291,6 +291,8 @@ class SamplingConfig(Section):
         rois_per_image: RoIs per image.
         positive_fraction: Largest share of objects among them.
         bg_iou_low: Background RoIs need at least this IoU with an object (paper: 0.1; baselines: 0).
+        bg_from_empty: Draw background RoIs, from IoU 0, of images without objects, which would give the
+            heads nothing else to learn from.
         mask_rois_per_image: Each stage's mask branch sees at most so many of its object RoIs per image,
             drawn at random; 0 takes all. Later stages have ever more, and on a CPU they take most of a step.
     """
@@ -298,6 +300,7 @@ class SamplingConfig(Section):
     rois_per_image: RoICount = 512
     positive_fraction: Fraction = 0.25
     bg_iou_low: Fraction = 0.1
+    bg_from_empty: bool = True
     mask_rois_per_image: Count = 0
 
 

@@ -131,11 +131,14 @@ _PHOTOS: ConfigTree = {
     },
 }
 
+# What Detectron2's schedules share and the defaults of `data` and `train` do not say.
+_DETECTRON2: ConfigTree = {"data": {"skip_empty": True}}
+
 #: Schedule name -> overrides of `data` and `train`, and of box sizes where the images are small.
 SCHEDULES: dict[str, ConfigTree] = {
     # Detectron2's 1x and 3x for COCO: 90 k and 270 k steps of 16 images, SGD, lr 0.02.
-    "1x": {},
-    "3x": {"train": {"steps": 270_000, "milestones": [7 / 9, 25 / 27]}},
+    "1x": _DETECTRON2,
+    "3x": {**_DETECTRON2, "train": {"steps": 270_000, "milestones": [7 / 9, 25 / 27]}},
     # The built-in data, from scratch, on a CPU.
     "small": {
         "model": {
@@ -161,7 +164,7 @@ SCHEDULES: dict[str, ConfigTree] = {
     },
     # Detectron2's for VOC 07+12 (PascalVOC-Detection/faster_rcnn_R_50_FPN): 16 images a step, lr 0.02.
     "voc": {
-        "data": {"train_min_sizes": list(range(480, 801, 32))},
+        "data": {**_DETECTRON2["data"], "train_min_sizes": list(range(480, 801, 32))},
         "train": {"steps": 18_000, "milestones": [2 / 3, 8 / 9], "warmup_steps": 100},
     },
     # A few hundred photographs, from ImageNet weights, on a CPU.

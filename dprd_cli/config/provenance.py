@@ -21,7 +21,9 @@ from dprd_cli.config.tree import (
     nest,
     parse_overrides,
     read_toml,
+    settle,
     to_toml,
+    validate,
 )
 from dprd_cli.errors import UsageError
 
@@ -135,7 +137,7 @@ def explain(
         _Layer(
             f"preset {preset}",
             {"preset": preset, **preset_tree(preset)},
-            partial(resolve, preset=preset, schedule="1x"),
+            lambda: settle(validate({"preset": preset, **preset_tree(preset)})),
         ),
         _Layer(
             f"schedule {last}",

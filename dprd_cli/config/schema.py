@@ -91,7 +91,7 @@ class DataConfig(Section):
         repeat_threshold: Share of the images; an epoch repeats those with a class that is in fewer: for a
             class in a share f, sqrt(repeat_threshold / f) times on average (0.001 on LVIS); 0 is off.
         limit: Use only the first so many images of each split; 0 uses all.
-        skip_empty: Leave images without objects out of training.
+        skip_empty: Leave images without objects out of training, as Detectron2 and its schedules here do.
         holdout: Share of the images held out for evaluation where the data has no `val` split; 0 never.
         holdout_seed: Seed of which images these are.
         crowds: COCO's `iscrowd` annotations: `ignore` them, or take them for `objects`, because some programs

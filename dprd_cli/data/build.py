@@ -127,6 +127,8 @@ def describe(dataset: Dataset) -> list[str]:
         f"{start} ({empty} without objects), {plural(total, 'object')} ({kind})",
         f"  {classes}: {', '.join(shown)}{more}",
     ]
+    if dataset.num_skipped:
+        lines.append(f"  {plural(dataset.num_skipped, 'image')} without objects left out (data.skip_empty)")
     if dataset.is_voc and dataset.report.num_crowds:
         lines.append(f"  {plural(dataset.report.num_crowds, 'difficult object')}, ignored in evaluation")
     absent = [name for label, name in enumerate(dataset.class_names) if label not in counts]

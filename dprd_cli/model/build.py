@@ -249,6 +249,7 @@ def _build_roi_heads(config: ModelConfig, num_classes: int, *, with_masks: bool)
             rois_per_image=config.sampling.rois_per_image,
             positive_fraction=config.sampling.positive_fraction,
             bg_iou_low=config.sampling.bg_iou_low,
+            bg_from_empty=config.sampling.bg_from_empty,
             mask_rois_per_image=config.sampling.mask_rois_per_image,
             aligned=conventions.aligned,
             soft_masks=conventions.soft_mask_targets,

@@ -21,6 +21,7 @@ class RoISampler:
         rois_per_image: RoIs per image.
         positive_fraction: Largest share of objects among them.
         bg_iou_low: Least IoU of a sampled background RoI.
+        bg_from_empty: It is 0 in images without objects.
         mask_rois_per_image: Most RoIs of a stage's mask branch, per image; 0 for all.
         aligned: Frame of the mask targets, see `crop_masks`.
         soft_masks: Mask targets in 0..1, see `crop_masks`.
@@ -33,13 +34,14 @@ class RoISampler:
         rois_per_image: int,
         positive_fraction: float,
         bg_iou_low: float,
+        bg_from_empty: bool = True,
         mask_rois_per_image: int = 0,
         aligned: bool = True,
         soft_masks: bool = False,
     ) -> None:
         self.num_classes = num_classes
         self.rois_per_image, self.positive_fraction = rois_per_image, positive_fraction
-        self.bg_iou_low = bg_iou_low
+        self.bg_iou_low, self.bg_from_empty = bg_iou_low, bg_from_empty
         self.mask_rois_per_image = mask_rois_per_image
         self.aligned, self.soft_masks = aligned, soft_masks
 
@@ -58,6 +60,9 @@ class RoISampler:
             targets: Objects of each image.
             thresh: IoU from which a RoI is an object.
             features: Features of the batch.
+
+        Reading: the paper's background has an IoU of at least 0.1 with an object, which says nothing of
+        images without objects; all of theirs is background.
         """
         drawn = []
         first = 0
@@ -68,7 +73,8 @@ class RoISampler:
             anchor_index = torch.cat((proposal.anchor_index, features.find_anchors(gt_boxes, image)))
             iou, gt = match_boxes(boxes, gt_boxes)
             kind = torch.full_like(gt, -1)
-            kind[(iou >= self.bg_iou_low) & (iou < thresh)] = 0
+            low = 0.0 if self.bg_from_empty and not len(target) else self.bg_iou_low
+            kind[(iou >= low) & (iou < thresh)] = 0
             kind[iou >= thresh] = 1
             positive, negative = sample_labels(kind, self.rois_per_image, self.positive_fraction)
             keep = torch.cat((positive, negative))

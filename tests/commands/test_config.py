@@ -33,7 +33,11 @@ def test_show_as_json(capsys):
     assert list(found["values"]) == list(known_keys())
     assert found["values"]["train.steps"] == {"value": 270_000, "origin": "schedule 3x"}
     found = json.loads(output(capsys, "config", "show", "--schedule", "1x", "--changed", "--json").out)
-    assert {entry["origin"] for entry in found["values"].values()} == {"auto", "preset cascade-dprd"}
+    assert {entry["origin"] for entry in found["values"].values()} == {
+        "auto",
+        "preset cascade-dprd",
+        "schedule 1x",
+    }
 
 
 def test_diff(capsys, tmp_path):

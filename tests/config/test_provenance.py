@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dprd_cli.config.presets import PRESETS, SCHEDULES, resolve
+from dprd_cli.config.presets import PRESETS, resolve
 from dprd_cli.config.provenance import explain, json_schema
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import flatten, known_keys, read_toml, to_toml, validate
@@ -38,8 +38,11 @@ def test_what_differs_from_the_default_has_another_origin():
     }
 
 
-def test_the_plain_schedule_changes_nothing():
-    assert SCHEDULES["1x"] == {}  # what presets change is found with it
+def test_a_preset_comes_before_the_schedule():
+    found = explained("dprd", schedule="1x")
+    assert found.config == resolve(preset="dprd", schedule="1x")
+    assert found.origins["data.skip_empty"] == "schedule 1x"
+    assert found.origins["model.cascade.ious"] == "preset dprd"
 
 
 def test_each_source_by_name(tmp_path):
@@ -49,6 +52,7 @@ def test_each_source_by_name(tmp_path):
     assert found == {
         "preset": "preset dprd",
         "schedule": "schedule 3x",
+        "data.skip_empty": "schedule 3x",
         **dict.fromkeys(
             (
                 "model.cascade.ious",

@@ -43,7 +43,7 @@ def test_objects_join_the_proposals_and_what_hardly_overlaps_is_not_drawn():
     rows = list(zip(*(value.tolist() for value in values), strict=True))
     assert rows.count((0, 2, 0)) == 2  # the proposal and the object itself
     assert rows.count((0, K, 0)) == 1
-    assert not any(image == 1 for image, *_ in rows)  # nothing overlaps where there is no object
+    assert [label for image, label, _ in rows if image == 1] == [K] * 3  # all, where there is no object
     assert [row for row in rows if row[0] == 2] == [(2, 4, 1)]  # the object alone, the batch's second
     assert labeled.rois.anchor_index[labeled.labels == 4].tolist() == [[77, 77]]  # of no proposal: looked up
 
@@ -101,3 +101,11 @@ def test_at_most_so_many_masks_an_image(limit, count):
     index = sampler(mask_rois_per_image=limit).masked(labeled, TARGETS[:1])
     assert len(index) == count
     assert (index.diff() > 0).all()
+
+
+def test_images_without_objects_may_have_no_background():
+    torch.manual_seed(0)
+    each = proposals([10.0, 10, 30, 28])
+    for bg_iou_low, drawn in ((0.1, 0), (0.0, 1)):  # below IoU 0 there is nothing
+        strict = sampler(bg_from_empty=False, bg_iou_low=bg_iou_low)
+        assert len(strict.sample([each], TARGETS[1:2], 0.5, FEATURES).labels) == drawn

@@ -104,6 +104,7 @@ class CocoDataset:
 
     Attributes:
         report: What the check found; its warnings are lines to print.
+        num_skipped: Images without objects that were left out.
         file_names: File name of each image.
         image_ids: Id of each image. [N]
         labels: Class index of each object, image after image. [G]
@@ -145,10 +146,11 @@ class CocoDataset:
             ident = ann["image_id"]
             if ident in anns and not ann.get("iscrowd", 0) and not is_degenerate(ann["bbox"], sizes[ident]):
                 anns[ident].append(ann)
-        images = [image for image in images if anns[image["id"]] or not skip_empty]
+        kept = [image for image in images if anns[image["id"]] or not skip_empty]
+        self.num_skipped, images = len(images) - len(kept), kept
         if not images:
             raise DataError(
-                f"{self.annotations.name}: no image has an object; train without --set data.skip_empty=true"
+                f"{self.annotations.name}: no image has an object; --set data.skip_empty=false trains on them"
             )
         index = {ident: label for label, ident in enumerate(self.category_ids)}
         self.file_names: list[str] = [image["file_name"] for image in images]

@@ -210,7 +210,7 @@ def test_no_object_at_all(tree, build, tmp_path):
     assert len(data) == 3
     assert not data.has_masks
     assert refused(lambda: build(CONFIG.model_copy(update={"skip_empty": True}))) == (
-        f"{tmp_path / 't.json'}: no image has an object; train without --set data.skip_empty=true"
+        f"{tmp_path / 't.json'}: no image has an object; --set data.skip_empty=false trains on them"
     )
 
 
