@@ -7,12 +7,22 @@ from typing import Any
 
 #: Old dotted key -> its name now.
 RENAMED = {"data.check_pictures": "data.check_images"}
-#: Key -> what every configuration meant before there was that key, where it is not the default of now.
+
+
+def _decay_of_all(tree: Mapping[str, Any]) -> Any:
+    """Return the decay that normalisation layers once had: that of all else, but none under AdamW."""
+    train = tree["train"]
+    return 0.0 if train.get("optimizer") == "adamw" else train.get("weight_decay", 1e-4)
+
+
+#: Key -> what every configuration meant before there was that key, where it is not the default of now; or a
+#: function of the configuration that says it.
 OLD_VALUES: dict[str, Any] = {
     "model.parts.lookup_cell": "floor",
     "model.heads.mask_iou_loss": "mean",
     "model.heads.mask_iou_grad": False,
     "model.sampling.bg_from_empty": False,
+    "train.weight_decay_norm": _decay_of_all,
 }
 #: Keys of all sections, which are together where a program wrote the whole configuration down.
 _WHOLE = ("preset", "model.parts.sigma", "model.cascade.ious", "data.flip", "train.momentum")
@@ -43,7 +53,7 @@ def fill_old_values(tree: Mapping[str, Any]) -> dict[str, Any]:
         for key, value in OLD_VALUES.items():
             holder = _holder(filled, key, itself=False)
             if holder is not None:
-                holder.setdefault(key.rpartition(".")[2], value)
+                holder.setdefault(key.rpartition(".")[2], value(filled) if callable(value) else value)
     return filled
 
 

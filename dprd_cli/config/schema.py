@@ -183,7 +183,8 @@ class TrainConfig(Section):
         scale_lr: Scale `lr` where the batch size was changed without it: linearly for SGD, by the square root
             for AdamW.
         momentum: SGD's momentum.
-        weight_decay: Weight decay (none on biases and normalisation under AdamW).
+        weight_decay: Weight decay (none on biases under AdamW).
+        weight_decay_norm: That of normalisation layers (Detectron2: none).
         warmup_steps: Steps of linear warm-up from lr/1000.
         decay: `multistep` (x0.1 at each milestone) or `cosine`.
         milestones: Fractions of `steps` at which multistep decays.
@@ -218,6 +219,7 @@ class TrainConfig(Section):
     scale_lr: bool = True
     momentum: Fraction = 0.9
     weight_decay: Rate = 1e-4
+    weight_decay_norm: Rate = 0.0
     warmup_steps: Count = 1000
     decay: Literal["multistep", "cosine"] = "multistep"
     milestones: Annotated[tuple[Fraction, ...], Field(max_length=1024)] = (2 / 3, 8 / 9)

@@ -12,6 +12,9 @@ from dprd_cli.config.schema import TrainConfig
 from dprd_cli.model.backbone import Backbone
 
 
+_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+
+
 def part_parameters(detector: nn.Module) -> list[nn.Parameter]:
     """Return the trainable parameters that move parts by offsets (Eq. 2); none where there are none."""
     layer, places = getattr(detector, "part_layer", None), {id(p) for p in place_parameters(detector)}
@@ -29,12 +32,13 @@ def place_parameters(detector: nn.Module) -> list[nn.Parameter]:
 def parameter_groups(detector: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
     """Sort the trainable parameters into groups, each with its `lr_mult` and `weight_decay`.
 
-    Under AdamW, biases and normalisation (everything with fewer than two axes) are not decayed; under SGD
-    everything is, as in Detectron2.
+    Normalisation layers have a decay of their own. Under AdamW, biases (all else with fewer than two axes)
+    are not decayed; under SGD they are, as in Detectron2.
     """
     part = {id(p) for p in part_parameters(detector)}
     place = {id(p) for p in place_parameters(detector)}
     backbone = _backbone_rates(detector.get_submodule("backbone"), config)
+    norm = {id(p) for m in detector.modules() if isinstance(m, _NORMS) for p in m.parameters(recurse=False)}
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for parameter in detector.parameters():
         if not parameter.requires_grad:
@@ -47,6 +51,7 @@ def parameter_groups(detector: nn.Module, config: TrainConfig) -> list[dict[str,
         elif id(parameter) in backbone:
             scale = backbone[id(parameter)]
         decay = 0.0 if config.optimizer == "adamw" and parameter.ndim < 2 else config.weight_decay
+        decay = config.weight_decay_norm if id(parameter) in norm else decay
         group = groups.setdefault((scale, decay), {"params": [], "lr_mult": scale, "weight_decay": decay})
         group["params"].append(parameter)
     return list(groups.values())

@@ -36,17 +36,21 @@ def stored(config: Config, without: str) -> dict:
     return tree
 
 
-@pytest.mark.parametrize("key", OLD_VALUES)
+#: What the values of old are in the default configuration.
+OLD = {key: 1e-4 if callable(value) else value for key, value in OLD_VALUES.items()}
+
+
+@pytest.mark.parametrize("key", OLD)
 def test_a_stored_configuration_means_what_it_meant(key, tmp_path):
     tree = stored(Config(), key)
     before = flatten(Config())[key]
-    assert flatten(validate(tree))[key] == OLD_VALUES[key] != before
+    assert flatten(validate(tree))[key] == OLD[key] != before
     (tmp_path / "config.toml").write_text(to_toml(Config()))
     lines = (tmp_path / "config.toml").read_text().splitlines()
     lines = [line for line in lines if not line.startswith(f"{key.rpartition('.')[2]} =")]
     (tmp_path / "config.toml").write_text("\n".join(lines))
-    assert flatten(resolve(config_file=tmp_path / "config.toml"))[key] == OLD_VALUES[key]
-    assert flatten(explain(named_base(str(tmp_path))).config)[key] == OLD_VALUES[key]
+    assert flatten(resolve(config_file=tmp_path / "config.toml"))[key] == OLD[key]
+    assert flatten(explain(named_base(str(tmp_path))).config)[key] == OLD[key]
 
 
 @pytest.mark.parametrize("key", OLD_VALUES)
@@ -56,10 +60,17 @@ def test_a_configuration_written_by_hand_has_the_defaults_of_now(key):
 
 def test_the_shipped_checkpoint_keeps_its_values():
     config = explain(named_base("demo")).config
-    assert {key: flatten(config)[key] for key in OLD_VALUES} == OLD_VALUES
+    assert {key: flatten(config)[key] for key in OLD_VALUES} == OLD | {"train.weight_decay_norm": 0.0}
     assert load_model("demo", "cpu").config.model == config.model
 
 
 @pytest.mark.parametrize("broken", [{"model": 3}, {"model": {"parts": []}}, {"preset": {}, "train": None}])
 def test_what_is_no_configuration_is_left_to_the_check(broken):
     assert fill_old_values(broken) == broken
+
+
+@pytest.mark.parametrize(("optimizer", "decay"), [("sgd", 0.3), ("adamw", 0.0)])
+def test_normalisation_once_decayed_as_the_rest(optimizer, decay):
+    train = {"optimizer": optimizer, "weight_decay": 0.3}
+    tree = stored(validate({"train": train}), "train.weight_decay_norm")
+    assert validate(tree).train.weight_decay_norm == decay

@@ -39,9 +39,26 @@ def test_adamw_decays_matrices_only_and_each_part_has_its_rate():
     }
 
 
-def test_sgd_decays_everything():
-    groups = parameter_groups(Fake(), TrainConfig(optimizer="sgd"))
-    assert [(g["lr_mult"], g["weight_decay"], len(g["params"])) for g in groups] == [(1.0, 1e-4, 8)]
+def test_sgd_decays_everything_but_normalisation():
+    model = Fake()
+    groups = parameter_groups(model, TrainConfig(optimizer="sgd", part_lr_mult=1.0))
+    assert {(g["lr_mult"], g["weight_decay"]): len(g["params"]) for g in groups} == {
+        (1.0, 1e-4): 6,
+        (1.0, 0.0): 2,
+    }
+    assert {id(p) for p in groups[1]["params"]} == {id(p) for p in model.backbone[1].parameters()}
+    config = TrainConfig(optimizer="sgd", part_lr_mult=1.0, weight_decay_norm=1e-4)
+    assert [(g["weight_decay"], len(g["params"])) for g in parameter_groups(model, config)] == [(1e-4, 8)]
+
+
+def test_a_detector_has_no_normalisation_of_another_kind():
+    """Whatever is normalised in a network is known to have a decay of its own."""
+    for preset in ("cascade-dprd-small", "dprd-placed-small"):
+        detector = build_detector(small_config(preset), num_classes=3)
+        groups = parameter_groups(detector, TrainConfig(optimizer="sgd", weight_decay_norm=0.5))
+        decayed = {id(p) for g in groups if g["weight_decay"] == 0.5 for p in g["params"]}
+        named = {id(p) for n, p in detector.named_parameters() if p.ndim == 1 and n.endswith("weight")}
+        assert decayed >= named
 
 
 def test_frozen_parameters_are_left_out():
