@@ -195,12 +195,14 @@ class FusionConfig(Section):
         norm: Normalisation after each convolution; `gn` helps when training from scratch.
         residual: Add each transform's input to its output, in RDA; not the paper's, but it learns much faster
             from random weights (measured in docs/evidence.md).
+        concat_relu: A ReLU after Concat's 1x1 convolutions, which the paper does not name (older runs).
     """
 
     name: Literal["rda", "concat"] = "rda"
     bottleneck: Width = 4
     norm: Norm = "none"
     residual: bool = False
+    concat_relu: bool = False
 
 
 class HeadsConfig(Section):

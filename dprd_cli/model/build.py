@@ -170,7 +170,7 @@ def _build_fusion(config: ModelConfig, *, uses_parts: bool) -> nn.Module:
     if fusion.name == "concat":
         if channels % count:
             raise UsageError(f"model.fusion.name=concat needs model.neck.channels divisible by {count} parts")
-        return ConcatFusion(channels, count, fusion.norm)
+        return ConcatFusion(channels, count, fusion.norm, rectified=fusion.concat_relu)
     return RDAFusion(channels, count, fusion.bottleneck, fusion.norm, residual=fusion.residual)
 
 

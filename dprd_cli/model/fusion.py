@@ -243,15 +243,15 @@ class ConcatFusion(nn.Module):
         channels: C.
         num_parts: P.
         norm: Normalisation after each convolution.
+        rectified: A ReLU after each.
 
-    Source: "Detailed analysis of DPR and RDA networks".
+    Source: "Detailed analysis of DPR and RDA networks", which names no ReLU.
     """
 
-    def __init__(self, channels: int, num_parts: int, norm: str = "none") -> None:
+    def __init__(self, channels: int, num_parts: int, norm: str = "none", *, rectified: bool = False) -> None:
         super().__init__()
-        self.reduce = nn.ModuleList(
-            conv_block(channels, channels // num_parts, 1, norm=norm) for _ in range(num_parts)
-        )
+        blocks = [conv_block(channels, channels // num_parts, 1, norm=norm) for _ in range(num_parts)]
+        self.reduce = nn.ModuleList(block if rectified else block[:-1] for block in blocks)
 
     def forward(self, whole: Tensor, parts: Tensor | None) -> FusionOutput:
         """Fuse the whole feature [R, C, S, S] and those of its parts [R, P, C, S, S]."""

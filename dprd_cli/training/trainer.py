@@ -42,7 +42,14 @@ _DRAWN_BATCHES = 2
 #: Steps of a run, or of what is left of one, after which is shown how it goes, before there is a row.
 _FIRST_SHOWN = (1, 2, 5)
 #: Keys of the training section that decide what an optimizer keeps of each parameter.
-_DECIDE_STATE = ("optimizer", "backbone_lr_mult", "part_lr_mult", "weight_decay", "weight_decay_norm", "momentum")
+_DECIDE_STATE = (
+    "optimizer",
+    "backbone_lr_mult",
+    "part_lr_mult",
+    "weight_decay",
+    "weight_decay_norm",
+    "momentum",
+)
 
 
 class Trainer:

@@ -12,7 +12,10 @@ from tiny_model import IMAGE, tiny_model
 SHAPE = (2, 8, 3, 3)
 
 
-@pytest.mark.parametrize("fusion", [RDAFusion(8, 4), RDAFusion(8, 4, residual=True), ConcatFusion(8, 4)])
+@pytest.mark.parametrize(
+    "fusion",
+    [RDAFusion(8, 4), RDAFusion(8, 4, residual=True), ConcatFusion(8, 4), ConcatFusion(8, 4, rectified=True)],
+)
 def test_a_contest_fuses_as_forward_does_and_its_shares_add_up(fusion):
     torch.manual_seed(0)
     whole, parts = torch.randn(SHAPE), torch.randn(2, 4, *SHAPE[1:])

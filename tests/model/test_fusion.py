@@ -51,6 +51,7 @@ def test_rda_of_four_parts_by_its_definition():
     comb3 = top(lr(parts[:, 0], parts[:, 1]), ub(parts[:, 2], parts[:, 3]))
     fused = fusion(whole, parts)
     torch.testing.assert_close(fused.parts, comb3)
+    assert bool((fused.parts < 0).any()) is not rectified
     torch.testing.assert_close(fused.whole, torch.maximum(comb3, fusion.whole(whole)))
 
 
@@ -63,9 +64,12 @@ def test_rda_has_14_convolutions_of_2_million_parameters():
     assert count(fusion) == 7 * 295_232
 
 
-def test_concat_by_its_definition():
-    fusion = ConcatFusion(8, 4)
+@pytest.mark.parametrize("rectified", [False, True])
+def test_concat_by_its_definition(rectified):
+    torch.manual_seed(0)
+    fusion = ConcatFusion(8, 4, rectified=rectified)
     whole, parts = torch.randn(2, 8, 7, 7), torch.randn(2, 4, 8, 7, 7)
+    assert fusion.state_dict().keys() == ConcatFusion(8, 4, rectified=not rectified).state_dict().keys()
     comb3 = torch.cat([reduce(parts[:, i]) for i, reduce in enumerate(fusion.reduce)], dim=1)
     fused = fusion(whole, parts)
     torch.testing.assert_close(fused.parts, comb3)
