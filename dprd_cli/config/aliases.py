@@ -23,6 +23,7 @@ OLD_VALUES: dict[str, Any] = {
     "model.heads.mask_iou_loss": "mean",
     "model.heads.mask_iou_grad": False,
     "model.sampling.bg_from_empty": False,
+    "model.cascade.mask_grad_scale": 1.0,
     "train.weight_decay_norm": _decay_of_all,
 }
 #: Keys of all sections, which are together where a program wrote the whole configuration down.

@@ -262,6 +262,8 @@ class CascadeConfig(Section):
         average_masks: Average masks and mask IoUs over the stages at test, or take the last stage's.
         feature_grad_scale: Factor on each stage's gradient into the box RoI features (1/stages, as in
             Detectron2's Cascade R-CNN; 1 is the plain sum of the stages' gradients).
+        mask_grad_scale: The same for the mask branch; `auto` takes 1/number of `mask_stages`, so that several
+            mask heads together weigh as much as Cascade Mask R-CNN's one.
     """
 
     ious: Annotated[tuple[Fraction, ...], Field(max_length=16)] = (0.5, 0.6, 0.7)
@@ -275,6 +277,7 @@ class CascadeConfig(Section):
     class_agnostic_box: bool = True
     average_masks: bool = True
     feature_grad_scale: Fraction = 1 / 3
+    mask_grad_scale: Literal["auto"] | Fraction = "auto"
 
     @model_validator(mode="after")
     def _check(self) -> CascadeConfig:

@@ -136,7 +136,10 @@ def settle(config: Config) -> Config:
     if train.layer_decay == "auto":
         decay = layer_decay(backbone.name, pretrained=not scratch)
         train = train.model_copy(update={"layer_decay": decay})
-    model = config.model.model_copy(update={"backbone": backbone})
+    cascade = config.model.cascade
+    if cascade.mask_grad_scale == "auto":
+        cascade = cascade.model_copy(update={"mask_grad_scale": 1 / max(len(cascade.mask_stages), 1)})
+    model = config.model.model_copy(update={"backbone": backbone, "cascade": cascade})
     return config.model_copy(update={"model": model, "train": train})
 
 

@@ -237,6 +237,8 @@ def _build_stage(
 def _build_roi_heads(config: ModelConfig, num_classes: int, *, with_masks: bool) -> RoIHeads:
     heads, cascade, conventions = config.heads, config.cascade, CONVENTIONS[config.conventions]
     num_stages = len(cascade.ious)
+    if cascade.mask_grad_scale == "auto":
+        raise ValueError("expected a settled config (config.settle), but mask_grad_scale is on 'auto'")
     if num_stages > 1 and not cascade.class_agnostic_box:
         raise UsageError("model.cascade.class_agnostic_box=false needs a single stage")
     pooler = _build_pooler(config)
@@ -267,5 +269,6 @@ def _build_roi_heads(config: ModelConfig, num_classes: int, *, with_masks: bool)
         refeed=config.parts.refeed,
         average_masks=cascade.average_masks,
         feature_grad_scale=cascade.feature_grad_scale,
+        mask_grad_scale=cascade.mask_grad_scale,
         smooth_l1_beta=heads.smooth_l1_beta,
     )

@@ -42,6 +42,7 @@ class RoIHeads(nn.Module):
         refeed: `lookup` or `carry`, see `PartsConfig`.
         average_masks: Average masks over the stages at test, or take the last one's.
         feature_grad_scale: Factor on each stage's gradient into its box RoI features.
+        mask_grad_scale: Factor on each stage's gradient into its mask RoI features.
         smooth_l1_beta: Transition of the box loss.
     """
 
@@ -59,6 +60,7 @@ class RoIHeads(nn.Module):
         refeed: str,
         average_masks: bool,
         feature_grad_scale: float,
+        mask_grad_scale: float,
         smooth_l1_beta: float,
     ) -> None:
         super().__init__()
@@ -67,7 +69,8 @@ class RoIHeads(nn.Module):
         self.pooler, self.sampler, self.selector = pooler, sampler, selector
         self.num_classes, self.box_pool, self.mask_pool = num_classes, box_pool, mask_pool
         self.refeed, self.average_masks = refeed, average_masks
-        self.feature_grad_scale, self.smooth_l1_beta = feature_grad_scale, smooth_l1_beta
+        self.feature_grad_scale, self.mask_grad_scale = feature_grad_scale, mask_grad_scale
+        self.smooth_l1_beta = smooth_l1_beta
 
     @property
     def cascade(self) -> list[Stage]:
@@ -182,7 +185,9 @@ class RoIHeads(nn.Module):
         index = self.sampler.masked(labeled, targets)
         chosen = labeled.select(index)
         boxes = None if parts is None else parts.boxes[index]
-        whole, part_features = self.pooler(chosen.rois, boxes, features, self.mask_pool)
+        whole, part_features = _scaled(
+            self.pooler(chosen.rois, boxes, features, self.mask_pool), self.mask_grad_scale
+        )
         return stage.mask_losses(
             whole, part_features, self.sampler.mask_targets(chosen, targets, 2 * self.mask_pool)
         )
@@ -219,11 +224,8 @@ class RoIHeads(nn.Module):
         self, stage: Stage, rois: RoIs, parts: Parts | None, features: RoIFeatures
     ) -> tuple[FusionOutput, BoxPrediction]:
         part_boxes = None if parts is None else parts.boxes
-        whole, part_features = stage.box_pooler(rois, part_boxes, features, self.box_pool)
-        whole = scale_gradient(whole, self.feature_grad_scale)
-        if part_features is not None:
-            part_features = scale_gradient(part_features, self.feature_grad_scale)
-        return stage.predict_boxes(whole, part_features)
+        pooled = stage.box_pooler(rois, part_boxes, features, self.box_pool)
+        return stage.predict_boxes(*_scaled(pooled, self.feature_grad_scale))
 
     @torch.no_grad()
     def refine(self, rois: RoIs, deltas: Tensor, stage: Stage, features: RoIFeatures) -> RoIs:
@@ -339,6 +341,12 @@ class RoIHeads(nn.Module):
         averaged = torch.stack([mask for mask, _ in predictions]).mean(dim=0)
         ious = [iou for _, iou in predictions if iou is not None]
         return BoxDetails(averaged, torch.stack(ious).mean(dim=0) if ious else None, parts)
+
+
+def _scaled(pooled: tuple[Tensor, Tensor | None], scale: float) -> tuple[Tensor, Tensor | None]:
+    """Scale the gradient into pooled features [R, C, S, S] and those of parts [R, P, C, S, S]."""
+    whole, parts = pooled
+    return scale_gradient(whole, scale), None if parts is None else scale_gradient(parts, scale)
 
 
 def _to_rois(proposals: list[Proposals]) -> RoIs:

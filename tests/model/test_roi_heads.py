@@ -100,3 +100,20 @@ def test_parts_can_have_losses_and_diagnostics():
     assert [(seen, labels) for _, seen, labels in parts.given] == [
         (None, None)
     ] * 3  # two stages, final boxes
+
+
+def mask_gradient(*overrides):
+    """Return the gradient of the mask losses in the pyramid's first convolution."""
+    torch.manual_seed(0)
+    detector = build_detector(small_config("cascade-dprd-small", *overrides), num_classes=6)
+    torch.manual_seed(1)
+    losses = detector(*make_batch()).losses
+    sum(value for key, value in losses.items() if "mask" in key).backward()
+    return next(detector.neck.parameters()).grad
+
+
+def test_mask_heads_share_their_weight_in_the_features():
+    full = mask_gradient("model.cascade.mask_grad_scale=1.0")
+    torch.testing.assert_close(mask_gradient(), full / 3, rtol=1e-3, atol=1e-7)
+    assert small_config("cascade-mrcnn-small").cascade.mask_grad_scale == 1  # one mask head, as Detectron2
+    assert small_config("dprd-small").cascade.mask_grad_scale == 1
