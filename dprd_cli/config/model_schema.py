@@ -164,6 +164,8 @@ class PartsConfig(Section):
         refeed: Offsets of refined boxes: `lookup` (placed in the RPN's map anew) or `carry` (the proposal's).
         lookup_cell: Cell that a box without an anchor reads its offsets at: the one whose anchors stand
             `nearest` to its centre, or `floor`, the one up and left of it (older runs).
+        mask_lookup: Look up the offsets of the first stage's mask branch in training too, as those of final
+            boxes at test are with `refeed=lookup`; otherwise its RoIs keep their proposals' own.
         level: Pyramid level a part is pooled from: by its `own` area, or the `whole` box's level.
         losses: Part losses through the shared heads (L^prt in Eq. 3).
         places: Where parts can be with `mode=placed`.
@@ -176,6 +178,7 @@ class PartsConfig(Section):
     straight_through: bool = False
     refeed: Literal["lookup", "carry"] = "lookup"
     lookup_cell: Literal["nearest", "floor"] = "nearest"
+    mask_lookup: bool = True
     level: Literal["own", "whole"] = "own"
     losses: bool = True
     places: PlacesConfig = PlacesConfig()

@@ -267,6 +267,7 @@ def _build_roi_heads(config: ModelConfig, num_classes: int, *, with_masks: bool)
         box_pool=heads.box_pool,
         mask_pool=heads.mask_pool,
         refeed=config.parts.refeed,
+        mask_lookup=config.parts.mask_lookup and config.parts.mode == "deformable",  # others look nowhere
         average_masks=cascade.average_masks,
         feature_grad_scale=cascade.feature_grad_scale,
         mask_grad_scale=cascade.mask_grad_scale,

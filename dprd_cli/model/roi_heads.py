@@ -40,6 +40,7 @@ class RoIHeads(nn.Module):
         box_pool: S of the box branch.
         mask_pool: S of the mask branch.
         refeed: `lookup` or `carry`, see `PartsConfig`.
+        mask_lookup: Feed the first stage's RoIs again for its mask branch, in training.
         average_masks: Average masks over the stages at test, or take the last one's.
         feature_grad_scale: Factor on each stage's gradient into its box RoI features.
         mask_grad_scale: Factor on each stage's gradient into its mask RoI features.
@@ -58,6 +59,7 @@ class RoIHeads(nn.Module):
         box_pool: int,
         mask_pool: int,
         refeed: str,
+        mask_lookup: bool,
         average_masks: bool,
         feature_grad_scale: float,
         mask_grad_scale: float,
@@ -68,7 +70,7 @@ class RoIHeads(nn.Module):
         self.parts = parts
         self.pooler, self.sampler, self.selector = pooler, sampler, selector
         self.num_classes, self.box_pool, self.mask_pool = num_classes, box_pool, mask_pool
-        self.refeed, self.average_masks = refeed, average_masks
+        self.refeed, self.mask_lookup, self.average_masks = refeed, mask_lookup, average_masks
         self.feature_grad_scale, self.mask_grad_scale = feature_grad_scale, mask_grad_scale
         self.smooth_l1_beta = smooth_l1_beta
 
@@ -180,11 +182,21 @@ class RoIHeads(nn.Module):
         features: RoIFeatures,
         targets: list[Target],
     ) -> dict[str, Tensor]:
+        """Return the losses of a stage's mask branch, none without mask head.
+
+        Reading: at test the boxes of masks are final ones, whose offsets are looked up. Later stages train on
+        such boxes, the first one on proposals: it looks theirs up, too (`mask_lookup`).
+        """
         if stage.mask_head is None:
             return {}
         index = self.sampler.masked(labeled, targets)
         chosen = labeled.select(index)
-        boxes = None if parts is None else parts.boxes[index]
+        if parts is None:
+            boxes = None
+        elif stage is self.cascade[0] and self.mask_lookup:
+            boxes = self.parts(self.feed_again(chosen.rois, features), features, chosen.labels).boxes
+        else:
+            boxes = parts.boxes[index]
         whole, part_features = _scaled(
             self.pooler(chosen.rois, boxes, features, self.mask_pool), self.mask_grad_scale
         )

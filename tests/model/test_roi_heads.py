@@ -117,3 +117,26 @@ def test_mask_heads_share_their_weight_in_the_features():
     torch.testing.assert_close(mask_gradient(), full / 3, rtol=1e-3, atol=1e-7)
     assert small_config("cascade-mrcnn-small").cascade.mask_grad_scale == 1  # one mask head, as Detectron2
     assert small_config("dprd-small").cascade.mask_grad_scale == 1
+
+
+@pytest.mark.parametrize("looked_up", [True, False])
+def test_masks_are_trained_with_offsets_that_are_looked_up_as_at_test(looked_up):
+    torch.manual_seed(0)
+    setting = f"model.parts.mask_lookup={str(looked_up).lower()}"
+    detector = build_detector(small_config("dprd-small", setting), num_classes=6)
+    parts = PartsWithALoss(4)
+    detector = detector.with_parts(parts)
+    found = {}
+    locate = detector.rpn.anchors.locate
+
+    def remember(boxes, image_index, table):
+        found["table"] = table
+        return locate(boxes, image_index, table)
+
+    detector.rpn.anchors.locate = remember
+    detector(*make_batch())
+    (proposals, *_), *masks = parts.given[:1], *parts.given[1:]
+    assert len(masks) == looked_up
+    for rois, _, labels in masks:
+        assert (labels < 6).all()
+        assert torch.equal(rois.anchor_index, locate(rois.boxes, rois.image_index, found["table"]))
