@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dprd_cli.config.model_schema import Section
+from dprd_cli.config.fields import Section
 from dprd_cli.config.presets import SCHEDULES, preset_tree, resolve
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import (

@@ -195,3 +195,9 @@ def scale_gradient(x: Tensor, factor: float) -> Tensor:
         return x
     scaled = x * factor
     return scaled + (x - scaled).detach()
+
+
+def scale_gradients(pooled: tuple[Tensor, Tensor | None], factor: float) -> tuple[Tensor, Tensor | None]:
+    """Scale the gradient into pooled features [R, C, S, S] and those of parts [R, P, C, S, S], if any."""
+    whole, parts = pooled
+    return scale_gradient(whole, factor), None if parts is None else scale_gradient(parts, factor)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dprd_cli.model.fusion import FusionOutput
 from dprd_cli.model.heads import BoxPrediction
-from dprd_cli.model.layers import scale_gradient
+from dprd_cli.model.layers import scale_gradients
 from dprd_cli.model.losses import LossOutput, box_loss, class_loss
 from dprd_cli.model.parts import Parts, PartSource, reference_parts
 from dprd_cli.model.rois import LabeledRoIs, RegionPooler, RoIFeatures, RoIs
@@ -182,24 +182,17 @@ class RoIHeads(nn.Module):
         features: RoIFeatures,
         targets: list[Target],
     ) -> dict[str, Tensor]:
-        """Return the losses of a stage's mask branch, none without mask head.
-
-        Reading: at test the boxes of masks are final ones, whose offsets are looked up. Later stages train on
-        such boxes, the first one on proposals: it looks theirs up, too (`mask_lookup`).
-        """
+        # boxes of masks are looked up at test and in later stages, so with `mask_lookup` in the first one too
         if stage.mask_head is None:
             return {}
         index = self.sampler.masked(labeled, targets)
         chosen = labeled.select(index)
-        if parts is None:
-            boxes = None
-        elif stage is self.cascade[0] and self.mask_lookup:
-            boxes = self.parts(self.feed_again(chosen.rois, features), features, chosen.labels).boxes
-        else:
-            boxes = parts.boxes[index]
-        whole, part_features = _scaled(
-            self.pooler(chosen.rois, boxes, features, self.mask_pool), self.mask_grad_scale
-        )
+        boxes = None if parts is None else parts.boxes[index]
+        if self.mask_lookup and stage is self.cascade[0]:
+            again = self.decompose(stage, self.feed_again(chosen.rois, features), features, chosen.labels)
+            boxes = None if again is None else again.boxes
+        pooled = self.pooler(chosen.rois, boxes, features, self.mask_pool)
+        whole, part_features = scale_gradients(pooled, self.mask_grad_scale)
         return stage.mask_losses(
             whole, part_features, self.sampler.mask_targets(chosen, targets, 2 * self.mask_pool)
         )
@@ -237,7 +230,7 @@ class RoIHeads(nn.Module):
     ) -> tuple[FusionOutput, BoxPrediction]:
         part_boxes = None if parts is None else parts.boxes
         pooled = stage.box_pooler(rois, part_boxes, features, self.box_pool)
-        return stage.predict_boxes(*_scaled(pooled, self.feature_grad_scale))
+        return stage.predict_boxes(*scale_gradients(pooled, self.feature_grad_scale))
 
     @torch.no_grad()
     def refine(self, rois: RoIs, deltas: Tensor, stage: Stage, features: RoIFeatures) -> RoIs:
@@ -264,7 +257,8 @@ class RoIHeads(nn.Module):
         *,
         masks: bool,
     ) -> tuple[list[Detections], list[CascadeTrace]]:
-        outputs = self.run_stages(_to_rois(proposals), features)
+        rois = RoIs.of_images([p.boxes for p in proposals], [p.anchor_index for p in proposals])
+        outputs = self.run_stages(rois, features)
         kept = self.selector.select(outputs, len(image_sizes))
         kept = kept._replace(rois=self.feed_again(kept.rois, features))
         details = self.predict_details(kept.rois, kept.labels, features, masks=masks)
@@ -353,16 +347,3 @@ class RoIHeads(nn.Module):
         averaged = torch.stack([mask for mask, _ in predictions]).mean(dim=0)
         ious = [iou for _, iou in predictions if iou is not None]
         return BoxDetails(averaged, torch.stack(ious).mean(dim=0) if ious else None, parts)
-
-
-def _scaled(pooled: tuple[Tensor, Tensor | None], scale: float) -> tuple[Tensor, Tensor | None]:
-    """Scale the gradient into pooled features [R, C, S, S] and those of parts [R, P, C, S, S]."""
-    whole, parts = pooled
-    return scale_gradient(whole, scale), None if parts is None else scale_gradient(parts, scale)
-
-
-def _to_rois(proposals: list[Proposals]) -> RoIs:
-    counts = torch.tensor([len(p.boxes) for p in proposals], device=proposals[0].boxes.device)
-    image = torch.repeat_interleave(torch.arange(len(proposals), device=counts.device), counts)
-    boxes = torch.cat([p.boxes for p in proposals])
-    return RoIs(boxes, image, torch.cat([p.anchor_index for p in proposals]))

@@ -26,6 +26,13 @@ class RoIs(NamedTuple):
     image_index: Tensor
     anchor_index: Tensor
 
+    @classmethod
+    def of_images(cls, boxes: list[Tensor], anchor_index: list[Tensor]) -> RoIs:
+        """Return boxes N x [R, 4] and their anchors N x [R, 2], image after image, as RoIs of the batch."""
+        counts = torch.tensor([len(one) for one in boxes], device=boxes[0].device)
+        image = torch.repeat_interleave(torch.arange(len(boxes), device=counts.device), counts)
+        return cls(torch.cat(boxes), image, torch.cat(anchor_index))
+
     def select(self, index: Tensor) -> RoIs:
         """Return the RoIs that a mask [R] or an index tensor selects."""
         return RoIs(*(value[index] for value in self))

@@ -8,7 +8,7 @@ from typing import Any, Literal, NoReturn
 
 from pydantic import Field, ValidationError
 
-from dprd_cli.config.model_schema import Section
+from dprd_cli.config.fields import Section
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import flatten, known_keys, nest, read_toml
 from dprd_cli.errors import UsageError, did_you_mean, short_repr

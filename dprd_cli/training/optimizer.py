@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from dprd_cli.config.schema import TrainConfig
 from dprd_cli.model.backbone import Backbone
 
-
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.GroupNorm, nn.LayerNorm)
+_NORMS = (nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
 
 
 def part_parameters(detector: nn.Module) -> list[nn.Parameter]:

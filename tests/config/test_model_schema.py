@@ -6,7 +6,9 @@ import re
 import pytest
 from pydantic import ValidationError
 
-from dprd_cli.config.model_schema import CascadeConfig, ModelConfig, PartsConfig, Section
+from dprd_cli.config.fields import Section
+from dprd_cli.config.model_schema import CascadeConfig, ModelConfig
+from dprd_cli.config.parts_schema import PartsConfig
 from dprd_cli.config.presets import PRESETS, resolve
 
 
