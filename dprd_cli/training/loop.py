@@ -11,6 +11,7 @@ from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.progress import Progress, say
 from dprd_cli.runtime.signals import StopRequest
 from dprd_cli.training.best import check_metric
+from dprd_cli.training.fallback_watch import FallbackWatch
 from dprd_cli.training.memory import memory_advice
 from dprd_cli.training.metrics_log import RunLog, SilentLog
 from dprd_cli.training.result import TrainResult
@@ -78,7 +79,7 @@ def train_locked(
                 trainer.restore(saved)
             if group.is_main:  # the run folder is touched from here on: what was asked for fits
                 describe_run(run_dir, config, setup.device)
-                log.start(start_trackers(config, run_dir, step))
+                log.start([FallbackWatch(config), *start_trackers(config, run_dir, step)])
             if saved is None:
                 trainer.save()
             _tell_long_warm_up(config.train)

@@ -18,7 +18,7 @@ from torch import Tensor
 from dprd_cli.errors import ResourceError
 from dprd_cli.files.atomic import write_atomically
 from dprd_cli.runtime.progress import Progress, Work, on_terminal, progress, say
-from dprd_cli.training.trackers import Tracker
+from dprd_cli.training.trackers import RowWatcher
 
 Row = dict[str, Any]
 
@@ -41,7 +41,7 @@ class RunLog:
         self._folder = folder
         self._steps, self._start_step = steps, start_step
         self._on_step = on_step
-        self._trackers: Sequence[Tracker] = ()
+        self._trackers: Sequence[RowWatcher] = ()
         self.rows = [row for row in read_metrics(folder / "metrics.jsonl") if row["step"] <= start_step]
         self._columns: list[str] = []
         self._jsonl: TextIO | None = None
@@ -51,7 +51,7 @@ class RunLog:
         self._open = ExitStack()
         self._evaluation = ExitStack()
 
-    def start(self, trackers: Sequence[Tracker] = ()) -> None:
+    def start(self, trackers: Sequence[RowWatcher] = ()) -> None:
         """Write what is kept of the files, and show how far the run is from here on.
 
         Args:
@@ -169,7 +169,7 @@ class SilentLog(RunLog):
     def __init__(self) -> None:
         self.rows = []
 
-    def start(self, trackers: Sequence[Tracker] = ()) -> None:
+    def start(self, trackers: Sequence[RowWatcher] = ()) -> None:
         """Write and show nothing."""
 
     def __exit__(self, *exception: object) -> None:

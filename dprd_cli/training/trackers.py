@@ -7,7 +7,7 @@ import uuid
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from dprd_cli.config.schema import Config
 from dprd_cli.errors import DprdWarning, UsageError
@@ -15,6 +15,18 @@ from dprd_cli.files.atomic import write_atomically
 
 Row = Mapping[str, Any]
 _PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
+
+
+class RowWatcher(Protocol):
+    """What sees each row of the metrics file."""
+
+    def add(self, row: Row) -> None:
+        """Take a row."""
+        ...
+
+    def close(self) -> None:
+        """Send what waits."""
+        ...
 
 
 class Tracker:
