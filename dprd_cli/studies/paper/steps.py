@@ -8,4 +8,5 @@ CASCADE = (
     "model.cascade.feature_grad_scale",
     "model.rpn.post_nms_train",
 )
+MASKS_IN_ALL_STAGES = ("model.cascade.mask_stages", "model.cascade.mask_grad_scale")
 PART_LOSSES = ("model.parts.losses",)

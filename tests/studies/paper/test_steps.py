@@ -3,7 +3,7 @@
 import pytest
 
 from dprd_cli.config.presets import resolve
-from dprd_cli.studies.paper.steps import CASCADE, DPR, PART_LOSSES
+from dprd_cli.studies.paper.steps import CASCADE, DPR, MASKS_IN_ALL_STAGES, PART_LOSSES
 from dprd_cli.studies.plan import differing
 
 
@@ -12,7 +12,7 @@ from dprd_cli.studies.plan import differing
     [
         ("mask-rcnn", "dprd", (*DPR, *PART_LOSSES)),
         ("mask-rcnn", "cascade-mrcnn", CASCADE),
-        ("dprd", "cascade-dprd", (*CASCADE, "model.cascade.mask_stages", "model.cascade.part_stages")),
+        ("dprd", "cascade-dprd", (*CASCADE, *MASKS_IN_ALL_STAGES, "model.cascade.part_stages")),
     ],
 )
 def test_steps_lead_from_one_preset_to_another(before, after, steps):
