@@ -89,6 +89,8 @@ class FusionConfig(Section):
         norm: Normalisation after each convolution; `gn` helps when training from scratch.
         residual: Add each transform's input to its output, in RDA; not the paper's, but it learns much faster
             from random weights (measured in docs/evidence.md).
+        last: How comb_3 meets the whole in RDA: as it is, with the whole's `transform` (the paper's text), or
+            in a fourth `rab`, transformed too (the author's figure, docs/reading.md).
         concat_relu: A ReLU after Concat's 1x1 convolutions, which the paper does not name (older runs).
     """
 
@@ -96,4 +98,5 @@ class FusionConfig(Section):
     bottleneck: Width = 4
     norm: Norm = "none"
     residual: bool = False
+    last: Literal["transform", "rab"] = "transform"
     concat_relu: bool = False

@@ -171,7 +171,14 @@ def _build_fusion(config: ModelConfig, *, uses_parts: bool) -> nn.Module:
         if channels % count:
             raise UsageError(f"model.fusion.name=concat needs model.neck.channels divisible by {count} parts")
         return ConcatFusion(channels, count, fusion.norm, rectified=fusion.concat_relu)
-    return RDAFusion(channels, count, fusion.bottleneck, fusion.norm, residual=fusion.residual)
+    return RDAFusion(
+        channels,
+        count,
+        fusion.bottleneck,
+        fusion.norm,
+        residual=fusion.residual,
+        last_rab=fusion.last == "rab",
+    )
 
 
 def _build_pooler(config: ModelConfig) -> RegionPooler:

@@ -23,10 +23,12 @@ class FusionOutput(NamedTuple):
     Args:
         parts: From the parts only, x^comb_3, or None. [R, C, S, S]
         whole: From parts and whole, x^comb_4. [R, C, S, S]
+        met: What of the parts met the whole in the last max, where it is not `parts`. [R, C, S, S]
     """
 
     parts: Tensor | None
     whole: Tensor
+    met: Tensor | None = None
 
 
 class AssemblyContest(NamedTuple):
@@ -152,11 +154,13 @@ class RAB(nn.Module):
 
     def contest(self, a: AssemblyContest, b: AssemblyContest) -> AssemblyContest:
         """Assemble two features as `forward` does, in every variant, and pass on who won."""
-        left, right = (
-            one._replace(feature=transform(one.feature.flatten(0, 1)).unflatten(0, one.feature.shape[:2]))
-            for transform, one in ((self.a, a), (self.b, b))
-        )
-        return meet(left, right)
+        return meet(through(self.a, a), through(self.b, b))
+
+
+def through(transform: nn.Module, one: AssemblyContest) -> AssemblyContest:
+    """Return a transformed feature, in every variant, with the shares of the feature that it was."""
+    transformed = transform(one.feature.flatten(0, 1)).unflatten(0, one.feature.shape[:2])
+    return one._replace(feature=transformed)
 
 
 def meet(a: AssemblyContest, b: AssemblyContest) -> AssemblyContest:
@@ -170,7 +174,7 @@ class RDAFusion(nn.Module):
     """Region decomposition and assembly: a tree of RABs over the parts, then the whole.
 
     For P=4: (left, right) -> l/r, (upper, bottom) -> b/u, (l/r, b/u) -> comb_3, and comb_4 is
-    max(comb_3, F_w(whole)).
+    max(comb_3, F_w(whole)), or RAB(comb_3, whole).
 
     Args:
         channels: C.
@@ -178,9 +182,10 @@ class RDAFusion(nn.Module):
         bottleneck: Channel divisor inside each transform.
         norm: Normalisation after each convolution.
         residual: See `Transform`.
+        last_rab: comb_3 passes a transform too before it meets the whole.
 
-    Source: "Preliminaries of D-PRD", Eq. 1, Fig. 1. RABs do not share weights; the detection and the
-    segmentation branch share the network.
+    Source: "Preliminaries of D-PRD", Eq. 1, Fig. 1; with `last_rab`, the author's figure. RABs do not share
+    weights; the detection and the segmentation branch share the network.
     """
 
     def __init__(
@@ -191,12 +196,15 @@ class RDAFusion(nn.Module):
         norm: str = "none",
         *,
         residual: bool = False,
+        last_rab: bool = False,
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
             RAB(channels, bottleneck, norm, residual=residual) for _ in range(num_parts - 1)
         )
         self.whole = Transform(channels, bottleneck, norm, residual=residual)
+        last = Transform(channels, bottleneck, norm, residual=residual) if last_rab else nn.Identity()
+        self.last: nn.Module = last
 
     def forward(self, whole: Tensor, parts: Tensor | None) -> FusionOutput:
         """Fuse the whole feature [R, C, S, S] and those of its parts [R, P, C, S, S]."""
@@ -206,9 +214,10 @@ class RDAFusion(nn.Module):
         blocks = iter(self.blocks)
         while len(level) > 1:
             level = [next(blocks)(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]
-        # comb_3 is not negative where F ends in ReLU, so the max does the whole's ReLU too
+        met = self.last(level[0])
+        # it is not negative where F ends in ReLU, so the max does the whole's ReLU too
         transform = self.whole if self.whole.residual else self.whole.unrectified
-        return FusionOutput(level[0], strongest(level[0], transform(whole)))
+        return FusionOutput(level[0], strongest(met, transform(whole)), met)
 
     def contest(self, whole: Tensor, parts: Tensor) -> AssemblyContest:
         """Fuse as `forward` does, with all parts and without each, and tell who won; without gradient.
@@ -233,7 +242,7 @@ class RDAFusion(nn.Module):
         level = [meet(a, b) for a, b in zip(entries[::2], entries[1::2], strict=True)]
         while len(level) > 1:
             level = [next(blocks).contest(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]
-        return meet(level[0], enter(self.whole(whole), count))
+        return meet(through(self.last, level[0]), enter(self.whole(whole), count))
 
 
 class ConcatFusion(nn.Module):

@@ -143,5 +143,6 @@ def comb_parts_win(fused: FusionOutput, limit: int = 128) -> Tensor | None:
     """
     if fused.parts is None or len(fused.whole) == 0:
         return None
-    parts, whole = fused.parts[:limit], fused.whole[:limit]
+    parts = (fused.parts if fused.met is None else fused.met)[:limit]
+    whole = fused.whole[:limit]
     return ((parts >= whole) & (whole > 0)).float().mean()

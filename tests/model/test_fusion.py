@@ -54,6 +54,26 @@ def test_rda_of_four_parts_by_its_definition():
     torch.testing.assert_close(fused.whole, torch.maximum(comb3, fusion.whole(whole)))
 
 
+def test_the_last_block_of_the_author_s_figure_by_its_definition():
+    torch.manual_seed(0)
+    whole, parts = torch.randn(2, 8, 7, 7), torch.randn(2, 4, 8, 7, 7)
+    for residual in (False, True):
+        fusion, text = (RDAFusion(8, 4, residual=residual, last_rab=last) for last in (True, False))
+        text.load_state_dict(fusion.state_dict(), strict=False)
+        fused = fusion(whole, parts)
+        torch.testing.assert_close(fused.parts, text(whole, parts).parts)  # comb_3 is the same
+        last = RAB(8, 4, "none", residual=residual)
+        last.a.load_state_dict(fusion.last.state_dict())
+        last.b.load_state_dict(fusion.whole.state_dict())
+        torch.testing.assert_close(fused.whole, last(fused.parts, whole))
+        torch.testing.assert_close(fused.met, last.a(fused.parts))
+        torch.testing.assert_close(fusion.contest(whole, parts).feature[0], fused.whole)
+        for parameter in fusion.last.parameters():
+            torch.nn.init.zeros_(parameter)
+        if residual:  # a transform that adds nothing: the text's reading
+            torch.testing.assert_close(fusion(whole, parts).whole, text(whole, parts).whole)
+
+
 def test_rda_has_14_convolutions_of_2_million_parameters():
     with torch.device("meta"):
         fusion = RDAFusion(256, 4)

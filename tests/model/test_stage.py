@@ -60,5 +60,6 @@ def test_who_wins_the_last_max():
     # equal: the parts win; less: they do not; both zero: nobody does; less again
     assert comb_parts_win(FusionOutput(parts, whole)).item() == 1 / 4
     assert comb_parts_win(FusionOutput(parts, whole), limit=1).item() == 1 / 2
+    assert comb_parts_win(FusionOutput(parts, whole, parts - 1)).item() == 0  # what met the whole counts
     assert comb_parts_win(FusionOutput(None, whole)) is None
     assert comb_parts_win(FusionOutput(parts[:0], whole[:0])) is None
