@@ -49,8 +49,10 @@ class PartsConfig(Section):
             are no part boxes, and as with `none` no other setting of parts and fusion has an effect.
         count: Parts per proposal, kP in the paper (Table 3).
         sigma: Least IoU of a moved part with its reference part; below, the reference part is used.
-        feature_grad_scale: Factor on the gradient that flows from the part layer into the RPN feature:
-            1 is the paper's literal sharing, 0 detaches it (measured in docs/evidence.md).
+        source: What the part layer reads at a RoI's anchor: the RPN's `hidden` feature, as objectness and box
+            deltas do, or the feature `pyramid` (the author's figure).
+        feature_grad_scale: Factor on the gradient that flows from the part layer into what it reads: 1 is the
+            paper's literal sharing, 0 detaches it (measured in docs/evidence.md).
         straight_through: Give parts that fell back to their reference the moved part's gradient.
         refeed: Offsets of refined boxes: `lookup` (placed in the RPN's map anew) or `carry` (the proposal's).
         lookup_cell: Cell that a box without an anchor reads its offsets at: the one whose anchors stand
@@ -65,6 +67,7 @@ class PartsConfig(Section):
     mode: Literal["none", "fixed", "deformable", "placed", "oracle", "pooling"] = "deformable"
     count: Literal[2, 4, 8, 16] = 4
     sigma: Fraction = 0.5
+    source: Literal["hidden", "pyramid"] = "hidden"
     feature_grad_scale: Fraction = 0.0
     straight_through: bool = False
     refeed: Literal["lookup", "carry"] = "lookup"

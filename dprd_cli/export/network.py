@@ -153,7 +153,8 @@ class ExportDetector(nn.Module):
         sizes = image_sizes.to(torch.float32)
         maps = detector.neck(detector.backbone(self._normalise(images, image_sizes)))
         hidden, logits, deltas = detector.rpn.predict(maps)
-        table = Pyramid.of(hidden, detector.rpn.anchors.strides)
+        read = detector.rpn.read_by_parts(maps, hidden)
+        table = Pyramid.of(read, detector.rpn.anchors.strides)
         boxes, anchor_index, real = self._propose(logits, deltas, hidden, table, sizes)
         strides = detector.roi_heads.pooler.strides
         pyramid = Pyramid.of(maps[: len(strides)], strides)

@@ -257,15 +257,16 @@ class MeanParts(FixedParts):
 class DeformableParts(nn.Module):
     """DPR-Net: the part box transformation layer and the part box generation of Fig. 2.
 
-    The layer is a 1x1 convolution beside the RPN's objectness and box layers. It is evaluated at the cells
-    of the RoIs only, which gives the same numbers as the whole map at a fraction of its cost.
+    The layer is a 1x1 convolution beside the RPN's objectness and box layers, or on the pyramid
+    (`RPN.read_by_parts`). It is evaluated at the cells of the RoIs only, which gives the same numbers as the
+    whole map at a fraction of its cost.
 
     Args:
         count: P.
-        in_channels: Channels of the RPN's hidden feature.
+        in_channels: Channels of what it reads.
         num_anchors: A.
         sigma: See `deform`.
-        feature_grad_scale: Factor on the gradient into the RPN's hidden feature.
+        feature_grad_scale: Factor on the gradient into what it reads.
         straight_through: See `deform`.
 
     Attributes:
@@ -315,7 +316,7 @@ class DeformableParts(nn.Module):
 
         Args:
             anchor_index: (row, anchor) that each RoI takes its offsets from, int64. [R, 2]
-            rows: The RPN's hidden feature, a row a cell. [cells, C]
+            rows: What the layer reads, a row a cell. [cells, C]
 
         Returns:
             (dx, dy, dw, dh) in units of each part's own size. [R, P, 4]

@@ -69,7 +69,7 @@ class RoIFeatures(NamedTuple):
 
     Args:
         pyramid: P2..P5 of the batch.
-        hidden: The RPN's hidden features.
+        hidden: What the part layer reads: the RPN's hidden features, or the pyramid (`RPN.read_by_parts`).
         image_sizes: (height, width) of each image. [N, 2]
         locate: Finds the anchor of boxes that came from none.
         targets: Objects of each image, for parts that look at them: in training, and in evaluation where

@@ -41,7 +41,7 @@ class RPNOutput(NamedTuple):
 
     Args:
         proposals: One entry per image.
-        hidden: The RPN's hidden features, for the part box transformation layer.
+        hidden: What the part box transformation layer reads; see `RPN.read_by_parts`.
         losses: `loss_rpn_cls` and `loss_rpn_reg`, scalars [], empty at test.
     """
 
@@ -160,6 +160,7 @@ class RPN(nn.Module):
         num_convs: 3x3 convolutions before the objectness and box layers.
         min_size: Least side of a proposal, pixels; empty ones always go.
         loss_by_sampled: Divide the losses by the number of anchors drawn, not by `anchors_per_image`.
+        part_source: `hidden` or `pyramid`, see `read_by_parts`.
     """
 
     def __init__(
@@ -178,6 +179,7 @@ class RPN(nn.Module):
         num_convs: int = 1,
         min_size: float = 0.0,
         loss_by_sampled: bool = False,
+        part_source: str = "hidden",
     ) -> None:
         super().__init__()
         self.anchors = anchors
@@ -193,6 +195,7 @@ class RPN(nn.Module):
         self.pre_nms, self.post_nms, self.nms_iou = pre_nms, post_nms, nms_iou
         self.smooth_l1_beta = smooth_l1_beta
         self.min_size, self.loss_by_sampled = min_size, loss_by_sampled
+        self.part_source = part_source
 
     def forward(
         self, features: list[Tensor], image_sizes: list[tuple[int, int]], targets: list[Target] | None
@@ -206,10 +209,25 @@ class RPN(nn.Module):
         """
         hidden, logits, deltas = self.predict(features)
         anchors = self.anchors.on(hidden)
-        table = FeatureTable.build(hidden, self.anchors.strides)
+        table = FeatureTable.build(self.read_by_parts(features, hidden), self.anchors.strides)
         proposals = self.propose(logits, deltas, anchors, table, image_sizes, training=targets is not None)
         losses = {} if targets is None else self.losses(logits, deltas, anchors, targets)
         return RPNOutput(proposals, table, losses)
+
+    def read_by_parts(self, features: list[Tensor], hidden: list[Tensor]) -> list[Tensor]:
+        """Return what part offsets are told from: the pyramid, or the hidden features of it, of one shape.
+
+        Args:
+            features: P2..P6. L x [N, C, H, W]
+            hidden: What `predict` makes of them. L x [N, C, H, W]
+
+        Returns:
+            L x [N, C, H, W]
+
+        Source: the hidden features by the text (a layer beside objectness and box deltas), the pyramid by the
+        author's figure.
+        """
+        return features if self.part_source == "pyramid" else hidden
 
     def predict(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Return hidden features L x [N, C, H, W], objectness L x [N, HWA] and box deltas L x [N, HWA, 4]."""

@@ -78,6 +78,7 @@ def test_all_presets_say_what_the_detector_says(preset):
         ("model.backbone.norm=frozen_bn",),
         ("model.neck.name=bifpn",),
         ("model.fusion.name=concat", "model.parts.level=whole"),
+        ("model.parts.source=pyramid", "model.fusion.last=rab"),
         ("model.rpn.pre_nms_test=5000",),  # more than any level has
     ],
     ids=lambda more: more[0],

@@ -18,6 +18,7 @@ from networks import SIZES, SMALL, detections_of, make_batch, move_parts, small_
         ("model.parts.refeed=carry",),
         ("model.parts.level=whole",),
         ("model.parts.feature_grad_scale=1.0",),
+        ("model.parts.source=pyramid", "model.fusion.last=rab"),
         ("model.heads.sampling_ratio=0",),
         ("model.cascade.average_masks=false",),
     ],

@@ -114,3 +114,17 @@ def test_losses_and_their_zeros():
         sum(losses.values()).backward()
         assert all(p.grad is not None and p.grad.isfinite().all() for p in rpn.parameters())
     assert losses["loss_rpn_reg"].item() == 0
+
+
+def test_parts_read_the_hidden_features_or_the_pyramid_cell_by_cell():
+    features = make_features()
+    sizes = [(128, 160), (128, 160)]
+    rpn = make_rpn()
+    hidden = rpn.predict(features)[0]
+    first = rpn(features, sizes, None)
+    rpn.part_source = "pyramid"
+    second = rpn(features, sizes, None)
+    torch.testing.assert_close(first.hidden.rows, FeatureTable.build(hidden, FPN.strides).rows)
+    torch.testing.assert_close(second.hidden.rows, FeatureTable.build(features, FPN.strides).rows)
+    for one, other in zip(first.proposals, second.proposals, strict=True):
+        assert torch.equal(one.anchor_index, other.anchor_index)  # of the same cells
