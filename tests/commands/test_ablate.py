@@ -263,7 +263,7 @@ def test_dry_run_trains_and_writes_nothing(capsys, trained):
     assert not Path("out").exists()
     lines = [line for line in out.splitlines() if line.strip()]
     assert lines[0] == "table1: Effects of each method; 2 steps a run, into out/table1"
-    assert len([line for line in lines if "0 of 1" in line]) == 6
+    assert len([line for line in lines if "0 of 1" in line]) == 7
     assert [line.split() for line in lines if line.strip().startswith("all ")] == [["all", "12", "-"]]
 
 

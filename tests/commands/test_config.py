@@ -43,7 +43,7 @@ def test_show_as_json(capsys):
 def test_diff(capsys, tmp_path):
     out, err = output(capsys, "config", "diff", "cascade-dprd", "cascade-mrcnn")
     assert 'model.parts.mode: "deformable" -> "none"' in out.splitlines()
-    assert err == "7 differences: cascade-dprd -> cascade-mrcnn\n"
+    assert err == "8 differences: cascade-dprd -> cascade-mrcnn\n"
     assert output(capsys, "config", "diff", "dprd", "dprd") == ("", "no differences: dprd -> dprd\n")
     file = tmp_path / "a.toml"
     file.write_text('preset = "dprd"\nschedule = "3x"\n[train]\nseed = 5\n')

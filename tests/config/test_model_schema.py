@@ -1,14 +1,9 @@
 """The network's part of the configuration: which values fit together."""
 
-import inspect
-import re
-
 import pytest
 from pydantic import ValidationError
 
-from dprd_cli.config.fields import Section
 from dprd_cli.config.model_schema import CascadeConfig, ModelConfig
-from dprd_cli.config.parts_schema import PartsConfig
 from dprd_cli.config.presets import PRESETS, resolve
 
 
@@ -33,34 +28,15 @@ def test_one_stage_is_no_cascade():
     assert (len(one.ious), one.part_stages, one.mask_stages) == (1, (1,), ())
 
 
-@pytest.mark.parametrize("mode", ["none", "fixed", "deformable", "pooling"])
-def test_only_deformable_parts_move(mode):
-    assert PartsConfig(mode=mode).moving == (mode == "deformable")
-
-
-@pytest.mark.parametrize("count", [2, 4, 8, 16])
-def test_numbers_of_parts_are_table_3s(count):
-    assert PartsConfig(count=count).count == count
-    with pytest.raises(ValidationError):
-        PartsConfig(count=count + 1)
-
-
 def test_the_defaults_are_the_papers_cascade():
     model = ModelConfig()
     assert (model.cascade.ious, model.cascade.part_stages) == ((0.5, 0.6, 0.7), (1, 3))
     assert (model.parts.mode, model.parts.count, model.parts.sigma) == ("deformable", 4, 0.5)
-    assert resolve(preset="cascade-dprd", overrides=["data.path=x"]).model.cascade == model.cascade
+    settled = model.cascade.model_copy(update={"mask_grad_scale": 1 / 3})
+    assert resolve(preset="cascade-dprd", overrides=["data.path=x"]).model.cascade == settled
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_model_is_its_json(preset):
     model = resolve(preset=preset).model
     assert ModelConfig.model_validate(model.model_dump(mode="json")) == model
-
-
-def test_every_value_is_described():
-    for section in Section.__subclasses__():
-        if section is ModelConfig or not section.__module__.startswith("dprd_cli.config."):
-            continue  # the sections of a model, and the tables of studies, describe themselves
-        described = re.findall(r"^    (\w+): ", inspect.getdoc(section), flags=re.MULTILINE)
-        assert described == list(section.model_fields), section.__name__

@@ -71,6 +71,7 @@ def test_each_source_by_name(tmp_path):
         "model.backbone.name": "options",
         **dict.fromkeys((f"model.backbone.{key}" for key in ("norm", "frozen_stages", "weights")), "auto"),
         "train.layer_decay": "auto",
+        "model.cascade.mask_grad_scale": "auto",
     }
 
 
