@@ -9,6 +9,7 @@ import typer
 
 from dprd_cli.commands import _complete
 from dprd_cli.commands._help import DATA, MACHINE, OUTPUT, TRAINING, CommandApp
+from dprd_cli.commands._next import say_next
 from dprd_cli.commands._options import (
     DataOverrides,
     Json,
@@ -244,8 +245,7 @@ def split(
     from dprd_cli.data.division import DivisionRule
     from dprd_cli.data.split_files import SPLIT_IMAGES, split_files
 
-    how = pick("choice of --images", images, SPLIT_IMAGES)
-    rule = DivisionRule(val, test, seed, group_by)
+    how, rule = pick("choice of --images", images, SPLIT_IMAGES), DivisionRule(val, test, seed, group_by)
     with progress(f"writing {target}") as show:
         summary = split_files(_resolve(path, overrides).data, target, rule, images=how, progress=show)
     if as_json:
@@ -253,7 +253,7 @@ def split(
         return
     for line in summary.lines():
         say(line)
-    say(f"next: dprd train --data {target}")
+    say_next(["train", "--data", str(target)])
 
 
 @data_app.command("convert")
@@ -290,7 +290,7 @@ def convert(
         return
     for line in summary.lines():
         say(line)
-    say(f"next: dprd data check {target}")
+    say_next(["data", "check", str(target)])
 
 
 @data_app.command("synth")
@@ -347,4 +347,4 @@ def synth(
         rows.append({"split": split, "images": counts[split], "file": str(file)})
     if as_json:
         print_json({"path": str(folder), "splits": rows})
-    say(f"next: dprd train --data {folder} --schedule small")
+    say_next(["train", "--data", str(folder), "--schedule", "small"])

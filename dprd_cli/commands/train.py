@@ -9,6 +9,7 @@ import typer
 
 from dprd_cli.commands import _complete
 from dprd_cli.commands._help import CONFIG, DETECTOR, MACHINE, OUTPUT, TRAINING
+from dprd_cli.commands._next import folder_of_images, given_again, say_next
 from dprd_cli.commands._options import (
     Backbone,
     BackboneWeights,
@@ -189,7 +190,7 @@ def train(
     if probe_batch:
         _probe_batch(settled, as_json=json)
     elif find_lr:
-        _find_lr(settled, out, steps, as_json=json)
+        _find_lr(settled, out, steps, context, as_json=json)
     else:
         _train(settled, folder, out, as_json=json)
 
@@ -209,13 +210,27 @@ def _train(config: Config, run: Path | None, out: Path | None, *, as_json: bool)
         print_results(result.to_json())
     best = "best.pt, " if result.best else ""
     say(f"run folder: {folder} ({best}last.pt, results.json, metrics.csv, curves and part overlays)")
-    say("next:")
-    say(f"  dprd eval --weights {folder}")
-    say(f"  dprd predict --weights {folder} --save-parts IMAGES")
-    say(f"  dprd visualize-parts --weights {folder} IMAGES")
+    say_next(*_next_steps(config, folder))
 
 
-def _find_lr(config: Config, out: Path | None, steps: int | None, *, as_json: bool) -> None:
+def _next_steps(config: Config, folder: Path) -> list[list[str]]:
+    """Return the commands that follow a training into `folder`."""
+    weights = ["--weights", str(folder)]
+    steps = [["eval", *weights], ["report", str(folder)]]
+    images = folder / "data" / "images"
+    if config.data.built_in:
+        count = ["--train", "1", "--val", "12", "--kind", config.data.path]
+        steps.append(["data", "synth", str(images.parent), *count])
+    else:
+        images = folder_of_images(Path(config.data.path)) or Path(config.data.path)
+    with_parts = config.model.parts.mode not in ("none", "pooling")
+    steps.append(["predict", str(images), *weights, *(["--save-parts"] if with_parts else [])])
+    return [*steps, *([["visualize-parts", str(images), *weights]] if with_parts else [])]
+
+
+def _find_lr(
+    config: Config, out: Path | None, steps: int | None, context: typer.Context, *, as_json: bool
+) -> None:
     from dataclasses import asdict
 
     from dprd_cli.training.lr_finder import STEPS, find_lr
@@ -235,7 +250,9 @@ def _find_lr(config: Config, out: Path | None, steps: int | None, *, as_json: bo
         f"a tenth of {found.lowest:.2g}, where the loss was lowest, for {found.optimizer} and "
         f"{found.batch_size} images a step; the configured one is {config.train.lr:.2g}"
     )
-    say(f"next: train with --batch-size {found.batch_size} --set train.lr={found.suggestion:.2g}")
+    again = given_again(context, without=("find_lr", "out", "steps", "json", "batch_size", "lr"))
+    more = ["--batch-size", str(found.batch_size), "--lr", f"{found.suggestion:.2g}"]
+    say_next(["train", *again, *more])
 
 
 def _probe_batch(config: Config, *, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from dprd_cli.errors import UserError
 from dprd_cli.report.runs import RunFiles, is_run, read_run
 from dprd_cli.report.studies import StudyFiles, folders_in, is_study, read_study
-from dprd_cli.weights.find import find_checkpoint
+from dprd_cli.weights.find import find_checkpoint, newest_run
 
 
 def collect(specs: Sequence[str]) -> tuple[list[RunFiles], list[StudyFiles]]:
@@ -23,13 +23,21 @@ def collect(specs: Sequence[str]) -> tuple[list[RunFiles], list[StudyFiles]]:
     """
     runs: dict[Path, RunFiles] = {}
     studies: list[StudyFiles] = []
-    for spec in specs or [str(find_checkpoint().parent)]:
+    for spec in specs or [str(_newest())]:
         for place in _expand(spec, studies):
             if place.resolve() not in runs:
                 runs[place.resolve()] = read_run(place)
     found = list(runs.values())
     _name_apart(found)
     return found, studies
+
+
+def _newest() -> Path:
+    """Return the newest run."""
+    found = newest_run()
+    if found is None:
+        raise UserError("no run in runs/; train one with `dprd train`, or see `dprd report demo`")
+    return found
 
 
 def _expand(spec: str, studies: list[StudyFiles]) -> list[Path]:

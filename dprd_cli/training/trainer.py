@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 
 from torch import Tensor
 
@@ -336,7 +337,7 @@ class Trainer:
         """Leave if a signal came; the state of this step has been saved."""
         if self._agreed_stop:
             self.group.all_reduce_max(0)  # nobody leaves before all is saved: its end would be the others'
-            resume = f"dprd train --resume {self.run_dir}"
+            resume = f"dprd train --resume {quote(str(self.run_dir))}"
             raise self.group.shared_error(
                 InterruptedRun(
                     f"stopped at step {self.step} and saved; continue with: {resume}", self._agreed_stop

@@ -74,7 +74,7 @@ def _checkpoint_in(folder: Path, names: tuple[str, ...] = ("best", "last", "prev
 
 
 def _no_checkpoint(folder: Path) -> Path:
-    raise UserError(f"no checkpoint in {folder}/; train one with `dprd train`, or pass --weights")
+    raise UserError(f"no checkpoint in {folder}/; train one with `dprd train`, or pass --weights demo")
 
 
 def _demo_checkpoint() -> Path:

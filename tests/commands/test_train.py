@@ -44,12 +44,15 @@ def test_train_then_resume(capsys):
     assert lines[4].startswith("the warm-up of 2 steps is longer than the run of 1: ")
     assert lines[5].startswith("step 1/1  loss ")
     assert lines[6].startswith("step 1/1  evaluation of 4 images: box AP ")
-    assert lines[-5:] == [
+    images = f"{folder}/data/images"
+    assert lines[-7:] == [
         f"run folder: {folder} (best.pt, last.pt, results.json, metrics.csv, curves and part overlays)",
         "next:",
         f"  dprd eval --weights {folder}",
-        f"  dprd predict --weights {folder} --save-parts IMAGES",
-        f"  dprd visualize-parts --weights {folder} IMAGES",
+        f"  dprd report {folder}",
+        f"  dprd data synth {folder}/data --train 1 --val 12 --kind synthetic",
+        f"  dprd predict {images} --weights {folder} --save-parts",
+        f"  dprd visualize-parts {images} --weights {folder}",
     ]
     assert [line.split()[0] for line in out.splitlines() if line.split()][:12:11] == ["AP", "squid"]
 

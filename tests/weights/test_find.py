@@ -33,7 +33,7 @@ def test_what_to_do_without_a_checkpoint(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as caught:
         find_checkpoint("")
-    assert str(caught.value) == "no checkpoint in runs/; train one with `dprd train`, or pass --weights"
+    assert str(caught.value) == "no checkpoint in runs/; train one with `dprd train`, or pass --weights demo"
     with pytest.raises(UserError, match=r"^no such checkpoint: gone; pass a file, a run folder, or 'demo'$"):
         find_checkpoint("gone")
     (tmp_path / "empty").mkdir()
