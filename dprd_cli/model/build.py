@@ -15,6 +15,7 @@ from dprd_cli.model.conventions import CONVENTIONS
 from dprd_cli.model.cue_parts import CueParts
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.fusion import ConcatFusion, NoFusion, RDAFusion, WholeTransform
+from dprd_cli.model.fusion_tree import TreeFusion
 from dprd_cli.model.heads import BoxHead, MaskHead, MaskIoUHead
 from dprd_cli.model.neck import FPN, BiFPN, PANet
 from dprd_cli.model.parts import DeformableParts, FixedParts, PartSource
@@ -172,6 +173,8 @@ def _build_fusion(config: ModelConfig, *, uses_parts: bool) -> nn.Module:
         if channels % count:
             raise UsageError(f"model.fusion.name=concat needs model.neck.channels divisible by {count} parts")
         return ConcatFusion(channels, count, fusion.norm, rectified=fusion.concat_relu)
+    if fusion.name == "tree":
+        return TreeFusion(channels, count, fusion.bottleneck, fusion.norm, residual=fusion.residual)
     return RDAFusion(
         channels,
         count,

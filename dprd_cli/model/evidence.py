@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dprd_cli.model.fusion import ConcatFusion, RDAFusion
+from dprd_cli.model.fusion import Assembly
 from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.model.rois import RoIFeatures, RoIs
 from dprd_cli.model.stage import Stage
@@ -32,7 +32,7 @@ class PartEvidence(NamedTuple):
 
 def parts_meet(stage: Stage) -> bool:
     """Whether parts and whole meet in maxima in a stage."""
-    return isinstance(stage.fusion, RDAFusion | ConcatFusion)
+    return isinstance(stage.fusion, Assembly)
 
 
 @torch.no_grad()
@@ -73,7 +73,7 @@ def part_evidence(
         parts = heads.decompose(stage, rois, features)
         part_boxes = None if parts is None else parts.boxes
         whole, pooled = stage.box_pooler(rois, part_boxes, features, heads.box_pool)
-        if isinstance(stage.fusion, RDAFusion | ConcatFusion) and pooled is not None:
+        if isinstance(stage.fusion, Assembly) and pooled is not None:
             outcome = stage.fusion.contest(whole, pooled)
             shares.append(outcome.shares[0])
             variants = outcome.feature

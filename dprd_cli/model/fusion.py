@@ -8,7 +8,7 @@ stay S x S.
 from __future__ import annotations
 
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -42,6 +42,15 @@ class AssemblyContest(NamedTuple):
 
     feature: Tensor
     shares: Tensor
+
+
+@runtime_checkable
+class Assembly(Protocol):
+    """A fusion in which parts and whole meet, and that can tell how much each counts."""
+
+    def contest(self, whole: Tensor, parts: Tensor) -> AssemblyContest:
+        """Fuse [R, C, S, S] and [R, P, C, S, S] with all parts, without each, and without the whole."""
+        ...
 
 
 def share_won(won: Tensor, feature: Tensor) -> Tensor:

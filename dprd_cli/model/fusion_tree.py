@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
 from dprd_cli.model.fusion import AssemblyContest, FusionOutput, Transform
+
+
+class _Counted(NamedTuple):
+    """A node's feature [R, C, S, S], and the share that each part and the whole have in it [R, P+1]."""
+
+    feature: Tensor
+    shares: Tensor
 
 
 class NodeAttention(nn.Module):
@@ -64,18 +73,18 @@ class Aggregation(nn.Module):
         """Aggregate two features that are transformed already. [R, C, S, S] each."""
         return torch.lerp(b, a, self.attention(a, b))
 
-    def contest(self, a: AssemblyContest | None, b: AssemblyContest | None) -> AssemblyContest | None:
+    def count(self, a: _Counted | None, b: _Counted | None) -> _Counted | None:
         """Aggregate as `forward` does, and pass on how much each side counts; None counts nothing."""
-        left = None if a is None else AssemblyContest(self.a(a.feature), a.shares)
-        right = None if b is None else AssemblyContest(self.b(b.feature), b.shares)
+        left = None if a is None else _Counted(self.a(a.feature), a.shares)
+        right = None if b is None else _Counted(self.b(b.feature), b.shares)
         if left is None or right is None:
             return right if left is None else left
         weight = self.attention(left.feature, right.feature)
-        of_left, of_right = (weight * left.feature).abs(), ((1 - weight) * right.feature).abs()
-        total = (of_left + of_right).sum(dim=(1, 2, 3)).clamp(min=torch.finfo(weight.dtype).tiny)
-        shares = (of_left.sum(dim=(1, 2, 3)) / total)[:, None] * left.shares
-        shares = shares + (of_right.sum(dim=(1, 2, 3)) / total)[:, None] * right.shares
-        return AssemblyContest(torch.lerp(right.feature, left.feature, weight), shares)
+        of_left = (weight * left.feature).abs().sum(dim=(1, 2, 3))
+        of_right = ((1 - weight) * right.feature).abs().sum(dim=(1, 2, 3))
+        share = (of_left / (of_left + of_right).clamp(min=torch.finfo(weight.dtype).tiny))[:, None]
+        shares = share * left.shares + (1 - share) * right.shares
+        return _Counted(torch.lerp(right.feature, left.feature, weight), shares)
 
 
 class TreeFusion(nn.Module):
@@ -122,27 +131,29 @@ class TreeFusion(nn.Module):
             level = [next(blocks)(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]
         return FusionOutput(level[0], self.root(level[0], whole))
 
-    def contest(self, whole: Tensor, parts: Tensor, *, without: int | None = None) -> AssemblyContest:
-        """Fuse as `forward` does, and tell how much each part counts; without gradient.
+    def contest(self, whole: Tensor, parts: Tensor) -> AssemblyContest:
+        """Fuse as `forward` does, with all parts and without each, and tell how much each counts.
 
         A part's share at a node is that of its weighted feature in the sum of both sides' absolute values;
-        its share in all is the product on its way up the tree.
+        its share in all is the product on its way up the tree. Without gradient.
 
         Args:
             whole: The whole feature. [R, C, S, S]
             parts: Those of the parts. [R, P, C, S, S]
-            without: A part, or P for the whole, that is to count nothing.
         """
-        count = parts.shape[1]
-        own = torch.eye(count + 1, dtype=whole.dtype, device=whole.device)
-        leaves = [
-            None if k == without else AssemblyContest(feature, own[k].expand(len(whole), -1))
-            for k, feature in enumerate([*parts.unbind(dim=1), whole])
-        ]
-        level, last = leaves[:count], leaves[count]
+        inputs = [*parts.unbind(dim=1), whole]
+        own = torch.eye(len(inputs), dtype=whole.dtype, device=whole.device)
+        leaves = [_Counted(feature, own[k].expand(len(whole), -1)) for k, feature in enumerate(inputs)]
+        variants = [self._climb(leaves, without) for without in (None, *range(len(inputs)))]
+        features, shares = zip(*variants, strict=True)
+        return AssemblyContest(torch.stack(features), torch.stack(shares))
+
+    def _climb(self, leaves: list[_Counted], without: int | None) -> _Counted:
+        """Go up the tree from the parts and the whole, of which one may count nothing."""
+        *level, last = (None if k == without else leaf for k, leaf in enumerate(leaves))
         blocks = iter(block for block in self.blocks if isinstance(block, Aggregation))
         while len(level) > 1:
-            level = [next(blocks).contest(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]
-        result = self.root.contest(level[0], last)
+            level = [next(blocks).count(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]
+        result = self.root.count(level[0], last)
         assert result is not None  # one of several is left out at most
         return result

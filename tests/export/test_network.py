@@ -76,7 +76,7 @@ def test_all_presets_say_what_the_detector_says(preset):
         ("model.parts.mode=placed", "model.parts.places.looks_at=patch", "model.parts.places.offsets=true"),
         ("model.heads.sampling_ratio=0",),
         ("model.backbone.norm=frozen_bn",),
-        ("model.neck.name=bifpn",),
+        ("model.neck.name=bifpn", "model.fusion.name=tree"),
         ("model.fusion.name=concat", "model.parts.level=whole"),
         ("model.parts.source=pyramid", "model.fusion.last=rab"),
         ("model.rpn.pre_nms_test=5000",),  # more than any level has

@@ -12,6 +12,7 @@ from networks import SIZES, SMALL, detections_of, make_batch, move_parts, small_
     [
         (),
         ("model.fusion.name=concat",),
+        ("model.fusion.name=tree",),
         ("model.parts.count=2",),
         ("model.parts.count=8",),
         ("model.parts.count=16",),

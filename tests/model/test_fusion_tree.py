@@ -74,7 +74,8 @@ def test_pairs_meet_until_one_is_left(parts):
 def test_every_parameter_learns(features):
     whole, parts = features
     fusion = tree()
-    sum((part**2).sum() for part in fusion(whole, parts)).backward()
+    fused = fusion(whole, parts)
+    (fused.parts.square().sum() + fused.whole.square().sum()).backward()
     assert [name for name, p in fusion.named_parameters() if not p.grad.abs().max() > 0] == []
 
 
@@ -82,21 +83,23 @@ def test_contest_is_forward_and_says_how_much_each_counts(features):
     whole, parts = features
     fusion = tree(residual=True)
     outcome = fusion.contest(whole, parts)
-    torch.testing.assert_close(outcome.feature, fusion(whole, parts).whole)
-    torch.testing.assert_close(outcome.shares.sum(dim=1), torch.ones(3))
-    assert (outcome.shares > 0).all()
+    assert outcome.feature.shape == (6, 3, 8, 7, 7)
+    torch.testing.assert_close(outcome.feature[0], fusion(whole, parts).whole)
+    torch.testing.assert_close(outcome.shares.sum(dim=2), torch.ones(6, 3))
+    assert (outcome.shares[0] > 0).all()
 
 
 @pytest.mark.parametrize("without", [0, 3, 4])
 def test_what_is_taken_out_counts_nothing(features, without):
     whole, parts = features
     fusion = tree(residual=True)
-    outcome = fusion.contest(whole, parts, without=without)
-    assert (outcome.shares[:, without] == 0).all()
+    outcome = fusion.contest(whole, parts)
+    assert (outcome.shares[without + 1, :, without] == 0).all()
     changed = [*parts.unbind(1), whole]
     changed[without] = torch.randn_like(whole)
-    again = fusion.contest(changed[4], torch.stack(changed[:4], 1), without=without)
-    torch.testing.assert_close(again.feature, outcome.feature)
+    again = fusion.contest(changed[4], torch.stack(changed[:4], 1))
+    torch.testing.assert_close(again.feature[without + 1], outcome.feature[without + 1])
+    assert not torch.equal(again.feature[0], outcome.feature[0])
 
 
 def test_parts_are_needed(features):
