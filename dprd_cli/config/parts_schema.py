@@ -91,8 +91,8 @@ class FusionConfig(Section):
             attention in place of the maxima); without parts there is nothing to fuse.
         bottleneck: Channel divisor inside each RAB transform: C -> C/bottleneck -> C.
         norm: Normalisation after each convolution; `gn` helps when training from scratch.
-        residual: Add each transform's input to its output, in RDA and the tree; not the paper's, but it learns
-            much faster from random weights (measured in docs/evidence.md).
+        residual: Add each transform's input to its output, in RDA and the tree; not the paper's, but it
+            learns much faster from random weights (measured in docs/evidence.md).
         last: How comb_3 meets the whole in RDA: as it is, with the whole's `transform` (the paper's text), or
             in a fourth `rab`, transformed too (the author's figure, docs/reading.md).
         concat_relu: A ReLU after Concat's 1x1 convolutions, which the paper does not name (older runs).

@@ -23,7 +23,7 @@ class NodeAttention(nn.Module):
     The weights of a and b are the softmax over the two of a channel term, from both features' means over all
     places, and a spatial term, from both features' mean and largest channel at each place and around it.
     Laws: the weights of a and b sum to 1 in every element, so the result lies between a and b; before any
-    training both are 1/2 (the last layers begin at zero).
+    training both are near 1/2 (the last layers begin small).
 
     Args:
         channels: C.
@@ -36,8 +36,9 @@ class NodeAttention(nn.Module):
         last = nn.Linear(narrow, 2 * channels)
         self.channel = nn.Sequential(nn.Linear(2 * channels, narrow), nn.ReLU(inplace=True), last)
         self.spatial = nn.Conv2d(4, 2, 3, padding=1)
-        for parameter in (*last.parameters(), *self.spatial.parameters()):
-            nn.init.zeros_(parameter)
+        for layer in (last, self.spatial):
+            nn.init.normal_(layer.weight, std=0.01)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the weight of `a` [R, C, S, S] against `b` [R, C, S, S], in 0 to 1, [R, C, S, S]."""
