@@ -35,10 +35,10 @@ class NodeAttention(nn.Module):
         narrow = max(channels // reduction, 8)
         last = nn.Linear(narrow, 2 * channels)
         self.channel = nn.Sequential(nn.Linear(2 * channels, narrow), nn.ReLU(inplace=True), last)
-        self.spatial = nn.Conv2d(4, 2, 3, padding=1)
-        for layer in (last, self.spatial):
-            nn.init.normal_(layer.weight, std=0.01)
-            nn.init.zeros_(layer.bias)
+        self.spatial = nn.Conv2d(4, 2, 3, padding=1, bias=False)
+        nn.init.normal_(last.weight, std=0.01)
+        nn.init.zeros_(last.bias)
+        nn.init.normal_(self.spatial.weight, std=0.01)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Return the weight of `a` [R, C, S, S] against `b` [R, C, S, S], in 0 to 1, [R, C, S, S]."""
