@@ -6,6 +6,7 @@ A page of `docs/` that is not named here comes under "Guides" by itself.
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,6 +32,7 @@ ROOT_PAGES = {
 }
 #: Pages of `docs/` in an order of their own; the others follow by name.
 FIRST_GUIDES = (
+    "tutorial.md",
     "own-data.md",
     "data.md",
     "training.md",
@@ -79,6 +81,8 @@ def on_files(files: Files, config: Any) -> Files:
     for path in sorted((ROOT / "assets").glob("*.*")):
         if path.suffix in {".jpg", ".png"}:
             files.append(File(f"assets/{path.name}", str(ROOT), config.site_dir, config.use_directory_urls))
+    notebook = json.loads((ROOT / "docs" / "tutorial.ipynb").read_text(encoding="utf-8"))
+    files.append(File.generated(config, "tutorial.md", content=notebook_page(notebook)))
     commands = []
     for words, command in walk(get_command(app), ("dprd",)):
         name = f"commands/{'-'.join(words[1:])}.md"
@@ -116,7 +120,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     above = "../" * page.file.src_uri.count("/")
     for source, (name, _title) in ROOT_PAGES.items():
         markdown = markdown.replace(f"](../{source}", f"]({above}{name}")
-    markdown = markdown.replace("](../assets/", f"]({above}assets/")
+    markdown = markdown.replace("](../assets/", f"]({above}assets/").replace(
+        "(tutorial.ipynb)", "(tutorial.md)"
+    )
     return SYMBOL.sub(lambda match: _link(match[1], match[2]), SEVERAL.sub("<br>", markdown))
 
 
@@ -126,6 +132,28 @@ def root_page(path: Path) -> str:
     for source, (name, _) in ROOT_PAGES.items():
         text = text.replace(f"]({source}", f"]({name}")
     return re.sub(r"\[([^\]]+)\]\(LICENSE\)", r"\1", text)
+
+
+def notebook_page(notebook: dict[str, Any]) -> str:
+    """Return a notebook as a page: its texts, its code, and what that printed and showed."""
+    blocks: list[str] = []
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            blocks.append(source)
+            continue
+        language = "sh" if source.startswith("!") else "python"
+        blocks.append(f"```{language}\n{re.sub('^!', '', source, flags=re.MULTILINE)}\n```")
+        for output in cell["outputs"]:
+            data = output.get("data", {})
+            if "image/jpeg" in data:
+                blocks.append(
+                    f'<img alt="What the code shows" src="data:image/jpeg;base64,{data["image/jpeg"]}">'
+                )
+            else:
+                text = "".join(output.get("text") or data["text/plain"])
+                blocks.append(f"```text\n{text.rstrip()}\n```")
+    return "\n\n".join(blocks) + "\n"
 
 
 # ---- commands -------------------------------------------------------------------------------------------

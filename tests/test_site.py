@@ -77,4 +77,23 @@ def test_a_new_page_is_in_the_navigation():
     config.plugins._current_plugin = "test"  # mkdocs wants to know who generates a page
     site.on_files(Files([File.generated(config, "some-new-page.md", content="# New")]), config)
     guides = next(entry["Guides"] for entry in config.nav if "Guides" in entry)
-    assert guides == ["some-new-page.md"]
+    assert guides == ["tutorial.md", "some-new-page.md"]
+
+
+def test_the_notebook_is_a_page_with_what_its_cells_give():
+    text, code = {"cell_type": "markdown", "source": ["# A", " title"]}, {"cell_type": "code"}
+    shown = {"data": {"image/jpeg": "AAAA", "text/plain": ["<x>"]}}
+    cells = [
+        text,
+        code | {"source": ["!dprd env"], "outputs": [{"text": ["one\n", "two\n"]}]},
+        code | {"source": ["1 + 1"], "outputs": [{"data": {"text/plain": ["2"]}}, shown]},
+    ]
+    image = '<img alt="What the code shows" src="data:image/jpeg;base64,AAAA">'
+    assert site.notebook_page({"cells": cells}).split("\n\n") == [
+        "# A title",
+        "```sh\ndprd env\n```",
+        "```text\none\ntwo\n```",
+        "```python\n1 + 1\n```",
+        "```text\n2\n```",
+        f"{image}\n",
+    ]
