@@ -29,6 +29,7 @@ ROOT_PAGES = {
     "CHANGELOG.md": ("changelog.md", "Changes"),
     "CONTRIBUTING.md": ("contributing.md", "Contributing"),
     "SECURITY.md": ("security.md", "Security"),
+    "CODE_OF_CONDUCT.md": ("code_of_conduct.md", "Code of conduct"),
 }
 #: Pages of `docs/` in an order of their own; the others follow by name.
 FIRST_GUIDES = (
@@ -41,6 +42,7 @@ FIRST_GUIDES = (
     "gradcam.md",
     "report.md",
     "export.md",
+    "share.md",
     "configuration.md",
     "machine.md",
 )
@@ -96,7 +98,7 @@ def on_files(files: Files, config: Any) -> Files:
         reference.append({module: name})
     pages = {file.src_uri for file in files.documentation_pages() if "/" not in file.src_uri}
     guides = [name for name in FIRST_GUIDES if name in pages]
-    known = {"index.md", *guides, *PAPER, *(name for name, _ in ROOT_PAGES.values())}
+    known = {"index.md", "cite.md", *guides, *PAPER, *(name for name, _ in ROOT_PAGES.values())}
     config.nav = [
         "index.md",
         {"Overview": "overview.md"},
@@ -109,6 +111,8 @@ def on_files(files: Files, config: Any) -> Files:
                 {"Changes": "changelog.md"},
                 {"Contributing": "contributing.md"},
                 {"Security": "security.md"},
+                {"Code of conduct": "code_of_conduct.md"},
+                {"Citing": "cite.md"},
             ]
         },
     ]

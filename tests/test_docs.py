@@ -51,7 +51,7 @@ def test_config_keys_exist(page):
     keys = {
         key
         for key in re.findall(sections, page.read_text(encoding="utf-8"))
-        if not key.endswith((".json", ".md", ".py", ".txt", ".yaml"))
+        if not key.endswith((".json", ".md", ".py", ".safetensors", ".txt", ".yaml"))
     }
     assert keys - set(known_keys()) - set(RENAMED) - set(SAME_KEYS) == set()
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 weights_app = CommandApp()
 
 _Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="A name that `dprd weights list` shows, or imagenet.")
+    str,
+    typer.Argument(metavar="NAME", help="A name that `dprd weights list` shows, imagenet, or hf:ORG/NAME."),
 ]
 _Backbone = Annotated[
     str,
@@ -65,7 +66,15 @@ def list_weights(json: Json = False) -> None:
 def fetch_weights(name: _Name, backbone: _Backbone = "r50", json: Json = False) -> None:
     """Download published weights, check them, and print where they lie."""
     from dprd_cli.weights.fetch import fetch_file
+    from dprd_cli.weights.hub import fetch_hub, is_hub
 
+    if is_hub(name):
+        found = fetch_hub(name)
+        if json:
+            print_json({"name": name, **found.to_json()})
+        else:
+            typer.echo(one_line(found.path))
+        return
     file = _find(name, backbone)
     path = fetch_file(file.url, file.file_name, file.sha256)
     if json:

@@ -14,6 +14,7 @@ from dprd_cli.config.schema import BUILT_IN, Config
 from dprd_cli.config.tree import flatten, merge, nest, parse_overrides, read_toml, validate
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.runtime.progress import Progress, say
+from dprd_cli.weights.hub import fetch_hub, is_hub
 
 if TYPE_CHECKING:
     from dprd_cli.training.result import TrainResult
@@ -112,6 +113,10 @@ def new_config(options: TrainOptions) -> Config:
     }
     asked = options.preset or _preset_of(options)
     first = resolve(preset=options.preset, **settings)
+    if is_hub(first.train.weights):  # the run keeps the commit
+        pinned = fetch_hub(first.train.weights).pinned
+        settings["overrides"] = [*options.overrides, f"train.weights={pinned}"]
+        first = resolve(preset=options.preset, **settings)
     preset, base = _implied(first, asked)
     if first.schedule == "auto":
         preset, base = _fitted(options, first, base, {"preset": preset} | flags)

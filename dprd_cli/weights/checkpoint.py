@@ -294,7 +294,9 @@ def export_safetensors(
         name: (tensor.to(dtype) if dtype and tensor.ndim > 1 and tensor.is_floating_point() else tensor)
         for name, tensor in checkpoint["model"].items()
     }
-    kept = {key: checkpoint[key] for key in _REQUIRED if key != "model"}
+    kept = {
+        key: checkpoint[key] for key in (*_REQUIRED, "score_thresh") if key in checkpoint and key != "model"
+    }
     about = {"version": VERSION, **kept, "provenance": dict(provenance)}
     content = json.dumps(about, separators=(",", ":"))
     data = save(

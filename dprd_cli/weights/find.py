@@ -1,4 +1,4 @@
-"""From what `--weights` names to the file that it stands for: the newest run, a run folder, the demo."""
+"""From what `--weights` names to the file that it stands for: a run folder, the demo, weights on the hub."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from dprd_cli.config.tree import read_toml
 from dprd_cli.errors import UserError
 from dprd_cli.files.downloads import download_folder
+from dprd_cli.weights.hub import fetch_hub, is_hub
 from dprd_cli.weights.zoo import ZOO
 
 
@@ -18,6 +19,8 @@ def find_checkpoint(spec: str = "", runs: Path = Path("runs")) -> Path:
     """
     if spec == "demo":
         return _demo_checkpoint()
+    if is_hub(spec):
+        return fetch_hub(spec).path
     path = Path(spec)
     if spec and path.is_file():
         return path
