@@ -1,11 +1,13 @@
 """Without what POSIX alone has, everything goes the same way; no other system is tried here."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 
 from dprd_cli.training.loop import train
+from package_source import SOURCES
 from paths import ROOT, TESTS, TINY, visible
 from training_runs import losses, same_state, tiny
 
@@ -33,3 +35,15 @@ def test_train_resume_predict_and_report_need_no_posix(tmp_path):
         assert losses(folder) == losses(here)
     assert {"results.json", "val_000000.png"} <= set(visible(out))
     assert (run / "report.html").is_file()
+
+
+def test_what_posix_alone_has_is_asked_for_in_three_modules():
+    """Each has another way for systems without."""
+    posix = re.compile(
+        r"^ *import (fcntl|grp|pty|pwd|resource|syslog|termios|tty)\b|"
+        r"\bos\.(fork|getuid|geteuid|killpg|mkfifo|pread|pwrite|setsid|statvfs|sysconf|uname)\(|"
+        r"\bsignal\.(SIGALRM|SIGPIPE|SIGUSR[12]|setitimer)\b",
+        re.MULTILINE,
+    )
+    users = {module for module, source in SOURCES.items() if posix.search(source)}
+    assert users == {"files.system", "runtime.memory", "runtime.workers"}
