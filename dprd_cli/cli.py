@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -39,7 +40,7 @@ from dprd_cli.errors import (
     UserError,
     is_out_of_memory,
 )
-from dprd_cli.runtime.progress import LOGGER, lines_on_stderr, tell
+from dprd_cli.runtime.progress import LOGGER, detail, lines_on_stderr, tell
 from dprd_cli.runtime.ranks import rank, world_size
 from dprd_cli.version import __version__
 
@@ -147,6 +148,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings(), lines_on_stderr():
         warnings.showwarning = _show_warning
         warnings.simplefilter("always", DprdWarning)
+        started = time.monotonic()
         try:
             given = list(sys.argv[1:] if arguments is None else arguments)
             app(args=given, prog_name="dprd", obj=given)  # `--gpus` starts the same line again
@@ -156,6 +158,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return leave.code if isinstance(leave.code, int) else EXIT_FAILED if leave.code else 0
         except BaseException as error:
             return _end(error)
+        finally:
+            detail(f"took {time.monotonic() - started:.1f} s")
     return 0
 
 
@@ -208,7 +212,7 @@ def _explain(error: BaseException) -> tuple[str, int]:
 def _show_warning(message: Warning | str, category: type[Warning], *place: object, **more: object) -> None:
     """Print this project's warnings as a line; other libraries' concern developers."""
     own = issubclass(category, DprdWarning) and LOGGER.isEnabledFor(logging.WARNING)
-    if own or os.environ.get("DPRD_DEBUG"):
+    if own or LOGGER.isEnabledFor(logging.DEBUG) or os.environ.get("DPRD_DEBUG"):
         tell(f"warning: {_who()}{message}")
 
 

@@ -57,6 +57,7 @@ API = (
     "evaluation.evaluate",
     "evaluation.coco",
     "evaluation.voc",
+    "inference.model",
     "inference.predict",
     "inference.predictor",
     "gradcam.explain",

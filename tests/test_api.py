@@ -35,7 +35,7 @@ def test_the_package_imports_torch_only_when_something_is_asked_of_it():
         "print(load.__module__, train.__module__, evaluate.__module__)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "dprd_cli.api dprd_cli.api dprd_cli.api\n"
+    assert done.stdout == "dprd_cli.inference.model dprd_cli.api dprd_cli.api\n"
     assert {"evaluate", "load", "train", "Model", "Prediction"} <= set(dir(dprd_cli))
 
 

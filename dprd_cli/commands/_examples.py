@@ -90,7 +90,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "config schema": (
         ("for an editor that completes TOML", "dprd config schema > dprd.schema.json"),
-        ("the same, quietly", "dprd config schema --json --quiet"),
+        ("for a script", "dprd config schema --json --quiet"),
     ),
     "data": (
         ("is everything readable and where it should be?", "dprd data check DATA"),

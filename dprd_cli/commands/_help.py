@@ -192,7 +192,11 @@ def _option(param: Any) -> str:
 def _with_default(param: Any) -> str:
     """Return an option's help, with its default where that is a value that can be typed."""
     default, notes = param.default, []
-    if isinstance(default, str | int | float) and not isinstance(default, bool) and default not in ("", 0):
+    if (
+        isinstance(default, str | int | float)
+        and not isinstance(default, bool)
+        and default not in ("", 0, -1)
+    ):
         notes.append(f"default: {default}")
     if param.required:
         notes.append("required")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dprd_cli.commands import _complete
-from dprd_cli.commands._help import CONFIG, DATA, DETECTOR, DRAWING, MACHINE, OUTPUT
+from dprd_cli.commands._help import CONFIG, DATA, DETECTOR, DRAWING, INPUT, MACHINE, OUTPUT
 from dprd_cli.config.backbone_names import BACKBONES, is_backbone
 from dprd_cli.runtime.progress import progress as progress
 from dprd_cli.runtime.progress import say as say
@@ -124,7 +124,7 @@ PartOffsets = Annotated[
         "--part-offsets",
         metavar="KIND",
         autocompletion=_complete.among(*PART_OFFSETS),
-        help="learned, mean (one template per part) or reference.",
+        help="Where parts lie: learned, mean (one template per part) or reference.",
         rich_help_panel=DETECTOR,
     ),
 ]
@@ -158,6 +158,28 @@ Gpus = Annotated[
         help="Processes on this machine that share the work, a GPU each (or all on --device cpu).",
         rich_help_panel=MACHINE,
     ),
+]
+Recursive = Annotated[
+    bool,
+    typer.Option(
+        "--recursive",
+        "-r",
+        help="Folders give the images of the folders inside too.",
+        rich_help_panel=INPUT,
+    ),
+]
+Lists = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--list",
+        metavar="FILE",
+        help="File with a name a line, - for stdin; repeat.",
+        rich_help_panel=INPUT,
+    ),
+]
+NullNames = Annotated[
+    bool,
+    typer.Option("--null", "-0", help="Names in lists end in NUL (`find -print0`).", rich_help_panel=INPUT),
 ]
 OnBadImage = Annotated[
     str | None,

@@ -43,14 +43,18 @@ def benchmark(
         typer.Option(
             "--image-size",
             metavar="HxW",
-            help="800x1216; train 512x640; startup 480x640.",
+            help="Image size; by default 800x1216, for train 512x640, for startup 480x640.",
             rich_help_panel=MEASURE,
         ),
     ] = "",
     batch_size: Annotated[
         int | None,
         typer.Option(
-            "--batch-size", metavar="N", min=1, help="Images at a time: 1; train 2.", rich_help_panel=MEASURE
+            "--batch-size",
+            metavar="N",
+            min=1,
+            help="Images at a time; by default 1, for train 2.",
+            rich_help_panel=MEASURE,
         ),
     ] = None,
     proposals: Annotated[
@@ -59,7 +63,7 @@ def benchmark(
             "--proposals",
             metavar="N",
             min=1,
-            help="RoIs of the box branch (1000), or of roialign (2048).",
+            help="RoIs; by default 1000 of the box branch, 2048 for roialign.",
             rich_help_panel=MEASURE,
         ),
     ] = None,

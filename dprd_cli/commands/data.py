@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from dprd_cli.commands import _complete
-from dprd_cli.commands._help import DATA, MACHINE, OUTPUT, TRAINING, CommandApp
+from dprd_cli.commands._data_config import DataPath, Schedule, data_config
+from dprd_cli.commands._help import DATA, MACHINE, OUTPUT, CommandApp
 from dprd_cli.commands._next import say_next
 from dprd_cli.commands._options import (
     DataOverrides,
@@ -21,56 +21,12 @@ from dprd_cli.commands._options import (
     say,
 )
 
-if TYPE_CHECKING:
-    from dprd_cli.config.schema import Config
-
 data_app = CommandApp()
-
-DataPath = Annotated[
-    str,
-    typer.Argument(
-        metavar="PATH",
-        help="Folder with images and annotations (docs/own-data.md lists the formats), or one file of them.",
-    ),
-]
-Schedule = Annotated[
-    str | None,
-    typer.Option(
-        "--schedule",
-        metavar="NAME",
-        autocompletion=_complete.schedules,
-        help="Schedule whose image sizes and augmentation are taken.",
-        rich_help_panel=TRAINING,
-    ),
-]
 
 
 @data_app.callback()
 def _data() -> None:
     """Check, show, measure, divide, convert and write data sets."""
-
-
-def _resolve(
-    path: str,
-    overrides: list[str] | None,
-    schedule: str | None = None,
-    preset: str | None = None,
-    **flags: object,
-) -> Config:
-    """Return the config that training on a data set would have; without a schedule, of all its images.
-
-    Raises:
-        UsageError: If a key is unknown or of another section.
-    """
-    from dprd_cli.config.presets import resolve
-    from dprd_cli.errors import UsageError
-
-    for pair in overrides or []:
-        if not pair.strip().startswith("data."):
-            raise UsageError(f"--set {pair}: only data.* keys matter here")
-    whole = {} if schedule else {"data.skip_empty": False}
-    given = {"data.path": path, **whole, **{f"data.{key}": value for key, value in flags.items()}}
-    return resolve(preset=preset, schedule=schedule, flags=given, overrides=overrides or [])
 
 
 @data_app.command("check")
@@ -95,7 +51,7 @@ def check(
     from dprd_cli.data.check import check_data
     from dprd_cli.errors import DataError
 
-    config = _resolve(path, overrides, on_bad_image=on_bad_image)
+    config = data_config(path, overrides, on_bad_image=on_bad_image)
     with progress("decoding images") as show:
         checks = check_data(config.data, config.model.rpn, workers=workers, progress=show)
     usable, line = verdict(path, checks)
@@ -122,7 +78,7 @@ def show(
     ] = None,
     overwrite: Overwrite = False,
     split: Annotated[
-        str, typer.Option("--split", metavar="NAME", help="Which images.", rich_help_panel=DATA)
+        str, typer.Option("--split", metavar="NAME", help="train or val.", rich_help_panel=DATA)
     ] = "train",
     limit: Annotated[
         int,
@@ -152,7 +108,7 @@ def show(
     from dprd_cli.structures.sample import SPLITS
 
     which = pick("split", split, SPLITS)
-    config = _resolve(path, overrides, schedule).data
+    config = data_config(path, overrides, schedule).data
     output = OutputChoice(out, overwrite)
     files = draw_split(build_dataset(config, which), which, config, output, limit=limit, seed=seed)
     names = [str(file) for file in files]
@@ -182,7 +138,7 @@ def stats(
     from dprd_cli.commands._data_report import print_statistics
     from dprd_cli.data.statistics import dataset_statistics
 
-    config = _resolve(path, overrides, schedule, preset)
+    config = data_config(path, overrides, schedule, preset)
     measured = dataset_statistics(config.data, config.model.rpn)
     files: list[Path] = []
     if out is not None:
@@ -247,7 +203,7 @@ def split(
 
     how, rule = pick("choice of --images", images, SPLIT_IMAGES), DivisionRule(val, test, seed, group_by)
     with progress(f"writing {target}") as show:
-        summary = split_files(_resolve(path, overrides).data, target, rule, images=how, progress=show)
+        summary = split_files(data_config(path, overrides).data, target, rule, images=how, progress=show)
     if as_json:
         print_json({"source": path, "target": str(target), **summary.to_json()})
         return
@@ -261,7 +217,10 @@ def convert(
     path: DataPath,
     target: Annotated[Path, typer.Argument(metavar="DST", help="A new or empty folder.")],
     to: Annotated[
-        str, typer.Option("--to", metavar="FORMAT", help="The format to write.", rich_help_panel=OUTPUT)
+        str,
+        typer.Option(
+            "--to", metavar="FORMAT", help="The format to write: coco, voc or yolo.", rich_help_panel=OUTPUT
+        ),
     ],
     images: Annotated[
         str,
@@ -282,7 +241,7 @@ def convert(
 
     kind = pick("format", to, FORMATS)
     transfer = pick("choice of --images", images, TRANSFERS)
-    config = _resolve(path, overrides).data
+    config = data_config(path, overrides).data
     with progress(f"writing {target}") as show:
         summary = write(config, target, kind, images=transfer, progress=show)
     if as_json:
@@ -300,7 +259,7 @@ def synth(
         int, typer.Option("--train", metavar="N", min=1, help="Training images.", rich_help_panel=DATA)
     ] = 4096,
     val: Annotated[
-        int, typer.Option("--val", metavar="SHARE", min=1, help="Held-out images.", rich_help_panel=DATA)
+        int, typer.Option("--val", metavar="N", min=1, help="Held-out images.", rich_help_panel=DATA)
     ] = 256,
     image_size: Annotated[
         int,
@@ -340,7 +299,7 @@ def synth(
         "synthetic_train": train,
         "synthetic_val": val,
     }
-    config = _resolve(kind, overrides, None, None, **flags)
+    config = data_config(kind, overrides, None, None, **flags)
     rows = []
     for split, file in write_splits(folder, config.data):
         say(f"{counts[split]} images: {file}")

@@ -40,7 +40,7 @@ def evaluate(
         typer.Option(
             "--split",
             metavar="NAME",
-            help="Which split; test-dev writes files for COCO's evaluation server.",
+            help="val, train, or test-dev (which writes files for COCO's evaluation server).",
             rich_help_panel=DATA,
         ),
     ] = "val",
@@ -51,7 +51,11 @@ def evaluate(
     limit: Annotated[
         int,
         typer.Option(
-            "--limit", metavar="N", min=0, help="Only the first so many images; 0: all.", rich_help_panel=DATA
+            "--limit",
+            metavar="N",
+            min=0,
+            help="Only the first so many images; all by default.",
+            rich_help_panel=DATA,
         ),
     ] = 0,
     out: Annotated[

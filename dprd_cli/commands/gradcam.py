@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dprd_cli.commands._help import DATA, DETECTIONS, DETECTOR, MEASURE, OUTPUT
-from dprd_cli.commands._options import Data, Device, Json, Overwrite, Weights, print_json, say
+from dprd_cli.commands._options import (
+    Data,
+    DataOverrides,
+    Device,
+    Json,
+    Lists,
+    NullNames,
+    Overwrite,
+    Recursive,
+    Weights,
+    print_json,
+    say,
+)
 
 if TYPE_CHECKING:
     from dprd_cli.gradcam.localization import LocalizationStatistics
@@ -16,8 +28,14 @@ if TYPE_CHECKING:
 
 def gradcam(
     inputs: Annotated[
-        list[str] | None, typer.Argument(metavar="INPUTS...", help="Images, folders of images, globs.")
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUTS...", help="Images, folders, globs; @FILE lists names, - takes them from stdin."
+        ),
     ] = None,
+    recursive: Recursive = False,
+    lists: Lists = None,
+    null: NullNames = False,
     weights: Weights = "",
     compare: Annotated[
         str,
@@ -64,7 +82,7 @@ def gradcam(
             metavar="SCORE",
             min=0,
             max=1,
-            help="Detections from this score.",
+            help="Explain detections from this score.",
             rich_help_panel=DETECTIONS,
         ),
     ] = 0.5,
@@ -96,7 +114,7 @@ def gradcam(
     ] = False,
     data: Data = None,
     split: Annotated[
-        str, typer.Option("--split", metavar="NAME", help="With --stats.", rich_help_panel=DATA)
+        str, typer.Option("--split", metavar="NAME", help="With --stats: val or train.", rich_help_panel=DATA)
     ] = "val",
     limit: Annotated[
         int,
@@ -104,10 +122,11 @@ def gradcam(
             "--limit",
             metavar="N",
             min=0,
-            help="With --stats: only the first so many images; 0: all.",
+            help="With --stats: only the first so many images; all by default.",
             rich_help_panel=DATA,
         ),
     ] = 0,
+    overrides: DataOverrides = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
@@ -122,12 +141,13 @@ def gradcam(
 
     pick("method", method, METHODS)
     chosen_split = pick("split", split, SPLITS)
-    if not inputs and not stats:
+    if not inputs and not lists and not stats:
         raise UsageError("pass images, or --stats to measure on annotated ones")
     if data is not None and not stats:
         raise UsageError("--data: only with --stats")
-    paths = find_images(inputs or [])
+    paths = find_images(inputs or [], lists=lists or [], null=null, recursive=recursive, leave_out=out)
     models = load_models(weights, compare, device or "auto")
+    models = [model.with_data(overrides=overrides or []) for model in models]
     options = ExplainOptions(
         output=OutputChoice(out, overwrite),
         method=method,

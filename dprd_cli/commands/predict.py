@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dprd_cli.commands import _complete
-from dprd_cli.commands._help import DETECTIONS, DRAWING, INPUT, MACHINE, OUTPUT
+from dprd_cli.commands._help import DETECTIONS, DETECTOR, DRAWING, INPUT, MACHINE, OUTPUT
 from dprd_cli.commands._options import (
     COLORED_BY,
     PART_OFFSETS,
@@ -18,10 +18,13 @@ from dprd_cli.commands._options import (
     Device,
     Gpus,
     Json,
+    Lists,
+    NullNames,
     Overlap,
     Overwrite,
     PartOffsets,
     PartStyle,
+    Recursive,
     Tile,
     Tta,
     Weights,
@@ -74,6 +77,55 @@ def predict(
             rich_help_panel=DETECTIONS,
         ),
     ] = None,
+    classes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--classes",
+            metavar="NAMES",
+            help="Only these classes, by name or by category id, with commas; repeat.",
+            rich_help_panel=DETECTIONS,
+        ),
+    ] = None,
+    max_detections: Annotated[
+        int | None,
+        typer.Option(
+            "--max-detections",
+            metavar="N",
+            min=1,
+            help="Only the best so many of an image; the detector's own number by default, mostly 100.",
+            rich_help_panel=DETECTIONS,
+        ),
+    ] = None,
+    nms_iou: Annotated[
+        float | None,
+        typer.Option(
+            "--nms-iou",
+            metavar="IOU",
+            min=0,
+            max=1,
+            help="Of two boxes of a class that overlap more than this, the better one stays; the detector's "
+            "own by default, mostly 0.5.",
+            rich_help_panel=DETECTIONS,
+        ),
+    ] = None,
+    class_agnostic_nms: Annotated[
+        bool,
+        typer.Option(
+            "--class-agnostic-nms",
+            help="Let boxes of different classes suppress each other too.",
+            rich_help_panel=DETECTIONS,
+        ),
+    ] = False,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            "--image-size",
+            metavar="PIXELS",
+            min=32,
+            help="Short side that images are resized to; the detector's own by default.",
+            rich_help_panel=DETECTOR,
+        ),
+    ] = None,
     save_parts: Annotated[
         bool,
         typer.Option(
@@ -89,7 +141,8 @@ def predict(
             "--color-by",
             metavar="KIND",
             autocompletion=_complete.among(*COLORED_BY),
-            help="What has a colour of its own; instances by default where there is one class.",
+            help="class or instance: what has a colour of its own; instances by default where there is one "
+            "class.",
             rich_help_panel=DRAWING,
         ),
     ] = "",
@@ -100,30 +153,9 @@ def predict(
     tta: Tta = False,
     tile: Tile = None,
     overlap: Overlap = 0.2,
-    recursive: Annotated[
-        bool,
-        typer.Option(
-            "--recursive",
-            "-r",
-            help="Folders give the images of the folders inside too.",
-            rich_help_panel=INPUT,
-        ),
-    ] = False,
-    lists: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--list",
-            metavar="FILE",
-            help="File with a name a line, - for stdin; repeat.",
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
-    null: Annotated[
-        bool,
-        typer.Option(
-            "--null", "-0", help="Names in lists end in NUL (`find -print0`).", rich_help_panel=INPUT
-        ),
-    ] = False,
+    recursive: Recursive = False,
+    lists: Lists = None,
+    null: NullNames = False,
     frame_step: Annotated[
         int,
         typer.Option(
@@ -140,7 +172,7 @@ def predict(
             "--max-frames",
             metavar="N",
             min=0,
-            help="Stop after so many frames of each video; 0: all.",
+            help="Stop after so many frames of each video; all by default.",
             rich_help_panel=INPUT,
         ),
     ] = 0,
@@ -218,6 +250,13 @@ def predict(
         return
     sources = find_sources(inputs or [], lists=lists or [], null=null, recursive=recursive, leave_out=out)
     with model_in_group(weights, device or "auto") as (model, group):
+        model = model.with_choice(
+            classes=classes or (),
+            max_detections=max_detections,
+            nms_iou=nms_iou,
+            class_agnostic_nms=class_agnostic_nms,
+            image_size=image_size,
+        )
         summary = predict_sources(model.with_data(overrides=overrides or []), sources, options, group)
     if not group.is_main:
         raise typer.Exit(summary.exit_code)

@@ -36,7 +36,7 @@ def report(
             "--limit",
             metavar="N",
             min=0,
-            help="Measure each checkpoint on the first so many images; 0: all.",
+            help="Measure each checkpoint on the first so many images; 0 takes all.",
             rich_help_panel=DATA,
         ),
     ] = 64,

@@ -11,11 +11,15 @@ from dprd_cli.commands._help import DETECTIONS, DRAWING, OUTPUT
 from dprd_cli.commands._options import (
     PART_OFFSETS,
     PART_STYLES,
+    DataOverrides,
     Device,
     Json,
+    Lists,
+    NullNames,
     Overwrite,
     PartOffsets,
     PartStyle,
+    Recursive,
     Weights,
     print_json,
     say,
@@ -27,8 +31,14 @@ if TYPE_CHECKING:
 
 def visualize_parts(
     inputs: Annotated[
-        list[str], typer.Argument(metavar="INPUTS...", help="Images, folders of images, globs.")
-    ],
+        list[str] | None,
+        typer.Argument(
+            metavar="INPUTS...", help="Images, folders, globs; @FILE lists names, - takes them from stdin."
+        ),
+    ] = None,
+    recursive: Recursive = False,
+    lists: Lists = None,
+    null: NullNames = False,
     weights: Weights = "",
     out: Annotated[
         Path | None,
@@ -89,11 +99,13 @@ def visualize_parts(
         ),
     ] = 4,
     part_offsets: PartOffsets = "learned",
+    overrides: DataOverrides = None,
     device: Device = None,
     json: Json = False,
 ) -> None:
     """Show which part moved where, and which one decided (the paper's Fig. 6), and measure it."""
     from dprd_cli.config.presets import pick
+    from dprd_cli.errors import UsageError
     from dprd_cli.evaluation.part_figures import PartFigureOptions
     from dprd_cli.evaluation.part_figures import visualize_parts as draw
     from dprd_cli.files.output_folder import OutputChoice
@@ -111,8 +123,10 @@ def visualize_parts(
         style=pick("style", style, PART_STYLES),
         part_offsets=pick("kind of part offsets", part_offsets, PART_OFFSETS),
     )
-    paths = find_images(inputs)
-    model = load_model(weights, device or "auto")
+    if not inputs and not lists:
+        raise UsageError("nothing to look at; pass images, folders or a --list FILE")
+    paths = find_images(inputs or [], lists=lists or [], null=null, recursive=recursive, leave_out=out)
+    model = load_model(weights, device or "auto").with_data(overrides=overrides or [])
     say(f"checkpoint: {model.source} (step {model.step})")
     summary = draw(model, paths, options)
     if json:

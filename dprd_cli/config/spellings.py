@@ -27,6 +27,9 @@ SAME_KEYS = {
 
 _SPELLINGS = {
     "--score-thresh": "--conf --conf-thres --confidence --score-threshold --score-thr --threshold",
+    "--nms-iou": "--iou --iou-thres --nms --nms-thresh --nms-threshold",
+    "--max-detections": "--max-det --max-dets --detections-per-image",
+    "--class-agnostic-nms": "--agnostic-nms --agnostic",
     "--batch-size": "--batch --bs",
     "--image-size": "--size",
     "--weights": "--model --checkpoint --ckpt",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -20,7 +21,7 @@ from dprd_cli.inference.tiling import Tiling
 from dprd_cli.inference.video import stated_frames
 from dprd_cli.inference.writer import PredictionRecord, PredictionWriter, output_stems
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
-from dprd_cli.runtime.progress import progress, say
+from dprd_cli.runtime.progress import detail, progress, say
 from dprd_cli.runtime.signals import StopRequest
 from dprd_cli.weights.load import LoadedModel
 
@@ -179,7 +180,7 @@ def _predict(
     )
     writer = PredictionWriter(sources, folder, options.kinds, style, keep=options.records)
     failures: list[ReadFailure] = []
-    best = -1.0
+    best, started = -1.0, time.monotonic()
     own = own_batches(numbers, size, group.rank, group.size)
     moving = any(source.is_moving for source in sources)
     total = _images_and_frames([sources[number] for number in numbers], options.read)
@@ -203,6 +204,8 @@ def _predict(
                 if not options.records:
                     say(item.line)
             show(writer.done + len(failures), total)
+    seconds = time.monotonic() - started
+    detail(f"{writer.done} images in {seconds:.1f} s, {seconds / max(1, writer.done):.2f} s each")
     _tell_best(best, options.style.score_thresh or 0.0)
     return PredictSummary(
         checkpoint=model.source,

@@ -25,6 +25,7 @@ VIDEO_SUFFIXES = (
     *(".avi", ".mkv", ".webm", ".ogv", ".wmv", ".asf"),
     *(".mpg", ".mpeg", ".m2v", ".vob", ".ts", ".mts", ".m2ts", ".mxf"),
 )
+_KINDS = {"url": "a URL", "video": "a video", "webcam": "a camera"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,21 +65,33 @@ class Source:
         return Path(re.sub(r"[^\w.-]+", "-", name).lstrip(".") or "url")
 
 
-def find_images(inputs: Iterable[str]) -> list[Path]:
-    """Return the images that files, folders and globs stand for, each once, in the order given.
+def find_images(
+    inputs: Iterable[str],
+    *,
+    lists: Sequence[str] = (),
+    null: bool = False,
+    recursive: bool = False,
+    leave_out: Path | None = None,
+) -> list[Path]:
+    """Return the images that files, folders, globs and lists stand for, each once, in the order given.
 
     Args:
-        inputs: Files; folders (their images by name, not those of folders inside); globs (`**` goes into
-            folders).
+        inputs: Files; folders (their images by name); globs (`**` goes into folders); `@FILE` and `-`, which
+            list names.
+        lists: As for `find_sources`, and so the others.
+        null: See there.
+        recursive: See there.
+        leave_out: See there.
 
     Raises:
         DataError: At the first input that is not there or holds no image.
+        UsageError: At something that is no image file, such as a video.
     """
-    found: dict[str, Path] = {}
-    for text in inputs:
-        for path in _files(text, IMAGE_SUFFIXES):
-            found.setdefault(os.path.realpath(path), path)
-    return list(found.values())
+    found = _find(inputs, IMAGE_SUFFIXES, lists, null=null, recursive=recursive, leave_out=leave_out)
+    for source in found:
+        if source.kind != "image":
+            raise UsageError(f"{source.text}: {_KINDS[source.kind]}; only image files can be looked at here")
+    return [source.path for source in found]
 
 
 def find_sources(
@@ -104,13 +117,26 @@ def find_sources(
             for: what cannot be read is found out when its turn comes.
         UsageError: If a list holds NULs without `null`.
     """
+    suffixes = IMAGE_SUFFIXES + VIDEO_SUFFIXES
+    return _find(inputs, suffixes, lists, null=null, recursive=recursive, leave_out=leave_out)
+
+
+def _find(
+    inputs: Iterable[str],
+    suffixes: tuple[str, ...],
+    lists: Sequence[str],
+    *,
+    null: bool,
+    recursive: bool,
+    leave_out: Path | None,
+) -> list[Source]:
     found: dict[str, Source] = {}
     for text in [*inputs, *(name if name == "-" else f"@{name}" for name in lists)]:
         if text == "-" or (text.startswith("@") and not os.path.exists(text)):
             sources = [_named(name) for name in _read_list(text, null=null)]
         elif _named(text).is_file:
             walk = recursive and os.path.isdir(text)
-            files = _walk(Path(text), leave_out) if walk else _files(text, IMAGE_SUFFIXES + VIDEO_SUFFIXES)
+            files = _walk(Path(text), leave_out) if walk else _files(text, suffixes)
             sources = [_named(str(path)) for path in files]
         else:
             sources = [_named(text)]

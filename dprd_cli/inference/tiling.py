@@ -132,8 +132,9 @@ def detect_tiles(
         whole = prepare(without_objects(image), config)[0].to(detector.device)
         parts.append(_united(detector, whole, every, groups, masks=masks))
     merged = _joined(parts)
-    best = batched_nms(merged.boxes, merged.scores, merged.labels, detector.roi_heads.selector.nms_iou)
-    return merged[best]
+    selector = detector.roi_heads.selector
+    best = batched_nms(merged.boxes, merged.scores, selector.rivals(merged.labels), selector.nms_iou)
+    return merged[best[: selector.most_in_tiles]]
 
 
 def _look(

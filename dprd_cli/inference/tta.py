@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -115,11 +116,16 @@ def detect_views(
         boxes = clip_boxes(view.lift(seen.boxes, plain.size), seen.boxes.new_tensor(plain.size))
         found.append(Detections(boxes, seen.scores, seen.labels, plain.size))
     selector = detector.roi_heads.selector
-    merged = merge(found, selector.nms_iou, selector.detections_per_image)
+    merged = merge(found, selector.nms_iou, selector.detections_per_image, selector.rivals)
     return _describe(detector, image, merged, plain, views, masks=masks)
 
 
-def merge(found: list[Detections], nms_iou: float, limit: int) -> Detections:
+def merge(
+    found: list[Detections],
+    nms_iou: float,
+    limit: int,
+    group_of: Callable[[Tensor], Tensor] | None = None,
+) -> Detections:
     """Unite the detections of several views by NMS per class.
 
     Law: of one view, or of views that find nothing in common, all are kept; the best score comes first.
@@ -128,6 +134,7 @@ def merge(found: list[Detections], nms_iou: float, limit: int) -> Detections:
         found: Detections of each view, all in one frame, each after its own NMS.
         nms_iou: IoU above which, of two views' detections of a class, that of lower score goes.
         limit: Most detections that are kept.
+        group_of: Classes [D] -> the groups within which detections suppress each other [D]; the classes.
 
     Reading: Detectron2 runs NMS over all detections again. Those of one view have been through it, so here
     they do not suppress each other: the same result, but rounding cannot change a single view's.
@@ -138,7 +145,8 @@ def merge(found: list[Detections], nms_iou: float, limit: int) -> Detections:
     view = torch.repeat_interleave(torch.tensor([len(d) for d in found])).to(labels.device)
     order = scores.argsort(descending=True, stable=True)
     boxes, scores, labels, view = boxes[order], scores[order], labels[order], view[order]
-    rivals = (labels[:, None] == labels) & (view[:, None] != view) & (box_iou(boxes, boxes) > nms_iou)
+    groups = labels if group_of is None else group_of(labels)
+    rivals = (groups[:, None] == groups) & (view[:, None] != view) & (box_iou(boxes, boxes) > nms_iou)
     overlaps = rivals.cpu().numpy()
     alive = np.ones(len(boxes), dtype=bool)
     for row in range(len(boxes)):

@@ -21,7 +21,7 @@ from dprd_cli.model.parts import PART_OFFSETS, FixedParts, PartSource
 from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.model.rois import RoIFeatures
 from dprd_cli.model.rpn import RPN, RPNOutput
-from dprd_cli.model.selection import BoxDetails
+from dprd_cli.model.selection import BoxDetails, DetectionSelector
 from dprd_cli.ops.roi_align import FeatureTable
 from dprd_cli.structures.detections import CascadeTrace, Detections, Target
 
@@ -134,6 +134,10 @@ class Detector(nn.Module):
                 raise UsageError("no parts that move, and so no mean part offsets (model.parts.mode)")
             return self.with_parts(parts.by_mean())
         return self if parts is None else self.with_parts(FixedParts(parts.count))
+
+    def with_selector(self, selector: DetectionSelector) -> Detector:
+        """Return this network with another choice of detections; both share all weights."""
+        return share(self, roi_heads=share(self.roi_heads, selector=selector))
 
     @overload
     def forward(self, images: list[Tensor], targets: list[Target], progress: float = 0.0) -> LossOutput: ...

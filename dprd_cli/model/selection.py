@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import torch
@@ -76,6 +77,9 @@ class DetectionSelector:
         nms_iou: NMS threshold.
         detections_per_image: Most detections of an image.
         min_size: Least side of a detection, pixels.
+        classes: The classes that detections may have, 0..K-1; None for all.
+        class_agnostic: Suppress over all classes: of boxes in one place only the best stays, whatever it is.
+        most_in_tiles: Most detections of an image that is looked at in tiles; None for any number.
     """
 
     def __init__(
@@ -86,17 +90,55 @@ class DetectionSelector:
         nms_iou: float,
         detections_per_image: int,
         min_size: float = 0.0,
+        classes: tuple[int, ...] | None = None,
+        class_agnostic: bool = False,
+        most_in_tiles: int | None = None,
     ) -> None:
         self.num_classes = num_classes
         self.score_thresh, self.nms_iou = score_thresh, nms_iou
         self.detections_per_image = detections_per_image
         self.min_size = min_size
+        self.classes, self.class_agnostic = classes, class_agnostic
+        self.most_in_tiles = most_in_tiles
+
+    def chosen(
+        self,
+        *,
+        classes: tuple[int, ...] | None = None,
+        max_detections: int | None = None,
+        nms_iou: float | None = None,
+        class_agnostic: bool = False,
+    ) -> DetectionSelector:
+        """Return a selector that differs in what is given; see the class."""
+        twin = copy.copy(self)
+        if classes is not None:
+            twin.classes = classes
+        if max_detections is not None:
+            twin.detections_per_image = twin.most_in_tiles = max_detections
+        if nms_iou is not None:
+            twin.nms_iou = nms_iou
+        twin.class_agnostic = class_agnostic or self.class_agnostic
+        return twin
+
+    def rivals(self, labels: Tensor) -> Tensor:
+        """Return the group in which each detection is suppressed by better ones: its class, or one for all.
+
+        Args:
+            labels: Classes, 0..K-1. [D]
+
+        Returns:
+            Numbers in 0..K-1. [D]
+        """
+        return torch.zeros_like(labels) if self.class_agnostic else labels
 
     def select(self, outputs: StageOutputs, num_images: int) -> KeptDetections:
         """Return the detections among what the stages say of the RoIs of `num_images` images."""
         boxes, probs, rois = outputs.boxes, outputs.probs, outputs.stage_rois[-1]
         valid = boxes.isfinite().all(dim=2).all(dim=1) & probs.isfinite().all(dim=1)
-        hits = torch.nonzero((probs[:, : self.num_classes] > self.score_thresh) & valid[:, None])
+        wanted = (probs[:, : self.num_classes] > self.score_thresh) & valid[:, None]
+        if self.classes is not None:
+            wanted &= torch.isin(torch.arange(self.num_classes), torch.tensor(self.classes)).to(probs.device)
+        hits = torch.nonzero(wanted)
         row, label = hits.unbind(dim=1)
         score = probs[row, label]
         chosen = boxes[row, label if boxes.shape[1] > 1 else torch.zeros_like(label)]
@@ -104,7 +146,8 @@ class DetectionSelector:
         if self.min_size > 0:
             large = torch.nonzero((chosen[:, 2:] - chosen[:, :2] >= self.min_size).all(dim=1))[:, 0]
             row, label, score, chosen, image = (v[large] for v in (row, label, score, chosen, image))
-        keep = batched_nms(chosen, score, image * self.num_classes + label, self.nms_iou)  # best first
+        group = image * self.num_classes + self.rivals(label)
+        keep = batched_nms(chosen, score, group, self.nms_iou)  # best first
         best = [keep[image[keep] == i][: self.detections_per_image] for i in range(num_images)]
         keep = torch.cat(best)
         row = row[keep]

@@ -45,6 +45,12 @@ def say(line: str) -> None:
         LOGGER.info("%s", line)
 
 
+def detail(line: str) -> None:
+    """Tell a line for those who want to know how things are done (`--verbose`); see `say`."""
+    if rank() == 0:
+        LOGGER.debug("%s", line)
+
+
 def tell(line: str) -> None:
     """Print a line on stderr; a closed one, or a terminal or pipe that has gone away, is no error."""
     if sys.stderr is not None:  # None where it was closed at the start; `print` would take stdout

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor
@@ -21,8 +21,9 @@ from dprd_cli.model.detector import Detector
 from dprd_cli.model.timm_backbones import timm_config
 from dprd_cli.runtime.device import pick_device
 from dprd_cli.runtime.process_group import ProcessGroup, join_process_group
-from dprd_cli.runtime.progress import say, stage
+from dprd_cli.runtime.progress import detail, say, stage
 from dprd_cli.weights.checkpoint import check_state, load_state, read_checkpoint
+from dprd_cli.weights.class_choice import find_classes
 from dprd_cli.weights.find import find_checkpoint
 from dprd_cli.weights.foreign import caffe2_model, load_exactly, read_foreign, warm_start
 from dprd_cli.weights.published import (
@@ -35,6 +36,25 @@ from dprd_cli.weights.zoo import PublishedWeights, foreign_file, is_published, p
 
 #: Score from which detections are shown where nothing is known of a detector.
 USUAL_SCORE = 0.5
+_LEAST_SIDE, _LARGEST_SIDE = 32, 8192  # pixels
+
+
+class DetectionChoice(TypedDict, total=False):
+    """What of an image becomes detections, where that differs from what the detector's configuration says.
+
+    Attributes:
+        classes: Only these, by name or by category id; all if empty.
+        max_detections: Only the best so many of an image.
+        nms_iou: IoU above which, of two boxes of a class, the lower-scored goes.
+        class_agnostic_nms: Compare boxes of all classes so.
+        image_size: Short side that images are resized to, pixels.
+    """
+
+    classes: Sequence[str | int]
+    max_detections: int | None
+    nms_iou: float | None
+    class_agnostic_nms: bool
+    image_size: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +103,33 @@ class LoadedModel:
                 f"--part-offsets {kind}: {self.source}: {error}; leave the option out"
             ) from error
 
+    def with_choice(self, **choice: Unpack[DetectionChoice]) -> LoadedModel:
+        """Return the model with another choice of what is a detection; what is not given stays.
+
+        Args:
+            choice: See `DetectionChoice`.
+
+        Raises:
+            UsageError: At a class that there is not, or a number that is out of range.
+        """
+        classes, image_size = choice.get("classes") or (), choice.get("image_size")
+        max_detections, nms_iou = choice.get("max_detections"), choice.get("nms_iou")
+        if max_detections is not None and max_detections < 1:
+            raise UsageError(f"--max-detections {max_detections}: expected at least 1")
+        if nms_iou is not None and not 0 <= nms_iou <= 1:
+            raise UsageError(f"--nms-iou {nms_iou}: expected a number from 0 to 1")
+        if image_size is not None and not _LEAST_SIDE <= image_size <= _LARGEST_SIDE:
+            raise UsageError(f"--image-size {image_size}: expected {_LEAST_SIDE} to {_LARGEST_SIDE} pixels")
+        chosen = find_classes(classes, self.class_names, self.category_ids) if classes else None
+        selector = self.detector.roi_heads.selector.chosen(
+            classes=chosen,
+            max_detections=max_detections,
+            nms_iou=nms_iou,
+            class_agnostic=choice.get("class_agnostic_nms", False),
+        )
+        config = with_data_section(self.config, image_size=image_size)
+        return replace(self, detector=self.detector.with_selector(selector), config=config)
+
     def with_data(
         self, path: str | None = None, on_bad_image: str | None = None, overrides: Sequence[str] = ()
     ) -> LoadedModel:
@@ -116,6 +163,12 @@ def load_model(spec: str = "", device: str = "auto") -> LoadedModel:
     with stage(f"load {spec or 'the newest run'}"):
         model = _load_foreign(spec) if is_published(spec) or foreign_file(spec) else _load_own(spec)
     model.detector.to(place).to(memory_format=torch.channels_last).eval()
+    size = sum(parameter.numel() for parameter in model.detector.parameters()) / 1e6
+    config, classes = model.config, len(model.class_names)
+    detail(
+        f"detector: {config.preset}, {config.model.backbone.name}, {classes} classes, {size:.1f} million "
+        f"parameters, on {place}"
+    )
     return model
 
 

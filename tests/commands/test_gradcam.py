@@ -82,6 +82,21 @@ def test_two_images_and_two_models_give_a_figure_each_and_one_of_both(images, mo
     assert height > 400
 
 
+def test_folders_inside_and_lists(images, models, capsys):
+    (images / "deeper").mkdir()
+    (images / "1.png").rename(images / "deeper" / "1.png")
+    (images.parent / "names.txt").write_text("in/0.png\n")
+    arguments = ["--weights", models[0], "--score-thresh", "0", "--max-objects", "1", "--overwrite", "--json"]
+    arguments += ["--set", "data.test_min_size=48"]
+    for inputs, files in (
+        (["in", "-r"], ["in/0.png", "in/deeper/1.png"]),
+        (["--list", "names.txt"], ["in/0.png"]),
+    ):
+        assert run(["gradcam", *inputs, *arguments]) == 0
+        found = json.loads(capsys.readouterr().out)["images"]
+        assert [row["file"] for row in found] == files
+
+
 def test_images_of_too_many_objects_have_figures_of_their_own_only(images, models, capsys, monkeypatch):
     monkeypatch.setattr("dprd_cli.gradcam.explain.COMBINED_ROWS", 0)
     assert run(["gradcam", "in", "--weights", models[0], "--score-thresh", "1", "--out", "out"]) == 0

@@ -144,7 +144,9 @@ def test_how_much_is_told_before_and_after_the_command(monkeypatch, capsys, line
     monkeypatch.setattr("dprd_cli.config.provenance.json_schema", look)
     cli.run(line.split())
     assert seen == [level]
-    assert ("a line\n" in capsys.readouterr().err) == (level < logging.ERROR)
+    told = capsys.readouterr().err
+    assert ("a line\n" in told) == (level < logging.ERROR)
+    assert ("\ntook " in told) == (level == logging.DEBUG)
     assert LOGGER.level == logging.NOTSET
 
 

@@ -104,6 +104,54 @@ def test_results_keep_what_is_not_drawn(images, weights):
     assert np.abs(drawn - np.asarray(plain)).mean() < 8  # enlarged, nothing on it
 
 
+def found_by(weights, capsys, *options):
+    """Return the classes, scores and boxes that the command finds in an image, best first."""
+    assert (
+        run(["predict", "in/285.png", "--weights", weights, "--save", "coco", "--overwrite", *options]) == 0
+    )
+    capsys.readouterr()
+    records = json.loads(Path("predictions/results.json").read_text())
+    return [(row["category_name"], row["score"], row["bbox"]) for row in records]
+
+
+def test_what_is_detected_can_be_chosen(images, weights, capsys):
+    usual = found_by(weights, capsys)
+    assert len(usual) == 4  # model.test.detections_per_image
+    for wanted in ("dog", "7"):
+        dogs = found_by(weights, capsys, "--classes", wanted)
+        assert {name for name, *_ in dogs} == {"dog"}
+        assert len(dogs) == 4  # others take no room
+    assert found_by(weights, capsys, "--classes", "dog,cat") == usual
+    assert found_by(weights, capsys, "--max-detections", "2") == usual[:2]
+    assert len(found_by(weights, capsys, "--max-det", "9", "--nms-iou", "0.9")) == 9
+    one = found_by(weights, capsys, "--iou", "0", "--class-agnostic-nms")
+    assert len(one) <= len(usual)
+    assert one != usual
+    assert found_by(weights, capsys, "--image-size", "96") != usual
+    assert found_by(weights, capsys, "--image-size", "96", "--set", "data.test_min_size=64") == usual
+    assert run(["predict", "in/285.png", "--weights", weights, "--classes", "bird"]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told == "error: --classes bird: no such class; the detector knows cat (3), dog (7)"
+
+
+def test_quiet_tells_nothing_but_errors(images, weights, capsys):
+    assert run(["predict", "in", "--weights", weights, "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert run(["predict", "gone", "--weights", weights, "-q"]) == 3
+    assert capsys.readouterr() == ("", "error: gone: no such file or folder; check the path\n")
+    assert run(["predict", "in", "--weights", weights, "-q", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["errors"] == []
+    assert err == ""
+
+
+def test_verbose_tells_how_it_was_done(images, weights, capsys):
+    assert run(["predict", "in", "--weights", weights, "-v"]) == 0
+    told = capsys.readouterr().err
+    assert "detector: cascade-dprd-small, r10, 2 classes, " in told
+    assert "\n2 images in " in told
+
+
 def test_json_is_one_document_on_stdout(images, weights, capsys):
     code = run(["predict", "in", "--weights", weights, "--json", "--score-thresh", "0", "--no-masks"])
     document = json.loads(capsys.readouterr().out)

@@ -10,6 +10,7 @@ from dprd_cli.cli import run
 from dprd_cli.config.presets import resolve
 from dprd_cli.drawing.canvas import ORANGE
 from dprd_cli.model.build import build_detector
+from dprd_cli.model.detector import Detector
 from dprd_cli.weights.checkpoint import save_checkpoint
 from paths import visible
 
@@ -167,3 +168,26 @@ def test_mistakes_are_one_clear_line(images, capsys, arguments, code, message):
     assert output == ""
     assert message in errors
     assert "Traceback" not in errors
+
+
+def test_folders_inside_lists_and_the_size_of_images(images, weights, capsys, monkeypatch):
+    (images / "deeper").mkdir()
+    (images / "2.png").rename(images / "deeper" / "2.png")
+    (images.parent / "names.txt").write_text("in/0.png\n")
+    seen = []
+    detect = Detector.detect
+
+    def look(self, tensors, **options):
+        seen.append(min(tensors[0].shape[-2:]))
+        return detect(self, tensors, **options)
+
+    monkeypatch.setattr(Detector, "detect", look)
+    more = ["--weights", weights, "--set", "data.test_min_size=48", "--no-grid", "--json"]
+    for inputs, count in ((["in", "--recursive"], 3), (["--list", "names.txt"], 1), (["@names.txt"], 1)):
+        seen.clear()
+        assert run(["visualize-parts", *inputs, *more]) == 0
+        assert seen == [48] * count
+    capsys.readouterr()
+    assert run(["visualize-parts", "--weights", weights]) == 2
+    told = capsys.readouterr().err
+    assert told == "error: nothing to look at; pass images, folders or a --list FILE\n"

@@ -25,6 +25,16 @@ def test_other_data_forgets_the_old_datas_files_and_keeps_the_network():
     assert found.data.test_min_size == CONFIG.data.test_min_size
 
 
+def test_another_image_size_takes_the_other_sizes_at_test_along():
+    base = with_data_section(CONFIG, overrides=["data.test_min_size=100", "data.max_size=200"])
+    base = with_data_section(base, overrides=["data.tta_min_sizes=[80, 120]", "data.tta_max_size=300"])
+    found = with_data_section(base, image_size=150).data
+    assert (found.test_min_size, found.max_size) == (150, 300)
+    assert (found.tta_min_sizes, found.tta_max_size) == ((120, 180), 450)
+    assert found.train_min_sizes == base.data.train_min_sizes
+    assert with_data_section(base, image_size=150, overrides=["data.max_size=7"]).data.max_size == 7
+
+
 def test_overrides_win():
     found = with_data_section(CONFIG, path="new", overrides=["data.path=newer", "data.val_json=x.json"])
     assert (found.data.path, found.data.val_json) == ("newer", "x.json")

@@ -62,6 +62,24 @@ def test_inputs_that_are_not_there(tmp_path, name, message):
         find_images([str(tmp_path / name)])
 
 
+def test_images_of_lists_and_of_folders_inside(folder, tmp_path):
+    (tmp_path / "names.txt").write_text("in/b.png\nin/gone.png\n")
+    listed = [Path("in/b.png"), Path("in/gone.png")]  # which reading will find out
+    assert find_images(["@names.txt"]) == find_images([], lists=["names.txt"]) == listed
+    inside = [Path("in/a.jpg"), Path("in/b.png"), Path("in/deeper/c.png")]
+    assert find_images(["in"], recursive=True, leave_out=Path("in/out")) == inside
+    assert find_images(["in/*"]) == inside[:2]  # of a glob, the images
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("in/clip.MP4", "a video"), ("http://a.b/c.jpg", "a URL"), ("webcam:0", "a camera")],
+)
+def test_what_is_no_image_file_is_named(folder, name, what):
+    with pytest.raises(UsageError, match=f"^{name}: {what}; only image files can be looked at here$"):
+        find_images([name])
+
+
 @pytest.mark.parametrize("scheme", ["rtsp", "ftp", "s3", "file"])
 def test_schemes_that_are_not_read_are_named(scheme):
     with pytest.raises(

@@ -186,6 +186,12 @@ def test_merging_keeps_the_best_of_each_object_and_class():
     assert_equal(merge([first, first[:0]], 0.5, 100), first)
 
 
+def test_merging_over_all_classes():
+    first, second = found_in([[0, 0, 10, 10]], [0.8], [0]), found_in([[0, 0, 10, 9]], [0.9], [1])
+    assert merge([first, second], 0.5, 100).labels.tolist() == [1, 0]
+    assert merge([first, second], 0.5, 100, torch.zeros_like).labels.tolist() == [1]
+
+
 def test_a_suppressed_detection_suppresses_nothing():
     # b overlaps a and c by 2/3 each (8 of 12), a and c overlap by 3/7: b goes, and c stays
     a, b, c = ([x, 0, x + 10, 10] for x in (0.0, 2.0, 4.0))

@@ -45,6 +45,35 @@ def test_limits_of_number_size_and_score():
     assert select(outputs_of(), score_thresh=0.9).counts == [0, 0]
 
 
+def test_only_some_classes_and_these_before_the_number_is_limited():
+    assert select(outputs_of(), classes=(1,)).rows.tolist() == [3, 0, 2]
+    assert select(outputs_of(), classes=(1,), detections_per_image=1).rows.tolist() == [3, 2]
+    assert select(outputs_of(), classes=(0, 1)).rows.tolist() == select(outputs_of()).rows.tolist()
+
+
+def test_suppression_over_all_classes():
+    kept = select(outputs_of(), class_agnostic=True)
+    # row 1 as class 0 (0.7) suppresses row 0 as class 1 (0.3, IoU 0.9) too; images stay apart
+    assert kept.rows.tolist() == [1, 3, 2]
+    assert kept.labels.tolist() == [0, 1, 1]
+
+
+def test_another_choice_leaves_the_selector_as_it_is():
+    usual = DetectionSelector(num_classes=2, score_thresh=0.2, nms_iou=0.5, detections_per_image=10)
+    assert vars(usual.chosen()) == vars(usual)
+    other = usual.chosen(classes=(1,), max_detections=3, nms_iou=0.9, class_agnostic=True)
+    assert (other.classes, other.detections_per_image, other.most_in_tiles) == ((1,), 3, 3)
+    assert (other.nms_iou, other.class_agnostic, other.score_thresh) == (0.9, True, 0.2)
+    assert vars(other.chosen(max_detections=4)) == {
+        **vars(other),
+        "detections_per_image": 4,
+        "most_in_tiles": 4,
+    }
+    assert (usual.classes, usual.class_agnostic, usual.nms_iou) == (None, False, 0.5)
+    # row 1 and row 0 overlap by 0.9
+    assert usual.chosen(nms_iou=0.95).select(outputs_of(), 2).rows.tolist() == [1, 0, 3, 0, 2]
+
+
 def test_what_is_not_finite_is_no_detection():
     boxes = BOXES.clone()
     boxes[1, 2] = float("inf")
