@@ -254,7 +254,7 @@ def _rate(case: _Case) -> Choice:
     batch, optimizer = case.settled["train.batch_size"], _optimizer(case.settled)
     if optimizer == "sgd":
         rate, why = 0.02 * batch / 16, f"Detectron2's 0.02 for 16 images, for {batch}"
-        rest = {"train.weight_decay": 1e-4, "train.part_lr_mult": 1.0, "train.clip_norm": 35.0}
+        rest = {"train.weight_decay": 1e-4, "train.part_lr_mult": 0.01, "train.clip_norm": 35.0}
     else:
         base = min(1e-3, max(2e-4, 6e-3 / case.data.classes))
         base = base if is_reduced(case.settled["preset"]) else base / 10

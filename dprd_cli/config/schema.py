@@ -227,7 +227,7 @@ class TrainConfig(Section):
     clip_norm: Rate = 0.0
     backbone_lr_mult: Rate = 1.0
     layer_decay: Literal["auto"] | Fraction = "auto"
-    part_lr_mult: Rate = 1.0
+    part_lr_mult: Rate = 0.01
     part_clip_norm: Rate = 1.0
     place_lr_mult: Rate = 0.5
     place_clip_norm: Rate = 1.0

@@ -101,13 +101,15 @@ READINGS = (
         "model.parts.straight_through",
         (False, True),
     ),
+    _reading("part-source", "What the part layer reads", "model.parts.source", ("hidden", "pyramid")),
+    _reading("fusion-last", "How the parts meet the whole", "model.fusion.last", ("transform", "rab")),
     _reading("level", "Pyramid level of a part", "model.parts.level", ("own", "whole")),
     _reading(
         "part-lr-mult",
         "Learning rate of the part layer",
         "train.part_lr_mult",
-        (0.02, 0.1, 1.0),
-        note="The default is 0.02 in the schedule small, 0.1 in photos, 1 in the others.",
+        (0.02, 0.01, 0.1, 1.0),
+        note="The default is 0.02 in the schedule small, 0.1 in photos, 0.01 in those of SGD.",
     ),
     _reading(
         "residual",
