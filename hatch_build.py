@@ -1,4 +1,4 @@
-"""Build hook: the demo checkpoint goes into the wheel as a file of the package."""
+"""Build hook: the demo checkpoints go into the wheel as files of the package."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-_CHECKPOINT = "assets/demo.safetensors"
+_CHECKPOINTS = "assets/demo*.safetensors"
 
 
-class DemoCheckpoint(BuildHookInterface[Any]):
-    """Adds `assets/demo.safetensors` as `dprd_cli/assets/demo.safetensors`, where it is.
+class DemoCheckpoints(BuildHookInterface[Any]):
+    """Adds each `assets/demo*.safetensors` as a file of `dprd_cli/assets`.
 
-    An editable install needs no copy: it finds the file in the checkout.
+    An editable install needs no copies: it finds the files in the checkout.
     """
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Extend the files of the wheel that is about to be built."""
-        file = Path(self.root) / _CHECKPOINT
-        if version != "editable" and file.is_file():
-            build_data["force_include"][str(file)] = f"dprd_cli/{_CHECKPOINT}"
+        for file in [] if version == "editable" else sorted(Path(self.root).glob(_CHECKPOINTS)):
+            build_data["force_include"][str(file)] = f"dprd_cli/assets/{file.name}"

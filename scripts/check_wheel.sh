@@ -47,3 +47,6 @@ for name in ("image.png", "results.json", "results.csv"):
     assert Path("predictions", name).stat().st_size, name
 print(f"==> found: {', '.join(names)}")
 END
+printf '==> dprd gradcam image.png --weights demo --compare cascade-mrcnn\n'
+"$fresh/dprd" gradcam image.png --weights demo --compare cascade-mrcnn
+test -s gradcam/image.png

@@ -9,15 +9,13 @@ import json
 import sys
 from pathlib import Path
 
-import torch
-
 from dprd_cli.weights.checkpoint import export_safetensors, read_checkpoint
 
 
 def main(run: Path, out: Path) -> None:
-    """Export `run`/last.pt in half precision; AP is that of `run`/eval_val.json (`dprd eval RUN --out`)."""
+    """Export `run`/last.pt in eight bits; AP is that of `run`/results.json."""
     environment = json.loads((run / "environment.json").read_text())
-    results = json.loads((run / "eval_val.json").read_text())
+    results = json.loads((run / "results.json").read_text())
     provenance = {
         "command": environment["command"],
         "commit": environment["commit"],
@@ -25,7 +23,7 @@ def main(run: Path, out: Path) -> None:
         "segm_AP": results["segm"]["AP"],
         "data": results["data"],
     }
-    export_safetensors(read_checkpoint(run / "last.pt"), out, provenance, dtype=torch.float16)
+    export_safetensors(read_checkpoint(run / "last.pt"), out, provenance, packed=True)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, {json.dumps(provenance)}")
 
 

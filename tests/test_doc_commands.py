@@ -91,7 +91,9 @@ def why_not_run(words):
         return "it needs GPUs or standard input"
     if any(word in ("WEIGHTS", "PRESET", "RUN/last.pt", "CASCADE-D-PRD", "clip.mp4") for word in rest):
         return "it names what a reader has"
-    if "--compare" in rest and name == "gradcam":
+    if name == "gradcam" and "--stats" in rest:
+        return "it takes long"
+    if name == "gradcam" and "--compare" in rest and "demo" not in rest:
         return "it compares with a run of another preset"
     return ""
 

@@ -101,7 +101,7 @@ def test_there_is_one_opencv_wheel():
     assert [pin.name for pin, _ in pins() if pin.name.startswith("opencv")] == ["opencv-python-headless"]
 
 
-def test_the_wheel_holds_the_package_its_type_marker_and_the_demo_checkpoint(tmp_path):
+def test_the_wheel_holds_the_package_its_type_marker_and_the_demo_checkpoints(tmp_path):
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path), cwd=ROOT)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -109,7 +109,8 @@ def test_the_wheel_holds_the_package_its_type_marker_and_the_demo_checkpoint(tmp
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "dprd_cli").rglob("*.py")}
     texts = {f"dprd_cli/{name}" for name in ("py.typed", "report/page.css", "report/page.html")}
     info = f"dprd_cli-{dprd_cli.__version__}.dist-info"
-    asset = "assets/demo.safetensors"
-    demo = {f"dprd_cli/{asset}"} if (ROOT / asset).is_file() else set()
-    assert {name for name in names if not name.startswith(info)} == modules | texts | demo
+    demos = [ROOT / "assets" / f"{name}.safetensors" for name in ("demo", "demo-cascade-mrcnn")]
+    assert sum(path.stat().st_size for path in demos) < 20e6
+    files = modules | texts | {f"dprd_cli/assets/{path.name}" for path in demos}
+    assert {name for name in names if not name.startswith(info)} == files
     assert f"{info}/licenses/LICENSE" in names

@@ -33,9 +33,11 @@ def data_keys(incomplete: str) -> list[str]:
 
 
 def weights(incomplete: str) -> list[str]:
-    """Return `demo` and the run folders that start so; the shell adds files by itself."""
+    """Return the demos and the run folders that start so; the shell adds files by itself."""
+    from dprd_cli.weights.demos import DEMOS
+
     runs = sorted(path.as_posix() for path in Path("runs").glob("*/") if any(path.glob("*.pt")))
-    return _starting(["demo", *runs], incomplete)
+    return _starting([*DEMOS, *runs], incomplete)
 
 
 def among(*words: str) -> Callable[[str], list[str]]:

@@ -42,7 +42,8 @@ def gradcam(
         typer.Option(
             "--compare",
             metavar="RUN|FILE|NAME",
-            help="A second detector, as --weights; cascade-mrcnn: its newest run, else published weights.",
+            help="A second detector, as --weights, or cascade-mrcnn: its newest run, else published weights; "
+            "beside demo, the demo of it.",
             rich_help_panel=DETECTOR,
         ),
     ] = "",
@@ -61,17 +62,17 @@ def gradcam(
         typer.Option(
             "--method",
             metavar="NAME",
-            help="gradcam, gradcam++, xgradcam, layercam, hirescam, elementwise or eigengradcam.",
+            help="hirescam, layercam, elementwise, gradcam, gradcam++, xgradcam or eigengradcam.",
             rich_help_panel=MEASURE,
         ),
-    ] = "gradcam",
+    ] = "hirescam",
     layer: Annotated[
         str,
         typer.Option(
             "--layer",
             metavar="NAME",
-            help="p2 to p5, or a module of the backbone, such as layer4; by default the level that the "
-            "object's box is pooled from.",
+            help="p2 to p5, or a module of the backbone, such as layer4; by default all levels that the "
+            "object's box and parts are pooled from.",
             rich_help_panel=MEASURE,
         ),
     ] = "",
@@ -134,8 +135,9 @@ def gradcam(
     from dprd_cli.config.presets import pick
     from dprd_cli.errors import UsageError
     from dprd_cli.files.output_folder import OutputChoice
-    from dprd_cli.gradcam.explain import ExplainOptions, StatisticsOptions, explain, load_models
+    from dprd_cli.gradcam.explain import ExplainOptions, StatisticsOptions, explain
     from dprd_cli.gradcam.explainer import METHODS
+    from dprd_cli.gradcam.models import load_models
     from dprd_cli.inference.sources import find_images
     from dprd_cli.structures.sample import SPLITS
 

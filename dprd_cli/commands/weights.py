@@ -59,7 +59,10 @@ def list_weights(json: Json = False) -> None:
     if not console.is_terminal:
         console.width = 140
     console.print(table)
-    say(f"downloads are kept in {folder}; 'imagenet' (torchvision's backbones) and 'demo' are names too")
+    say(
+        f"downloads are kept in {folder}; 'imagenet' (torchvision's backbones), 'demo' and "
+        "'demo-cascade-mrcnn' are names too"
+    )
 
 
 @weights_app.command("fetch")

@@ -18,20 +18,14 @@ from dprd_cli.gradcam.comparison import Evidence, ObjectComparison, compare
 from dprd_cli.gradcam.explainer import Explainer
 from dprd_cli.gradcam.figures import Exhibit, draw_comparison, plot_localization
 from dprd_cli.gradcam.localization import COLUMNS, LocalizationStatistics, measure_localization
+from dprd_cli.gradcam.models import model_titles
 from dprd_cli.runtime.progress import Progress, counted, progress, say
 from dprd_cli.structures.sample import Split
-from dprd_cli.weights.find import find_preset
-from dprd_cli.weights.load import LoadedModel, load_model
+from dprd_cli.weights.load import LoadedModel
 
 #: Most objects, of all images, in the figure that shows several images.
 COMBINED_ROWS = 40
-#: Preset -> what its network is called; a second detector can be named by its preset alone.
-ARCHITECTURES = {
-    "cascade-dprd": "Cascade D-PRD",
-    "cascade-mrcnn": "Cascade Mask R-CNN",
-    "dprd": "D-PRD",
-    "mask-rcnn": "Mask R-CNN",
-}
+_MOST = 0.5  # of a map's energy
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +52,7 @@ class ExplainOptions:
     Args:
         output: Folder of the figures; `gradcam` by default.
         method: A key of `METHODS`.
-        layer: Name of a layer, or empty: the level that each object's box is pooled from.
+        layer: Name of a layer, or empty: all levels that each object's box and parts are pooled from.
         score_thresh: Least score of a detection.
         max_objects: Number of objects of each image, the best ones.
         all_found: Explain as many objects again that only the second detector found.
@@ -66,7 +60,7 @@ class ExplainOptions:
     """
 
     output: OutputChoice = field(default_factory=OutputChoice)
-    method: str = "gradcam"
+    method: str = "hirescam"
     layer: str = ""
     score_thresh: float = 0.5
     max_objects: int = 3
@@ -159,22 +153,6 @@ def _evidence_row(evidence: Evidence) -> dict[str, Any]:
     }
 
 
-def load_models(weights: str, compare_with: str, device: str = "auto") -> list[LoadedModel]:
-    """Load one detector or two.
-
-    Args:
-        weights: As for `load_model`.
-        compare_with: The second one: as for `load_model`, or a preset (its newest run, else its published
-            weights); empty for none.
-        device: `auto`, `cpu` or `cuda`.
-    """
-    second = find_preset(compare_with) if compare_with in ARCHITECTURES else compare_with
-    models = [load_model(spec, device) for spec in (weights, *([second] if second else []))]
-    for model in models:
-        say(f"checkpoint: {model.source} ({model.config.preset}, step {model.step})")
-    return models
-
-
 def explain(
     models: Sequence[LoadedModel], paths: Sequence[Path], options: ExplainOptions | None = None
 ) -> ExplainSummary:
@@ -183,7 +161,7 @@ def explain(
     Args:
         models: One or two detectors; their parameters lose `requires_grad`.
         paths: Images; each gets a figure, and several get one together.
-        options: How; by default Grad-CAM of the best three objects of each image.
+        options: How; by default HiResCAM of the best three objects of each image.
 
     Raises:
         UsageError: If there is no such layer, or the folder holds the images.
@@ -239,6 +217,8 @@ def _explain_images(
         objects = compare(image, explainers, options.max_objects, all_found=options.all_found)
         if not objects:
             say(f"{path}: no object reached the score {least}; lower --score-thresh to see more")
+        for line in stray_maps(objects, titles):
+            say(f"{path}: {line}")
         exhibits.append(Exhibit(path.stem, image, objects))
         found.append(ImageExplanation(path, folder.claim(name), tuple(objects)))
         _save(exhibits[-1:], titles, options, found[-1].figure)
@@ -252,6 +232,27 @@ def _explain_images(
     if len(exhibits) > 1:
         say(f"no gradcam.png: the first images have over {COMBINED_ROWS} objects; lower --max-objects")
     return found, None
+
+
+def stray_maps(objects: Sequence[ObjectComparison], titles: Sequence[str]) -> list[str]:
+    """Return a line for each network that has maps with most of their energy outside the detection's box.
+
+    Args:
+        objects: What was compared.
+        titles: What each network is called.
+    """
+    lines = []
+    for number, title in enumerate(titles):
+        own = [(found.name, found.evidence[number]) for found in objects]
+        stray = [
+            f"{name} {one.score:.2f} ({100 * one.share_in_box:.0f} % inside)"
+            for name, one in own
+            if one is not None and one.share_in_box is not None and one.share_in_box < _MOST
+        ]
+        if stray:
+            called = title.replace("\n", ", ")
+            lines.append(f"most of the map's energy lies outside the box: {called}: {', '.join(stray)}")
+    return lines
 
 
 def _save(exhibits: Sequence[Exhibit], titles: Sequence[str], options: ExplainOptions, path: Path) -> None:
@@ -291,21 +292,3 @@ def _measure(
     else:
         say("no annotated object was found by every detector; lower --score-thresh")
     return found.result()
-
-
-def model_titles(models: Sequence[LoadedModel]) -> tuple[str, ...]:
-    """Return what to call each model: its architecture, and where two have the same, its run."""
-    titles = []
-    for model in models:
-        preset = model.config.preset
-        titles.append(ARCHITECTURES.get(preset.removesuffix("-small").removesuffix("-medium"), preset))
-    if len(set(titles)) == len(titles):
-        return tuple(titles)
-    named = [f"{title}\n{_run_name(model.source)}" for title, model in zip(titles, models, strict=True)]
-    if len(set(named)) == len(named):
-        return tuple(named)
-    return tuple(f"{title} ({number})" for number, title in enumerate(named, start=1))
-
-
-def _run_name(source: Path) -> str:
-    return source.parent.name if source.stem in ("best", "last", "previous") else source.stem

@@ -69,7 +69,7 @@ class Heatmap:
 
     Args:
         values: 0..1; 0 everywhere if the layer does not matter to the score. [H, W]
-        layer: The layer it was read from.
+        layer: The layer it was read from, or several, with `+` between them.
     """
 
     values: NDArray[np.float32]
@@ -99,18 +99,18 @@ class Explainer:
     Args:
         loaded: The model. Its parameters lose `requires_grad`: only the gradient of features is wanted.
         method: A key of `METHODS`.
-        layer: `p2` to `p5` (outputs of the neck), a module of the backbone, or empty: the level that the
-            detection's box is pooled from.
+        layer: `p2` to `p5` (outputs of the neck), a module of the backbone, or empty: all levels that the
+            detection's box and parts are pooled from.
         min_score: Leave out detections below this score.
 
     Raises:
         UsageError: If there is no such layer.
 
-    Source: Fig. 5; Selvaraju et al. 2017.
+    Source: Fig. 5; Selvaraju et al. 2017; hirescam: Draelos and Carin 2020.
     """
 
     def __init__(
-        self, loaded: LoadedModel, *, method: str = "gradcam", layer: str = "", min_score: float = 0.0
+        self, loaded: LoadedModel, *, method: str = "hirescam", layer: str = "", min_score: float = 0.0
     ) -> None:
         self.loaded, self.method, self.layer, self.min_score = loaded, method, layer, min_score
         self.detector = loaded.detector.eval().requires_grad_(requires_grad=False)
@@ -118,12 +118,16 @@ class Explainer:
         if layer:
             self._module(layer)
 
+    @property
+    def levels(self) -> list[str]:
+        """The levels that boxes and parts are pooled from."""
+        return [f"p{k + 2}" for k in range(len(self.detector.roi_heads.pooler.strides))]
+
     @cached_property
     def layers(self) -> dict[str, nn.Module]:
         """The layers that can be asked for by name: those whose output is a feature map."""
-        levels = len(self.detector.roi_heads.pooler.strides)
         named: dict[str, nn.Module] = {
-            f"p{k + 2}": self.detector.get_submodule(f"neck.output.{k}") for k in range(levels)
+            name: self.detector.get_submodule(f"neck.output.{k}") for k, name in enumerate(self.levels)
         }
         backbone = self.detector.backbone
         seen: set[nn.Module] = set()
@@ -160,33 +164,50 @@ class Explainer:
         """
         row = slice(index, index + 1)
         scores = ClassScores(self.detector, view.found[row], view.trace[row])
-        layer = self.layer or self._pooled_from(scores.trace)
         height, width = view.found.image_size
-        # The package stretches the layer's map over its input: pad that as the network pads it
+        # A layer's cells tile the padded image: pad as the network does
         padding = (0, -width % STRIDE, 0, -height % STRIDE)
         padded = F.pad(view.image[None], padding).requires_grad_()
-        values = self._map(padded, scores, self._module(layer))[:height, :width]
+        names = [self.layer] if self.layer else self.levels
+        maps = self._maps(padded, scores, names)
+        total = sum(_spread(cells, padded) for cells in maps.values())
+        values = np.asarray(total, np.float32).clip(min=0)[:height, :width]
         full_height, full_width = view.shown.image_size
-        return Heatmap(rescale(np.asarray(cv2.resize(values, (full_width, full_height)), np.float32)), layer)
+        values = rescale(np.asarray(cv2.resize(values, (full_width, full_height)), np.float32))
+        return Heatmap(values, "+".join(name for name in names if maps[name].any()) or names[0])
 
-    def _pooled_from(self, trace: CascadeTrace) -> str:
-        """Return the level from which the last stage pools a detection."""
-        return f"p{int(self.detector.roi_heads.pooler.levels(trace.boxes[0, -1])) + 2}"
+    def pooled_from(self, trace: CascadeTrace) -> str:
+        """Return the level from which the last stage pools a detection's box."""
+        return self.levels[int(self.detector.roi_heads.pooler.levels(trace.boxes[0, -1]))]
 
-    def _map(self, padded: Tensor, scores: ClassScores, module: nn.Module) -> NDArray[np.float32]:
-        """Return the package's map of one detection over the padded image. [H, W]."""
+    def _maps(self, padded: Tensor, scores: ClassScores, names: list[str]) -> dict[str, NDArray[np.float32]]:
+        """Return the package's map [h, w] of one detection at each layer, signed; zeros where none counts."""
         import pytorch_grad_cam
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-        guard = module.register_forward_hook(_limit_cells) if self.method == "eigengradcam" else None
-        cam = getattr(pytorch_grad_cam, METHODS[self.method])(scores, [module])
-        try:  # as a context manager the package would swallow an IndexError
+        modules = [self._module(name) for name in names]
+        outputs: dict[nn.Module, Tensor] = {}
+        hooks = [module.register_forward_hook(_keep_output(outputs)) for module in modules]
+        try:
             with torch.enable_grad():
-                return np.asarray(cam(padded, [ClassifierOutputTarget(0)])[0], dtype=np.float32)
+                score = scores(padded)[0, 0]
         finally:
-            cam.activations_and_grads.release()
-            if guard is not None:
-                guard.remove()
+            for hook in hooks:
+                hook.remove()
+        if self.method == "eigengradcam":
+            _limit_cells(max(output[0, 0].numel() for output in outputs.values()))
+        features = [outputs[module] for module in modules]
+        gradients = torch.autograd.grad(score, features, allow_unused=True)
+        cam = getattr(pytorch_grad_cam, METHODS[self.method])(scores, modules)
+        cam.activations_and_grads.release()  # only its formula is wanted
+        targets, maps = [ClassifierOutputTarget(0)], {}
+        for name, module, feature, gradient in zip(names, modules, features, gradients, strict=True):
+            maps[name] = np.zeros(feature.shape[-2:], np.float32)
+            if gradient is not None and gradient.any():
+                arrays = (feature.detach().cpu().numpy(), gradient.cpu().numpy())
+                cells = cam.get_cam_image(padded, module, targets, *arrays, eigen_smooth=False)
+                maps[name] = np.asarray(cells[0], np.float32)
+        return maps
 
     def _module(self, name: str) -> nn.Module:
         if name in self.layers:
@@ -211,8 +232,20 @@ def _note_feature_map(seen: set[nn.Module]) -> Callable[[nn.Module, object, obje
     return note
 
 
-def _limit_cells(_: nn.Module, __: object, output: Tensor) -> None:
-    cells = output.shape[-2] * output.shape[-1]
+def _keep_output(outputs: dict[nn.Module, Tensor]) -> Callable[[nn.Module, object, Tensor], None]:
+    def keep(module: nn.Module, _: object, output: Tensor) -> None:
+        outputs[module] = output
+
+    return keep
+
+
+def _spread(cells: NDArray[np.float32], image: Tensor) -> NDArray[np.float32]:
+    """Spread a layer's cells [h, w] over an image [1, 3, H, W] and keep their sum. Returns [H, W]."""
+    height, width = image.shape[-2:]
+    return np.asarray(cv2.resize(cells, (width, height)) * (cells.size / (height * width)), np.float32)
+
+
+def _limit_cells(cells: int) -> None:
     if cells > _EIGEN_CELLS:
         raise UserError(
             f"--method eigengradcam: {cells} cells are too many for it; choose a coarser --layer such as p5"

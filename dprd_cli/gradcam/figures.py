@@ -14,17 +14,20 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from dprd_cli.drawing.canvas import shrink
-from dprd_cli.drawing.parts import draw_parts
+from dprd_cli.drawing.canvas import DARK, Canvas, Color, shrink
+from dprd_cli.drawing.parts import box_rows
 from dprd_cli.drawing.style import BLUE, ORANGE
 from dprd_cli.gradcam.comparison import MATCH_IOU, Evidence, ObjectComparison
 from dprd_cli.gradcam.localization import REGIONS, Localization
 from dprd_cli.structures.sample import ImageArray
 
-_COLORS = "turbo"
-_WIDTH, _TEXT, _EDGE = 2.6, 0.27, 0.75  # inches: of a panel, of the line below it, for titles and colour bar
+_COLORS = "inferno"  # perceptually uniform, and legible in grey
+_BOX: Color = (255, 255, 255)
+_PARTS: Color = (110, 214, 255)  # a hue that the colour map has not
+_WIDTH, _TEXT, _EDGE = 2.6, 0.22, 0.75  # inches: of a panel, of the line below it, for titles and colour bar
 _LONG_SIDE = 1200  # pixels of a panel's image, at most
 _DPI = 200.0
+_EMPHASIS = 1.9  # of lines and texts: panels are shown at less than half their pixels
 _MAX_HEIGHT = 10_000.0  # pixels of a figure: the panels of many objects are smaller, for viewers refuse more
 
 
@@ -61,7 +64,7 @@ def draw_comparison(
     columns = 1 if blank else 1 + len(titles)
     heights = [_WIDTH * exhibit.image.shape[0] / exhibit.image.shape[1] + _TEXT for exhibit, _ in rows]
     layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
-    size = (_WIDTH * columns + 0.3, sum(heights) + _EDGE)
+    size = (_WIDTH * columns, sum(heights) + _EDGE)
     figure = Figure(figsize=size, dpi=min(_DPI, _MAX_HEIGHT / size[1]), layout=layout)
     grid: NDArray[np.object_] = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
     for axes, title in zip(grid[0], ["image", *titles], strict=False):
@@ -74,20 +77,38 @@ def draw_comparison(
 
 
 def overlay(image: ImageArray, evidence: Evidence) -> ImageArray:
-    """Draw a map over the grey image, and the detection's whole and part boxes in orange.
+    """Draw a map over the grey image, the detection's box in white and its parts in light blue.
 
     Args:
         image: RGB. [H, W, 3]
         evidence: In the frame of the image.
 
     Returns:
-        RGB. [H', W', 3]
+        RGB, enlarged if the image is small. [H', W', 3]
     """
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     colors = mpl.colormaps[_COLORS](evidence.heatmap.values)[..., :3] * 255  # [H, W, 3]
-    blended = (0.45 * grey + 0.55 * colors).astype(np.uint8)
-    parts = None if evidence.part_boxes is None else evidence.part_boxes[None]
-    return draw_parts(blended, evidence.box[None], parts)
+    opacity = 0.3 + 0.5 * evidence.heatmap.values[..., None]  # the image stays visible where the map is low
+    blended = ((1 - opacity) * grey + opacity * colors).astype(np.uint8)
+    canvas = Canvas(blended, _LONG_SIDE, _EMPHASIS)
+    for part in [] if evidence.part_boxes is None else box_rows(evidence.part_boxes):
+        canvas.box(part, _PARTS, width=0.4, halo=True)
+    canvas.box(box_rows(evidence.box[None])[0], _BOX, width=0.9, halo=True)
+    return canvas.finish()
+
+
+def outline(image: ImageArray, found: ObjectComparison) -> ImageArray:
+    """Draw the box of an object in its image, with its class; see `overlay`.
+
+    Args:
+        image: RGB. [H, W, 3]
+        found: At least one network found it.
+    """
+    canvas = Canvas(image, _LONG_SIDE, _EMPHASIS)
+    box = next(box_rows(one.box[None])[0] for one in found.evidence if one is not None)
+    canvas.box(box, _BOX, width=0.9, halo=True)
+    canvas.chip(box, found.name, DARK)
+    return canvas.finish()
 
 
 def plot_localization(found: Localization) -> Figure:
@@ -136,9 +157,11 @@ def _draw_row(
     *,
     named: bool,
 ) -> None:
-    label = f"{exhibit.name}\n" if named else ""
-    _show(line[0], exhibit.image, "" if found else f"no object reached the score {score_thresh:g}")
-    line[0].set_ylabel(label + (found.name if found else ""), fontsize=8)
+    if found:
+        _show(line[0], outline(exhibit.image, found), exhibit.name if named else "")
+    else:
+        name = f"{exhibit.name}: " if named else ""
+        _show(line[0], exhibit.image, f"{name}no object reached the score {score_thresh:g}")
     for axes, evidence in zip(line[1:], found.evidence if found else [None] * (len(line) - 1), strict=True):
         if evidence is not None:
             _show(axes, overlay(exhibit.image, evidence), _caption(evidence))

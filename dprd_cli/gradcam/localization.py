@@ -226,7 +226,7 @@ def measure_localization(
         views = [explainer.look(sample.image) for explainer in explainers]
         names = [dataset.class_names[label] for label in sample.labels.tolist()]
         indices = [
-            _find_annotated(sample, names, view, explainer.class_names(view))
+            find_annotated(sample, names, view, explainer.class_names(view))
             for explainer, view in zip(explainers, views, strict=True)
         ]
         for row, chosen in enumerate(zip(*indices, strict=True)):
@@ -244,7 +244,7 @@ def measure_localization(
     return found
 
 
-def _find_annotated(
+def find_annotated(
     sample: Sample, names: Sequence[str], view: NetworkView, found_names: Sequence[str]
 ) -> list[int | None]:
     """Return the detection of each annotated object, or None; the best detections choose first."""

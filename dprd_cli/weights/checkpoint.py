@@ -26,6 +26,7 @@ from dprd_cli.weights.checksum import (
     sum_safetensors,
     sum_zip,
 )
+from dprd_cli.weights.packing import pack, unpack
 from dprd_cli.weights.pickle_machine import RefusedPickleError
 from dprd_cli.weights.safe_checkpoint import InflatedError, read_torch
 
@@ -253,7 +254,7 @@ def _read_safetensors(path: Path) -> Any:
             model = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         if metadata.get("format") != FORMAT:
             return model
-        return {"format": FORMAT, "model": model, **json.loads(metadata["content"])}
+        return {"format": FORMAT, "model": unpack(model), **json.loads(metadata["content"])}
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not a safetensors checkpoint, or truncated") from error
 
@@ -275,7 +276,7 @@ def export_safetensors(
     path: Path,
     provenance: Mapping[str, Any],
     *,
-    dtype: torch.dtype | None = None,
+    packed: bool = False,
 ) -> None:
     """Write a checkpoint's model as safetensors, with the configuration and where it came from as metadata.
 
@@ -283,24 +284,21 @@ def export_safetensors(
         checkpoint: What `read_checkpoint` returned.
         path: The `.safetensors` file.
         provenance: What made it, such as command, commit and AP; plain JSON values.
-        dtype: Store matrices and filters in this type, such as `torch.float16`; vectors keep theirs.
+        packed: Store matrices and filters in eight bits, see `weights/packing.py`.
 
     Raises:
         ResourceError: If it cannot be written.
     """
     from safetensors.torch import save
 
-    narrow = {
-        name: (tensor.to(dtype) if dtype and tensor.ndim > 1 and tensor.is_floating_point() else tensor)
-        for name, tensor in checkpoint["model"].items()
-    }
+    model = pack(checkpoint["model"]) if packed else checkpoint["model"]
     kept = {
         key: checkpoint[key] for key in (*_REQUIRED, "score_thresh") if key in checkpoint and key != "model"
     }
     about = {"version": VERSION, **kept, "provenance": dict(provenance)}
     content = json.dumps(about, separators=(",", ":"))
     data = save(
-        {name: tensor.contiguous().clone() for name, tensor in narrow.items()},
+        {name: tensor.contiguous().clone() for name, tensor in model.items()},
         metadata={"format": FORMAT, "content": content, **METADATA},
     )
 

@@ -1,4 +1,4 @@
-"""From what `--weights` names to the file that it stands for: a run folder, the demo, weights on the hub."""
+"""From what `--weights` names to the file that it stands for: a run folder, a demo, weights on the hub."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from dprd_cli.config.tree import read_toml
 from dprd_cli.errors import UserError
 from dprd_cli.files.downloads import download_folder
+from dprd_cli.weights.demos import DEMOS, demo_file, demo_of
 from dprd_cli.weights.hub import fetch_hub, is_hub
 from dprd_cli.weights.zoo import ZOO
 
@@ -17,8 +18,8 @@ def find_checkpoint(spec: str = "", runs: Path = Path("runs")) -> Path:
     Raises:
         UserError: If there is none, with the next step.
     """
-    if spec == "demo":
-        return _demo_checkpoint()
+    if spec in DEMOS:
+        return demo_file(spec) or _no_demo(spec)
     if is_hub(spec):
         return fetch_hub(spec).path
     path = Path(spec)
@@ -32,20 +33,25 @@ def find_checkpoint(spec: str = "", runs: Path = Path("runs")) -> Path:
     return (newest and _checkpoint_in(newest)) or _no_checkpoint(runs)
 
 
-def find_preset(preset: str, runs: Path = Path("runs")) -> str:
-    """Return what `load_model` takes for the newest run of a preset, else for its published weights.
+def find_preset(preset: str, runs: Path = Path("runs"), *, beside: str = "") -> str:
+    """Return what `load_model` takes for a preset: beside a demo the demo of it, else the newest run.
+
+    Without a run these are its published weights, where they were downloaded before.
 
     Args:
         preset: Its `-small` and `-medium` forms count too.
         runs: Where runs are.
+        beside: What the detector that it is compared with was loaded by.
 
     Raises:
-        UserError: If there is no such run, and no such weights were downloaded before.
+        UserError: If there is none of these.
     """
+    if beside in DEMOS and (demo := demo_of(preset)):
+        return demo
     run = newest_run(runs, preset)
     if run is not None:
         return str(run)
-    names = [name for name, file in ZOO.items() if file.preset == preset]
+    names = published_as(preset)
     here = [name for name in names if (download_folder() / ZOO[name].file_name).is_file()]
     if here:
         return here[-1]
@@ -56,20 +62,33 @@ def find_preset(preset: str, runs: Path = Path("runs")) -> str:
     )
 
 
-def newest_run(runs: Path = Path("runs"), preset: str = "") -> Path | None:
-    """Return the run folder (of a preset, where one is given) whose checkpoint is the newest, or None."""
+def published_as(preset: str) -> list[str]:
+    """Return the names of a preset's published weights, the best last."""
+    return [name for name, file in ZOO.items() if file.preset == preset]
+
+
+def newest_run(runs: Path = Path("runs"), preset: str = "", *, but: str = "") -> Path | None:
+    """Return the run folder whose checkpoint is the newest, or None.
+
+    Args:
+        runs: Where runs are.
+        preset: Look at its runs only; its `-small` and `-medium` forms count too.
+        but: Leave out the runs of this preset.
+    """
     found = {
         folder: path
         for folder in runs.glob("*/")
         if (path := _checkpoint_in(folder, ("last", "previous", "best")))
-        and (not preset or _preset_of(folder) in (preset, f"{preset}-small", f"{preset}-medium"))
+        and (not preset or _is_of(folder, preset))
+        and not (but and _is_of(folder, but))
     }
     return max(found, key=lambda folder: found[folder].stat().st_mtime, default=None)
 
 
-def _preset_of(folder: Path) -> str:
+def _is_of(folder: Path, preset: str) -> bool:
     path = folder / "config.toml"
-    return str(read_toml(path).get("preset", "")) if path.is_file() else ""
+    found = str(read_toml(path).get("preset", "")) if path.is_file() else ""
+    return found in (preset, f"{preset}-small", f"{preset}-medium")
 
 
 def _checkpoint_in(folder: Path, names: tuple[str, ...] = ("best", "last", "previous")) -> Path | None:
@@ -80,9 +99,8 @@ def _no_checkpoint(folder: Path) -> Path:
     raise UserError(f"no checkpoint in {folder}/; train one with `dprd train`, or pass --weights demo")
 
 
-def _demo_checkpoint() -> Path:
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package, package.parent):
-        if (path := folder / "assets" / "demo.safetensors").is_file():
-            return path
-    raise UserError("the demo checkpoint is not installed; train one with `dprd train`, or pass --weights")
+def _no_demo(name: str) -> Path:
+    raise UserError(
+        f"the {name} checkpoint is not installed; train one with `dprd train --preset {DEMOS[name]}`, "
+        "or pass --weights"
+    )

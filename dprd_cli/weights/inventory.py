@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import dprd_cli
 from dprd_cli.runtime.environment import without_home
+from dprd_cli.weights.demos import demo_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,7 @@ class Inventory:
 
 def take_inventory() -> Inventory:
     """Look for weights; a broken installation of PyTorch has none, and is no error."""
-    package = Path(dprd_cli.__file__).resolve().parent
-    demo = any((place / "assets" / "demo.safetensors").is_file() for place in (package, package.parent))
+    demo = demo_file("demo") is not None
     try:
         from dprd_cli.files.downloads import download_folder
         from dprd_cli.weights.zoo import ZOO

@@ -149,7 +149,7 @@ def test_the_newest_run_of_a_preset_or_its_published_weights(images, models):
         ([], 2, "pass images, or --stats to measure on annotated ones"),
         (["in", "--data", "x"], 2, "--data: only with --stats"),
         (["in", "--method", "gradcan"], 2, "unknown method 'gradcan'"),
-        (["in", "--compare", "cascade-mrcnn"], 1, "no run of preset cascade-mrcnn in runs/"),
+        (["in", "--compare", "cascade-mrcnn"], 1, "no Cascade Mask R-CNN to compare with"),
         (["in", "--layer", "p9"], 2, "--layer p9:"),
         (["nothing.jpg"], 3, "nothing.jpg: no such file or folder"),
     ],

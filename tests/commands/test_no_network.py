@@ -56,6 +56,15 @@ def test_predicting_with_the_demo_checkpoint(capsys):
     assert all(len(found["part_boxes"]) == 4 for found in image["objects"])
 
 
+def test_comparing_the_two_demos_where_their_scores_come_from(capsys):
+    arguments = ["gradcam", IMAGE, "--weights", "demo", "--compare", "cascade-mrcnn", "--max-objects", "1"]
+    assert cli.run([*arguments, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["titles"] == ["Cascade D-PRD", "Cascade Mask R-CNN"]
+    (found,) = document["images"][0]["objects"]
+    assert all(one["share_in_box"] > 0.5 for one in found["models"].values())
+
+
 def test_training_and_measuring_on_the_built_in_data(capsys):
     assert cli.run(["train", "--config", TINY, "--steps", "1", "--out", "run"]) == 0
     capsys.readouterr()

@@ -1,26 +1,16 @@
-"""What networks are called, and a summary that names what was left out; the rest is `dprd gradcam`'s test."""
+"""A summary that names what was left out; the rest is `dprd gradcam`'s test."""
 
-from dataclasses import replace
-from pathlib import Path
-
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from dprd_cli.errors import DataError, UserError
+from dprd_cli.errors import DataError
 from dprd_cli.files.output_folder import OutputChoice
-from dprd_cli.gradcam.explain import ExplainOptions, explain, load_models, model_titles
-from tiny_model import IMAGE, PRESETS, tiny_model
-
-
-def test_two_networks_of_one_architecture_are_told_apart_by_their_runs():
-    ours, other, same = tiny_model(PRESETS[0]), tiny_model(PRESETS[1]), tiny_model(PRESETS[0])
-    assert model_titles([ours, other]) == ("Cascade D-PRD", "Cascade Mask R-CNN")
-    named = [
-        replace(ours, source=Path("runs/a/best.pt")),
-        replace(same, source=Path("runs/b/last.pt")),
-    ]
-    assert model_titles(named) == ("Cascade D-PRD\na", "Cascade D-PRD\nb")
-    assert model_titles([ours, same]) == ("Cascade D-PRD\ntiny (1)", "Cascade D-PRD\ntiny (2)")
+from dprd_cli.gradcam.comparison import Evidence, ObjectComparison
+from dprd_cli.gradcam.explain import ExplainOptions, explain, stray_maps
+from dprd_cli.gradcam.explainer import Heatmap
+from tiny_model import IMAGE, tiny_model
 
 
 def test_a_summary_holds_the_images_that_could_be_read_and_names_the_others(tmp_path):
@@ -40,7 +30,16 @@ def test_a_summary_holds_the_images_that_could_be_read_and_names_the_others(tmp_
         summary.raise_for_unread()
 
 
-def test_a_second_network_that_is_not_there_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="no such checkpoint: gone"):
-        load_models("gone", "")
+def test_maps_with_most_of_their_energy_outside_the_box_are_told():
+    values = np.zeros((4, 6), np.float32)
+    values[0, 0], values[3, 5] = 1, 3  # a quarter in the upper left box
+    stray, inside = (
+        Evidence(0.9, torch.tensor(box), None, Heatmap(values, "p2"))
+        for box in ([0.0, 0, 3, 2], [3.0, 2, 6, 4])
+    )
+    objects = [ObjectComparison("cat", (stray, inside)), ObjectComparison("dog", (stray, None))]
+    assert stray_maps(objects, ["a\nx", "b"]) == [
+        "most of the map's energy lies outside the box: a, x: cat 0.90 (25 % inside), dog 0.90 (25 % inside)"
+    ]
+    nothing = Evidence(0.9, stray.box, None, Heatmap(np.zeros_like(values), "p2"))
+    assert stray_maps([ObjectComparison("cat", (nothing,))], ["a"]) == []

@@ -6,7 +6,7 @@ import torch
 
 from dprd_cli.gradcam.comparison import Evidence, compare
 from dprd_cli.gradcam.explainer import Explainer, Heatmap
-from dprd_cli.gradcam.figures import Exhibit, draw_comparison, overlay, plot_localization
+from dprd_cli.gradcam.figures import Exhibit, draw_comparison, outline, overlay, plot_localization
 from dprd_cli.gradcam.localization import AnnotatedObject, Localization
 from tiny_model import IMAGE, PRESETS, tiny_model
 
@@ -16,7 +16,9 @@ def test_figures_of_pairs_of_single_models_and_of_nothing():
     both = compare(IMAGE, [first, second], 2, all_found=True)
     alone = compare(IMAGE, [first], 1)
     assert len(alone) == 1
-    assert overlay(IMAGE, alone[0].evidence[0]).shape[2] == 3
+    drawn, outlined = overlay(IMAGE, alone[0].evidence[0]), outline(IMAGE, alone[0])
+    assert drawn.shape == outlined.shape  # the panels of a row have one size
+    assert (drawn == 255).all(axis=2).any()  # the box, in a white that no map has
     for objects, titles in ((both, ["a", "b"]), (alone, ["a"]), ([], ["a", "b"])):
         figure = draw_comparison([Exhibit("x", IMAGE, objects)], titles, method="gradcam", score_thresh=0)
         bars = 1 if objects else 0  # the image alone where nothing was found

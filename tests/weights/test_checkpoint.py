@@ -180,14 +180,27 @@ def test_safetensors_hold_the_same_model_and_where_it_came_from(tmp_path, payloa
     assert all(torch.equal(content["model"][key], tensor) for key, tensor in payload["model"].items())
 
 
-def test_safetensors_in_half_precision_keep_vectors_whole(tmp_path, payload):
-    path = tmp_path / "demo.safetensors"
-    export_safetensors(payload, path, {}, dtype=torch.float16)
+def test_packed_safetensors_are_read_as_float32_and_keep_vectors_whole(tmp_path, payload):
+    whole, path = tmp_path / "whole.safetensors", tmp_path / "demo.safetensors"
+    export_safetensors(payload, whole, {})
+    export_safetensors(payload, path, {}, packed=True)
+    assert path.stat().st_size < 0.4 * whole.stat().st_size
     stored = read_checkpoint(path)["model"]
+    assert stored.keys() == payload["model"].keys()
     for key, tensor in payload["model"].items():
-        assert stored[key].dtype == (torch.float16 if tensor.ndim > 1 else tensor.dtype)
-    model = load_model(str(path), "cpu")
-    assert all(tensor.dtype == torch.float32 for tensor in model.detector.parameters())
+        assert stored[key].dtype == tensor.dtype
+        assert tensor.ndim > 1 or torch.equal(stored[key], tensor)
+        torch.testing.assert_close(stored[key], tensor, rtol=0, atol=float(tensor.abs().max()) / 250)
+    load_model(str(path), "cpu")
+
+
+def test_packed_safetensors_whose_scales_do_not_fit_get_one_line(tmp_path):
+    from safetensors.torch import save_file
+
+    path = tmp_path / "x.safetensors"
+    tensors = {"w": torch.ones(2, 2, dtype=torch.int8), "w.scale": torch.ones(2)}
+    save_file(tensors, path, metadata={"format": "dprd-checkpoint", "content": "{}"})
+    assert message(path) == f"{path}: not a safetensors checkpoint, or truncated"
 
 
 def test_broken_and_foreign_safetensors_get_one_line(tmp_path, payload):

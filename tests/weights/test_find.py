@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from dprd_cli.errors import UserError
-from dprd_cli.weights import find
-from dprd_cli.weights.find import find_checkpoint, newest_run
+from dprd_cli.weights.find import find_checkpoint, find_preset, newest_run
 
 
 def test_a_run_folder_gives_its_best_then_last_then_previous(tmp_path):
@@ -41,11 +40,22 @@ def test_what_to_do_without_a_checkpoint(tmp_path, monkeypatch):
         find_checkpoint("empty")
 
 
-def test_the_demo_is_found_in_the_package_or_beside_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(find, "__file__", str(tmp_path / "dprd_cli" / "weights/find.py"))
-    with pytest.raises(UserError, match="the demo checkpoint is not installed"):
-        find_checkpoint("demo")
-    for folder in (tmp_path / "assets", tmp_path / "dprd_cli" / "assets"):
+def test_the_newest_run_but_those_of_a_preset(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for number, preset in enumerate(("dprd", "cascade-mrcnn-small")):
+        folder = tmp_path / "runs" / preset
         folder.mkdir(parents=True)
-        (folder / "demo.safetensors").write_bytes(b"")
-        assert find_checkpoint("demo") == folder / "demo.safetensors"
+        (folder / "config.toml").write_text(f'preset = "{preset}"\n')
+        (folder / "last.pt").write_bytes(b"")
+        os.utime(folder / "last.pt", (number, number))
+    assert newest_run() == Path("runs/cascade-mrcnn-small")
+    assert newest_run(but="cascade-mrcnn") == Path("runs/dprd")
+
+
+def test_beside_a_demo_a_preset_is_the_demo_of_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert find_preset("cascade-mrcnn", beside="demo") == "demo-cascade-mrcnn"
+    assert find_preset("cascade-dprd", beside="demo-cascade-mrcnn") == "demo"
+    with pytest.raises(UserError, match="no run of preset dprd in"):
+        find_preset("dprd", beside="demo")  # there is no demo of it
