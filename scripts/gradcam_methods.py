@@ -6,6 +6,7 @@ Usage: python scripts/gradcam_methods.py --weights demo --objects 24
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from functools import cache
 from itertools import product
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("--data")
     parser.add_argument("--objects", type=int, default=24)
     parser.add_argument("--methods", default="gradcam,layercam,hirescam")
-    parser.add_argument("--layers", default=",own,layer3,layer4", help="empty: the default")
+    parser.add_argument("--layers", default=",own,layer4", help="empty: the default; own: the box's")
     options = parser.parse_args()
     model = load_model(options.weights, "cpu")
     dataset = build_dataset(model.with_data(options.data).config.data, "val")
@@ -40,35 +41,35 @@ def main() -> None:
     pairs = list(product(options.layers.split(","), options.methods.split(",")))
     pairs.append(("uniform map", ""))
     found: dict[tuple[str, str], list[tuple[float, ...]]] = {pair: [] for pair in pairs}
-    objects = 0
-    for number in range(len(dataset)):
-        sample = dataset[number]
-        view = finder.look(sample.image)
-        names = [dataset.class_names[label] for label in sample.labels.tolist()]
-        for row, index in enumerate(find_annotated(sample, names, view, finder.class_names(view))):
-            if index is None or objects == options.objects:
-                continue
-            objects += 1
-            print(f"object {objects} of {options.objects}", file=sys.stderr)
+    with contextlib.suppress(KeyboardInterrupt):  # what was measured so far is printed
+        for number in range(len(dataset)):
+            sample = dataset[number]
+            view = finder.look(sample.image)
+            names = [dataset.class_names[label] for label in sample.labels.tolist()]
             shape = sample.image.shape[:2]
-            region = box_region(sample.boxes[row].tolist(), (shape[0], shape[1]))
-            for (layer, method), rows in found.items():
-                values = np.ones(shape, np.float32)
-                if method:
-                    name = finder.pooled_from(view.trace[index : index + 1]) if layer == "own" else layer
-                    values = explainer(name, method).explain(view, index).values
-                lies = measure_region(values, region)
-                faith = measure_faithfulness(finder, view, index, values)
-                none = float("nan")
-                share = none if lies.share is None else lies.share
-                rows.append((share, float(lies.hit or False), faith.hidden, faith.shown))
-        if objects == options.objects:
-            break
+            for row, index in enumerate(find_annotated(sample, names, view, finder.class_names(view))):
+                if index is None or len(found["uniform map", ""]) == options.objects:
+                    continue
+                region = box_region(sample.boxes[row].tolist(), (shape[0], shape[1]))
+                own = finder.pooled_from(view.trace[index : index + 1])
+                for (layer, method), rows in found.items():
+                    values = np.ones(shape, np.float32)
+                    if method:
+                        name = own if layer == "own" else layer
+                        values = explainer(name, method).explain(view, index).values
+                    lies = measure_region(values, region)
+                    faith = measure_faithfulness(finder, view, index, values)
+                    share = float("nan") if lies.share is None else lies.share
+                    rows.append((share, float(lies.hit or False), faith.hidden, faith.shown))
+                print(f"object {len(found['uniform map', ''])} of {options.objects}", file=sys.stderr)
+            if len(found["uniform map", ""]) == options.objects:
+                break
+    objects = len(found["uniform map", ""])
     print(f"{objects} objects of {options.weights}\n")
     print("| layer | method | energy in box | maximum in box | score, marked hidden | marked alone |")
     print("|---|---|--:|--:|--:|--:|")
     for (layer, method), rows in found.items():
-        share, hit, hidden, shown = np.nanmean(np.array(rows), axis=0)
+        share, hit, hidden, shown = np.nanmean(np.array(rows[:objects]), axis=0)
         print(f"| {layer or 'default'} | {method} | {share:.1%} | {hit:.0%} | {hidden:.2f} | {shown:.2f} |")
 
 
