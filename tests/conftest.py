@@ -179,3 +179,9 @@ def tiny_checkpoint(tmp_path_factory):
 def _cache_folder(tmp_path_factory, monkeypatch):
     """Keep what is remembered of images out of the user's cache folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _no_lines_about_time(monkeypatch):
+    """Let no test's output depend on how slow the machine is."""
+    monkeypatch.setattr("dprd_cli.runtime.progress.EVERY", 1e6)

@@ -59,18 +59,23 @@ def print_forecast(forecast: StudyForecast) -> None:
     print_rows("", ("done", "steps left", "params (M)", "MACs (G)", "s/step", "time left"), rows)
     height, width = forecast.image_size
     notes = [f"MACs: inference of one image of {height}x{width}."]
-    if any(one.pace is None for one in forecast.variants):
-        notes.append("Time: known once a run here has made its first steps.")
-    elif not all(one.measured for one in forecast.variants):
-        notes.append("~: the pace of a measured variant, scaled by MACs. Without evaluations.")
+    left = [one for one in forecast.variants if one.left]
+    if any(not one.measured and one.pace is not None for one in left):
+        notes.append("~: a step timed now, from random weights; later ones may take up to 40 % longer.")
+    if any(one.pace is None for one in left):
+        notes.append("-: a step does not fit into memory.")
+    if left:
+        notes.append("Time: of the steps, without evaluations.")
     for line in notes:
         console.print(line)
 
 
 def duration(seconds: float | None) -> str:
-    """Return hours and minutes."""
+    """Return hours and minutes, or seconds where it is short."""
     if seconds is None:
         return "-"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
 

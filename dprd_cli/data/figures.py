@@ -15,6 +15,7 @@ from dprd_cli.data.loading import TrainLoader
 from dprd_cli.data.statistics import SIZES, Floats, SplitStatistics
 from dprd_cli.data.train_items import TrainReader
 from dprd_cli.data.transforms import to_tensors
+from dprd_cli.drawing.axes import tidy
 from dprd_cli.drawing.detections import draw_targets
 from dprd_cli.drawing.sheet import grid
 from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, save_figure
@@ -157,12 +158,11 @@ def _classes(splits: Sequence[SplitStatistics]) -> Figure:
     axes.margins(x=0.12, y=0.01)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     more = len(rows) - len(names)
-    _finish(
-        axes, f"Objects of each class{f' (the {len(names)} most frequent of {len(rows)})' if more else ''}"
-    )
+    title = f"Objects of each class{f' (the {len(names)} most frequent of {len(rows)})' if more else ''}"
+    _finish(axes, title, "objects", "class")
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     return figure
 
 
@@ -195,7 +195,7 @@ def _size_panel(axes: Axes, splits: Sequence[SplitStatistics]) -> None:
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     _mark(axes, splits[0].anchor_sizes, "anchor sizes, ratios")
-    _finish(axes, "Box size at test size", "square root of the area (pixels)")
+    _finish(axes, "Box size at test size", "square root of the area (pixels)", "share of the objects")
 
 
 def _shape_panel(axes: Axes, splits: Sequence[SplitStatistics]) -> None:
@@ -205,7 +205,7 @@ def _shape_panel(axes: Axes, splits: Sequence[SplitStatistics]) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xticks([1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8], ["1:8", "1:4", "1:2", "1:1", "2:1", "4:1", "8:1"])
     _mark(axes, splits[0].aspect_ratios)
-    _finish(axes, "Aspect ratio", "height : width")
+    _finish(axes, "Aspect ratio", "height : width", "share of the objects")
 
 
 def _fit_panel(axes: Axes, splits: Sequence[SplitStatistics]) -> None:
@@ -219,7 +219,9 @@ def _fit_panel(axes: Axes, splits: Sequence[SplitStatistics]) -> None:
         text = f"{share:.0%} of {splits[0].split}\nat 0.7 or above"
         axes.text(0.03, 0.95, text, transform=axes.transAxes, va="top", fontsize=8)
     axes.set_xlim(0, 1)
-    _finish(axes, "How well an anchor can fit", "IoU with the anchor of the nearest shape")
+    _finish(
+        axes, "How well an anchor can fit", "IoU with the anchor of the nearest shape", "share of the objects"
+    )
 
 
 def _area_panel(axes: Axes, splits: Sequence[SplitStatistics]) -> None:
@@ -233,7 +235,7 @@ def _area_panel(axes: Axes, splits: Sequence[SplitStatistics]) -> None:
     axes.set_xticks(range(3), [f"{name}\n{text}" for name, text in zip(SIZES, _SIZE_TEXTS, strict=True)])
     axes.margins(y=0.12)
     _percent(axes)
-    _finish(axes, "COCO's sizes (area in the original image)")
+    _finish(axes, "COCO's sizes (area in the original image)", "", "share of the objects")
     axes.grid(visible=False, axis="x")
 
 
@@ -248,9 +250,8 @@ def _number_panel(axes: Axes, splits: Sequence[SplitStatistics]) -> None:
         _histogram(axes, np.minimum(one.per_image, bins[-1] - 0.5).astype(np.float64), bins, one.split)
     mean = splits[0].per_image.mean() if splits[0].num_images else 0.0
     empty = int((splits[0].per_image == 0).sum())
-    text = f"{splits[0].split}: mean {mean:.1f}, {empty:,} without any"
-    axes.text(0.97, 0.95, text, transform=axes.transAxes, ha="right", va="top", fontsize=8)
-    _finish(axes, "Objects in an image", f"objects (the last bar: {bins[-2] + 0.5:.0f} and more)")
+    title = f"Objects in an image ({splits[0].split}: mean {mean:.1f}, {empty:,} without)"
+    _finish(axes, title, f"objects (the last bar: {bins[-2] + 0.5:.0f} and more)", "share of the images")
 
 
 def _place_panel(axes: Axes, one: SplitStatistics) -> None:
@@ -285,10 +286,9 @@ def _percent(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(100 * value, 2):g}%"))
 
 
-def _finish(axes: Axes, title: str, label: str = "") -> None:
+def _finish(axes: Axes, title: str, across: str, up: str) -> None:
     axes.set_title(title, fontsize=10, loc="left")
-    axes.set_xlabel(label, fontsize=8)
+    axes.set_xlabel(across, fontsize=8)
+    axes.set_ylabel(up, fontsize=8)
     axes.tick_params(labelsize=8)
-    axes.grid(visible=True, color="#e6e6e6", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)

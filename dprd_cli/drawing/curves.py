@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from dprd_cli.drawing.axes import grow_by_factors, over_steps, plain_numbers, tidy
 from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY, save_figure
 
 Row = dict[str, Any]
@@ -34,6 +34,8 @@ AP_LINES = (
     ("segm_AP", "mask AP", RED, "-"),
     ("segm_AP50", "mask AP50", RED, ":"),
 )
+#: A line of no more points than these shows each of them.
+FEW_POINTS = 12
 RECALL_LINES = (("recall50", "IoU 0.5", GREEN, "-"), ("recall70", "IoU 0.7", PURPLE, "-"))
 
 
@@ -50,10 +52,16 @@ def plot_training(rows: Sequence[Row], folder: Path) -> list[Path]:
     Raises:
         ResourceError: If a file cannot be written.
     """
-    figures = {"loss.png": _losses(rows), "ap.png": _accuracy(rows), "parts.png": _parts(rows)}
+    makers = {
+        "loss.png": (_losses, "losses of the training"),
+        "ap.png": (_accuracy, "held-out images"),
+        "parts.png": (_parts, "what the parts do"),
+    }
     written = []
-    for name, figure in figures.items():
+    for name, (make, title) in makers.items():
+        figure = make(rows)
         if figure is not None:
+            figure.suptitle(f"{folder.resolve().name}: {title}", x=0.01, ha="left", fontsize=11)
             save_figure(figure, folder / name)
             written.append(folder / name)
     return written
@@ -87,8 +95,7 @@ def plot_lr_range(points: Sequence[Row], marks: Mapping[str, float | None], path
         axes.set_ylim(low - 0.1 * (high - low) - 1e-6, high + 0.6 * (high - low) + 1e-6)
     axes.set_xlabel("learning rate")
     axes.set_ylabel("training loss")
-    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    tidy(axes)
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, borderaxespad=0)
     save_figure(figure, path)
 
@@ -141,11 +148,12 @@ def _losses(rows: Sequence[Row]) -> Figure | None:
     colours = {label: colour for _, label, colour in LOSSES}
     for label, (steps, values) in group_losses(train).items():
         _draw(axes, (steps, smooth(values)), label, colours.get(label, "#777777"))
-    _log_scale(axes)
-    _finish(axes, "loss (summed over stages)", legend=True)
+    grow_by_factors(axes)
+    _finish(axes, "loss (summed over stages)", rows)
     _draw(rate, curve(train, "lr"), "learning rate", BLUE)
-    _finish(rate, "learning rate", bottom=0)
-    rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 2))
+    plain_numbers(rate)
+    rate.set_ylim(bottom=0)
+    _finish(rate, "learning rate", rows, legend=False)
     rate.set_xlabel("optimiser step")
     return figure
 
@@ -159,7 +167,8 @@ def _accuracy(rows: Sequence[Row]) -> Figure | None:
     for axes, (label, lines) in zip(both, panels, strict=True):
         for key, name, colour, style in lines:
             _draw(axes, curve(rows, key), name, colour, style=style, marker="o")
-        _finish(axes, label, legend=True, bottom=0)
+        _finish(axes, label, rows)
+    both[0].set_ylim(0, max(1.0, both[0].get_ylim()[1]))
     both[1].set_ylim(0, 1.02)
     both[1].set_xlabel("optimiser step")
     return figure
@@ -174,16 +183,16 @@ def _parts(rows: Sequence[Row]) -> Figure | None:
     _smoothed(overlap, curve(train, "part_iou"), "in training", ORANGE)
     tested = [row for row in rows if row.get("bbox_AP") is not None]
     _draw(overlap, curve(tested, "part_iou"), "of detections", BLACK, marker="o")
-    _finish(overlap, "IoU of deformed with\nreference parts", legend=True)
-    overlap.set_ylim(top=1.01)
+    _finish(overlap, "IoU of deformed with\nreference parts", rows)
+    overlap.set_ylim(min(0.9, overlap.get_ylim()[0]), 1.01)
     _smoothed(share, curve(train, "part_fallback"), "fell back to reference\n(IoU below sigma)", RED)
     _smoothed(share, curve(train, "comb_parts_win"), "parts win the max\nof the fusion", GREEN)
-    _finish(share, "share", legend=True, bottom=0)
+    _finish(share, "share", rows)
+    share.set_ylim(0, max(0.1, share.get_ylim()[1]))
     _smoothed(gradient, curve(train, "part_grad_norm"), "part layer", ORANGE)
     _smoothed(gradient, curve(train, "grad_norm"), "all other layers", BLUE)
-    if any((line.get_ydata() > 0).any() for line in gradient.get_lines()):
-        _log_scale(gradient)
-    _finish(gradient, "gradient norm\nbefore clipping", legend=True)
+    grow_by_factors(gradient)
+    _finish(gradient, "gradient norm\nbefore clipping", rows)
     gradient.set_xlabel("optimiser step")
     return figure
 
@@ -207,25 +216,14 @@ def _draw(
 ) -> None:
     steps, values = points
     if len(steps):
-        marker = marker or ("o" if len(steps) == 1 else "")
+        marker = marker or ("o" if len(steps) <= FEW_POINTS else "")
         (line,) = axes.plot(steps, values, color=colour, label=label, linewidth=width, linestyle=style)
-        line.set(marker=marker, markersize=3.5)
+        line.set(marker=marker, markersize=4.0 if len(steps) == 1 else 3.0, clip_on=False, zorder=3)
 
 
-def _log_scale(axes: Axes) -> None:
-    axes.set_yscale("log", nonpositive="mask")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.6)))
-
-
-def _finish(axes: Axes, label: str, *, legend: bool = False, bottom: float | None = None) -> None:
+def _finish(axes: Axes, label: str, rows: Sequence[Row], *, legend: bool = True) -> None:
     axes.set_ylabel(label)
-    if bottom is not None:
-        axes.set_ylim(bottom=bottom)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10], integer=True))
-    axes.grid(visible=True, color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_xlim(left=0)
+    over_steps(axes, max(row["step"] for row in rows))
+    tidy(axes)
     if legend and axes.get_legend_handles_labels()[0]:
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, borderaxespad=0)

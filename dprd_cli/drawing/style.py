@@ -22,6 +22,9 @@ BLACK, ORANGE, SKY, GREEN, BLUE, RED, PURPLE = (
     "#D55E00",
     "#CC79A7",
 )
+#: For things of one kind, one after the other.
+COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
+GREY, GRID = "#777777", "#dddddd"
 
 
 def show_names_as_they_are(figure: Figure) -> None:

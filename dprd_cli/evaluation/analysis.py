@@ -19,7 +19,7 @@ from dprd_cli.data.coco_results import Kind, to_coco_results
 from dprd_cli.evaluation.coco import CocoArrays, CocoEvaluator
 from dprd_cli.evaluation.confusion import ErrorAnalysis, ImageScore
 from dprd_cli.evaluation.parts import PartDeformation
-from dprd_cli.evaluation.threshold import ScoreThresholds, score_thresholds
+from dprd_cli.evaluation.threshold import ScoreThresholds, judge
 from dprd_cli.evaluation.tide import TideReport, tide_errors
 from dprd_cli.structures.detections import Detections
 from dprd_cli.structures.sample import Sample
@@ -66,6 +66,7 @@ class Analysis:
         confusion: See `ErrorAnalysis.matrix`. [K+1, K+1]
         per_image: How well each image was done.
         thresholds: Scores of the best F1.
+        scores: Precision, recall and F1 over the score; see `JudgedDetections.curves`.
         tide: TIDE's error types.
         parts: How the parts of detections deform; None where that was not collected.
     """
@@ -80,6 +81,7 @@ class Analysis:
     confusion: list[list[int]]
     per_image: list[ImageScore]
     thresholds: ScoreThresholds
+    scores: dict[str, Any]
     tide: TideReport
     parts: PartDeformation | None = None
 
@@ -100,6 +102,7 @@ class Analysis:
             "confusion": self.confusion,
             "per_image": [asdict(image) for image in self.per_image],
             "thresholds": self.thresholds.to_json(),
+            "scores": self.scores,
             "tide": self.tide.to_json(),
             **parts,
         }
@@ -179,26 +182,26 @@ class Analyst:
         quality = self.errors.add(sample.image_id, rows)
         if quality is None:
             return
-        one, order = (
-            ImageExample(quality, sample, detections),
-            -len(self.errors.images),
-        )  # earlier ones win ties
-        for heap, value in ((self._best, quality), (self._worst, -quality)):
+        one, number = ImageExample(quality, sample, detections), len(self.errors.images)
+        # of equals, the earlier ones are better: so no image is both while there are others
+        for heap, value, order in ((self._best, quality, -number), (self._worst, -quality, number)):
             heapq.heappush(heap, (value, order, one))
             if len(heap) > self.keep:
                 heapq.heappop(heap)
 
     @property
     def best(self) -> list[ImageExample]:
-        """The images of highest F1, best first."""
-        return [one for *_, one in sorted(self._best, key=lambda item: item[:2], reverse=True)]
+        """The images of highest F1 in which something was found, best first, not those among the worst."""
+        worst = {id(one.sample) for one in self.worst}
+        ordered = sorted(self._best, key=lambda item: item[:2], reverse=True)
+        return [one for *_, one in ordered if one.f1 > 0 and id(one.sample) not in worst]
 
     @property
     def worst(self) -> list[ImageExample]:
-        """The images of lowest F1, worst first, without those that are among the best."""
-        best = {id(one.sample) for one in self.best}
-        ordered = sorted(self._worst, key=lambda item: item[:2], reverse=True)
-        return [one for *_, one in ordered if id(one.sample) not in best]
+        """The images of lowest F1, worst first; of few images no more than half, and those of F1 0."""
+        ordered = [one for *_, one in sorted(self._worst, key=lambda item: item[:2], reverse=True)]
+        half = sum(image.f1 is not None for image in self.errors.images) // 2
+        return [one for number, one in enumerate(ordered) if number < half or one.f1 == 0]
 
     def result(self, evaluator: CocoEvaluator, parts: PartDeformation | None = None) -> Analysis:
         """Return the analysis of what was watched; see `analyse`."""
@@ -217,6 +220,7 @@ def analyse(
     """
     errors = errors or _collect_errors(evaluator)
     arrays: dict[Kind, CocoArrays] = {kind: evaluator.arrays(kind) for kind in evaluator.kinds}
+    judged = judge(evaluator)
     order = sorted(evaluator.category_ids)
     columns = [order.index(category_id) for category_id in evaluator.category_ids]
     return Analysis(
@@ -229,7 +233,8 @@ def analyse(
         ap={kind: ap_table(values, columns) for kind, values in arrays.items()},
         confusion=errors.matrix.tolist(),
         per_image=errors.images,
-        thresholds=score_thresholds(evaluator),
+        thresholds=judged.thresholds(),
+        scores=judged.curves(),
         tide=tide_errors(evaluator),
         parts=parts,
     )

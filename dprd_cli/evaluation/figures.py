@@ -14,10 +14,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
+from dprd_cli.drawing.axes import tidy
 from dprd_cli.drawing.detections import draw_detections, draw_targets
 from dprd_cli.drawing.sheet import grid
-from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY, save_figure
+from dprd_cli.drawing.style import BLACK, BLUE, COLOURS, GREY, RED, save_figure
 from dprd_cli.evaluation.analysis import Analysis, ImageExample
+from dprd_cli.evaluation.curve_figures import KINDS, NAMED, pr_figure, scores_figure, short
 from dprd_cli.evaluation.deciding_figure import deciding_figure, tells_parts
 from dprd_cli.evaluation.tide import ERRORS
 from dprd_cli.files.atomic import write_bytes
@@ -27,21 +29,17 @@ from dprd_cli.model.parts import decompose
 from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import ImageArray, Sample
 
-KINDS = {"bbox": "box", "segm": "mask"}
 #: All that `write_analysis` may write.
 PLOT_FILES = (
     "analysis.json",
-    *(f"{name}.png" for name in ("pr_bbox", "pr_segm", "confusion", "ap_class", "ap_size", "tide", "parts")),
-    *("deciding.png", "best.jpg", "worst.jpg"),
+    *(
+        f"{name}.png"
+        for name in ("pr_bbox", "pr_segm", "scores", "confusion", "ap_class", "ap_size", "tide", "parts")
+    ),
+    *("deciding.png", "worst.jpg", "best.jpg"),
 )
-IOUS = {"50": "IoU 0.5", "75": "IoU 0.75", "50:95": "IoU 0.5 to 0.95"}
-COLOURS = (BLUE, ORANGE, GREEN, RED, PURPLE, SKY)
-GREY, GRID = "#777777", "#dddddd"
 _KIND_COLOURS = {"bbox": BLUE, "segm": RED}
-_NAMED = 10  # more classes than these are drawn alike, without names
 _WRITTEN = 20  # confusion matrices up to this many classes have their numbers written in
-_RECALLS = np.linspace(0, 1, 101)
-_STYLES = ("-", "--")
 
 
 def analysis_figures(analysis: Mapping[str, Any]) -> dict[str, Figure]:
@@ -51,6 +49,8 @@ def analysis_figures(analysis: Mapping[str, Any]) -> dict[str, Figure]:
         analysis: An `Analysis` as JSON.
     """
     figures = {f"pr_{kind}": pr_figure(analysis, kind) for kind in analysis["curves"]}
+    if "scores" in analysis:  # analyses of older versions do not say
+        figures["scores"] = scores_figure(analysis)
     figures["confusion"] = confusion_figure(analysis)
     figures["ap_class"] = class_figure(analysis)
     figures["ap_size"] = size_figure(analysis)
@@ -63,52 +63,8 @@ def analysis_figures(analysis: Mapping[str, Any]) -> dict[str, Figure]:
     return figures
 
 
-def pr_figure(analysis: Mapping[str, Any], kind: str, names: Sequence[str] = tuple(IOUS)) -> Figure:
-    """Draw precision over recall: each class, and their mean in black.
-
-    Args:
-        analysis: An `Analysis` as JSON.
-        kind: `bbox` or `segm`.
-        names: Which curves, a panel each.
-    """
-    width = 3.6 if len(names) == 1 else 3.3 * len(names)
-    figure = Figure(figsize=(width, 4.3), dpi=150, layout="constrained")
-    panels: NDArray[np.object_] = figure.subplots(1, len(names), squeeze=False, sharey=True)
-    curves = analysis["curves"][kind]
-    for axes, name in zip(panels[0], names, strict=True):
-        many = len(curves["classes"]) > _NAMED
-        for number, (label, row) in enumerate(zip(analysis["class_names"], curves["classes"], strict=True)):
-            if row[name] is not None:
-                colour, style = COLOURS[number % len(COLOURS)], _STYLES[number // len(COLOURS) % 2]
-                look = {"color": GREY, "alpha": 0.35} if many else {"color": colour, "label": label}
-                axes.plot(_RECALLS, row[name], linewidth=0.8 if many else 1.2, linestyle=style, **look)
-                if name == "50" and kind == "bbox" and not many:
-                    _mark_best(axes, analysis, label, colour)
-        if curves["mean"][name] is not None:
-            axes.plot(_RECALLS, curves["mean"][name], color=BLACK, linewidth=2.2, label="mean of classes")
-        else:
-            _nothing(axes, "no object")
-        axes.set(xlim=(0, 1), ylim=(0, 1.02), title=IOUS[name], xlabel="recall")
-        _finish(axes)
-    panels[0, 0].set_ylabel(f"precision ({KINDS[kind]})")
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    if handles:
-        columns = 2 if len(names) == 1 else 6
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8.5)
-    return figure
-
-
-def _mark_best(axes: Axes, analysis: Mapping[str, Any], class_name: str, colour: str) -> None:
-    """Mark where a class's F1 is best, with the score there; analyses of older versions do not say."""
-    best = analysis.get("thresholds", {}).get("classes", {}).get(class_name)
-    if best:
-        axes.plot([best["recall"]], [best["precision"]], marker="o", markersize=4, color=colour)
-        text = f" {best['score']:.2f}"
-        axes.annotate(text, (best["recall"], best["precision"]), fontsize=7, color=colour, va="top")
-
-
 def confusion_figure(analysis: Mapping[str, Any]) -> Figure:
-    """Draw the confusion matrix: shades are shares of the row's objects, numbers are counts."""
+    """Draw the confusion matrix: in each cell the count, and its share of the row's objects in percent."""
     matrix = np.asarray(analysis["confusion"])
     names = [*analysis["class_names"], "background"]
     size = len(names)
@@ -120,12 +76,17 @@ def confusion_figure(analysis: Mapping[str, Any]) -> Figure:
     for row, column in np.ndindex(*matrix.shape) if size <= _WRITTEN else ():
         if matrix[row, column]:
             colour = "white" if shares[row, column] > 0.55 else BLACK
-            axes.text(column, row, str(matrix[row, column]), ha="center", va="center", color=colour, size=9)
+            look: dict[str, Any] = {"ha": "center", "color": colour}
+            axes.text(column, row + 0.02, str(matrix[row, column]), va="bottom", size=9, **look)
+            axes.text(column, row + 0.07, f"{100 * shares[row, column]:.0f} %", va="top", size=6.5, **look)
     small = 9 if size <= _WRITTEN else 5
     axes.set_xticks(range(size), [*names[:-1], "missed"], rotation=90, fontsize=small)
     axes.set_yticks(range(size), names, fontsize=small)
     axes.set(xlabel="detected as", ylabel="annotated as")
-    axes.set_title(f"at IoU {analysis['iou_thresh']:g}, score {analysis['score_thresh']:g}", fontsize=10)
+    title = (
+        f"boxes at IoU {analysis['iou_thresh']:g}, score {analysis['score_thresh']:g}; rows add up to 100 %"
+    )
+    axes.set_title(title, fontsize=10)
     axes.tick_params(length=0)
     figure.colorbar(drawn, ax=axes, shrink=0.7, label="share of the row").outline.set_visible(False)
     return figure
@@ -140,7 +101,7 @@ def class_figure(analysis: Mapping[str, Any]) -> Figure:
     """Draw each class's AP as bars, for boxes and masks; the classes by their box AP where there are many."""
     names, aps = analysis["class_names"], analysis["ap"]
     order = list(range(len(names)))
-    if len(order) > _NAMED:
+    if len(order) > NAMED:
         order.sort(key=lambda index: -(aps["bbox"][index]["AP"] or -1))
     labels = [f"{names[index]} ({analysis['objects'][index]})" for index in order]
     series = {
@@ -148,7 +109,7 @@ def class_figure(analysis: Mapping[str, Any]) -> Figure:
         for kind, title in KINDS.items()
         if kind in aps
     }
-    return bars(labels, series, "AP (%)")
+    return bars(labels, series, "AP (%)", rows="class (objects)")
 
 
 def size_figure(analysis: Mapping[str, Any]) -> Figure:
@@ -159,7 +120,7 @@ def size_figure(analysis: Mapping[str, Any]) -> Figure:
         for kind, title in KINDS.items()
         if kind in analysis["ap"]
     }
-    return bars(list(rows), series, "AP (%)")
+    return bars(list(rows), series, "AP (%)", rows="size of the objects")
 
 
 def mean_ap(rows: Sequence[Mapping[str, float | None]], name: str) -> float | None:
@@ -172,7 +133,7 @@ def tide_figure(tide: Mapping[str, Any]) -> Figure:
     """Draw TIDE's error types: AP50 that would be gained without each."""
     labels = [f"{name}: {text}" for name, text in ERRORS.items()]
     values = [tide["errors"][name]["delta_ap"] for name in ERRORS]
-    return bars(labels, {"AP50 lost": (values, RED)}, "AP50 lost (points)", top=None)
+    return bars(labels, {"AP50 lost": (values, RED)}, "AP50 lost (points)", rows="type of error", top=None)
 
 
 def bars(
@@ -180,6 +141,7 @@ def bars(
     series: Mapping[str, tuple[Sequence[float | None], str]],
     title: str,
     *,
+    rows: str = "",
     top: float | None = 100.0,
 ) -> Figure:
     """Draw horizontal bars with their values written beside them.
@@ -188,6 +150,7 @@ def bars(
         labels: Name of each group, from top to bottom.
         series: Label -> values (None: nothing to measure) and colour.
         title: What the axis says.
+        rows: What the groups are.
         top: Its end.
     """
     height = 0.7 + len(labels) * (0.17 * len(series) + 0.14)
@@ -203,8 +166,8 @@ def bars(
             shift = 0.012 * (top or 1.15 * largest)
             axes.text((value or 0.0) + shift, place, text, va="center", fontsize=8, color=BLACK)
     axes.set_yticks(range(len(labels)), labels, fontsize=9)
-    axes.set(xlim=(0, top or 1.15 * largest), ylim=(len(labels) - 0.45, -0.55), xlabel=title)
-    _finish(axes)
+    axes.set(xlim=(0, top or 1.15 * largest), ylim=(len(labels) - 0.45, -0.55), xlabel=title, ylabel=rows)
+    tidy(axes)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
     if len(series) > 1:
@@ -238,7 +201,7 @@ def parts_figure(statistics: Mapping[str, Any], most: int = 12) -> Figure:
             axes.plot(*zip(start, end, strict=True), color=colour, linewidth=1.0)
             axes.plot(*end, marker="o", markersize=2.5, color=colour)
         name = group["name"] if group is not groups[0] else "all classes"
-        axes.set_title(f"{_short(name)}\n{group['objects']} objects", fontsize=7.5)
+        axes.set_title(f"{short(name)}\n{group['objects']} objects", fontsize=7.5)
         axes.set(xlim=(-0.22, 1.22), ylim=(1.22, -0.22), aspect="equal")
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
     return figure
@@ -260,21 +223,6 @@ def _center(box: Sequence[float]) -> tuple[float, float]:
 def _rectangle(axes: Axes, box: Sequence[float], colour: str, **look: Any) -> None:
     x1, y1, x2, y2 = box
     axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, **look))
-
-
-def _short(text: str, most: int = 16) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def _nothing(axes: Axes, text: str) -> None:
-    axes.text(0.5, 0.5, text, ha="center", va="center", color=GREY)
-
-
-def _finish(axes: Axes) -> None:
-    axes.grid(visible=True, color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.title.set_fontsize(10)
 
 
 def draw_truth(sample: Sample, class_names: Sequence[str]) -> ImageArray:
@@ -330,7 +278,7 @@ def write_analysis(
     for name, figure in analysis_figures(content).items():
         written.append(folder.claim(f"{name}.png"))
         save_figure(figure, written[-1])
-    for name, images in (("best", best), ("worst", worst)):
+    for name, images in (("worst", worst), ("best", best)):
         if images:
             drawn = draw_examples(images, analysis.class_names, analysis.score_thresh)
             written.append(folder.claim(f"{name}.jpg"))

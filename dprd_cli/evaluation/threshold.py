@@ -14,6 +14,9 @@ from pycocotools import mask as coco_mask
 from dprd_cli.evaluation.coco import CocoEvaluator
 from dprd_cli.evaluation.confusion import MATCH_IOU, assign
 
+#: Scores that curves are drawn over.
+SCORES = np.linspace(0, 1, 101)
+
 
 @dataclass(frozen=True, slots=True)
 class BestThreshold:
@@ -58,11 +61,76 @@ class ScoreThresholds:
         return {"iou": self.iou, "overall": overall, "classes": classes}
 
 
-def score_thresholds(evaluator: CocoEvaluator) -> ScoreThresholds:
-    """Return the thresholds at which an evaluation's boxes have the best F1.
+@dataclass(frozen=True, slots=True)
+class JudgedDetections:
+    """Which of an evaluation's detections are right.
 
-    Boxes are matched as COCO does at that IoU: each class for itself, the best scores first; what lies on
+    Boxes are matched as COCO does at `MATCH_IOU`: each class for itself, the best scores first; what lies on
     crowds (VOC: difficult objects) neither counts nor is missed.
+
+    Args:
+        scored: By class name: score of each detection, and whether it is right.
+        objects: By class name: number of objects that could be found.
+    """
+
+    scored: dict[str, list[tuple[float, bool]]]
+    objects: dict[str, int]
+
+    @property
+    def together(self) -> list[tuple[float, bool]]:
+        """The detections of all classes."""
+        return [one for rows in self.scored.values() for one in rows]
+
+    def thresholds(self) -> ScoreThresholds:
+        """Return the thresholds at which the boxes have the best F1."""
+        classes = {name: best_threshold(rows, self.objects[name]) for name, rows in self.scored.items()}
+        return ScoreThresholds(best_threshold(self.together, sum(self.objects.values())), classes)
+
+    def curves(self) -> dict[str, Any]:
+        """Return precision, recall and F1 over the score from which detections count, as plain containers.
+
+        `scores` are 0, 0.01, ..., 1; `precision`, `recall` and `f1` are of all classes together (precision is
+        None where no detection counts), and `classes` has the F1 of each, None without an object.
+        """
+        found, every = counts_over_scores(self.together), sum(self.objects.values())
+        right, kept = found
+        return {
+            "scores": SCORES.round(2).tolist(),
+            "precision": [
+                round(hits / count, 4) if count else None for hits, count in zip(right, kept, strict=True)
+            ],
+            "recall": (right / max(every, 1)).round(4).tolist(),
+            "f1": _f1(*found, every),
+            "classes": {
+                name: _f1(*counts_over_scores(rows), self.objects[name]) if self.objects[name] else None
+                for name, rows in self.scored.items()
+            },
+        }
+
+
+def counts_over_scores(
+    scored: Sequence[tuple[float, bool]],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return how many detections that reach each of `SCORES` are right, and how many do. 2 x [101]."""
+
+    def reaching(scores: list[float]) -> NDArray[np.int64]:
+        return len(scores) - np.searchsorted(np.sort(scores), SCORES)
+
+    return reaching([score for score, right in scored if right]), reaching([score for score, _ in scored])
+
+
+def _f1(right: NDArray[np.int64], kept: NDArray[np.int64], objects: int) -> list[float]:
+    values: list[float] = (2 * right / np.maximum(kept + objects, 1)).round(4).tolist()
+    return values
+
+
+def score_thresholds(evaluator: CocoEvaluator) -> ScoreThresholds:
+    """Return the thresholds at which an evaluation's boxes have the best F1; see `judge`."""
+    return judge(evaluator).thresholds()
+
+
+def judge(evaluator: CocoEvaluator) -> JudgedDetections:
+    """Say of an evaluation's boxes which are right.
 
     Args:
         evaluator: Holds the detections of all its images.
@@ -83,12 +151,11 @@ def score_thresholds(evaluator: CocoEvaluator) -> ScoreThresholds:
     for (category, _), rows in objects.items():
         if category in counts:
             counts[category] += sum(not row.get("iscrowd") for row in rows)
-    classes = {
-        name: best_threshold(scored[ident], counts[ident])
-        for name, ident in zip(evaluator.class_names, evaluator.category_ids, strict=True)
-    }
-    together = [one for rows in scored.values() for one in rows]
-    return ScoreThresholds(best_threshold(together, sum(counts.values())), classes)
+    names = dict(zip(evaluator.category_ids, evaluator.class_names, strict=True))
+    return JudgedDetections(
+        {name: scored[ident] for ident, name in names.items()},
+        {name: counts[ident] for ident, name in names.items()},
+    )
 
 
 def best_threshold(scored: Sequence[tuple[float, bool]], objects: int) -> BestThreshold | None:

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 
 from dprd_cli.evaluation.analysis import APS
+from dprd_cli.evaluation.curve_figures import IOUS, KINDS, pr_figure, scores_figure
 from dprd_cli.evaluation.figures import (
-    IOUS,
-    KINDS,
     class_figure,
     confusion_figure,
     mean_ap,
-    pr_figure,
     row_shares,
     size_figure,
     tide_figure,
@@ -113,6 +111,12 @@ def precision_recall(page: ReportPage, run: RunFiles) -> Html:
             drawn.append(figure(page.svg(pr_figure(analysis, kind, [name]), alt)))
         rows.append(element("h4", _PLURALS[kind].capitalize()))
         rows.append(element("div", *drawn, class_="charts three"))
+    if "scores" in analysis:  # analyses of older versions do not say
+        best = analysis["thresholds"]["overall"]
+        told = "nothing is right" if best is None else f"best F1 {best['f1']:.2f} from {best['score']:.2g}"
+        drawn = page.svg(scores_figure(analysis), f"Precision, recall and F1 over the score: {told}")
+        rows.append(element("h4", "Boxes over the score"))
+        rows.append(figure(drawn, class_="wide"))
     if "segm" not in analysis["curves"]:
         rows.append(note("No masks: the detector or the data has none."))
     return join((page.measured_on(run), *rows))
@@ -128,7 +132,7 @@ def confusion(page: ReportPage, run: RunFiles) -> Html:
         f"Boxes of score {analysis['score_thresh']:g} or more, matched at IoU {analysis['iou_thresh']:g}: "
         "with objects of their class first, then with any. Rows are what is annotated, columns what was "
         "detected; the last column counts objects that were missed, the last row detections of nothing. "
-        "Shades are shares of the row."
+        "Shades and percentages are shares of the row, the annotated objects of a class."
     )
     if len(names) <= _MATRIX_CLASSES + 1:
         shares = row_shares(matrix)
@@ -146,7 +150,8 @@ def confusion(page: ReportPage, run: RunFiles) -> Html:
 
 
 def _shaded(value: int, share: float) -> Html:
-    return element("span", value if value else "·", style=f"--share:{share:.3f}", class_="cell")
+    shown = (value, element("small", f"{100 * share:.0f} %")) if value else ("·",)
+    return element("span", *shown, style=f"--share:{share:.3f}", class_="cell")
 
 
 def _most_confused(matrix: np.ndarray, names: Sequence[str]) -> Html:

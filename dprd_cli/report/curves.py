@@ -9,13 +9,24 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
-from dprd_cli.drawing.curves import AP_LINES, LOSSES, RECALL_LINES, Curve, curve, group_losses, smooth
-from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, RED
-from dprd_cli.evaluation.figures import COLOURS, GREY, GRID
+from dprd_cli.drawing.axes import grow_by_factors, over_steps, plain_numbers, tidy
+from dprd_cli.drawing.curves import (
+    AP_LINES,
+    FEW_POINTS,
+    LOSSES,
+    RECALL_LINES,
+    Curve,
+    curve,
+    group_losses,
+    smooth,
+)
+from dprd_cli.drawing.style import BLACK, BLUE, COLOURS, GREEN, GREY, ORANGE, RED
 
 _POINTS = 300  # a line has no more
+_WIDTH = 4.3  # of a figure, inches
+_SYMBOL, _LETTER = 0.55, 0.073  # of a legend's entry, inches
+_MOST_LETTERS = 44  # longer names are shortened in the middle
 _STYLES = ("-", "--", ":", "-.")
 
 
@@ -85,9 +96,9 @@ def run_panels(rows: Sequence[dict[str, Any]]) -> list[Panel]:
             "Proposal recall",
             "recall of 100 proposals",
             _lines(tests, RECALL_LINES),
-            top=1.02,
+            top=1.0,
         ),
-        Panel("Part IoU", "IoU with the reference parts", overlap, top=1.02),
+        Panel("Part IoU", "IoU with the reference parts", overlap, top=1.0),
         Panel("Fallbacks and fusion", "share", shares),
         Panel("Gradient norms", "norm before clipping", norms, logarithmic=True),
         Panel("Learning rate", "learning rate", (Line(curve(train, "lr"), "learning rate", BLUE),)),
@@ -104,8 +115,8 @@ def compared_panels(runs: Sequence[tuple[str, Sequence[dict[str, Any]]]]) -> lis
         ("Loss", "total loss", "train", "loss", True, None),
         ("Box AP", "box AP (%)", "eval", "bbox_AP", False, 100.0),
         ("Mask AP", "mask AP (%)", "eval", "segm_AP", False, 100.0),
-        ("Proposal recall", "recall at IoU 0.7", "eval", "recall70", False, 1.02),
-        ("Part IoU", "IoU with the reference parts", "train", "part_iou", False, 1.02),
+        ("Proposal recall", "recall at IoU 0.7", "eval", "recall70", False, 1.0),
+        ("Part IoU", "IoU with the reference parts", "train", "part_iou", False, 1.0),
         ("Fallbacks", "share below sigma", "train", "part_fallback", False, None),
         ("Gradient norm of the part layer", "norm before clipping", "train", "part_grad_norm", True, None),
     )
@@ -142,39 +153,47 @@ def _filled(*panels: Panel) -> list[Panel]:
 
 def draw(panel: Panel) -> Figure:
     """Draw a panel, its legend below."""
-    columns = 2 if max(len(line.label) for line in panel.lines) > 12 else 3
+    columns = legend_columns([line.label for line in panel.lines])
     rows = -(-len(panel.lines) // columns) if len(panel.lines) > 1 else 0
-    figure = Figure(figsize=(4.3, 2.75 + 0.18 * rows), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 2.75 + 0.18 * rows), layout="constrained")
     axes = figure.subplots()
     for line in panel.lines:
         _draw(axes, line, alone=len(panel.lines) == 1 or line.colour == BLACK)
+    plain_numbers(axes)
     if panel.logarithmic and any((line.points[1] > 0).any() for line in panel.lines):
-        axes.set_yscale("log", nonpositive="mask")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.6)))
+        grow_by_factors(axes)
     elif not any(line.points[1].any() for line in panel.lines):
         axes.set_ylim(-0.03, 1)  # a line of zeros is to be seen
     elif panel.top is not None:
         values = np.concatenate([line.points[1] for line in panel.lines])
-        bottom = 0 if values.min() < 0.6 * panel.top else None
-        axes.set_ylim(bottom, min(panel.top, 1.15 * values.max()))
+        lowest = float(values.min())
+        bottom = 0.0 if lowest < 0.6 * panel.top else min(lowest - 0.01 * panel.top, 0.9 * panel.top)
+        axes.set_ylim(bottom, min(panel.top, 1.15 * float(values.max())))
     else:
         axes.set_ylim(bottom=0)
     axes.set(xlabel="optimiser step", ylabel=panel.axis)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10], integer=True))
-    axes.set_xlim(left=0)
-    axes.grid(visible=True, color=GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    over_steps(axes, max(line.points[0][-1] for line in panel.lines), ticks=6)
+    tidy(axes)
     axes.tick_params(labelsize=8.5)
     if rows:
         figure.legend(loc="outside lower left", ncols=columns, frameon=False, fontsize=8.5)
     return figure
 
 
+def legend_columns(labels: Sequence[str]) -> int:
+    """Return how many columns of a legend stay inside the figure."""
+    widest = _SYMBOL + _LETTER * max(min(len(label), _MOST_LETTERS) for label in labels)
+    return min(3, max(1, int(_WIDTH / widest)))
+
+
 def _lines(rows: Sequence[dict[str, Any]], keys: Sequence[tuple[str, str, str, str]]) -> tuple[Line, ...]:
     """Return the lines of (key, label, colour, style)."""
     return tuple(Line(curve(rows, key), label, colour, style) for key, label, colour, style in keys)
+
+
+def _fitting(label: str) -> str:
+    half = _MOST_LETTERS // 2
+    return label if len(label) <= _MOST_LETTERS else f"{label[: half - 1]}…{label[-half:]}"
 
 
 def _draw(axes: Axes, line: Line, *, alone: bool) -> None:
@@ -183,11 +202,11 @@ def _draw(axes: Axes, line: Line, *, alone: bool) -> None:
         axes.plot(*_thin(steps, values), color=line.colour, alpha=0.22, linewidth=0.8)
     if line.noisy:
         values = smooth(values)
-    marker = "o" if len(steps) == 1 or (not line.noisy and len(steps) <= 30) else ""
+    marker = "o" if len(steps) <= FEW_POINTS or (not line.noisy and len(steps) <= 30) else ""
     x, y = _thin(steps, values)
     width = 2.0 if line.colour == BLACK else 1.5
-    (drawn,) = axes.plot(x, y, linewidth=width, marker=marker, markersize=3.5, label=line.label)
-    drawn.set(color=line.colour, linestyle=line.style)
+    (drawn,) = axes.plot(x, y, linewidth=width, marker=marker, markersize=3.5, label=_fitting(line.label))
+    drawn.set(color=line.colour, linestyle=line.style, clip_on=False, zorder=3)
 
 
 def _thin(steps: np.ndarray, values: np.ndarray) -> Curve:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dprd_cli.evaluation.figures import KINDS
+from dprd_cli.evaluation.curve_figures import KINDS
 from dprd_cli.report.measure import RunMeasurement
 from dprd_cli.report.runs import RunFiles
 

@@ -13,8 +13,18 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from dprd_cli.drawing.canvas import shrink
-from dprd_cli.drawing.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, RED, SKY, show_names_as_they_are
-from dprd_cli.evaluation.figures import GREY, GRID
+from dprd_cli.drawing.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    GRID,
+    ORANGE,
+    PURPLE,
+    RED,
+    SKY,
+    show_names_as_they_are,
+)
 from dprd_cli.files.images import encode_jpeg
 from dprd_cli.structures.sample import ImageArray
 

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from dprd_cli.benchmark.costs import count_costs
+from dprd_cli.config.schema import Config
+from dprd_cli.data.build import build_dataset
+from dprd_cli.runtime.progress import counted
 from dprd_cli.studies.costs import classes_of, image_size
 from dprd_cli.studies.folders import finished_like, state_of
 from dprd_cli.studies.plan import Job, StudyPlan
+from dprd_cli.studies.step_time import time_step
 from dprd_cli.training.metrics_log import read_metrics
 
 
@@ -26,9 +30,9 @@ class VariantForecast:
         left: Seed -> steps still to train.
         parameters: Parameters, in millions.
         macs: Multiply-accumulates of one image's inference, in billions.
-        pace: Seconds of a training step: the median of the variant's own runs, or of another's, scaled by
-            MACs; None before any run.
-        measured: Whether the pace is its own.
+        pace: Seconds of a training step: the median of the variant's runs, or where there is none, of a step
+            that was timed now; None where nothing is left, or a step does not fit into memory.
+        measured: Whether the pace is that of runs.
     """
 
     variant: str
@@ -42,7 +46,9 @@ class VariantForecast:
 
     @property
     def seconds(self) -> float | None:
-        """Training time left; None where no run says how long a step takes."""
+        """Training time left; None where it is not known how long a step takes."""
+        if not self.left:
+            return 0.0
         return None if self.pace is None else self.pace * sum(self.left.values())
 
     def to_json(self) -> dict[str, Any]:
@@ -89,7 +95,9 @@ class StudyForecast:
 
 
 def forecast(plan: StudyPlan) -> StudyForecast:
-    """Return what is left of each variant that is trained; nothing is trained or written.
+    """Return what is left of each variant that is trained, timing a step of those that have no run.
+
+    Nothing is written.
 
     Raises:
         UserError: If a folder holds another run, or the data cannot be used.
@@ -102,10 +110,9 @@ def forecast(plan: StudyPlan) -> StudyForecast:
         key: count_costs(jobs[0].config, num_classes, image_size(jobs[0].config))
         for key, jobs in trained.items()
     }
-    macs = {key: counts.macs for key, counts in costs.items()}
     own = {key: pace for key, jobs in trained.items() if (pace := _pace(jobs)) is not None}
     variants = []
-    for key, jobs in trained.items():
+    for key, jobs in counted(trained.items(), "time a step", len(trained), "variants"):
         left = {job.seed: steps for job in jobs if (steps := _steps_left(job, plan.runs))}
         variants.append(
             VariantForecast(
@@ -114,20 +121,16 @@ def forecast(plan: StudyPlan) -> StudyForecast:
                 done=tuple(job.seed for job in jobs if job.seed not in left),
                 left=left,
                 parameters=costs[key].parameters,
-                macs=macs[key],
-                pace=_scaled_pace(key, own, macs),
+                macs=costs[key].macs,
+                pace=own.get(key) or (_timed(jobs[0].config) if left else None),
                 measured=key in own,
             )
         )
     return StudyForecast(plan, tuple(variants))
 
 
-def _scaled_pace(key: str, own: Mapping[str, float], macs: Mapping[str, float]) -> float | None:
-    """Return a variant's own pace, else that of the one nearest in MACs, scaled by them."""
-    if key in own:
-        return own[key]
-    nearest = min(own, key=lambda other: abs(macs[other] - macs[key]), default=None)
-    return None if nearest is None else own[nearest] * macs[key] / macs[nearest]
+def _timed(config: Config) -> float | None:
+    return time_step(config, build_dataset(config.data, "train"))
 
 
 def _steps_left(job: Job, runs: Path) -> int:

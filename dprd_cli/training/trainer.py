@@ -30,7 +30,7 @@ from dprd_cli.structures.detections import Target
 from dprd_cli.training.best import best_score, evaluations_since_best
 from dprd_cli.training.divergence import DivergedState, divergence
 from dprd_cli.training.ema import WeightAverage
-from dprd_cli.training.figures import draw_batch, draw_curves, draw_parts
+from dprd_cli.training.figures import CurveDrawer, draw_batch, draw_parts
 from dprd_cli.training.learner import EXPLODED, Learner, NotFiniteError
 from dprd_cli.training.metrics_log import Means, RunLog
 from dprd_cli.training.optimizer import learning_rate
@@ -97,6 +97,7 @@ class Trainer:
         self.stale = False
         self._agreed_stop = 0
         self.interval = Means()
+        self._curves = CurveDrawer(run_dir)
         self._pace = PaceForecast(config, run_dir, self.learner, len(setup.val_set))
 
     def restore(self, saved: CheckpointData) -> None:
@@ -204,6 +205,7 @@ class Trainer:
         draw_parts(self.model, self.val_set, self.config, self.learner.device, path)
         # the row comes last: a run stopped before it evaluates again
         self.log.add({"kind": "eval", "step": self.step, **metrics, "score_thresh": self.score_thresh})
+        self._curves.if_cheap(self.log.rows)
 
     def _is_evaluated(self) -> bool:
         return any(row["step"] == self.step for row in self.log.evaluations())
@@ -234,7 +236,7 @@ class Trainer:
             return None
         final = TrainResult(self.run_dir, self.step, self.val_set.name, result)
         write_json(self.run_dir / "results.json", final.to_json())
-        draw_curves(self.log.rows, self.run_dir)
+        self._curves.now(self.log.rows)
         last = read_checkpoint(self.run_dir / "last.pt")  # saved before the evaluation
         if last.get("score_thresh") != result.thresholds.score:
             last["score_thresh"] = result.thresholds.score
@@ -336,6 +338,8 @@ class Trainer:
     def _stop_if_asked(self) -> None:
         """Leave if a signal came; the state of this step has been saved."""
         if self._agreed_stop:
+            if self.group.is_main:
+                self._curves.now(self.log.rows)
             self.group.all_reduce_max(0)  # nobody leaves before all is saved: its end would be the others'
             resume = f"dprd train --resume {quote(str(self.run_dir))}"
             raise self.group.shared_error(
@@ -347,4 +351,6 @@ class Trainer:
     def _diverged(self, values: Mapping[str, float], rate: float, image_ids: list[int]) -> DivergedError:
         """Write down what was not finite, on the main rank, and return the error that says so."""
         state = DivergedState(self.step, rate, dict(values), image_ids)
+        if self.group.is_main:
+            self._curves.now(self.log.rows)
         return divergence(self.config, self.run_dir, state, write=self.group.is_main)

@@ -49,13 +49,33 @@ def seen(image_id, *boxes):
 
 
 def test_an_analyst_keeps_the_best_and_the_worst_images_and_no_others():
-    """Four images of two dogs: both found, one found (twice: earlier ones win ties), none found."""
+    """Four images of two dogs: both found, one found (twice: the earlier one is better), none found."""
     tree = truth(*((image, 7, box) for image in (1, 2, 3, 4) for box in (A, B)), images=4)
     analyst = Analyst(tree, IDS, NAMES, keep=2)
     for image, boxes in ((1, [A]), (2, [A, B]), (3, []), (4, [A])):
         analyst.watch(*seen(image, *boxes))
     assert [(one.sample.image_id, one.f1) for one in analyst.best] == [(2, 1.0), (1, pytest.approx(2 / 3))]
-    assert [one.sample.image_id for one in analyst.worst] == [3]  # image 1 is among the best already
+    assert [one.sample.image_id for one in analyst.worst] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("found", "best", "worst"),
+    [
+        ([[A, B]], [1], []),  # of one image it is said that it is good
+        ([[]], [], [1]),  # or that nothing was found
+        ([[A], [A, B]], [2], [1]),
+        ([[A], [A, B], [A]], [2, 1], [3]),
+        ([[], [], [A]], [3], [2, 1]),
+    ],
+)
+def test_of_few_images_the_better_half_is_best_and_none_in_which_nothing_was_found(found, best, worst):
+    count = len(found)
+    tree = truth(*((image, 7, box) for image in range(1, count + 1) for box in (A, B)), images=count)
+    analyst = Analyst(tree, IDS, NAMES, keep=6)
+    for image, boxes in enumerate(found, start=1):
+        analyst.watch(*seen(image, *boxes))
+    assert [one.sample.image_id for one in analyst.best] == best
+    assert [one.sample.image_id for one in analyst.worst] == worst
 
 
 def test_an_analyst_says_what_analyse_says_and_passes_on_how_parts_deform():

@@ -48,7 +48,7 @@ def test_what_is_written_is_the_analysis_and_a_figure_for_each_part_of_it(tmp_pa
     analysis = analyse(evaluator(*scene()))
     written = write_analysis(OutputFolder(tmp_path, "eval.plots"), analysis, best=[example()])
     assert json.loads((tmp_path / "analysis.json").read_text()) == analysis.to_json()
-    names = ["pr_bbox.png", "confusion.png", "ap_class.png", "ap_size.png", "best.jpg"]
+    names = ["pr_bbox.png", "scores.png", "confusion.png", "ap_class.png", "ap_size.png", "best.jpg"]
     assert [path.name for path in written if path.name != "tide.png"] == names
     assert all(path.stat().st_size > 0 for path in written)
     assert not (tmp_path / "worst.jpg").exists()

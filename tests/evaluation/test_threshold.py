@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from dprd_cli.evaluation.coco import CocoEvaluator
-from dprd_cli.evaluation.threshold import BestThreshold, best_threshold, score_thresholds
+from dprd_cli.evaluation.threshold import (
+    BestThreshold,
+    best_threshold,
+    counts_over_scores,
+    judge,
+    score_thresholds,
+)
 
 
 def test_by_hand():
@@ -75,3 +81,18 @@ def test_classes_alone_and_together_without_crowds():
     # 0.8 right, 0.3 wrong, 0.2 right: 2 right of 3 detections and 2 objects: F1 = 4 / 5
     assert found.overall == BestThreshold(0.15, 0.8, 0.6667, 1.0)
     assert found.to_json()["classes"]["dog"]["score"] == 0.15
+    curves = judge(evaluator).curves()
+    assert len(curves["scores"]) == len(curves["f1"]) == 101
+    at = {name: curves[name][15] for name in ("scores", "precision", "recall", "f1")}
+    assert at == {"scores": 0.15, "precision": 0.6667, "recall": 1.0, "f1": 0.8}
+    assert (curves["precision"][90], curves["recall"][90], curves["f1"][90]) == (None, 0.0, 0.0)
+    assert (curves["classes"]["cat"][50], curves["classes"]["cat"][30]) == (1.0, 0.6667)
+    assert curves["classes"]["cow"] is None
+
+
+def test_what_reaches_a_score_counts():
+    right, kept = counts_over_scores([(0.5, True), (0.5, False), (0.25, True), (1.0, False)])
+    assert [(right[score], kept[score]) for score in (0, 25, 26, 50, 51, 100)] == [
+        (2, 4), (2, 4), (1, 3), (1, 3), (0, 1), (0, 1),
+    ]  # fmt: skip
+    assert [int(values.sum()) for values in counts_over_scores([])] == [0, 0]

@@ -42,7 +42,7 @@ def test_an_analysis_gives_aps_by_class_and_size(page, analysis):
 
 def test_a_curve_for_each_iou(page, analysis):
     html = precision_recall(*page(analysis=analysis))
-    assert html.count("<svg") == 3
+    assert html.count("<svg") == 4  # and one over the score
     assert "No masks: the detector or the data has none." in html
 
 

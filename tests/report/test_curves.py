@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from dprd_cli.report.curves import Line, Panel, compared_panels, draw, run_colour, run_panels
+from dprd_cli.report.curves import Line, Panel, compared_panels, draw, legend_columns, run_colour, run_panels
 from pages import rows
 
 
@@ -61,3 +62,21 @@ def test_axes_fit_the_values(values, given, scale, bottom):
     assert axes.get_yscale() == scale
     if bottom is not None:
         assert axes.get_ylim()[0] == pytest.approx(bottom)
+
+
+@pytest.mark.parametrize(("length", "columns"), [(4, 3), (20, 2), (40, 1), (400, 1)])
+def test_a_legend_stays_inside_the_figure(length, columns):
+    names = [letter * length for letter in "ab"]
+    assert legend_columns(names) == columns
+    lines = tuple(Line((np.arange(3.0), np.arange(3.0)), name, "#000000") for name in names)
+    figure = draw(Panel("Loss", "loss", lines))
+    FigureCanvasAgg(figure).draw()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= figure.bbox.x1 + 1
+
+
+def test_one_point_is_to_be_seen():
+    figure = draw(Panel("Loss", "loss", (line([2.0]),)))
+    assert [one.get_marker() for one in figure.axes[0].get_lines()] == ["o"]

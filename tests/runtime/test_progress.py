@@ -126,7 +126,8 @@ def test_another_series_and_what_was_done_before_do_not_count(clock):
     assert resumed.speed == pytest.approx(0.5)
 
 
-def test_lines_are_ten_seconds_apart_and_later_a_tenth_of_the_time(clock):
+def test_lines_are_ten_seconds_apart_and_later_a_tenth_of_the_time(clock, monkeypatch):
+    monkeypatch.setattr("dprd_cli.runtime.progress.EVERY", 10.0)
     work, told = Work("detect", "images", clock=clock), []
     for second in range(1, 301):
         clock.now = float(second)

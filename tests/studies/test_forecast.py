@@ -21,23 +21,43 @@ def _macs(monkeypatch):
     monkeypatch.setattr(module, "count_costs", count)
 
 
-def test_nothing_is_known_of_the_time_before_any_run(planned):
+@pytest.fixture(autouse=True)
+def timed(monkeypatch):
+    """Let a step take as many seconds as its sigma says, and note which were timed."""
+    seen = []
+
+    def time_step(config, dataset):
+        seen.append(config.model.parts.sigma)
+        assert len(dataset) == 8
+        return seen[-1]
+
+    monkeypatch.setattr(module, "time_step", time_step)
+    return seen
+
+
+def test_steps_are_timed_before_any_run(planned, timed):
     found = forecast(planned(seeds=(0, 1)))
     assert [(one.variant, one.done, dict(one.left)) for one in found.variants] == [
         ("a", (), {0: 4, 1: 4}), ("b", (), {0: 4, 1: 4}),
     ]  # fmt: skip
-    assert [one.pace for one in found.variants] == [None, None]
-    assert (found.steps, found.seconds, found.image_size) == (16, None, (64, 64))
+    assert [one.pace for one in found.variants] == timed
+    assert not any(one.measured for one in found.variants)
+    assert (found.steps, found.image_size) == (16, (64, 64))
+    assert found.seconds == pytest.approx(8 * sum(timed))
 
 
-def test_paces_are_measured_or_scaled_by_macs(planned, start):
+def test_what_cannot_be_timed_is_not_known(planned, monkeypatch):
+    monkeypatch.setattr(module, "time_step", lambda config, dataset: None)
+    assert forecast(planned()).seconds is None
+
+
+def test_paces_of_runs_come_before_those_that_are_timed(planned, start, timed):
     plan = planned(seeds=(0, 1))
     start(plan.jobs[0], steps=3, seconds=0.5)  # a, seed 0: one step left
     one, other = forecast(plan).variants
     assert (one.pace, one.measured, dict(one.left)) == (0.5, True, {0: 1, 1: 4})
-    assert (other.pace, other.measured) == (1.5, False)  # 0.5 x 6 / 2
-    assert (one.seconds, other.seconds) == (2.5, 12.0)  # 5 x 0.5; 8 x 1.5
-    assert forecast(plan).seconds == 14.5
+    assert ([other.pace], other.measured) == (timed, False)
+    assert (one.seconds, other.seconds) == (2.5, 8 * timed[0])  # 5 x 0.5
 
 
 def test_a_finished_run_has_nothing_left_and_a_trained_one_its_evaluation(planned, start):

@@ -7,7 +7,7 @@ from dprd_cli.data.loading import TrainLoader
 from dprd_cli.files.images import read_image
 from dprd_cli.structures.detections import Detections
 from dprd_cli.training import figures
-from dprd_cli.training.figures import draw_batch, draw_curves, draw_parts
+from dprd_cli.training.figures import CurveDrawer, draw_batch, draw_curves, draw_parts
 from dprd_cli.training.setup import set_up
 from training_runs import tiny
 
@@ -80,3 +80,35 @@ def test_curves_are_of_the_rows(straight, tmp_path):
 
     draw_curves(read_metrics(straight[0] / "metrics.jsonl"), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"loss.png", "ap.png", "parts.png"}
+
+
+def test_curves_take_a_twentieth_of_the_time_at_most(tmp_path, monkeypatch):
+    now, drawn = [0.0], []
+
+    def draw(rows, folder):
+        drawn.append((now[0], len(rows), folder))
+        now[0] += 2.0
+
+    monkeypatch.setattr(figures, "draw_curves", draw)
+    drawer = CurveDrawer(tmp_path, clock=lambda: now[0])
+    for second in range(0, 101, 10):
+        now[0] = max(now[0], float(second))
+        drawer.if_cheap([{}] * second)
+    # two seconds from 0 s on, then not before 2 + 2 / 0.05 = 42 s
+    assert drawn == [(0.0, 0, tmp_path), (50.0, 50, tmp_path), (100.0, 100, tmp_path)]
+    drawer.now([])  # when a run ends, in any case
+    assert len(drawn) == 4
+
+
+def test_curves_that_cannot_be_drawn_are_said_and_break_nothing(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="dprd_cli")
+
+    def fail(rows, folder):
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(figures, "draw_curves", fail)
+    CurveDrawer(tmp_path).now([])
+    assert [record.getMessage() for record in caplog.records] == ["the curves could not be drawn: by nothing"]
+    monkeypatch.undo()
+    (tmp_path / "file").write_text("")
+    CurveDrawer(tmp_path / "file").now([{"kind": "train", "step": 1, "loss": 1.0}])

@@ -111,6 +111,7 @@ def test_a_signal_saves_the_step_and_leaves(tmp_path, monkeypatch, number, code)
     assert str(caught.value) == f"stopped at step 1 and saved; continue with: dprd train --resume {tmp_path}"
     assert caught.value.exit_code == code
     assert read_checkpoint(tmp_path / "last.pt")["step"] == 1
+    assert (tmp_path / "loss.png").is_file()  # whatever ends a run, its curves are there
     assert signal.getsignal(number) == before
 
 
