@@ -3,7 +3,7 @@
     python scripts/terminal_picture.py --out train.svg --until 'evaluate' -- dprd train --steps 60
 
 The command runs in a terminal of its own, to its end; the picture is of the moment at which the screen first
-matches `--until`, or of the end.
+matches `--until`, or of the end. Names of files below the working folder are shown without it.
 """
 
 from __future__ import annotations
@@ -173,8 +173,10 @@ def main() -> None:
     parser.add_argument("--last", type=int, default=40, help="lines at most")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args()
-    lines = watch(options.command, options.columns, options.until)
-    shown = [f"\x1b[1m$ {shlex.join(options.command)}\x1b[0m", *lines][-options.last :]
+    typed = Screen(options.columns)
+    typed.feed(f"\x1b[1m$ {shlex.join(options.command)}\x1b[0m")
+    lines = [*typed.lines(), *watch(options.command, options.columns, options.until)]
+    shown = [line.replace(f"{Path.cwd()}/", "") for line in lines[-options.last :]]
     write_bytes(options.out, draw(shown, options.columns).encode())
 
 

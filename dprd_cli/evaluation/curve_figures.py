@@ -93,8 +93,8 @@ def scores_figure(analysis: Mapping[str, Any]) -> Figure:
         axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score from which a detection counts")
         _finish(axes)
         if axes.get_legend_handles_labels()[0]:
-            look = {"ncols": 3, "frameon": False, "fontsize": 8.5, "borderaxespad": 0.0}
-            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), **look)
+            place: dict[str, Any] = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
+            axes.legend(ncols=3, frameon=False, fontsize=8.5, borderaxespad=0.0, **place)
     return figure
 
 

@@ -114,9 +114,9 @@ def precision_recall(page: ReportPage, run: RunFiles) -> Html:
     if "scores" in analysis:  # analyses of older versions do not say
         best = analysis["thresholds"]["overall"]
         told = "nothing is right" if best is None else f"best F1 {best['f1']:.2f} from {best['score']:.2g}"
-        drawn = page.svg(scores_figure(analysis), f"Precision, recall and F1 over the score: {told}")
+        curves = page.svg(scores_figure(analysis), f"Precision, recall and F1 over the score: {told}")
         rows.append(element("h4", "Boxes over the score"))
-        rows.append(figure(drawn, class_="wide"))
+        rows.append(figure(curves, class_="wide"))
     if "segm" not in analysis["curves"]:
         rows.append(note("No masks: the detector or the data has none."))
     return join((page.measured_on(run), *rows))
