@@ -40,8 +40,7 @@ from dprd_cli.training.setup import TrainingSetup
 from dprd_cli.weights.checkpoint import CheckpointData, load_state, read_checkpoint, save_checkpoint
 
 _DRAWN_BATCHES = 2
-#: Steps of a run, or of what is left of one, after which is shown how it goes, before there is a row.
-_FIRST_SHOWN = (1, 2, 5)
+_FIRST_SHOWN = (1, 2, 5)  # steps of a run, or of its rest, after which is shown how it goes, without a row
 #: Keys of the training section that decide what an optimizer keeps of each parameter.
 _DECIDE_STATE = (
     "optimizer",
@@ -338,19 +337,14 @@ class Trainer:
     def _stop_if_asked(self) -> None:
         """Leave if a signal came; the state of this step has been saved."""
         if self._agreed_stop:
-            if self.group.is_main:
-                self._curves.now(self.log.rows)
+            self._curves.now(self.log.rows)  # other ranks have no rows, and draw nothing
             self.group.all_reduce_max(0)  # nobody leaves before all is saved: its end would be the others'
             resume = f"dprd train --resume {quote(str(self.run_dir))}"
-            raise self.group.shared_error(
-                InterruptedRun(
-                    f"stopped at step {self.step} and saved; continue with: {resume}", self._agreed_stop
-                )
-            )
+            message = f"stopped at step {self.step} and saved; continue with: {resume}"
+            raise self.group.shared_error(InterruptedRun(message, self._agreed_stop))
 
     def _diverged(self, values: Mapping[str, float], rate: float, image_ids: list[int]) -> DivergedError:
         """Write down what was not finite, on the main rank, and return the error that says so."""
         state = DivergedState(self.step, rate, dict(values), image_ids)
-        if self.group.is_main:
-            self._curves.now(self.log.rows)
+        self._curves.now(self.log.rows)
         return divergence(self.config, self.run_dir, state, write=self.group.is_main)

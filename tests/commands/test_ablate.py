@@ -265,7 +265,7 @@ def test_dry_run_trains_and_writes_nothing(capsys, trained):
     assert lines[0] == "table1: Effects of each method; 2 steps a run, into out/table1"
     assert len([line for line in lines if "0 of 1" in line]) == 7
     (total,) = [line.split() for line in lines if line.strip().startswith("all ")]
-    assert (total[:2], total[-1]) == (["all", "12"], "s")  # twelve steps of the tiny network
+    assert (total[:2], total[-1]) == (["all", "14"], "s")  # two steps of each variant
     assert "~: a step timed now" in out
 
 
