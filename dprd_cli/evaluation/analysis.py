@@ -19,7 +19,7 @@ from dprd_cli.data.coco_results import Kind, to_coco_results
 from dprd_cli.evaluation.coco import CocoArrays, CocoEvaluator
 from dprd_cli.evaluation.confusion import ErrorAnalysis, ImageScore
 from dprd_cli.evaluation.parts import PartDeformation
-from dprd_cli.evaluation.threshold import ScoreThresholds, judge
+from dprd_cli.evaluation.threshold import ScoreCurves, ScoreThresholds, judge
 from dprd_cli.evaluation.tide import TideReport, tide_errors
 from dprd_cli.structures.detections import Detections
 from dprd_cli.structures.sample import Sample
@@ -66,7 +66,7 @@ class Analysis:
         confusion: See `ErrorAnalysis.matrix`. [K+1, K+1]
         per_image: How well each image was done.
         thresholds: Scores of the best F1.
-        scores: Precision, recall and F1 over the score; see `JudgedDetections.curves`.
+        scores: Precision, recall and F1 over the score.
         tide: TIDE's error types.
         parts: How the parts of detections deform; None where that was not collected.
     """
@@ -81,7 +81,7 @@ class Analysis:
     confusion: list[list[int]]
     per_image: list[ImageScore]
     thresholds: ScoreThresholds
-    scores: dict[str, Any]
+    scores: ScoreCurves
     tide: TideReport
     parts: PartDeformation | None = None
 
@@ -102,7 +102,7 @@ class Analysis:
             "confusion": self.confusion,
             "per_image": [asdict(image) for image in self.per_image],
             "thresholds": self.thresholds.to_json(),
-            "scores": self.scores,
+            "scores": self.scores.to_json(),
             "tide": self.tide.to_json(),
             **parts,
         }

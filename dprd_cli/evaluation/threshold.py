@@ -62,6 +62,29 @@ class ScoreThresholds:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoreCurves:
+    """What holds of the boxes that reach a score, over the score.
+
+    Args:
+        scores: 0, 0.01, ..., 1.
+        precision: Of all classes together; None where no detection reaches the score.
+        recall: Of all classes together.
+        f1: Of all classes together.
+        classes: By class name: its F1; None without an object.
+    """
+
+    scores: list[float]
+    precision: list[float | None]
+    recall: list[float]
+    f1: list[float]
+    classes: dict[str, list[float] | None]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain containers, under the names of its fields."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
 class JudgedDetections:
     """Which of an evaluation's detections are right.
 
@@ -86,26 +109,20 @@ class JudgedDetections:
         classes = {name: best_threshold(rows, self.objects[name]) for name, rows in self.scored.items()}
         return ScoreThresholds(best_threshold(self.together, sum(self.objects.values())), classes)
 
-    def curves(self) -> dict[str, Any]:
-        """Return precision, recall and F1 over the score from which detections count, as plain containers.
-
-        `scores` are 0, 0.01, ..., 1; `precision`, `recall` and `f1` are of all classes together (precision is
-        None where no detection counts), and `classes` has the F1 of each, None without an object.
-        """
-        found, every = counts_over_scores(self.together), sum(self.objects.values())
-        right, kept = found
-        return {
-            "scores": SCORES.round(2).tolist(),
-            "precision": [
-                round(hits / count, 4) if count else None for hits, count in zip(right, kept, strict=True)
-            ],
-            "recall": (right / max(every, 1)).round(4).tolist(),
-            "f1": _f1(*found, every),
-            "classes": {
+    def curves(self) -> ScoreCurves:
+        """Return precision, recall and F1 over the score from which detections count."""
+        (right, kept), every = counts_over_scores(self.together), sum(self.objects.values())
+        pairs = zip(right, kept, strict=True)
+        return ScoreCurves(
+            scores=SCORES.round(2).tolist(),
+            precision=[round(float(hits / count), 4) if count else None for hits, count in pairs],
+            recall=(right / max(every, 1)).round(4).tolist(),
+            f1=_f1(right, kept, every),
+            classes={
                 name: _f1(*counts_over_scores(rows), self.objects[name]) if self.objects[name] else None
                 for name, rows in self.scored.items()
             },
-        }
+        )
 
 
 def counts_over_scores(

@@ -81,7 +81,7 @@ def test_classes_alone_and_together_without_crowds():
     # 0.8 right, 0.3 wrong, 0.2 right: 2 right of 3 detections and 2 objects: F1 = 4 / 5
     assert found.overall == BestThreshold(0.15, 0.8, 0.6667, 1.0)
     assert found.to_json()["classes"]["dog"]["score"] == 0.15
-    curves = judge(evaluator).curves()
+    curves = judge(evaluator).curves().to_json()
     assert len(curves["scores"]) == len(curves["f1"]) == 101
     at = {name: curves[name][15] for name in ("scores", "precision", "recall", "f1")}
     assert at == {"scores": 0.15, "precision": 0.6667, "recall": 1.0, "f1": 0.8}
