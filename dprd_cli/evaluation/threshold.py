@@ -67,9 +67,9 @@ class ScoreCurves:
 
     Args:
         scores: 0, 0.01, ..., 1.
-        precision: Of all classes together; None where no detection reaches the score.
-        recall: Of all classes together.
-        f1: Of all classes together.
+        precision: Precision of all classes together; None where no detection reaches the score.
+        recall: Recall of all classes together.
+        f1: F1 of all classes together.
         classes: By class name: its F1; None without an object.
     """
 
