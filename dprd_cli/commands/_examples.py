@@ -136,6 +136,14 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("a detector", "dprd weights fetch torchvision:maskrcnn_resnet50_fpn"),
         ("a backbone from ImageNet", "dprd weights fetch imagenet --backbone r101"),
     ),
+    "weights pack": (
+        ("a run, with its card and images", "dprd weights pack runs/a packed --license cc-by-4.0"),
+        ("without images of the data", "dprd weights pack runs/a packed --no-images"),
+    ),
+    "weights push": (
+        ("what would be sent", "dprd weights push packed ORG/NAME --dry-run"),
+        ("publish it", "dprd weights push packed ORG/NAME --private"),
+    ),
     "weights show": (
         ("what is in a file", "dprd weights show model_final.pkl"),
         ("which tensor becomes which", "dprd weights show runs/a --keys"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dprd_cli.commands._help import DETECTOR, OUTPUT, CommandApp
-from dprd_cli.commands._options import Json, check_backbone, print_json, say
+from dprd_cli.commands._options import Json, Overwrite, check_backbone, print_json, say
 from dprd_cli.errors import one_line
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _Backbone = Annotated[
 
 @weights_app.callback()
 def _weights() -> None:
-    """List, fetch and inspect published weights."""
+    """List, fetch and inspect published weights; pack a run, and publish it."""
 
 
 @weights_app.command("list")
@@ -111,6 +112,101 @@ def show_weights(
     if keys:
         for ours, theirs in found.origin.items():
             typer.echo(one_line(f"  {ours} <- {theirs}"))
+
+
+@weights_app.command("pack")
+def pack(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, checkpoint, or 'demo'.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder that is made.")],
+    name: Annotated[
+        str,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            help="What the card calls it; the run's name by default.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "",
+    licence: Annotated[
+        str,
+        typer.Option(
+            "--license",
+            metavar="ID",
+            help="Of the weights, as the hub spells it: apache-2.0, cc-by-4.0, ...",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "",
+    images: Annotated[
+        bool,
+        typer.Option(
+            "--images/--no-images",
+            help="Put the run's curves and images in, or not.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = True,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Make a folder that can be given away: safetensors, a model card, the run's images."""
+    from dprd_cli.files.output_folder import OutputChoice
+    from dprd_cli.report.pack import PackOptions, pack_weights
+
+    options = PackOptions(name=name, licence=licence, images=images)
+    made = pack_weights(run, OutputChoice(out, overwrite, "OUT"), options)
+    if json:
+        print_json(made.to_json())
+    say(f"packed {made.checkpoint} (step {made.step}) into {made.folder}, {_megabytes(made.files)}")
+    say(f"look through {made.folder / 'README.md'} before you publish it: it names commands and classes")
+
+
+@weights_app.command("push")
+def push(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="What `dprd weights pack` made.")],
+    repository: Annotated[
+        str, typer.Argument(metavar="ORG/NAME", help="Repository on the Hugging Face hub; made if missing.")
+    ],
+    private: Annotated[
+        bool,
+        typer.Option("--private", help="A repository that is made is for you alone.", rich_help_panel=OUTPUT),
+    ] = False,
+    message: Annotated[
+        str,
+        typer.Option(
+            "--message",
+            metavar="TEXT",
+            help="The commit's; by default it names the folder.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = "",
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Check the folder, say what would be sent, send nothing.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Publish a packed folder on the hub, with the token of `hf auth login` or HF_TOKEN."""
+    from dprd_cli.weights.hub_push import push_folder
+
+    done = push_folder(folder, repository, private=private, message=message, dry_run=dry_run)
+    if json:
+        print_json(done.to_json())
+    for left in done.left_out:
+        say(f"not sent: {left}, which `dprd weights pack` did not write")
+    if done.commit is None:
+        for file, size in done.files.items():
+            say(f"would send {file} ({size:,} bytes)")
+        say(f"dry run: nothing was sent to {repository}")
+    else:
+        say(f"published {_megabytes(done.files)}: {done.url}")
+        say(f"use it: --weights hf:{repository}@{done.commit}")
+
+
+def _megabytes(files: dict[str, int]) -> str:
+    return f"{len(files)} files, {sum(files.values()) / 1e6:.1f} MB"
 
 
 def _find(name: str, backbone: str) -> PublishedWeights:

@@ -8,7 +8,7 @@ from dprd_cli.config.tree import read_toml
 from dprd_cli.errors import UserError
 from dprd_cli.files.downloads import download_folder
 from dprd_cli.weights.demos import DEMOS, demo_file, demo_of
-from dprd_cli.weights.hub import fetch_hub, is_hub
+from dprd_cli.weights.hub import WEIGHTS_FILE, fetch_hub, is_hub
 from dprd_cli.weights.zoo import ZOO
 
 
@@ -26,7 +26,7 @@ def find_checkpoint(spec: str = "", runs: Path = Path("runs")) -> Path:
     if spec and path.is_file():
         return path
     if spec and path.is_dir():
-        return _checkpoint_in(path) or _no_checkpoint(path)
+        return _checkpoint_in(path) or _packed_in(path) or _no_checkpoint(path)
     if spec:
         raise UserError(f"no such checkpoint: {spec}; pass a file, a run folder, or 'demo'")
     newest = newest_run(runs)
@@ -93,6 +93,12 @@ def _is_of(folder: Path, preset: str) -> bool:
 
 def _checkpoint_in(folder: Path, names: tuple[str, ...] = ("best", "last", "previous")) -> Path | None:
     return next((path for name in names if (path := folder / f"{name}.pt").is_file()), None)
+
+
+def _packed_in(folder: Path) -> Path | None:
+    """Return the weights of a folder that `dprd weights pack` made, or None."""
+    path = folder / WEIGHTS_FILE
+    return path if path.is_file() else None
 
 
 def _no_checkpoint(folder: Path) -> Path:

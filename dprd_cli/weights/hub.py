@@ -1,7 +1,7 @@
 """Weights on the Hugging Face hub, `hf:ORG/NAME[@REVISION]`: pinned to a commit, safetensors alone, checked.
 
-Only `model.safetensors` is ever fetched, into huggingface_hub's own cache, so that what was fetched once
-loads without a network. Tokens are found as huggingface_hub finds them.
+Only `model.safetensors` is ever fetched (`dprd weights pack` makes it), into huggingface_hub's own cache, so
+that what was fetched once loads without a network. Tokens are found as huggingface_hub finds them.
 """
 
 from __future__ import annotations
@@ -173,7 +173,8 @@ def hub_errors(what: str) -> Iterator[None]:
         raise UserError(f"{what}: the repository has no such branch, tag or commit") from error
     except errors.RemoteEntryNotFoundError as error:
         raise UserError(
-            f"{what}: the repository has no {WEIGHTS_FILE}, and nothing else is read from a hub"
+            f"{what}: the repository has no {WEIGHTS_FILE}, and nothing else is read from a hub; "
+            "`dprd weights pack` makes it"
         ) from error
     except errors.LocalEntryNotFoundError as error:
         reason = error.__cause__ or error

@@ -99,7 +99,7 @@ def test_a_training_keeps_the_commit(hub, weights, cache):
         ("hf:org/secret", "no such repository, or a private one: log in with"),
         ("hf:org/gated", "the hub asks for consent first; give it there, and log in with"),
         ("hf:org/name@gone", "the repository has no such branch, tag or commit"),
-        ("hf:org/pickle", "the repository has no model.safetensors, and nothing else is read from a hub"),
+        ("hf:org/pickle", "the repository has no model.safetensors, and nothing else is read from a hub; "),
         ("hf:org/disguised", "model.safetensors is no safetensors file; refused, as all else from a hub is"),
         ("hf:name", "expected ORG/NAME, a repository on the hub"),
         ("hf:org/../name", "expected ORG/NAME, a repository on the hub"),
