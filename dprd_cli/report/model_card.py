@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dprd_cli.errors import one_line
-from dprd_cli.evaluation.figures import KINDS
+from dprd_cli.evaluation.curve_figures import KINDS
 from dprd_cli.structures.part_names import PART_NAMES
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~$&])")

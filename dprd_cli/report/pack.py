@@ -12,7 +12,7 @@ from typing import Any
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import merge
 from dprd_cli.errors import ResourceError, UsageError
-from dprd_cli.evaluation.figures import KINDS
+from dprd_cli.evaluation.curve_figures import KINDS
 from dprd_cli.files.atomic import write_bytes
 from dprd_cli.files.output_folder import OutputChoice, OutputFolder, output_folder
 from dprd_cli.report.model_card import CardEvaluation, CardFacts, model_card
