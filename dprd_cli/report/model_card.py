@@ -43,7 +43,7 @@ class CardFacts:
 
     Args:
         name: What the model is called.
-        licence: Of the weights, as the hub spells it; empty where nobody said.
+        licence: What the weights are under, as the hub spells it; empty where nobody said.
         preset: Its preset.
         backbone: Its backbone.
         parameters: Their number.

@@ -74,7 +74,7 @@ class PackOptions:
 
     Args:
         name: What the card calls it; empty for the run's name.
-        licence: Of the weights, as the hub spells it, such as `apache-2.0`; empty says that nobody said.
+        licence: What the weights are under, as the hub spells it (`apache-2.0`); empty: nobody said.
         images: Put the run's images into the folder.
     """
 
