@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from os import PathLike, fsdecode
 from pathlib import Path
 
+from dprd_cli.config.plugins import load_plugins
 from dprd_cli.evaluation.checkpoint import CheckpointEvaluation, CheckpointOptions, evaluate_model
 from dprd_cli.inference.model import Model, load
 from dprd_cli.inference.prediction import Prediction
@@ -46,6 +47,7 @@ def evaluate(
     on_bad_image: str | None = None,
     overrides: Sequence[str] = (),
     device: str = "auto",
+    plugins: Sequence[str | PathLike[str]] = (),
     progress: Progress | None = None,
 ) -> CheckpointEvaluation:
     """Measure a detector with COCO's metrics (and VOC's, on its data), as `dprd eval` does.
@@ -73,6 +75,7 @@ def evaluate(
         on_bad_image: `error` or `skip`.
         overrides: `data.KEY=VALUE` pairs.
         device: `auto`, `cpu` or `cuda`, where the model is not loaded yet.
+        plugins: As for `load`.
         progress: Called with (images done, images in all); on a terminal there is a bar by default.
 
     Returns:
@@ -81,6 +84,7 @@ def evaluate(
     Raises:
         UserError: One line, if the checkpoint or the data cannot be used.
     """
+    _load_plugins(plugins)
     loaded = model.loaded if isinstance(model, Model) else load_model(fsdecode(model), device)
     options = CheckpointOptions(
         split=split,
@@ -121,6 +125,7 @@ def train(
     on_bad_image: str | None = None,
     out: str | PathLike[str] | None = None,
     resume: str | PathLike[str] | None = None,
+    plugins: Sequence[str | PathLike[str]] = (),
     progress: Progress | None = None,
 ) -> TrainResult | None:
     """Train a detector, or continue a run, as `dprd train` does.
@@ -151,7 +156,8 @@ def train(
         on_bad_image: `error` or `skip`.
         out: The run folder; `runs/<preset>-<backbone>-<data>-<n>` by default.
         resume: A run folder to continue, with its own configuration; then only `steps` or `epochs`,
-            `batch_size`, `lr`, `workers`, `device`, `on_bad_image`, `data` (moved) and `overrides`.
+            `batch_size`, `lr`, `workers`, `device`, `on_bad_image`, `data` (moved), `overrides`, `plugins`.
+        plugins: Python files and modules that register parts of your own (docs/extend.md); they are run.
         progress: Called with (steps done, steps in all); on a terminal there is a bar by default.
 
     Returns:
@@ -169,6 +175,7 @@ def train(
         schedule=schedule,
         config_file=_path(config),
         overrides=overrides,
+        plugins=_load_plugins(plugins),
         steps=steps,
         epochs=epochs,
         batch_size=batch_size,
@@ -182,6 +189,10 @@ def train(
     folder = None if resume is None else find_run(_path(resume), options)
     settled = new_config(options) if folder is None else resumed_config(folder, options)
     return run_training(settled, folder, _path(out), progress)
+
+
+def _load_plugins(plugins: Sequence[str | PathLike[str]]) -> tuple[str, ...]:
+    return load_plugins([fsdecode(one) for one in plugins])
 
 
 def _path(path: str | PathLike[str] | None) -> Path | None:

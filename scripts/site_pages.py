@@ -43,6 +43,7 @@ FIRST_GUIDES = (
     "report.md",
     "export.md",
     "share.md",
+    "extend.md",
     "configuration.md",
     "machine.md",
 )

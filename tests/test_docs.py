@@ -46,8 +46,8 @@ def test_commands_and_options_exist(page):
 
 @pages
 def test_config_keys_exist(page):
-    # not TOML's headers, nor methods of the Python interface's `model`
-    sections = r"(?<!\[)\b((?:model|data|train)\.[a-z0-9_]+(?:\.[a-z0-9_]+)*)\b(?!\()"
+    # not TOML's headers, modules, nor methods of the Python interface's `model`
+    sections = r"(?<!\[)(?<!dprd_cli\.)\b((?:model|data|train)\.[a-z0-9_]+(?:\.[a-z0-9_]+)*)\b(?!\()"
     keys = {
         key
         for key in re.findall(sections, page.read_text(encoding="utf-8"))

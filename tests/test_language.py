@@ -26,6 +26,7 @@ DICTS = {
     "benchmark.parity": "fixtures in JSON",
     "config.aliases": "configuration trees",
     "config.provenance": "configuration trees",
+    "config.registry": "JSON schemas",
     "config.tree": "configuration trees",
     "data.coco_results": "COCO's dicts",
     "evaluation.coco": "COCO's dicts",

@@ -10,7 +10,8 @@ import typer
 
 from dprd_cli.commands import _complete
 from dprd_cli.commands._help import CONFIG, DATA, DETECTOR, DRAWING, INPUT, MACHINE, OUTPUT
-from dprd_cli.config.backbone_names import BACKBONES, is_backbone
+from dprd_cli.config import registry
+from dprd_cli.config.backbone_names import BACKBONES
 from dprd_cli.runtime.progress import progress as progress
 from dprd_cli.runtime.progress import say as say
 
@@ -139,6 +140,16 @@ PartStyle = Annotated[
         rich_help_panel=DRAWING,
     ),
 ]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        metavar="FILE.py|MODULE",
+        help="Run this Python code first: it registers backbones, parts, data readers, ... of your own; "
+        "repeat (docs/extend.md).",
+        rich_help_panel=CONFIG,
+    ),
+]
 Device = Annotated[
     str | None,
     typer.Option(
@@ -262,7 +273,8 @@ def check_backbone(name: str | None) -> str | None:
     """
     from dprd_cli.config.presets import pick
 
-    return name if name is None or is_backbone(name) else pick("backbone", name, BACKBONES)
+    known = registry.backbone
+    return name if name is None or known.knows(name) else pick("backbone", name, known.names)
 
 
 def existing(path: Path | None) -> Path | None:

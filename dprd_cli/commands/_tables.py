@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dprd_cli.config.registry import is_metric_of_plugin
 from dprd_cli.errors import one_line
 from dprd_cli.structures.part_names import WHOLE, part_letters
 
@@ -65,6 +66,11 @@ def print_results(results: Mapping[str, Any]) -> None:
             ("part_iou", "part IoU"),
         )
         if results.get(key) is not None
+    ]
+    notes += [
+        f"{key} {value:.3f}"
+        for key, value in results.items()
+        if is_metric_of_plugin(key) and value is not None
     ]
     if notes:
         console.print("   ".join(notes))

@@ -9,7 +9,7 @@ import typer
 
 from dprd_cli.commands import _complete
 from dprd_cli.commands._help import CONFIG, DATA, OUTPUT, CommandApp
-from dprd_cli.commands._options import Backbone, Json, Overrides, check_backbone, print_json, say
+from dprd_cli.commands._options import Backbone, Json, Overrides, Plugins, check_backbone, print_json, say
 
 config_app = CommandApp()
 
@@ -50,12 +50,15 @@ def show(
     changed: Annotated[
         bool, typer.Option("--changed", help="Leave out what is as by default.", rich_help_panel=OUTPUT)
     ] = False,
+    plugins: Plugins = None,
     as_json: Json = False,
 ) -> None:
     """Print every value that a training would have, with where it comes from, as TOML for --config."""
+    from dprd_cli.config.plugins import load_plugins
     from dprd_cli.config.provenance import explain
     from dprd_cli.weights.named_config import named_base
 
+    load_plugins(plugins or [])
     flags = {"model.backbone.name": check_backbone(backbone), "data.path": data}
     found = explain(named_base(spec), schedule=schedule, flags=flags, overrides=overrides or [])
     if as_json:

@@ -19,6 +19,7 @@ from dprd_cli.commands._options import (
     Overlap,
     Overwrite,
     PartOffsets,
+    Plugins,
     Tile,
     Tta,
     Weights,
@@ -104,12 +105,14 @@ def evaluate(
     overrides: DataOverrides = None,
     device: Device = None,
     gpus: Gpus = 1,
+    plugins: Plugins = None,
     json: Json = False,
 ) -> None:
     """Measure a detector with COCO's metrics, for boxes and masks, over all classes and for each.
 
     On Pascal VOC's data, VOC's mAP too.
     """
+    from dprd_cli.config.plugins import load_plugins
     from dprd_cli.evaluation.checkpoint import CheckpointOptions, evaluate_file
     from dprd_cli.inference.tiling import Tiling
 
@@ -145,9 +148,12 @@ def evaluate(
         draw=not no_plots,
         overwrite=overwrite,
     )
+    if results is None and in_processes(context, gpus, device):
+        return
+    load_plugins(plugins or [])
     if results is not None:
         _show(evaluate_file(results, options).to_json(), as_json=json)
-    elif not in_processes(context, gpus, device):
+    else:
         _evaluate(options, as_json=json)
 
 

@@ -9,7 +9,16 @@ from typing import Annotated
 import typer
 
 from dprd_cli.commands._help import OUTPUT
-from dprd_cli.commands._options import DataOverrides, Json, Overwrite, Weights, parse_size, print_json, say
+from dprd_cli.commands._options import (
+    DataOverrides,
+    Json,
+    Overwrite,
+    Plugins,
+    Weights,
+    parse_size,
+    print_json,
+    say,
+)
 from dprd_cli.errors import one_line
 
 
@@ -55,9 +64,11 @@ def export(
         ),
     ] = None,
     overrides: DataOverrides = None,
+    plugins: Plugins = None,
     json: Json = False,
 ) -> None:
     """Write a detector as one ONNX or torch.export file that describes itself (docs/export.md)."""
+    from dprd_cli.config.plugins import load_plugins
     from dprd_cli.config.presets import pick
     from dprd_cli.errors import UsageError
     from dprd_cli.export.detector import export_detector
@@ -73,6 +84,7 @@ def export(
     size = parse_size(image_size, multiple=32, otherwise="dynamic") if fixed else None
     options = ExportOptions(kind, _parse_batch(batch_size), size)
     paths = find_images(check or [])
+    load_plugins(plugins or [])
     model = load_model(weights or source, "cpu").with_data(overrides=overrides or [])
     say(f"checkpoint: {model.source} (step {model.step})")
     result = export_detector(model, OutputChoice(out, overwrite), options, check=paths)

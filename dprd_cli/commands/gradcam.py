@@ -16,6 +16,7 @@ from dprd_cli.commands._options import (
     Lists,
     NullNames,
     Overwrite,
+    Plugins,
     Recursive,
     Weights,
     print_json,
@@ -129,9 +130,11 @@ def gradcam(
     ] = 0,
     overrides: DataOverrides = None,
     device: Device = None,
+    plugins: Plugins = None,
     json: Json = False,
 ) -> None:
     """Show what in the image an object's class score comes from, in one or two detectors (Fig. 5)."""
+    from dprd_cli.config.plugins import load_plugins
     from dprd_cli.config.presets import pick
     from dprd_cli.errors import UsageError
     from dprd_cli.files.output_folder import OutputChoice
@@ -148,6 +151,7 @@ def gradcam(
     if data is not None and not stats:
         raise UsageError("--data: only with --stats")
     paths = find_images(inputs or [], lists=lists or [], null=null, recursive=recursive, leave_out=out)
+    load_plugins(plugins or [])
     models = load_models(weights, compare, device or "auto")
     models = [model.with_data(overrides=overrides or []) for model in models]
     options = ExplainOptions(

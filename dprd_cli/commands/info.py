@@ -12,6 +12,7 @@ from dprd_cli.commands._options import (
     Backbone,
     Json,
     Overrides,
+    Plugins,
     Preset,
     check_backbone,
     parse_size,
@@ -53,15 +54,18 @@ def info(
             rich_help_panel=MEASURE,
         ),
     ] = "800x1216",
+    plugins: Plugins = None,
     json: Json = False,
 ) -> None:
     """Count a model's parameters and multiply-accumulates, by module."""
     from dataclasses import asdict
 
     from dprd_cli.commands._tables import print_rows
+    from dprd_cli.config.plugins import load_plugins
     from dprd_cli.model.cost import count_macs, count_parameters
 
     size = parse_size(image_size)
+    load_plugins(plugins or [])
     if weights is None:
         about, detector = _built(preset, backbone, overrides or [], num_classes or 80)
     else:

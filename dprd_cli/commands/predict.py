@@ -24,6 +24,7 @@ from dprd_cli.commands._options import (
     Overwrite,
     PartOffsets,
     PartStyle,
+    Plugins,
     Recursive,
     Tile,
     Tta,
@@ -209,9 +210,11 @@ def predict(
     device: Device = None,
     gpus: Gpus = 1,
     overrides: DataOverrides = None,
+    plugins: Plugins = None,
     json: Json = False,
 ) -> None:
     """Detect objects in images and videos: annotated images, COCO results, a CSV and more."""
+    from dprd_cli.config.plugins import load_plugins
     from dprd_cli.config.presets import pick
     from dprd_cli.errors import UsageError
     from dprd_cli.files.output_folder import OutputChoice
@@ -248,6 +251,7 @@ def predict(
         )
     if in_processes(context, gpus, device):
         return
+    load_plugins(plugins or [])
     sources = find_sources(inputs or [], lists=lists or [], null=null, recursive=recursive, leave_out=out)
     with model_in_group(weights, device or "auto") as (model, group):
         model = model.with_choice(

@@ -19,6 +19,7 @@ from dprd_cli.commands._options import (
     Json,
     OnBadImage,
     Overrides,
+    Plugins,
     Preset,
     check_backbone,
     existing,
@@ -151,9 +152,11 @@ def train(
             rich_help_panel=TRAINING,
         ),
     ] = False,
+    plugins: Plugins = None,
     json: Json = False,
 ) -> None:
     """Train a detector; everything goes into one run folder."""
+    from dprd_cli.config.plugins import load_plugins
     from dprd_cli.errors import UsageError
     from dprd_cli.runtime.ranks import world_size
     from dprd_cli.training.start import TrainOptions, find_run, new_config, resumed_config
@@ -166,6 +169,7 @@ def train(
         raise UsageError(f"unexpected argument '{run}'; to continue a run: dprd train --resume {run}")
     if in_processes(context, gpus, device):
         return
+    names = load_plugins(plugins or [])
     options = TrainOptions(
         data=data,
         preset=preset,
@@ -175,6 +179,7 @@ def train(
         schedule=schedule,
         config_file=existing(config),
         overrides=overrides or [],
+        plugins=names,
         steps=steps,
         epochs=epochs,
         batch_size=batch_size,

@@ -19,6 +19,7 @@ from dprd_cli.commands._options import (
     Overwrite,
     PartOffsets,
     PartStyle,
+    Plugins,
     Recursive,
     Weights,
     print_json,
@@ -101,9 +102,11 @@ def visualize_parts(
     part_offsets: PartOffsets = "learned",
     overrides: DataOverrides = None,
     device: Device = None,
+    plugins: Plugins = None,
     json: Json = False,
 ) -> None:
     """Show which part moved where, and which one decided (the paper's Fig. 6), and measure it."""
+    from dprd_cli.config.plugins import load_plugins
     from dprd_cli.config.presets import pick
     from dprd_cli.errors import UsageError
     from dprd_cli.evaluation.part_figures import PartFigureOptions
@@ -126,6 +129,7 @@ def visualize_parts(
     if not inputs and not lists:
         raise UsageError("nothing to look at; pass images, folders or a --list FILE")
     paths = find_images(inputs or [], lists=lists or [], null=null, recursive=recursive, leave_out=out)
+    load_plugins(plugins or [])
     model = load_model(weights, device or "auto").with_data(overrides=overrides or [])
     say(f"checkpoint: {model.source} (step {model.step})")
     summary = draw(model, paths, options)

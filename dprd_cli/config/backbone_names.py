@@ -17,11 +17,6 @@ BACKBONES = (
 )
 
 
-def is_backbone(name: str) -> bool:
-    """Whether a backbone has that name; of timm's only timm can tell."""
-    return name in BACKBONES or (name.startswith(TIMM) and name != TIMM)
-
-
 def layer_decay(name: str, *, pretrained: bool) -> float:
     """Return the usual factor of the learning rate from one stage of a backbone to the one below it.
 

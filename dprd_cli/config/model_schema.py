@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field, model_validator
 
-from dprd_cli.config.backbone_names import BACKBONES, is_backbone
 from dprd_cli.config.fields import (
     Count,
     Factor,
@@ -21,19 +19,7 @@ from dprd_cli.config.fields import (
     Width,
 )
 from dprd_cli.config.parts_schema import FusionConfig, PartsConfig
-from dprd_cli.errors import did_you_mean
-
-
-def known_backbone(name: str) -> str:
-    """Return a backbone's name.
-
-    Raises:
-        PydanticCustomError: If there is none of that name, with a suggestion.
-    """
-    if not is_backbone(name):
-        hint = did_you_mean(name, BACKBONES) or "; dprd config schema lists them"
-        raise PydanticCustomError("backbone_name", "there is no such backbone{hint}", {"hint": hint})
-    return name
+from dprd_cli.config.registry import BackboneName, NeckName
 
 
 class BackboneConfig(Section):
@@ -42,19 +28,19 @@ class BackboneConfig(Section):
     Attributes:
         name: `r50`, `r101`, `x101` (ResNeXt-101-32x8d), the small `r10` (one block a stage, without ImageNet
             weights), `r18`, `r34`, `mobilenet_v2`, torchvision's `convnext_*`, `swin_v2_*`,
-            `efficientnet_v2_*` and `regnet_*`, or `timm:NAME`.
+            `efficientnet_v2_*` and `regnet_*`, `timm:NAME`, or a plugin's.
         norm: In place of BatchNorm: `frozen_bn` for pretrained weights, `bn` (trainable) or `gn` for training
             from scratch; `auto` takes `frozen_bn` with weights and `bn` without.
         frozen_stages: How many of stem, res2, res3, ... keep their weights; `auto` takes 2 of pretrained
             ResNets and of MobileNetV2 (Detectron2's setting), else 0.
         weights: `imagenet` (torchvision's, or timm's own), published ones such as `detectron2:MSRA/R-50`, a
             file with torchvision's, timm's or Caffe2's key names, `none`, or `auto`: `none` on the built-in
-            data and where a whole detector is started from, `imagenet` elsewhere.
+            data, for a plugin's backbone and where a whole detector is started from, `imagenet` elsewhere.
         stride_in_1x1: Bottlenecks of r50 and r101 halve the resolution in their first 1x1 convolution (the
             original ResNet, Caffe's and Detectron2's weights) or in the 3x3 one (torchvision's).
     """
 
-    name: Annotated[str, AfterValidator(known_backbone)] = "r50"
+    name: BackboneName = "r50"
     norm: Literal["auto", "frozen_bn", "bn", "gn"] = "auto"
     frozen_stages: Literal["auto", 0, 1, 2, 3, 4, 5] = "auto"
     weights: str = "auto"
@@ -65,13 +51,14 @@ class NeckConfig(Section):
     """Feature pyramid P2..P6.
 
     Attributes:
-        name: `fpn` (Lin et al. 2017; the paper's), `panet` (Liu et al. 2018), `bifpn` (Tan et al. 2020).
+        name: `fpn` (Lin et al. 2017; the paper's), `panet` (Liu et al. 2018), `bifpn` (Tan et al. 2020),
+            or a plugin's.
         channels: C, width of every level.
         norm: Normalisation after each convolution.
         repeats: Layers of a BiFPN; the others have one.
     """
 
-    name: Literal["fpn", "panet", "bifpn"] = "fpn"
+    name: NeckName = "fpn"
     channels: Width = 256
     norm: Norm = "none"
     repeats: Layers = 3

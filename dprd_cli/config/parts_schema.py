@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dprd_cli.config.fields import Factor, Fraction, Norm, Rate, Section, Width
+from dprd_cli.config.registry import FusionName, PartsName
 
 
 class PlacesConfig(Section):
@@ -46,7 +47,8 @@ class PartsConfig(Section):
             part at one of a few places, docs/placed-parts.md); `oracle` (at the cues of objects, which the
             built-in signposts alone tell: no detector, it measures what parts could be worth); or `pooling`,
             deformable RoI pooling (Table 2's "DPM"): the bins of the box branch shift in every stage, there
-            are no part boxes, and as with `none` no other setting of parts and fusion has an effect.
+            are no part boxes, and as with `none` no other setting of parts and fusion has an effect. Or a
+            plugin's.
         count: Parts per proposal, kP in the paper (Table 3).
         sigma: Least IoU of a moved part with its reference part; below, the reference part is used.
         source: What the part layer reads at a RoI's anchor: the RPN's `hidden` feature, as objectness and box
@@ -64,7 +66,7 @@ class PartsConfig(Section):
         places: Where parts can be with `mode=placed`.
     """
 
-    mode: Literal["none", "fixed", "deformable", "placed", "oracle", "pooling"] = "deformable"
+    mode: PartsName = "deformable"
     count: Literal[2, 4, 8, 16] = 4
     sigma: Fraction = 0.5
     source: Literal["hidden", "pyramid"] = "hidden"
@@ -88,7 +90,7 @@ class FusionConfig(Section):
 
     Attributes:
         name: `rda` (region assembly), `concat`, or `tree` (the extension's feature aggregation tree, with
-            attention in place of the maxima); without parts there is nothing to fuse.
+            attention in place of the maxima), or a plugin's; without parts there is nothing to fuse.
         bottleneck: Channel divisor inside each RAB transform: C -> C/bottleneck -> C.
         norm: Normalisation after each convolution; `gn` helps when training from scratch.
         residual: Add each transform's input to its output, in RDA and the tree; not the paper's, but it
@@ -98,7 +100,7 @@ class FusionConfig(Section):
         concat_relu: A ReLU after Concat's 1x1 convolutions, which the paper does not name (older runs).
     """
 
-    name: Literal["rda", "concat", "tree"] = "rda"
+    name: FusionName = "rda"
     bottleneck: Width = 4
     norm: Norm = "none"
     residual: bool = False

@@ -15,10 +15,12 @@ from pydantic import BeforeValidator, Field, model_validator
 from dprd_cli.config.aliases import fill_old_values
 from dprd_cli.config.fields import Count, Factor, Fraction, Pixels, Positive, Rate, Section
 from dprd_cli.config.model_schema import ModelConfig
+from dprd_cli.config.registry import AugmentationName, LoggerName
 
 _one_or_more = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
 Words = Annotated[tuple[str, ...], Field(max_length=1024), _one_or_more]
-Loggers = Annotated[tuple[Literal["tensorboard", "wandb"], ...], _one_or_more]
+Loggers = Annotated[tuple[LoggerName, ...], Field(max_length=64), _one_or_more]
+Augmentations = Annotated[tuple[AugmentationName, ...], Field(max_length=64), _one_or_more]
 
 
 #: What `data.path` calls the data sets that are drawn on the fly.
@@ -89,6 +91,8 @@ class DataConfig(Section):
         crop: Probability of a random crop in training.
         copy_paste: Probability that objects of another training image, those that have masks, are pasted over
             one in training.
+        augmentations: What changes the training images, in this order: `geometry` (turns, crop, resize,
+            flips), `copy_paste` and `color`, as the keys above say, and those of plugins.
         repeat_threshold: Share of the images; an epoch repeats those with a class that is in fewer: for a
             class in a share f, sqrt(repeat_threshold / f) times on average (0.001 on LVIS); 0 is off.
         limit: Use only the first so many images of each split; 0 uses all.
@@ -141,6 +145,7 @@ class DataConfig(Section):
     color_jitter: Fraction = 0.0
     crop: Fraction = 0.0
     copy_paste: Fraction = 0.0
+    augmentations: Augmentations = ("geometry", "copy_paste", "color")
     repeat_threshold: Fraction = 0.0
     limit: Count = 0
     skip_empty: bool = False
@@ -205,7 +210,8 @@ class TrainConfig(Section):
             evaluated and saved as the model; 0 is off.
         save_every: Steps between checkpoints.
         log_every: Steps between metric lines.
-        loggers: Where metrics go beside the CSV and JSONL files: `tensorboard`, `wandb`, where installed.
+        loggers: Where metrics go beside the CSV and JSONL files: `tensorboard`, `wandb`, where installed, and
+            those of plugins.
         seed: Seed of weights, order and augmentation.
         amp: Mixed precision: `auto` uses bfloat16 where CUDA is.
         device: `auto`, `cpu` or `cuda`.
@@ -256,6 +262,7 @@ class Config(Section):
     Attributes:
         preset: Architecture that `model` started from.
         schedule: Schedule that `data` and `train` started from.
+        plugins: Files and modules that what is named below comes from; they run where `--plugin` names them.
         model: The network.
         data: Images and annotations.
         train: Optimisation.
@@ -263,6 +270,7 @@ class Config(Section):
 
     preset: str = "cascade-dprd"
     schedule: str = "1x"
+    plugins: Annotated[tuple[str, ...], Field(max_length=64), _one_or_more] = ()
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()

@@ -11,8 +11,10 @@ from typing import Any, TypeAlias
 
 from pydantic import BaseModel, ValidationError
 
+from dprd_cli.config import registry
 from dprd_cli.config.aliases import RENAMED, fill_old_values
 from dprd_cli.config.backbone_names import frozen_stages, layer_decay
+from dprd_cli.config.plugins import check_plugins
 from dprd_cli.config.schema import Config
 from dprd_cli.config.spellings import SAME_KEYS
 from dprd_cli.errors import UsageError, did_you_mean, short_repr
@@ -102,8 +104,10 @@ def validate(tree: Mapping[str, Any], origin: str = "config") -> Config:
         origin: The file or URL that they come from, for messages.
 
     Raises:
-        UsageError: One line naming the first wrong key (with a suggestion) or value.
+        UsageError: One line naming the first wrong key (with a suggestion) or value, or a plugin that was
+            not run.
     """
+    check_plugins(tree, origin)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
@@ -125,7 +129,8 @@ def settle(config: Config) -> Config:
     backbone = config.model.backbone
     weights = backbone.weights
     if weights == "auto":
-        weights = "none" if config.data.built_in or config.train.weights else "imagenet"
+        own = config.data.built_in or config.train.weights or backbone.name in registry.backbone.from_plugins
+        weights = "none" if own else "imagenet"
     scratch = weights == "none" and not config.train.weights
     norm = backbone.norm if backbone.norm != "auto" else ("bn" if scratch else "frozen_bn")
     frozen: int | str = backbone.frozen_stages

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor
 
+from dprd_cli.config import registry
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.copy_paste import Donor, copy_paste
 from dprd_cli.data.rotation import rotate, turn
@@ -24,32 +26,72 @@ from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Sample
 
 
+class Draw(NamedTuple):
+    """What an augmentation may use.
+
+    Args:
+        rng: Source of all randomness but the donor's.
+        config: The data section.
+        donor: Another image, whose objects are pasted over this one; None: nothing is pasted.
+    """
+
+    rng: np.random.Generator
+    config: DataConfig
+    donor: Donor | None = None
+
+
+class Augmentation(Protocol):
+    """Changes a training image; `registry.augmentation` has them by name."""
+
+    def __call__(self, sample: Sample, draw: Draw) -> Sample:
+        """Return the image with its objects, changed; what it is given stays as it is."""
+        ...
+
+
 def augment(
     sample: Sample, rng: np.random.Generator, config: DataConfig, donor: Donor | None = None
 ) -> tuple[Tensor, Target]:
-    """Change an image at random, for training.
+    """Change an image at random, for training, as the augmentations do that `config.augmentations` names.
 
-    First its geometry (`change_geometry`); then objects of the donor, changed likewise, are pasted; then
-    the colours of it all. The result is a function of the samples, the generators' states and the config
-    alone, and what is off draws nothing.
+    By default first its geometry (`change_geometry`); then objects of the donor, changed likewise, are
+    pasted; then the colours of it all. The result is a function of the samples, the generators' states and
+    the config alone, and what is off draws nothing.
 
     Args:
         sample: An image with its objects.
         rng: Source of all randomness but the donor's.
-        config: The keys that `change_geometry` uses, and `color_jitter`.
+        config: `augmentations`, and the keys that each of them uses.
         donor: Another image, whose objects are pasted.
 
     Returns:
         The image, uint8 RGB [3, h, w], and its objects in the image's frame.
     """
-    sample = change_geometry(sample, rng, config)
-    if donor is not None:
-        sample = copy_paste(sample, change_geometry(donor.sample, donor.rng, config), donor.rng)
-    if config.color_jitter > 0:
-        low, high = 1 - config.color_jitter, 1 + config.color_jitter
-        brightness, contrast, saturation = rng.uniform(low, high, size=3)
-        sample = replace(sample, image=change_color(sample.image, brightness, contrast, saturation))
+    draw = Draw(rng, config, donor)
+    for name in config.augmentations:
+        sample = registry.augmentation.call(name, sample, draw)
     return to_tensors(sample)
+
+
+def _geometry(sample: Sample, draw: Draw) -> Sample:
+    return change_geometry(sample, draw.rng, draw.config)
+
+
+def _copy_paste(sample: Sample, draw: Draw) -> Sample:
+    if draw.donor is None:
+        return sample
+    other = change_geometry(draw.donor.sample, draw.donor.rng, draw.config)
+    return copy_paste(sample, other, draw.donor.rng)
+
+
+def _color(sample: Sample, draw: Draw) -> Sample:
+    strength = draw.config.color_jitter
+    if not strength:
+        return sample
+    brightness, contrast, saturation = draw.rng.uniform(1 - strength, 1 + strength, size=3)
+    return replace(sample, image=change_color(sample.image, brightness, contrast, saturation))
+
+
+registry.augmentation.update(geometry=_geometry, copy_paste=_copy_paste, color=_color)
 
 
 def change_geometry(sample: Sample, rng: np.random.Generator, config: DataConfig) -> Sample:

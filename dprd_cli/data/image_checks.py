@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dprd_cli.data.formats.problems import Problems, first_five, plural
+from dprd_cli.files.cache import cache_folder
 from dprd_cli.files.image_facts import ALARMING_TRAITS, TRAITS, inspect_image
 from dprd_cli.files.images import ImageError, size_fault
 from dprd_cli.runtime.cores import available_cores
@@ -161,18 +162,6 @@ def _check_some(names: Iterable[str], images_dir: Path, max_pixels: int) -> list
             check = ImageCheck(kind=error.kind, error=str(error))
         found.append((name, check))
     return found
-
-
-def cache_folder() -> Path | None:
-    """Return the folder for what can be made again: `XDG_CACHE_HOME`, by default `~/.cache`, and `dprd`.
-
-    Returns:
-        None for a user without a home.
-    """
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dprd"
-    except RuntimeError:
-        return None
 
 
 class _SoundImages:

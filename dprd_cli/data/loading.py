@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ import cv2
 import torch
 from torch import Tensor
 
+from dprd_cli.config.plugins import load_plugins, loaded_plugins
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.train_items import OR_SKIP, PackedItems, TrainItem, TrainReader, pack, unpack
 from dprd_cli.data.transforms import prepare
@@ -116,7 +118,7 @@ class TrainLoader:
             self._read,
             self._workers,
             name="loader processes",
-            begin=_begin_worker,
+            begin=partial(_begin_worker, loaded_plugins()),
             is_stopping=self._is_stopping,
         )
         for packed in pool.map(range(self.start_step, self.steps)):
@@ -170,8 +172,9 @@ def choose_workers(config: DataConfig) -> int:
     return 0 if cores <= 2 else min(8, cores // 2)
 
 
-def _begin_worker() -> None:
-    """One thread each."""
+def _begin_worker(plugins: Sequence[str]) -> None:
+    """One thread each; where processes start afresh, plugins run in them too."""
+    load_plugins(plugins, aloud=False)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
 

@@ -6,28 +6,30 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from dprd_cli.config import registry
 from dprd_cli.config.schema import DataConfig
 from dprd_cli.data.division import DivisionRule
 from dprd_cli.data.formats import coco_source, datumaro, labelme, via, voc_source, yolo_source
 from dprd_cli.data.formats.annotations import Annotations
 from dprd_cli.data.formats.problems import Problems, first_five, plural
-from dprd_cli.data.formats.source import Classes, DataSource, Finder, Part
+from dprd_cli.data.formats.source import Classes, DataSource, Part
 from dprd_cli.data.holdout import HoldoutAnnotations
 from dprd_cli.errors import DataError
 from dprd_cli.files.images import has_image_suffix
 from dprd_cli.structures.sample import CocoTree, Split
 
-#: The formats, in the order in which they are looked for: the surest signs come first.
-FINDERS: tuple[Finder, ...] = (
-    coco_source.find_usual,
-    voc_source.find_devkit,
-    yolo_source.find_described,
-    coco_source.find_any,
-    datumaro.find,
-    via.find,
-    labelme.find,
-    voc_source.find_flat,
-    yolo_source.find_names,
+registry.reader.update(
+    {
+        "coco": coco_source.find_usual,
+        "voc-devkit": voc_source.find_devkit,
+        "yolo": yolo_source.find_described,
+        "coco-any": coco_source.find_any,
+        "datumaro": datumaro.find,
+        "via": via.find,
+        "labelme": labelme.find,
+        "voc-flat": voc_source.find_flat,
+        "yolo-names": yolo_source.find_names,
+    }
 )
 
 
@@ -58,8 +60,9 @@ def find_source(config: DataConfig) -> DataSource:
             f"{root}: no such data folder; pass --data FOLDER with images and annotations, or "
             "--data synthetic"
         )
-    for find in FINDERS:
-        source = find(config, root)
+    # plugins' first, then in the order in which the package's own are: the surest signs come first
+    for name in (*registry.reader.from_plugins, *registry.reader.built_in):
+        source: DataSource | None = registry.reader.call(name, config, root)
         if source is not None:
             return source
     raise DataError(

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor
 
+from dprd_cli.config import registry
 from dprd_cli.config.schema import Config
 from dprd_cli.data.coco_results import Kind
 from dprd_cli.data.loading import EvalBatch, iterate_eval
 from dprd_cli.evaluation.coco import CocoEvaluator, CocoMetrics
+from dprd_cli.evaluation.metric import DetectionRecord, MetricSet
 from dprd_cli.evaluation.parts import PartDeformation, PartDrift, PartStatistics
-from dprd_cli.evaluation.recall import ProposalRecall
+from dprd_cli.evaluation.recall import RecallMetric
 from dprd_cli.evaluation.threshold import ScoreThresholds, score_thresholds
 from dprd_cli.evaluation.voc import VocMetrics, voc_metrics
 from dprd_cli.inference.tiling import Tiling, detect_tiles
@@ -23,11 +25,13 @@ from dprd_cli.inference.tta import detect_views
 from dprd_cli.runtime.device import autocast
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.progress import Progress, stage
-from dprd_cli.structures.detections import Detections, Target
+from dprd_cli.structures.detections import Detections
 from dprd_cli.structures.sample import Dataset, Sample
 
 if TYPE_CHECKING:
     from dprd_cli.model.detector import Detector
+
+registry.metric.update(recall=RecallMetric, part_drift=PartDrift)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,24 +66,6 @@ class EvaluationOptions:
         return None if self.tta or self.tiling is not None else self.parts_from
 
 
-class DetectionRecord(NamedTuple):
-    """An image of a split with its detections.
-
-    Args:
-        number: Orders the images as the split does, over all processes.
-        sample: The image.
-        target: Its objects in the frame of the test image.
-        detections: On the CPU, in the frame of `sample`.
-        proposals: In the frame of `target`, best first; None in multi-scale testing and tiles. [R, 4]
-    """
-
-    number: int
-    sample: Sample
-    target: Target
-    detections: Detections
-    proposals: Tensor | None
-
-
 @dataclass(frozen=True, slots=True)
 class Evaluation:
     """What an evaluation measured.
@@ -88,7 +74,8 @@ class Evaluation:
         coco: COCO's metrics of boxes and masks, over all classes and for each.
         voc: VOC's, on its data.
         diagnostics: `recall50` and `recall70` of 100 proposals as fractions, None with multi-scale testing;
-            `part_iou` of detected parts with their reference parts, where the detector has parts.
+            `part_iou` of detected parts with their reference parts, where the detector has parts; and what
+            plugins measure.
         thresholds: Scores of the best F1, over all classes and for each.
         seconds_per_image: Time of detection and measuring.
         evaluator: All detections, for analysis.
@@ -159,13 +146,13 @@ def evaluate_in_group(
     """
     options = replace(options, masks=options.masks and dataset.has_masks)
     coco = CocoEvaluator(dataset.coco(), dataset.category_ids, dataset.class_names, with_masks=options.masks)
-    recall, drift, parts = ProposalRecall(), PartDrift(), PartStatistics(dataset.class_names)
+    metrics, parts = MetricSet(), PartStatistics(dataset.class_names)
     was_training, started = detector.training, time.perf_counter()
     detector.eval()
     try:
         own = []
         for record in detect_split(detector, dataset, config, options, group):
-            own.append(_contribution(record, coco, recall, options.parts_from))
+            own.append(_contribution(record, coco, metrics, options.parts_from))
             if options.watch is not None:
                 options.watch(record.sample, record.detections)
     finally:
@@ -173,10 +160,9 @@ def evaluate_in_group(
     shares = group.gather(own)
     if not group.is_main:
         return None
-    for one in sorted((one for share in shares for one in share), key=lambda one: one.number):
+    images = sorted((one for share in shares for one in share), key=lambda one: one.number)
+    for one in images:
         coco.add_rows(one.image_id, one.rows)
-        recall.add_best(one.best)
-        drift.add(one.drift)
         if one.parts is not None:
             parts.add(one.parts)
     seconds = (time.perf_counter() - started) / max(len(coco.image_ids), 1)
@@ -184,7 +170,7 @@ def evaluate_in_group(
         return Evaluation(
             coco=coco.summarize(),
             voc=_voc(coco) if dataset.is_voc else None,
-            diagnostics={**recall.result(), **drift.result()},
+            diagnostics=metrics.result([one.metrics for one in images]),
             thresholds=score_thresholds(coco),
             seconds_per_image=seconds,
             evaluator=coco,
@@ -257,24 +243,17 @@ class _ImageContribution(NamedTuple):
     number: int
     image_id: int
     rows: dict[Kind, list[dict[str, Any]]]
-    best: Tensor | None
-    drift: tuple[float, int]
+    metrics: dict[str, object]
     parts: Detections | None
 
 
 def _contribution(
-    record: DetectionRecord, coco: CocoEvaluator, recall: ProposalRecall, parts_from: float | None
+    record: DetectionRecord, coco: CocoEvaluator, metrics: MetricSet, parts_from: float | None
 ) -> _ImageContribution:
     image_id, found = record.sample.image_id, record.detections
     with_parts = None if parts_from is None else replace(found, masks=None)[found.scores >= parts_from]
-    return _ImageContribution(
-        record.number,
-        image_id,
-        coco.rows(image_id, found),
-        None if record.proposals is None else recall.best(record.proposals, record.target.boxes),
-        PartDrift.of(found),
-        with_parts,
-    )
+    rows = coco.rows(image_id, found)
+    return _ImageContribution(record.number, image_id, rows, metrics.of(record), with_parts)
 
 
 def _voc(coco: CocoEvaluator) -> VocMetrics:

@@ -9,12 +9,14 @@ Where it was asked for, what each part, and the whole, did for the class score i
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from dprd_cli.evaluation.metric import DetectionRecord
 from dprd_cli.model.parts import decompose
 from dprd_cli.ops.boxes import paired_iou, to_centers
 from dprd_cli.structures.detections import Detections
@@ -311,24 +313,18 @@ def _rms(values: Tensor) -> float:
 
 
 class PartDrift:
-    """Mean IoU of detected parts with the reference parts of their boxes: 1 where nothing moved."""
+    """`part_iou`: mean IoU of detected parts with the reference parts of their boxes, 1 if nothing moved."""
 
-    def __init__(self) -> None:
-        self._sum, self._count = 0.0, 0
-
-    @staticmethod
-    def of(detections: Detections) -> tuple[float, int]:
+    def of(self, record: DetectionRecord) -> tuple[float, int]:
         """Return the sum over one image's parts, and their number: none where the detector has no parts."""
+        detections = record.detections
         parts = detections.part_boxes
         if parts is None or not parts.shape[1]:
             return 0.0, 0
         overlap = paired_iou(parts.float(), decompose(detections.boxes.float(), parts.shape[1]))
         return overlap.sum().item(), overlap.numel()
 
-    def add(self, drift: tuple[float, int]) -> None:
-        """Count one image, as `of` returns it."""
-        self._sum, self._count = self._sum + drift[0], self._count + drift[1]
-
-    def result(self) -> dict[str, float]:
+    def result(self, images: Sequence[tuple[float, int]]) -> Mapping[str, float | None]:
         """Return `{"part_iou": ...}`, or nothing where there were no parts."""
-        return {"part_iou": self._sum / self._count} if self._count else {}
+        total, count = sum(one for one, _ in images), sum(number for _, number in images)
+        return {"part_iou": total / count} if count else {}

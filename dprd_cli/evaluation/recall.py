@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 from torchvision.ops import box_iou
+
+from dprd_cli.evaluation.metric import DetectionRecord
 
 
 class ProposalRecall:
@@ -52,3 +56,20 @@ class ProposalRecall:
             f"recall{round(100 * iou)}": (best >= iou).double().mean().item() if len(best) else None
             for iou in self.ious
         }
+
+
+class RecallMetric:
+    """`recall50` and `recall70` of the proposals, as fractions; see `ProposalRecall`."""
+
+    def of(self, record: DetectionRecord) -> Tensor | None:
+        """Return the best IoU of each object of one image [G]; None without objects or proposals."""
+        if record.proposals is None:
+            return None
+        return ProposalRecall().best(record.proposals, record.target.boxes)
+
+    def result(self, images: Sequence[Tensor | None]) -> Mapping[str, float | None]:
+        """Return the two shares, of what `of` returned for each image ([G] each)."""
+        recall = ProposalRecall()
+        for best in images:
+            recall.add_best(best)
+        return recall.result()

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from dprd_cli.config.plugins import load_plugins
 from dprd_cli.errors import DataError
 from dprd_cli.inference.inputs import Channels, ImageLike
 from dprd_cli.inference.prediction import Prediction
@@ -25,6 +26,7 @@ def load(
     *,
     device: str = "auto",
     score_thresh: float | None = None,
+    plugins: Sequence[str | PathLike[str]] = (),
     **choice: Unpack[DetectionChoice],
 ) -> Model:
     """Load a detector.
@@ -34,12 +36,14 @@ def load(
             newest run.
         device: `auto` (CUDA where there is one), `cpu` or `cuda`.
         score_thresh: Predictions hold detections from this score; by default the checkpoint's own, else 0.5.
+        plugins: Python files and modules that register what the detector is made of; they are run.
         choice: What is detected in all that follows: `classes`, `max_detections`, `nms_iou`,
             `class_agnostic_nms`, `image_size`; see `DetectionChoice`.
 
     Raises:
         UserError: One line, if there is no such checkpoint or it does not fit, or no such class.
     """
+    load_plugins([fsdecode(one) for one in plugins])
     loaded = load_model(fsdecode(weights), device).with_choice(**choice)
     return Model(loaded, score_thresh=score_thresh)
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
-from dprd_cli.config.backbone_names import TIMM
+from dprd_cli.config import registry
 from dprd_cli.config.model_schema import BackboneConfig, ModelConfig
 from dprd_cli.errors import UsageError
 from dprd_cli.model.backbone import Backbone, BackboneOptions
 from dprd_cli.model.conventions import CONVENTIONS
 from dprd_cli.model.cue_parts import CueParts
 from dprd_cli.model.detector import Detector
-from dprd_cli.model.fusion import ConcatFusion, NoFusion, RDAFusion, WholeTransform
-from dprd_cli.model.fusion_tree import TreeFusion
+from dprd_cli.model.fusion import FusionOptions, NoFusion, WholeTransform
 from dprd_cli.model.heads import BoxHead, MaskHead, MaskIoUHead
-from dprd_cli.model.neck import FPN, BiFPN, PANet
+from dprd_cli.model.makers import check_features, kind_of
+from dprd_cli.model.neck import FPN, NeckOptions
 from dprd_cli.model.parts import DeformableParts, FixedParts, PartSource
 from dprd_cli.model.placed_parts import LatentParts
 from dprd_cli.model.places import place_offsets
@@ -27,7 +25,6 @@ from dprd_cli.model.rpn import RPN, Anchors
 from dprd_cli.model.sampling import RoISampler
 from dprd_cli.model.selection import DetectionSelector
 from dprd_cli.model.stage import Stage
-from dprd_cli.model.torchvision_backbones import build_torchvision
 
 
 def _fixed_parts(config: ModelConfig, num_classes: int) -> PartSource:
@@ -75,12 +72,13 @@ def _cue_parts(config: ModelConfig, num_classes: int) -> PartSource:
 
 #: `model.parts.mode` -> what makes its parts of the configuration and K, for the modes with part features
 #: that a fusion assembles. An experiment may put parts of its own in one's place (`scripts/oracle_parts.py`).
-PARTS: dict[str, Callable[[ModelConfig, int], PartSource]] = {
-    "fixed": _fixed_parts,
-    "deformable": _deformable_parts,
-    "placed": _latent_parts,
-    "oracle": _cue_parts,
-}
+PARTS = registry.parts
+PARTS.update(
+    fixed=_fixed_parts,
+    deformable=_deformable_parts,
+    placed=_latent_parts,
+    oracle=_cue_parts,
+)
 
 
 def build_detector(config: ModelConfig, *, num_classes: int, with_masks: bool = True) -> Detector:
@@ -120,19 +118,31 @@ def build_backbone(config: BackboneConfig) -> Backbone:
     if config.norm == "auto" or config.frozen_stages == "auto":
         raise ValueError("expected a settled config (config.settle), but the backbone is on 'auto'")
     options = BackboneOptions(config.name, config.norm, config.frozen_stages, config.stride_in_1x1)
-    if config.name.startswith(TIMM):
-        from dprd_cli.model.timm_backbones import build_timm
+    backbone = registry.backbone.call(config.name, options)
+    if not isinstance(backbone, Backbone):
+        raise UsageError(f"model.backbone.name={config.name}: not a Backbone, but a {kind_of(backbone)}")
+    if config.name in registry.backbone.from_plugins:
+        check_features(backbone, config.name)
+    return backbone
 
-        return build_timm(options)
-    return build_torchvision(options)
 
-
-def _build_neck(config: ModelConfig, in_channels: tuple[int, ...]) -> FPN | BiFPN:
+def _build_neck(config: ModelConfig, in_channels: tuple[int, ...]) -> nn.Module:
     settings = config.neck
-    if settings.name == "bifpn":
-        return BiFPN(in_channels, settings.channels, settings.norm, settings.repeats)
-    kind = PANet if settings.name == "panet" else FPN
-    return kind(in_channels, settings.channels, settings.norm)
+    options = NeckOptions(in_channels, settings.channels, settings.norm, settings.repeats)
+    neck = registry.neck.call(settings.name, options)
+    if not isinstance(neck, nn.Module):
+        raise UsageError(f"model.neck.name={settings.name}: not a module, but a {kind_of(neck)}")
+    return neck
+
+
+def _build_parts(config: ModelConfig, num_classes: int) -> PartSource | None:
+    mode = config.parts.mode
+    if mode not in PARTS:
+        return None
+    parts: PartSource = PARTS.call(mode, config, num_classes)
+    if not isinstance(parts, nn.Module):
+        raise UsageError(f"model.parts.mode={mode}: not a module, but a {kind_of(parts)}")
+    return parts
 
 
 def _build_rpn(config: ModelConfig) -> RPN:
@@ -169,20 +179,19 @@ def _build_fusion(config: ModelConfig, *, uses_parts: bool) -> nn.Module:
         return NoFusion()
     if not uses_parts:
         return WholeTransform(channels, fusion.bottleneck, fusion.norm, residual=fusion.residual)
-    if fusion.name == "concat":
-        if channels % count:
-            raise UsageError(f"model.fusion.name=concat needs model.neck.channels divisible by {count} parts")
-        return ConcatFusion(channels, count, fusion.norm, rectified=fusion.concat_relu)
-    if fusion.name == "tree":
-        return TreeFusion(channels, count, fusion.bottleneck, fusion.norm, residual=fusion.residual)
-    return RDAFusion(
+    options = FusionOptions(
         channels,
         count,
         fusion.bottleneck,
         fusion.norm,
         residual=fusion.residual,
         last_rab=fusion.last == "rab",
+        concat_relu=fusion.concat_relu,
     )
+    made = registry.fusion.call(fusion.name, options)
+    if not isinstance(made, nn.Module):
+        raise UsageError(f"model.fusion.name={fusion.name}: not a module, but a {kind_of(made)}")
+    return made
 
 
 def _build_pooler(config: ModelConfig) -> RegionPooler:
@@ -255,7 +264,7 @@ def _build_roi_heads(config: ModelConfig, num_classes: int, *, with_masks: bool)
     pooler = _build_pooler(config)
     return RoIHeads(
         [_build_stage(config, i, pooler, num_classes, with_masks=with_masks) for i in range(num_stages)],
-        PARTS[config.parts.mode](config, num_classes) if config.parts.mode in PARTS else None,
+        _build_parts(config, num_classes),
         pooler=pooler,
         sampler=RoISampler(
             num_classes=num_classes,

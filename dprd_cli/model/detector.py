@@ -16,7 +16,6 @@ from dprd_cli.model.backbone import Backbone
 from dprd_cli.model.evidence import part_evidence, parts_meet
 from dprd_cli.model.layers import share
 from dprd_cli.model.losses import LossOutput
-from dprd_cli.model.neck import FPN, BiFPN
 from dprd_cli.model.parts import PART_OFFSETS, FixedParts, PartSource
 from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.model.rois import RoIFeatures
@@ -64,7 +63,7 @@ class Detector(nn.Module):
         self,
         *,
         backbone: Backbone,
-        neck: FPN | BiFPN,
+        neck: nn.Module,
         rpn: RPN,
         roi_heads: RoIHeads,
         pixel_mean: tuple[float, float, float],

@@ -17,6 +17,28 @@ from torch import Tensor, nn
 from dprd_cli.model.layers import conv_block
 
 
+class FusionOptions(NamedTuple):
+    """What a fusion is made from.
+
+    Args:
+        channels: C.
+        num_parts: P.
+        bottleneck: Channel divisor inside each transform.
+        norm: Normalisation after each convolution: `none`, `bn` or `gn`.
+        residual: See `Transform`.
+        last_rab: See `RDAFusion`.
+        concat_relu: Whether each part's channels in `ConcatFusion` end in ReLU.
+    """
+
+    channels: int
+    num_parts: int
+    bottleneck: int
+    norm: str
+    residual: bool
+    last_rab: bool
+    concat_relu: bool
+
+
 class FusionOutput(NamedTuple):
     """Assembled RoI features.
 

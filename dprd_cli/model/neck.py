@@ -7,11 +7,29 @@ convolutions only.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dprd_cli.model.layers import NORMS, conv_block, kaiming_init, xavier_init
+
+
+class NeckOptions(NamedTuple):
+    """What a neck is made from.
+
+    Args:
+        in_channels: Channels of C2..C5.
+        channels: C, channels of every output.
+        norm: Normalisation after each convolution: `none`, `bn` or `gn`.
+        repeats: Layers, where there are several.
+    """
+
+    in_channels: tuple[int, ...]
+    channels: int
+    norm: str
+    repeats: int
 
 
 class FPN(nn.Module):

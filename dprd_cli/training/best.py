@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dprd_cli.config import registry
 from dprd_cli.errors import UsageError, did_you_mean
 from dprd_cli.evaluation.coco import METRICS
 from dprd_cli.evaluation.voc import POINTS
@@ -26,10 +27,13 @@ def check_metric(name: str, *, masks: bool = True, voc: bool = True) -> None:
     Raises:
         UsageError: If there is none of that name, or not on this data.
     """
+    if registry.is_metric_of_plugin(name):
+        return
     every = _metrics(masks=True, voc=True)
     if name not in every:
         raise UsageError(
-            f"train.best_metric: no metric '{name}'{did_you_mean(name, every)}; there are: {', '.join(every)}"
+            f"train.best_metric: no metric '{name}'{did_you_mean(name, every)}; there are: "
+            f"{', '.join((*every, *registry.metric.from_plugins))}"
         )
     if name not in _metrics(masks=masks, voc=voc):
         why = "no masks are evaluated" if name.startswith("segm") else "VOC's AP is measured on VOC data only"

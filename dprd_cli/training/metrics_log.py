@@ -116,6 +116,11 @@ class RunLog:
         if not self._bars:
             self.say(_train_line(row, self._steps))
 
+    def add_image(self, name: str, path: Path, step: int) -> None:
+        """Hand an image of the run folder, if it was drawn, to the trackers."""
+        for tracker in self._trackers if path.is_file() else ():
+            tracker.add_image(name, path, step)
+
     def progress(self, task: str, done: int, total: int) -> None:
         """Tell how far it is: `train`, or `evaluate`, of which nothing is shown when it is done."""
         if task == "train":
@@ -183,6 +188,9 @@ class SilentLog(RunLog):
 
     def show(self, row: Row) -> None:
         """Show nothing."""
+
+    def add_image(self, name: str, path: Path, step: int) -> None:
+        """Hand on nothing."""
 
     def progress(self, task: str, done: int, total: int) -> None:
         """Show nothing."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dprd_cli.config.backbone_names import TIMM
+from dprd_cli.config.plugins import load_own_plugins, load_plugins, named_plugins, with_plugins
 from dprd_cli.config.presets import resolve, scale_rate
 from dprd_cli.config.schema import BUILT_IN, Config
 from dprd_cli.config.tree import flatten, merge, nest, parse_overrides, read_toml, validate
@@ -37,6 +38,7 @@ class TrainOptions:
         schedule: Named schedule.
         config_file: TOML file with any of the configuration's keys.
         overrides: `KEY=VALUE` pairs; they win.
+        plugins: Files and modules that register parts of one's own; they are run.
         steps: Optimiser steps.
         epochs: Passes through the training images, in place of steps.
         batch_size: Images a step.
@@ -56,6 +58,7 @@ class TrainOptions:
     schedule: str | None = None
     config_file: Path | None = None
     overrides: Sequence[str] = field(default=())
+    plugins: Sequence[str] = field(default=())
     steps: int | None = None
     epochs: float | None = None
     batch_size: int | None = None
@@ -95,6 +98,7 @@ def new_config(options: TrainOptions) -> Config:
         DataError: If the data cannot be used, where the schedule is fitted to it or epochs are counted.
     """
     _check_epochs(options)
+    plugins = load_plugins(options.plugins)
     weights, backbone_weights = options.weights, options.backbone_weights
     if weights == "imagenet":
         weights, backbone_weights = None, backbone_weights or "imagenet"
@@ -104,6 +108,7 @@ def new_config(options: TrainOptions) -> Config:
         "train.weights": weights,
         "train.seed": options.seed,
         "data.test_min_size": options.image_size,
+        "plugins": list(plugins) or None,
     }
     settings: dict[str, Any] = {
         "schedule": options.schedule or _default_schedule(options),
@@ -263,10 +268,13 @@ def resumed_config(folder: Path, options: TrainOptions) -> Config:
         )
     _check_epochs(options)
     tree = read_toml(path)
+    given_plugins = load_plugins(options.plugins)
+    load_own_plugins(named_plugins(tree))
     before = validate(tree, str(path)).train
     for key, value in options.resumable_flags.items():
         if value is not None:
             merge(tree, nest(key, value))
+    tree["plugins"] = with_plugins(named_plugins(tree), given_plugins)
     given = parse_overrides(options.overrides)
     config = validate(merge(tree, given), str(path))
     if options.lr is None and "lr" not in given.get("train", {}):

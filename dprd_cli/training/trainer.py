@@ -177,7 +177,7 @@ class Trainer:
         except NotFiniteError as error:
             if not error.shared:  # the others learn of it when this process ends
                 raise self._diverged(error.values, rate, [t.image_id for t in targets]) from error
-            parts = self.group.gather([target.image_id for target in targets])
+            parts = self.group.gather([one.image_id for one in targets])
             image_ids = [image_id for part in parts for image_id in part]
             raise self.group.shared_error(self._diverged(error.values, rate, image_ids)) from error
         self.interval.add(values)
@@ -196,12 +196,14 @@ class Trainer:
     def _keep(self, result: Evaluation) -> None:
         metrics = result.metrics
         self.score_thresh = result.thresholds.score
-        score = metrics.get(self.config.train.best_metric)
-        if score is not None and (self.best is None or score > self.best):
+        if (score := metrics.get(self.config.train.best_metric)) is not None and (
+            self.best is None or score > self.best
+        ):
             self.best = score
             save_checkpoint(self.run_dir / "best.pt", self._payload())
         path = self.run_dir / f"parts_step{self.step}.png"
         draw_parts(self.model, self.val_set, self.config, self.learner.device, path)
+        self.log.add_image("parts", path, self.step)
         # the row comes last: a run stopped before it evaluates again
         self.log.add({"kind": "eval", "step": self.step, **metrics, "score_thresh": self.score_thresh})
         self._curves.if_cheap(self.log.rows)

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from dprd_cli.config.backbone_names import TIMM
 from dprd_cli.config.data_section import with_data_section
+from dprd_cli.config.plugins import PluginNeededError, load_own_plugins, named_plugins
 from dprd_cli.config.schema import Config
-from dprd_cli.config.tree import validate
+from dprd_cli.config.tree import read_toml, validate
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
@@ -215,12 +216,25 @@ def _config_of(content: Mapping[str, Any], path: Path) -> Config:
     """Return a checkpoint's configuration.
 
     Raises:
+        PluginNeededError: If it needs a plugin that was not run; a checkpoint never has one run.
         UserError: If it is none that this version knows.
     """
+    if named_plugins(content["config"]):
+        load_own_plugins(_plugins_of_run(path.parent / "config.toml"))
     try:
         return validate(content["config"], str(path))
+    except PluginNeededError:
+        raise
     except UsageError as error:  # not the command line's fault
         raise UserError(f"{str(error)[:300]}; the checkpoint is of another version, or malformed") from error
+
+
+def _plugins_of_run(config_file: Path) -> list[str]:
+    """Return the plugins that the configuration beside a checkpoint names, where it is in its run."""
+    try:
+        return named_plugins(read_toml(config_file)) if config_file.is_file() else []
+    except UsageError:
+        return []
 
 
 def _load_foreign(spec: str) -> LoadedModel:

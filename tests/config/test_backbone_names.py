@@ -1,19 +1,20 @@
 import pytest
 
-from dprd_cli.config.backbone_names import BACKBONES, frozen_stages, is_backbone, layer_decay
+from dprd_cli.config import registry
+from dprd_cli.config.backbone_names import BACKBONES, frozen_stages, layer_decay
 from dprd_cli.config.tree import parse_overrides, validate
 from dprd_cli.errors import UsageError
 
 
 @pytest.mark.parametrize("name", [*BACKBONES, "timm:anything"])
 def test_names_that_the_configuration_takes(name):
-    assert is_backbone(name)
+    assert registry.backbone.knows(name)
     assert validate(parse_overrides([f"model.backbone.name={name}"])).model.backbone.name == name
 
 
 @pytest.mark.parametrize("name", ["", "timm:", "resnet50", "convnext"])
 def test_names_that_it_does_not_take(name):
-    assert not is_backbone(name)
+    assert not registry.backbone.knows(name)
     with pytest.raises(UsageError, match="there is no such backbone"):
         validate({"model": {"backbone": {"name": name}}})
 

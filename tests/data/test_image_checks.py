@@ -14,9 +14,10 @@ from dprd_cli.data import image_checks
 from dprd_cli.data.build import build_dataset
 from dprd_cli.data.check import check_data
 from dprd_cli.data.formats.problems import Problems
-from dprd_cli.data.image_checks import ImageCounts, cache_folder, check_images
+from dprd_cli.data.image_checks import ImageCounts, check_images
 from dprd_cli.errors import DataError, DprdWarning
 from dprd_cli.files import images
+from dprd_cli.files.cache import cache_folder
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 

@@ -6,6 +6,7 @@ import types
 
 import pytest
 
+from dprd_cli.config import registry
 from dprd_cli.config.presets import resolve
 from dprd_cli.errors import DprdWarning, UsageError
 from dprd_cli.training.trackers import Tracker, check_trackers, start_trackers
@@ -70,16 +71,43 @@ def test_wandb_goes_on_with_the_same_run(monkeypatch, tmp_path):
     assert calls[-2:] == [{"train/loss": 1.5, "step": 3}, "finish"]
 
 
+class Logger:
+    def __init__(self, calls, fails=False):
+        self.calls, self.fails = calls, fails
+
+    def log(self, numbers, step):
+        self.calls.append(step)
+        if self.fails:
+            raise ConnectionError("no route\nto host")
+
+    def close(self):
+        self.calls.append("close")
+
+
 def test_a_tracker_that_fails_is_left_and_the_run_goes_on():
     calls = []
-
-    def log(numbers, step):
-        calls.append(step)
-        raise ConnectionError("no route\nto host")
-
-    tracker = Tracker("wandb", log, lambda: calls.append("close"))
+    tracker = Tracker("wandb", Logger(calls, fails=True))
     with pytest.warns(DprdWarning, match=r"^wandb failed \(no route to host\); going on without it$"):
         tracker.add(ROW)
     tracker.add(ROW)
     tracker.close()
     assert calls == [3]
+
+
+def test_one_that_cannot_be_started_is_left_out(monkeypatch, tmp_path):
+    def start(*_):
+        raise PermissionError("no key\ngiven")
+
+    monkeypatch.setitem(registry.logger, "wandb", start)
+    config = resolve(overrides=["train.loggers=wandb"])
+    with pytest.warns(DprdWarning, match=r"^wandb failed \(no key given\); going on without it$"):
+        assert start_trackers(config, tmp_path, 0) == []
+
+
+def test_images_go_to_loggers_that_take_them(tmp_path):
+    calls = []
+    plain, other = Logger(calls), Logger(calls)
+    other.image = lambda *what: calls.append(what)
+    for logger in (plain, other):
+        Tracker("mine", logger).add_image("parts", tmp_path / "parts.png", 7)
+    assert calls == [("parts", tmp_path / "parts.png", 7)]
