@@ -35,6 +35,8 @@ DICTS = {
     "export.write": "the metadata of a file, as JSON",
     "inference.labelme": "labelme's dicts",
     "inference.prediction": "COCO's dicts",
+    "onnx": "COCO's dicts",
+    "ops.arrays": "COCO's run-length dicts",
     "ops.masks": "COCO's run-length dicts",
     "report.page": "JSON and configurations of any version",
     "report.runs": "JSON and configurations of any version",

@@ -13,6 +13,7 @@ ORDER = (
     "errors",
     "structures",
     "ops",
+    "onnx",
     "files",
     "runtime",
     "config",
@@ -34,7 +35,7 @@ ORDER = (
     "cli",
     "__main__",
 )
-MOST_ROOMS = 25
+MOST_ROOMS = 26
 MOST_LINES = 350
 MOST_COMMAND_LINES = 40
 

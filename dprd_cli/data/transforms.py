@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dprd_cli.config.schema import DataConfig
+from dprd_cli.ops.arrays import resize_shape as resize_shape
 from dprd_cli.structures.detections import Target
 from dprd_cli.structures.sample import Sample
 
@@ -71,19 +72,6 @@ def prepare(sample: Sample, config: DataConfig) -> tuple[Tensor, Target]:
     """
     shape = resize_shape(sample.image.shape[0], sample.image.shape[1], config.test_min_size, config.max_size)
     return to_tensors(resize(sample, shape))
-
-
-def resize_shape(height: int, width: int, min_size: float, max_size: int) -> tuple[int, int]:
-    """Return the (height, width) whose short side is `min_size`, unless the longest would exceed `max_size`.
-
-    Rounds halves up. Source: Detectron2's `ResizeShortestEdge.get_output_shape`.
-    """
-    scale = min_size / min(height, width)
-    new_height, new_width = (min_size, scale * width) if height < width else (scale * height, min_size)
-    if max(new_height, new_width) > max_size:
-        shrink = max_size / max(new_height, new_width)
-        new_height, new_width = new_height * shrink, new_width * shrink
-    return max(1, int(new_height + 0.5)), max(1, int(new_width + 0.5))
 
 
 def resize(sample: Sample, shape: tuple[int, int]) -> Sample:

@@ -71,6 +71,7 @@ class ExportMetadata:
         options: The form of the file.
         min_size: Short side that images are resized to.
         max_size: What the long side may be at most.
+        score_thresh: Score from which detections are shown.
     """
 
     preset: str
@@ -81,6 +82,7 @@ class ExportMetadata:
     options: ExportOptions
     min_size: int
     max_size: int
+    score_thresh: float
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain containers; docs/export.md explains them."""
@@ -94,6 +96,7 @@ class ExportMetadata:
             "step": self.step,
             "class_names": list(self.class_names),
             "category_ids": list(self.category_ids),
+            "score_thresh": self.score_thresh,
             "inputs": {
                 "images": {"shape": [batch, 3, height, width], "dtype": "uint8"},
                 "image_sizes": {"shape": [batch, 2], "dtype": "int64", "meaning": "height, width"},
@@ -143,6 +146,7 @@ def write_export(model: LoadedModel, file: Path, options: ExportOptions) -> Expo
         options=options,
         min_size=model.config.data.test_min_size,
         max_size=model.config.data.max_size,
+        score_thresh=model.shown_from,
     )
     text = json.dumps(metadata.to_json())
     onnx = None

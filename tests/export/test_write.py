@@ -34,7 +34,7 @@ def test_the_snippet_of_the_documentation_runs(exported, tmp_path, monkeypatch, 
     Image.fromarray(image).save("image.jpg", quality=95)
     Path("detector.onnx").symlink_to(exported[1])
     text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    *_, code = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names = {}
     exec(code, names)
     model = load_model(exported[0], "cpu")
