@@ -194,11 +194,9 @@ class Trainer:
         return result
 
     def _keep(self, result: Evaluation) -> None:
-        metrics = result.metrics
-        self.score_thresh = result.thresholds.score
-        if (score := metrics.get(self.config.train.best_metric)) is not None and (
-            self.best is None or score > self.best
-        ):
+        metrics, self.score_thresh = result.metrics, result.thresholds.score
+        score = metrics.get(self.config.train.best_metric)
+        if score is not None and (self.best is None or score > self.best):
             self.best = score
             save_checkpoint(self.run_dir / "best.pt", self._payload())
         path = self.run_dir / f"parts_step{self.step}.png"
