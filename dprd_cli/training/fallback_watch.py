@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from dprd_cli.config.schema import Config
@@ -36,6 +37,9 @@ class FallbackWatch:
             f"{self._sigma:g} allows and are back at it, where no gradient frees them: the part layer learns "
             f"too fast; lower train.part_lr_mult ({self._rate:g})"
         )
+
+    def add_image(self, name: str, path: Path, step: int) -> None:
+        """Look at no image."""
 
     def close(self) -> None:
         """Nothing waits."""

@@ -18,7 +18,7 @@ def test_the_short_side_rules_unless_the_long_one_would_be_too_long():
     assert resize_shape(1, 5000, 800, 1333) == (1, 1333)
 
 
-@pytest.mark.parametrize("shape", [(166, 242), (97, 141), (60, 87), (83, 60), (400, 583)])
+@pytest.mark.parametrize("shape", [(166, 242), (97, 141), (60, 87), (83, 61), (400, 583)])
 def test_growing_and_shrinking_a_little_is_opencv_s_interpolation(shape):
     expected = cv2.resize(IMAGE, shape[::-1], interpolation=cv2.INTER_LINEAR)
     assert np.abs(resize_image(IMAGE, shape).astype(int) - expected).max() <= 1
