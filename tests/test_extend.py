@@ -54,7 +54,7 @@ def test_a_backbone_of_twenty_lines_trains_evaluates_exports_and_resumes(tmp_pat
     assert cli.run(["train", "--resume", "run", "--steps", "3"]) == 0
     forget()
     capsys.readouterr()
-    assert cli.run(["eval", "--weights", "run", "--no-plots", "--json"]) == 0
+    assert cli.run(["eval", "--weights", "run/last.pt", "--no-plots", "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["step"] == 3
     assert f"plugin {plugin}: running its code" in err
