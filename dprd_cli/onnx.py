@@ -201,12 +201,13 @@ class OnnxDetector:
         """Return the outputs for an image [H, W, 3], with boxes in its frame."""
         rules = self.metadata["preprocessing"]
         batch, _, *fixed = self.metadata["inputs"]["images"]["shape"]
-        shape = resize_shape(*image.shape[:2], rules["min_size"], rules["max_size"])
+        height, width = image.shape[:2]
+        shape = resize_shape(height, width, rules["min_size"], rules["max_size"])
         sides = [side if isinstance(side, int) else 0 for side in fixed]
         if all(sides) and (shape[0] > sides[0] or shape[1] > sides[1]):
             shrink = min(sides[0] / shape[0], sides[1] / shape[1])
             smaller = max(1, int(min(shape) * shrink))
-            shape = resize_shape(*image.shape[:2], smaller, rules["max_size"])
+            shape = resize_shape(height, width, smaller, rules["max_size"])
         step = rules["size_divisor"]
         padded = [side or -(-own // step) * step for side, own in zip(sides, shape, strict=True)]
         number = batch if isinstance(batch, int) else 1

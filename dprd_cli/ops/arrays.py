@@ -61,7 +61,7 @@ def _mean_along(values: NDArray[np.float32], size: int, axis: int) -> NDArray[np
     low = np.minimum(ends.astype(int), length - 1)
     weight = (ends - low).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
     at_ends = sums.take(low, axis) * (1 - weight) + sums.take(low + 1, axis) * weight
-    return (np.diff(at_ends, axis=axis) * (size / length)).astype(np.float32)
+    return np.asarray(np.diff(at_ends, axis=axis) * (size / length), dtype=np.float32)
 
 
 def paste_mask(
@@ -90,7 +90,7 @@ def _weights(low: float, high: float, cells: int, pixels: int) -> NDArray[np.flo
     """Return the bilinear weights [pixels, cells] of cells spread over low..high."""
     where = (np.arange(pixels, dtype=np.float32) + np.float32(0.5) - np.float32(low)) / np.float32(high - low)
     where = where * cells - np.float32(0.5)
-    return np.clip(1 - np.abs(where[:, None] - np.arange(cells, dtype=np.float32)), 0, None)
+    return np.asarray(np.clip(1 - np.abs(where[:, None] - np.arange(cells, dtype=np.float32)), 0, None))
 
 
 def compress_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:

@@ -45,6 +45,10 @@ class RowWatcher(Protocol):
         """Take a row."""
         ...
 
+    def add_image(self, name: str, path: Path, step: int) -> None:
+        """Take an image of the run folder."""
+        ...
+
     def close(self) -> None:
         """Send what waits."""
         ...
