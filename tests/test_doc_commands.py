@@ -91,6 +91,8 @@ def why_not_run(words):
         return "it needs GPUs or standard input"
     if any(word in ("WEIGHTS", "PRESET", "RUN/last.pt", "CASCADE-D-PRD", "clip.mp4") for word in rest):
         return "it names what a reader has"
+    if "--plugin" in rest:
+        return "its code is on the page, and tests/test_extend.py runs it"
     if name == "gradcam" and "--stats" in rest:
         return "it takes long"
     if name == "gradcam" and "--compare" in rest and "demo" not in rest:
@@ -237,6 +239,8 @@ def test_commands_that_are_not_run_are_whole(command, why):
         makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
         known = re.findall(r"^([a-z-]+):|^#   (\w+)=", makefile, re.MULTILINE)  # targets, and variables
         assert {word.partition("=")[0] for word in words[1:]} <= {name for pair in known for name in pair}
+    elif words[:2] == ("python", "-m"):
+        assert (ROOT / Path(*words[2].split("."))).with_suffix(".py").is_file()
     elif words[0] in ("python", "sh"):
         text = (ROOT / words[1]).read_text(encoding="utf-8")
         assert [word for word in words[2:] if word.startswith("--") and word not in text] == []

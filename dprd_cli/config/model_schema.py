@@ -19,7 +19,7 @@ from dprd_cli.config.fields import (
     Width,
 )
 from dprd_cli.config.parts_schema import FusionConfig, PartsConfig
-from dprd_cli.config.registry import BackboneName, NeckName
+from dprd_cli.config.registered_names import BackboneName, NeckName
 
 
 class BackboneConfig(Section):

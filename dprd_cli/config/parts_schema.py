@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from dprd_cli.config.fields import Factor, Fraction, Norm, Rate, Section, Width
-from dprd_cli.config.registry import FusionName, PartsName
+from dprd_cli.config.registered_names import FusionName, PartsName
 
 
 class PlacesConfig(Section):

@@ -8,10 +8,7 @@ it has to be stands in docs/extend.md, kind by kind.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, TypeVar
-
-from pydantic import AfterValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from typing import Any, TypeVar
 
 from dprd_cli.config.backbone_names import BACKBONES, TIMM
 from dprd_cli.errors import UsageError, UserError, did_you_mean, short_repr
@@ -107,6 +104,8 @@ class Registry(dict[str, Callable[..., Any]]):
         Raises:
             PydanticCustomError: If nothing is; the message lists what there is.
         """
+        from pydantic_core import PydanticCustomError  # `dprd --help` does without
+
         if self.knows(name):
             return name
         more = f"; from plugins: {', '.join(self.from_plugins)}" if self.from_plugins else ""
@@ -166,10 +165,3 @@ REGISTRIES = {
     "metric": metric,
     "logger": logger,
 }
-
-BackboneName = Annotated[str, AfterValidator(backbone.check), WithJsonSchema(backbone.schema())]
-NeckName = Annotated[str, AfterValidator(neck.check), WithJsonSchema(neck.schema())]
-PartsName = Annotated[str, AfterValidator(parts.check), WithJsonSchema(parts.schema())]
-FusionName = Annotated[str, AfterValidator(fusion.check), WithJsonSchema(fusion.schema())]
-AugmentationName = Annotated[str, AfterValidator(augmentation.check), WithJsonSchema(augmentation.schema())]
-LoggerName = Annotated[str, AfterValidator(logger.check), WithJsonSchema(logger.schema())]

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from dprd_cli.config.aliases import fill_old_values
 from dprd_cli.config.fields import Count, Factor, Fraction, Pixels, Positive, Rate, Section
 from dprd_cli.config.model_schema import ModelConfig
-from dprd_cli.config.registry import AugmentationName, LoggerName
+from dprd_cli.config.registered_names import AugmentationName, LoggerName
 
 _one_or_more = BeforeValidator(lambda value: [value] if isinstance(value, str) else value)
 Words = Annotated[tuple[str, ...], Field(max_length=1024), _one_or_more]

@@ -41,7 +41,7 @@ def test_without_a_list_of_processors_the_system_says_what_it_has(monkeypatch):
         def __init__(self, path):
             assert path == "/proc/cpuinfo"
 
-        def read_text(self):
+        def read_text(self, encoding):
             raise OSError
 
     monkeypatch.setattr(machine, "Path", Gone)

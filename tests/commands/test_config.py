@@ -58,7 +58,14 @@ def test_diff(capsys, tmp_path):
 def test_schema(capsys):
     plain = output(capsys, "config", "schema").out
     assert plain == output(capsys, "config", "schema", "--json").out
-    assert json.loads(plain)["properties"].keys() == {"preset", "schedule", "model", "data", "train"}
+    assert json.loads(plain)["properties"].keys() == {
+        "preset",
+        "schedule",
+        "model",
+        "data",
+        "train",
+        "plugins",
+    }
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,8 @@ WORKING = {
     "weights list": ([], {"folder", "weights"}),
     "weights fetch": (["torchvision:maskrcnn_resnet50_fpn"], {"name", "path"}),
     "weights show": (["run"], {"file", "classes", "origin"}),
+    "weights pack": (["run", "given"], {"folder", "files"}),
+    "weights push": (["packed", "org/name", "--dry-run"], {"repository", "files"}),
 }
 #: Commands whose document says what is wrong.
 TELLING = {"data check"}
@@ -78,6 +80,8 @@ FAILING = {
     "weights list": (["all"], 2),
     "weights fetch": (["torchvision:nothing"], 2),
     "weights show": (["gone.pt"], 1),
+    "weights pack": (["gone.pt", "given"], 1),
+    "weights push": (["gone", "org/name", "--dry-run"], 1),
 }
 
 
@@ -112,6 +116,7 @@ def place(tmp_path_factory):
     }
     (folder / "run").mkdir()
     save_checkpoint(folder / "run" / "best.pt", payload)
+    assert cli.run(["weights", "pack", str(folder / "run"), str(folder / "packed")]) == 0
     return folder
 
 
@@ -127,7 +132,7 @@ def test_every_command_is_here_and_has_the_option():
 
 @pytest.mark.parametrize("command", WORKING)
 def test_one_document_on_stdout(command, capfd, monkeypatch):
-    monkeypatch.setattr("dprd_cli.files.downloads.fetch", lambda *_: Path("weights.pth"))
+    monkeypatch.setattr("dprd_cli.weights.fetch.fetch", lambda *_: Path("weights.pth"))
     monkeypatch.setattr("dprd_cli.benchmark.parity.compare", lambda _: [])
     arguments, keys = WORKING[command]
     assert cli.run([*command.split(), *arguments, "--json"]) == 0

@@ -29,7 +29,7 @@ def test_a_file_that_differs_is_an_error():
     same = ExportDifference(Path("a"), 1, 1, 1, {})
     other = ExportDifference(Path("b"), 1, 0, 0, {})
     options = ExportOptions()
-    metadata = ExportMetadata("dprd", 7, ("cat",), (1,), ("boxes",), options, 128, 224)
+    metadata = ExportMetadata("dprd", 7, ("cat",), (1,), ("boxes",), options, 128, 224, score_thresh=0.5)
     ExportResult(Path("x.onnx"), "onnx", Path("m.pt"), metadata, (same,)).raise_for_differences()
     result = ExportResult(Path("x.onnx"), "onnx", Path("m.pt"), metadata, (same, other))
     with pytest.raises(UserError, match=r"^x.onnx: differs from PyTorch on 1 of 2 images$"):
