@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dprd_cli.model.fusion import Assembly
+from dprd_cli.model.contest import Assembly
 from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.model.rois import RoIFeatures, RoIs
 from dprd_cli.model.stage import Stage

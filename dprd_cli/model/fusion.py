@@ -7,14 +7,25 @@ stay S x S.
 
 from __future__ import annotations
 
-from itertools import islice
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dprd_cli.model.contest import (
+    AssemblyContest,
+    Meeting,
+    enter,
+    larger,
+    share_won,
+    through,
+    variants_without,
+)
 from dprd_cli.model.layers import conv_block
+
+Feature = TypeVar("Feature")
 
 
 class FusionOptions(NamedTuple):
@@ -53,58 +64,6 @@ class FusionOutput(NamedTuple):
     met: Tensor | None = None
 
 
-class AssemblyContest(NamedTuple):
-    """Who won the maxima of an assembly: with all (0), without each part (1 to P), without the whole (P+1).
-
-    Args:
-        feature: x^comb_4 of each variant. [P+2, R, C, S, S]
-        shares: Share of the maxima that each part wins, the whole last; their sum is 1, or 0 where nothing
-            passes the ReLU. [P+2, R, P+1]
-    """
-
-    feature: Tensor
-    shares: Tensor
-
-
-@runtime_checkable
-class Assembly(Protocol):
-    """A fusion in which parts and whole meet, and that can tell how much each counts."""
-
-    def contest(self, whole: Tensor, parts: Tensor) -> AssemblyContest:
-        """Fuse [R, C, S, S] and [R, P, C, S, S] with all parts, without each, and without the whole."""
-        ...
-
-
-def share_won(won: Tensor, feature: Tensor) -> Tensor:
-    """Return the share of a feature's elements, those that are not zero, which `won` marks.
-
-    Args:
-        won: Elements, bool; those of zero count for nobody. [..., C, S, S]
-        feature: What came out of the maximum. [..., C, S, S]
-
-    Returns:
-        0 where all is zero. [...]
-    """
-    alive = feature != 0
-    return (won & alive).flatten(-3).sum(dim=-1) / alive.flatten(-3).sum(dim=-1).clamp(min=1)
-
-
-def variants_without(feature: Tensor, number: int, count: int) -> Tensor:
-    """Return a feature in each variant of an assembly: in the one without it, it wins no maximum.
-
-    Args:
-        feature: What part `number`, or the whole, looks like. [R, C, S, S]
-        number: 0..P-1, or P for the whole.
-        count: P.
-
-    Returns:
-        [P+2, R, C, S, S]
-    """
-    variants = feature.repeat(count + 2, 1, 1, 1, 1)
-    variants[number + 1] = -torch.inf
-    return variants
-
-
 class _Max(torch.autograd.Function):
     """Elementwise maximum whose gradient goes to the larger input, and to the first on a tie.
 
@@ -126,8 +85,8 @@ class _Max(torch.autograd.Function):
 
 def strongest(a: Tensor, b: Tensor) -> Tensor:
     """Return the elementwise maximum, the "max unit" of Eq. 1. [...], [...] -> [...]."""
-    larger: Tensor = _Max.apply(a, b)
-    return larger
+    result: Tensor = _Max.apply(a, b)
+    return result
 
 
 class Transform(nn.Sequential):
@@ -163,13 +122,14 @@ class Transform(nn.Sequential):
         return feature + transformed if self.residual else transformed
 
 
-class RAB(nn.Module):
-    """Region assembly block: RAB(a, b) = max(F_a(a), F_b(b)), elementwise.
+class TreeNode(nn.Module):
+    """Two features, each transformed, that meet in one; a variant says how, in `forward` and in `meet`.
 
-    Where F ends in ReLU, one after the max does for both: max(relu(x), relu(y)) = relu(max(x, y)). So the
-    gradient needs one map where it would need three.
-
-    Source: Eq. 1, Fig. 1 ("four consecutive 3x3 conv filters, ReLU, and one element-wise max unit").
+    Args:
+        channels: C.
+        bottleneck: See `Transform`.
+        norm: Normalisation after each convolution.
+        residual: See `Transform`.
     """
 
     def __init__(self, channels: int, bottleneck: int, norm: str, *, residual: bool = False) -> None:
@@ -178,34 +138,97 @@ class RAB(nn.Module):
         self.b = Transform(channels, bottleneck, norm, residual=residual)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Join two features [R, C, S, S] and [R, C, S, S] into one [R, C, S, S]."""
+        raise NotImplementedError
+
+    def meet(self, a: AssemblyContest, b: AssemblyContest) -> AssemblyContest:
+        """Join two features that are transformed already, in every variant, and pass on what counts."""
+        raise NotImplementedError
+
+    def contest(self, a: AssemblyContest, b: AssemblyContest) -> AssemblyContest:
+        """Join two features as `forward` does, in every variant, and pass on what counts."""
+        return self.meet(through(self.a, a), through(self.b, b))
+
+
+class RAB(TreeNode):
+    """Region assembly block: RAB(a, b) = max(F_a(a), F_b(b)), elementwise.
+
+    Where F ends in ReLU, one after the max does for both: max(relu(x), relu(y)) = relu(max(x, y)). So the
+    gradient needs one map where it would need three.
+
+    Source: Eq. 1, Fig. 1 ("four consecutive 3x3 conv filters, ReLU, and one element-wise max unit").
+    """
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Assemble two features [R, C, S, S] and [R, C, S, S] into one [R, C, S, S]."""
         if self.a.residual:
             return strongest(self.a(a), self.b(b))
         return F.relu(strongest(self.a.unrectified(a), self.b.unrectified(b)), inplace=True)
 
-    def contest(self, a: AssemblyContest, b: AssemblyContest) -> AssemblyContest:
-        """Assemble two features as `forward` does, in every variant, and pass on who won."""
-        return meet(through(self.a, a), through(self.b, b))
+    def meet(self, a: AssemblyContest, b: AssemblyContest) -> AssemblyContest:
+        """See `larger`."""
+        return larger(a, b)
 
 
-def through(transform: nn.Module, one: AssemblyContest) -> AssemblyContest:
-    """Return a transformed feature, in every variant, with the shares of the feature that it was."""
-    transformed = transform(one.feature.flatten(0, 1)).unflatten(0, one.feature.shape[:2])
-    return one._replace(feature=transformed)
+def climb(leaves: Iterable[Feature], nodes: Iterable[Callable[[Feature, Feature], Feature]]) -> Feature:
+    """Join neighbours, level after level, until one is left of 2^n leaves; a pair, a node."""
+    level, rest = list(leaves), iter(nodes)
+    while len(level) > 1:
+        level = [next(rest)(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]
+    return level[0]
 
 
-def meet(a: AssemblyContest, b: AssemblyContest) -> AssemblyContest:
-    """Return the larger of two features, to which each side's shares count as far as it won."""
-    feature, won = torch.maximum(a.feature, b.feature), a.feature >= b.feature
-    shares = share_won(won, feature)[..., None] * a.shares + share_won(~won, feature)[..., None] * b.shares
-    return AssemblyContest(feature, shares)
+class PartTree(nn.Module):
+    """A tree over the parts, whose last node then meets the whole; a variant says how in `forward` and `top`.
+
+    For P=4: (left, right) -> l/r, (upper, bottom) -> b/u, (l/r, b/u) -> comb_3.
+
+    Args:
+        blocks: P-1 nodes, bottom up.
+    """
+
+    def __init__(self, blocks: Iterable[TreeNode]) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+
+    def assemble(self, parts: Tensor | None) -> Tensor:
+        """Return x^comb_3 [R, C, S, S] of the features of parts [R, P, C, S, S].
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if parts is None:
+            raise ValueError(f"{type(self).__name__}: expected part features, but got None")
+        return climb(parts.unbind(dim=1), self.blocks)
+
+    def top(self) -> tuple[nn.Module, nn.Module, Meeting]:
+        """Return the transforms of x^comb_3 and of the whole, and how the two meet."""
+        raise NotImplementedError
+
+    def contest(self, whole: Tensor, parts: Tensor) -> AssemblyContest:
+        """Fuse as `forward` does, with all parts and without each, and tell how much each counts.
+
+        A part's share is the product of its sides' shares on the way up the tree. Without gradient.
+
+        Args:
+            whole: The whole feature. [R, C, S, S]
+            parts: Those of the parts. [R, P, C, S, S]
+        """
+        count = parts.shape[1]
+        nodes = [node for node in self.blocks if isinstance(node, TreeNode)]
+        lowest, upper = nodes[: count // 2], nodes[count // 2 :]
+        sides = (side for node in lowest for side in (node.a, node.b))  # once, not in every variant
+        leaves = zip(sides, parts.unbind(dim=1), strict=True)
+        entries = [enter(side(part), number, count) for number, (side, part) in enumerate(leaves)]
+        comb_parts = climb(entries, [*(node.meet for node in lowest), *(node.contest for node in upper)])
+        below, beside, meet = self.top()
+        return meet(through(below, comb_parts), enter(beside(whole), count, count))
 
 
-class RDAFusion(nn.Module):
+class RDAFusion(PartTree):
     """Region decomposition and assembly: a tree of RABs over the parts, then the whole.
 
-    For P=4: (left, right) -> l/r, (upper, bottom) -> b/u, (l/r, b/u) -> comb_3, and comb_4 is
-    max(comb_3, F_w(whole)), or RAB(comb_3, whole).
+    comb_4 is max(comb_3, F_w(whole)), or RAB(comb_3, whole).
 
     Args:
         channels: C.
@@ -229,51 +252,22 @@ class RDAFusion(nn.Module):
         residual: bool = False,
         last_rab: bool = False,
     ) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(
-            RAB(channels, bottleneck, norm, residual=residual) for _ in range(num_parts - 1)
-        )
+        super().__init__(RAB(channels, bottleneck, norm, residual=residual) for _ in range(num_parts - 1))
         self.whole = Transform(channels, bottleneck, norm, residual=residual)
         last = Transform(channels, bottleneck, norm, residual=residual) if last_rab else nn.Identity()
         self.last: nn.Module = last
 
     def forward(self, whole: Tensor, parts: Tensor | None) -> FusionOutput:
         """Fuse the whole feature [R, C, S, S] and those of its parts [R, P, C, S, S]."""
-        if parts is None:
-            raise ValueError("RDAFusion: expected part features, but got None")
-        level = list(parts.unbind(dim=1))
-        blocks = iter(self.blocks)
-        while len(level) > 1:
-            level = [next(blocks)(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]
-        met = self.last(level[0])
+        comb_parts = self.assemble(parts)
+        met = self.last(comb_parts)
         # it is not negative where F ends in ReLU, so the max does the whole's ReLU too
         transform = self.whole if self.whole.residual else self.whole.unrectified
-        return FusionOutput(level[0], strongest(met, transform(whole)), met)
+        return FusionOutput(comb_parts, strongest(met, transform(whole)), met)
 
-    def contest(self, whole: Tensor, parts: Tensor) -> AssemblyContest:
-        """Fuse as `forward` does, with all parts and without each, and tell who won; without gradient.
-
-        A part's share is the product of the shares of the maxima won on its way up the tree.
-
-        Args:
-            whole: The whole feature. [R, C, S, S]
-            parts: Those of the parts. [R, P, C, S, S]
-        """
-        count = parts.shape[1]
-        own = torch.eye(count + 1, dtype=whole.dtype, device=whole.device)
-
-        def enter(feature: Tensor, number: int) -> AssemblyContest:
-            shares = own[number].expand(count + 2, len(whole), -1)
-            return AssemblyContest(variants_without(feature, number, count), shares)
-
-        blocks = iter(block for block in self.blocks if isinstance(block, RAB))
-        sides = (side for block in islice(blocks, count // 2) for side in (block.a, block.b))
-        leaves = zip(sides, parts.unbind(dim=1), strict=True)
-        entries = [enter(side(part), number) for number, (side, part) in enumerate(leaves)]
-        level = [meet(a, b) for a, b in zip(entries[::2], entries[1::2], strict=True)]
-        while len(level) > 1:
-            level = [next(blocks).contest(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]
-        return meet(through(self.last, level[0]), enter(self.whole(whole), count))
+    def top(self) -> tuple[nn.Module, nn.Module, Meeting]:
+        """Return the transforms of comb_3 and of the whole, and their maximum."""
+        return self.last, self.whole, larger
 
 
 class ConcatFusion(nn.Module):
@@ -305,7 +299,7 @@ class ConcatFusion(nn.Module):
         return [reduce(part) for reduce, part in zip(self.reduce, parts.unbind(dim=1), strict=True)]
 
     def contest(self, whole: Tensor, parts: Tensor) -> AssemblyContest:
-        """Fuse as `forward` does, with all parts and without each, and tell who won; see `RDAFusion.contest`.
+        """Fuse as `forward` does, with all parts and without each, and tell who won; see `PartTree.contest`.
 
         A part's share is that of all elements in which its own channels win against the whole.
         """

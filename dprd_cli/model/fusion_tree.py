@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
-from dprd_cli.model.fusion import AssemblyContest, FusionOutput, Transform
-
-
-class _Counted(NamedTuple):
-    """A node's feature [R, C, S, S], and the share that each part and the whole have in it [R, P+1]."""
-
-    feature: Tensor
-    shares: Tensor
+from dprd_cli.model.contest import AssemblyContest, Meeting
+from dprd_cli.model.fusion import FusionOutput, PartTree, TreeNode
 
 
 class NodeAttention(nn.Module):
@@ -50,20 +42,11 @@ class NodeAttention(nn.Module):
         return torch.sigmoid((channel_a - channel_b)[:, :, None, None] + (spatial_a - spatial_b)[:, None])
 
 
-class Aggregation(nn.Module):
-    """A node of the tree: its two children, each transformed, weighted by attention and added.
-
-    Args:
-        channels: C.
-        bottleneck: See `Transform`.
-        norm: Normalisation after each convolution.
-        residual: See `Transform`.
-    """
+class Aggregation(TreeNode):
+    """A node of the tree: its two children, each transformed, weighted by attention and added."""
 
     def __init__(self, channels: int, bottleneck: int, norm: str, *, residual: bool = False) -> None:
-        super().__init__()
-        self.a = Transform(channels, bottleneck, norm, residual=residual)
-        self.b = Transform(channels, bottleneck, norm, residual=residual)
+        super().__init__(channels, bottleneck, norm, residual=residual)
         self.attention = NodeAttention(channels)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
@@ -74,25 +57,27 @@ class Aggregation(nn.Module):
         """Aggregate two features that are transformed already. [R, C, S, S] each."""
         return torch.lerp(b, a, self.attention(a, b))
 
-    def count(self, a: _Counted | None, b: _Counted | None) -> _Counted | None:
-        """Aggregate as `forward` does, and pass on how much each side counts; None counts nothing."""
-        left = None if a is None else _Counted(self.a(a.feature), a.shares)
-        right = None if b is None else _Counted(self.b(b.feature), b.shares)
-        if left is None or right is None:
-            return right if left is None else left
-        weight = self.attention(left.feature, right.feature)
-        of_left = (weight * left.feature).abs().sum(dim=(1, 2, 3))
-        of_right = ((1 - weight) * right.feature).abs().sum(dim=(1, 2, 3))
-        share = (of_left / (of_left + of_right).clamp(min=torch.finfo(weight.dtype).tiny))[:, None]
-        shares = share * left.shares + (1 - share) * right.shares
-        return _Counted(torch.lerp(right.feature, left.feature, weight), shares)
+    def meet(self, a: AssemblyContest, b: AssemblyContest) -> AssemblyContest:
+        """Join two features as `join` does, in every variant; where one is out, the other stays as it is.
+
+        A side's share is that of its weighted feature in the sum of both sides' absolute values.
+        """
+        a_out, b_out = a.feature.isneginf(), b.feature.isneginf()
+        left, right = a.feature.masked_fill(a_out, 0), b.feature.masked_fill(b_out, 0)
+        weight = self.attention(left.flatten(0, 1), right.flatten(0, 1)).view_as(left)
+        weight = weight.masked_fill(a_out, 0).masked_fill(b_out, 1)
+        of_left = (weight * left).abs().sum(dim=(2, 3, 4))
+        of_right = ((1 - weight) * right).abs().sum(dim=(2, 3, 4))
+        share = (of_left / (of_left + of_right).clamp(min=torch.finfo(weight.dtype).tiny))[..., None]
+        shares = share * a.shares + (1 - share) * b.shares
+        return AssemblyContest(torch.lerp(right, left, weight), shares)
 
 
-class TreeFusion(nn.Module):
+class TreeFusion(PartTree):
     """Feature aggregation tree: parts meet in pairs, bottom up, and the last node meets the whole.
 
-    For P=4: (left, right) -> l/r, (upper, bottom) -> b/u, (l/r, b/u) -> comb_3, (comb_3, whole) -> comb_4,
-    as in region assembly, each of its maxima replaced by spatial and channel attention between the two nodes.
+    As in region assembly, each of its maxima replaced by spatial and channel attention between the two nodes;
+    (comb_3, whole) -> comb_4 is a node too.
 
     Args:
         channels: C.
@@ -116,45 +101,16 @@ class TreeFusion(nn.Module):
         *,
         residual: bool = False,
     ) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(
+        super().__init__(
             Aggregation(channels, bottleneck, norm, residual=residual) for _ in range(num_parts - 1)
         )
         self.root = Aggregation(channels, bottleneck, norm, residual=residual)
 
     def forward(self, whole: Tensor, parts: Tensor | None) -> FusionOutput:
         """Fuse the whole feature [R, C, S, S] and those of its parts [R, P, C, S, S]."""
-        if parts is None:
-            raise ValueError("TreeFusion: expected part features, but got None")
-        level = list(parts.unbind(dim=1))
-        blocks = iter(self.blocks)
-        while len(level) > 1:
-            level = [next(blocks)(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]
-        return FusionOutput(level[0], self.root(level[0], whole))
+        comb_parts = self.assemble(parts)
+        return FusionOutput(comb_parts, self.root(comb_parts, whole))
 
-    def contest(self, whole: Tensor, parts: Tensor) -> AssemblyContest:
-        """Fuse as `forward` does, with all parts and without each, and tell how much each counts.
-
-        A part's share at a node is that of its weighted feature in the sum of both sides' absolute values;
-        its share in all is the product on its way up the tree. Without gradient.
-
-        Args:
-            whole: The whole feature. [R, C, S, S]
-            parts: Those of the parts. [R, P, C, S, S]
-        """
-        inputs = [*parts.unbind(dim=1), whole]
-        own = torch.eye(len(inputs), dtype=whole.dtype, device=whole.device)
-        leaves = [_Counted(feature, own[k].expand(len(whole), -1)) for k, feature in enumerate(inputs)]
-        variants = [self._climb(leaves, without) for without in (None, *range(len(inputs)))]
-        features, shares = zip(*variants, strict=True)
-        return AssemblyContest(torch.stack(features), torch.stack(shares))
-
-    def _climb(self, leaves: list[_Counted], without: int | None) -> _Counted:
-        """Go up the tree from the parts and the whole, of which one may count nothing."""
-        *level, last = (None if k == without else leaf for k, leaf in enumerate(leaves))
-        blocks = iter(block for block in self.blocks if isinstance(block, Aggregation))
-        while len(level) > 1:
-            level = [next(blocks).count(a, b) for a, b in zip(level[::2], level[1::2], strict=True)]
-        result = self.root.count(level[0], last)
-        assert result is not None  # one of several is left out at most
-        return result
+    def top(self) -> tuple[nn.Module, nn.Module, Meeting]:
+        """Return the root's transforms, and how it joins."""
+        return self.root.a, self.root.b, self.root.meet
