@@ -17,7 +17,7 @@ from dprd_cli.data.loading import EvalBatch, iterate_eval
 from dprd_cli.evaluation.coco import CocoEvaluator, CocoMetrics
 from dprd_cli.evaluation.metric import DetectionRecord, MetricSet
 from dprd_cli.evaluation.parts import PartDeformation, PartDrift, PartStatistics
-from dprd_cli.evaluation.recall import RecallMetric
+from dprd_cli.evaluation.recall import ProposalRecall
 from dprd_cli.evaluation.threshold import ScoreThresholds, score_thresholds
 from dprd_cli.evaluation.voc import VocMetrics, voc_metrics
 from dprd_cli.inference.tiling import Tiling, detect_tiles
@@ -31,7 +31,7 @@ from dprd_cli.structures.sample import Dataset, Sample
 if TYPE_CHECKING:
     from dprd_cli.model.detector import Detector
 
-registry.metric.update(recall=RecallMetric, part_drift=PartDrift)
+registry.metric.update(recall=ProposalRecall, part_drift=PartDrift)
 
 
 @dataclass(frozen=True, slots=True)
