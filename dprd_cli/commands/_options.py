@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from dprd_cli.commands import _complete
-from dprd_cli.commands._help import CONFIG, DATA, DETECTOR, DRAWING, INPUT, MACHINE, OUTPUT
+from dprd_cli.commands._help import CONFIG, DATA, DETECTIONS, DETECTOR, DRAWING, INPUT, MACHINE, OUTPUT
 from dprd_cli.config import registry
 from dprd_cli.config.backbone_names import BACKBONES
 from dprd_cli.runtime.progress import progress as progress
 from dprd_cli.runtime.progress import say as say
-
-if TYPE_CHECKING:
-    pass
 
 PART_OFFSETS = ("learned", "mean", "reference")
 PART_STYLES = ("tones", "paper", "distinct")
@@ -60,6 +57,15 @@ BackboneWeights = Annotated[
         metavar="NAME|FILE",
         help="Weights that the backbone starts from; published ones too.",
         rich_help_panel=DETECTOR,
+    ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="TOML file with any of the config's keys.",
+        rich_help_panel=CONFIG,
     ),
 ]
 Overrides = Annotated[
@@ -170,6 +176,12 @@ Gpus = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
+ImageInputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="INPUTS...", help="Images, folders, globs; @FILE lists names, - takes them from stdin."
+    ),
+]
 Recursive = Annotated[
     bool,
     typer.Option(
@@ -191,6 +203,16 @@ Lists = Annotated[
 NullNames = Annotated[
     bool,
     typer.Option("--null", "-0", help="Names in lists end in NUL (`find -print0`).", rich_help_panel=INPUT),
+]
+MaxObjects = Annotated[
+    int,
+    typer.Option(
+        "--max-objects",
+        metavar="N",
+        min=1,
+        help="The best so many objects of each image.",
+        rich_help_panel=DETECTIONS,
+    ),
 ]
 OnBadImage = Annotated[
     str | None,

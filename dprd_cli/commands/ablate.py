@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from dprd_cli.commands._help import CONFIG, DATA, DETECTOR, OUTPUT, STUDY, TRAINING
+from dprd_cli.commands._help import DATA, DETECTOR, OUTPUT, STUDY, TRAINING
 from dprd_cli.commands._options import (
     BackboneWeights,
+    ConfigFile,
     Data,
     Device,
     Json,
@@ -67,15 +68,7 @@ def ablate(
             "--schedule", metavar="NAME", help="1x, 3x, voc, photos or small.", rich_help_panel=TRAINING
         ),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            help="TOML file with any of the config's keys.",
-            rich_help_panel=CONFIG,
-        ),
-    ] = None,
+    config: ConfigFile = None,
     overrides: Overrides = None,
     steps: Annotated[
         int | None,

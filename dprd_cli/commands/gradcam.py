@@ -12,8 +12,10 @@ from dprd_cli.commands._options import (
     Data,
     DataOverrides,
     Device,
+    ImageInputs,
     Json,
     Lists,
+    MaxObjects,
     NullNames,
     Overwrite,
     Plugins,
@@ -28,12 +30,7 @@ if TYPE_CHECKING:
 
 
 def gradcam(
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUTS...", help="Images, folders, globs; @FILE lists names, - takes them from stdin."
-        ),
-    ] = None,
+    inputs: ImageInputs = None,
     recursive: Recursive = False,
     lists: Lists = None,
     null: NullNames = False,
@@ -88,16 +85,7 @@ def gradcam(
             rich_help_panel=DETECTIONS,
         ),
     ] = 0.5,
-    max_objects: Annotated[
-        int,
-        typer.Option(
-            "--max-objects",
-            metavar="N",
-            min=1,
-            help="The best so many objects of each image.",
-            rich_help_panel=DETECTIONS,
-        ),
-    ] = 3,
+    max_objects: MaxObjects = 3,
     all_found: Annotated[
         bool,
         typer.Option(

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dprd_cli.commands import _complete
-from dprd_cli.commands._help import CONFIG, DETECTOR, MACHINE, OUTPUT, TRAINING
+from dprd_cli.commands._help import DETECTOR, MACHINE, OUTPUT, TRAINING
 from dprd_cli.commands._next import folder_of_images, given_again, say_next
 from dprd_cli.commands._options import (
     Backbone,
     BackboneWeights,
+    ConfigFile,
     Data,
     Device,
     Gpus,
@@ -63,15 +64,7 @@ def train(
             rich_help_panel=TRAINING,
         ),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            help="TOML file with any of the config's keys.",
-            rich_help_panel=CONFIG,
-        ),
-    ] = None,
+    config: ConfigFile = None,
     overrides: Overrides = None,
     steps: Annotated[
         int | None,

@@ -13,8 +13,10 @@ from dprd_cli.commands._options import (
     PART_STYLES,
     DataOverrides,
     Device,
+    ImageInputs,
     Json,
     Lists,
+    MaxObjects,
     NullNames,
     Overwrite,
     PartOffsets,
@@ -31,12 +33,7 @@ if TYPE_CHECKING:
 
 
 def visualize_parts(
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="INPUTS...", help="Images, folders, globs; @FILE lists names, - takes them from stdin."
-        ),
-    ] = None,
+    inputs: ImageInputs = None,
     recursive: Recursive = False,
     lists: Lists = None,
     null: NullNames = False,
@@ -62,16 +59,7 @@ def visualize_parts(
             rich_help_panel=DETECTIONS,
         ),
     ] = 0.5,
-    max_objects: Annotated[
-        int,
-        typer.Option(
-            "--max-objects",
-            metavar="N",
-            min=1,
-            help="The best so many objects of each image.",
-            rich_help_panel=DETECTIONS,
-        ),
-    ] = 10,
+    max_objects: MaxObjects = 10,
     per_stage: Annotated[
         bool,
         typer.Option(
