@@ -10,8 +10,8 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -60,14 +60,14 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-def _listen(level: int) -> Callable[[bool], None]:
-    """Return what sets how much is told, where an option asks for it."""
+def _telling(level: int, *names: str, help: str) -> Any:
+    """Return a flag that sets how much is told."""
 
     def heed(asked: bool) -> None:
         if asked:
             LOGGER.setLevel(level)
 
-    return heed
+    return typer.Option(*names, callback=heed, expose_value=False, is_eager=True, help=help)
 
 
 @app.callback()
@@ -78,25 +78,12 @@ def _root(
     ] = False,
     verbose: Annotated[
         bool,
-        typer.Option(
-            "--verbose",
-            "-v",
-            callback=_listen(logging.DEBUG),
-            expose_value=False,
-            is_eager=True,
-            help="Tell more: how things are done, and how long they take.",
+        _telling(
+            logging.DEBUG, "--verbose", "-v", help="Tell more: how things are done, and how long they take."
         ),
     ] = False,
     quiet: Annotated[
-        bool,
-        typer.Option(
-            "--quiet",
-            "-q",
-            callback=_listen(logging.ERROR),
-            expose_value=False,
-            is_eager=True,
-            help="Tell nothing but errors and the result.",
-        ),
+        bool, _telling(logging.ERROR, "--quiet", "-q", help="Tell nothing but errors and the result.")
     ] = False,
 ) -> None:
     """Cascade D-PRD: detect and segment objects by parts that deform (Bae, AAAI 2022)."""
