@@ -126,18 +126,18 @@ def share_cores() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str | os.PathLike[str]] | None = None) -> int:
     """Run the program and return its exit code; every error becomes a line on stderr.
 
     Args:
-        arguments: The command line without the program's name; the process's by default.
+        arguments: The command line without the program's name, texts and paths; the process's by default.
     """
     with warnings.catch_warnings(), lines_on_stderr():
         warnings.showwarning = _show_warning
         warnings.simplefilter("always", DprdWarning)
         started = time.monotonic()
         try:
-            given = list(sys.argv[1:] if arguments is None else arguments)
+            given = [os.fspath(one) for one in (sys.argv[1:] if arguments is None else arguments)]
             app(args=given, prog_name="dprd", obj=given)  # `--gpus` starts the same line again
         except SystemExit as leave:
             if _was_interrupted(leave):  # typer ends without a word

@@ -9,6 +9,7 @@ import pytest
 
 from dprd_cli import __version__, cli
 from dprd_cli.errors import DataError, DivergedError, DprdWarning, ResourceError, UsageError, UserError
+from paths import TINY
 
 COMMANDS = ("train", "eval", "predict", "visualize-parts", "info", "data")
 
@@ -47,6 +48,11 @@ def test_help_imports_nothing_heavy():
 def test_version(capsys):
     assert cli.run(["--version"]) == 0
     assert capsys.readouterr().out == f"dprd {__version__}\n"
+
+
+def test_paths_are_arguments_too(capsys):
+    assert cli.run(["config", "show", TINY, "--changed"]) == 0
+    assert "[model" in capsys.readouterr().out
 
 
 def test_python_m_is_the_same_program():

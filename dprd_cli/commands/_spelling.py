@@ -30,18 +30,19 @@ def in_place_of_arguments(command: Any, line: Sequence[str]) -> list[str]:
     """Return a command line where what is named like an option, and is an argument, stands first as such."""
     taken = {name for param in command.params for name in param.opts}
     arguments = {param.name for param in command.params if param.param_type_name == "argument"}
-    moved, rest, words = list[str](), list[str](), list(line)
-    while words:
-        word = words.pop(0)
+    moved, rest, words = list[str](), list[str](), iter(line)
+    for word in words:
         name, sign, value = word.partition("=")
-        stands_for = arguments & set(ARGUMENT_OPTIONS.get(name, ())) if name not in taken else set()
-        if word == "--" or not stands_for or not (sign or words):
+        if word == "--":
+            rest += [word, *words]
+        elif name in taken or arguments.isdisjoint(ARGUMENT_OPTIONS.get(name, ())):
             rest.append(word)
-            if word == "--":
-                rest += words
-                break
+        elif sign:
+            moved.append(value)
+        elif (following := next(words, None)) is not None:
+            moved.append(following)
         else:
-            moved.append(value if sign else words.pop(0))
+            rest.append(word)
     return [*moved, *rest]
 
 
