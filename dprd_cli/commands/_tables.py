@@ -15,6 +15,7 @@ from dprd_cli.errors import one_line
 from dprd_cli.structures.part_names import WHOLE, part_letters
 
 _COLUMNS = ("AP", "AP50", "AP75", "APS", "APM", "APL", "AR1", "AR10", "AR100")
+_WIDTH_OF_FILES = 240  # nothing to fit into: no line is broken in a file or pipe
 
 
 class LiteralConsole(Console):
@@ -26,6 +27,8 @@ class LiteralConsole(Console):
 
     def __init__(self, *, soft_wrap: bool = False) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, soft_wrap=soft_wrap)
+        if not self.is_terminal:
+            self.width = _WIDTH_OF_FILES
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Return text for a cell or line; line ends stay, for headings of two lines."""
@@ -106,10 +109,7 @@ def print_rows(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]
     table = _table(title, *columns)
     for row in rows:
         table.add_row(*row)
-    console = LiteralConsole()
-    if not console.is_terminal:
-        console.width = 240  # nothing to fit into: no line is broken in a file or pipe
-    console.print(table)
+    LiteralConsole().print(table)
 
 
 def _table(first: str, *others: str) -> Table:

@@ -31,10 +31,7 @@ def parity(
         for difference in differences:
             verdict = "ok" if difference.ok else "DIFFERS"
             table.add_row(difference.kind, f"{difference.value:.2g}", f"{difference.tolerance:g}", verdict)
-        console = LiteralConsole()
-        if not console.is_terminal:
-            console.width = 100
-        console.print(table)
+        LiteralConsole().print(table)
     say("within tolerance" if same else "not within tolerance")
     if not same:
         raise typer.Exit(EXIT_FAILED)

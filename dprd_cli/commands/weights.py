@@ -56,10 +56,7 @@ def list_weights(json: Json = False) -> None:
     for name, file in ZOO.items():
         option = "--weights" if file.preset else "--backbone-weights"
         table.add_row(name, f"{file.preset} {file.backbone}".strip(), option, "yes" if here[name] else "")
-    console = LiteralConsole()
-    if not console.is_terminal:
-        console.width = 140
-    console.print(table)
+    LiteralConsole().print(table)
     say(
         f"downloads are kept in {folder}; 'imagenet' (torchvision's backbones), 'demo' and "
         "'demo-cascade-mrcnn' are names too"

@@ -13,6 +13,14 @@ def test_names_are_text_and_not_markup(capsys):
     assert "\x1b" not in out
 
 
+def test_a_long_name_is_whole_in_a_file(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    metrics = dict.fromkeys(("bbox_ap", "bbox_ap50", "segm_ap", "segm_ap50"), 12.3)
+    name = "ground vehicle of the airport " * 4
+    print_results({"bbox": {}, "segm": {"AP": 1.0}, "classes": [{"name": name, "objects": 3} | metrics]})
+    assert name in capsys.readouterr().out
+
+
 def test_headings_may_have_two_lines(capsys):
     console = LiteralConsole()
     table = Table("two\nlines")
