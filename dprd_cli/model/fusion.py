@@ -56,7 +56,7 @@ class FusionOutput(NamedTuple):
     Args:
         parts: From the parts only, x^comb_3, or None. [R, C, S, S]
         whole: From parts and whole, x^comb_4. [R, C, S, S]
-        met: What of the parts met the whole in the last max, where it is not `parts`. [R, C, S, S]
+        met: What of the parts met the whole in the last maximum, or None where there is none. [R, C, S, S]
     """
 
     parts: Tensor | None
@@ -292,7 +292,7 @@ class ConcatFusion(nn.Module):
         if parts is None:
             raise ValueError("ConcatFusion: expected part features, but got None")
         comb_parts = torch.cat(self._reduced(parts), dim=1)
-        return FusionOutput(comb_parts, strongest(comb_parts, whole))
+        return FusionOutput(comb_parts, strongest(comb_parts, whole), comb_parts)
 
     def _reduced(self, parts: Tensor) -> list[Tensor]:
         """Return the channels of each part. [R, P, C, S, S] -> P x [R, C/P, S, S]."""

@@ -141,8 +141,7 @@ def comb_parts_win(fused: FusionOutput, limit: int = 128) -> Tensor | None:
     Returns:
         A scalar in 0..1, or None where there is nothing to look at. []
     """
-    if fused.parts is None or len(fused.whole) == 0:
+    if fused.met is None or len(fused.whole) == 0:
         return None
-    parts = (fused.parts if fused.met is None else fused.met)[:limit]
-    whole = fused.whole[:limit]
+    parts, whole = fused.met[:limit], fused.whole[:limit]
     return ((parts >= whole) & (whole > 0)).float().mean()

@@ -58,8 +58,9 @@ def test_masks_and_their_quality_are_shares():
 def test_who_wins_the_last_max():
     parts, whole = torch.tensor([[1.0, 2.0], [0.0, 0.0]]), torch.tensor([[1.0, 3.0], [0.0, 1.0]])
     # equal: the parts win; less: they do not; both zero: nobody does; less again
-    assert comb_parts_win(FusionOutput(parts, whole)).item() == 1 / 4
-    assert comb_parts_win(FusionOutput(parts, whole), limit=1).item() == 1 / 2
+    assert comb_parts_win(FusionOutput(parts, whole, parts)).item() == 1 / 4
+    assert comb_parts_win(FusionOutput(parts, whole, parts), limit=1).item() == 1 / 2
     assert comb_parts_win(FusionOutput(parts, whole, parts - 1)).item() == 0  # what met the whole counts
     assert comb_parts_win(FusionOutput(None, whole)) is None
-    assert comb_parts_win(FusionOutput(parts[:0], whole[:0])) is None
+    assert comb_parts_win(FusionOutput(parts, whole)) is None  # an average has no winner
+    assert comb_parts_win(FusionOutput(parts[:0], whole[:0], parts[:0])) is None
