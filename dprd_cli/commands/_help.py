@@ -33,9 +33,12 @@ DRAWING = "Drawing"
 OUTPUT = "Output"
 MACHINE = "Machine"
 GENERAL = "General"
-_OF_COMMANDS = (LEARN, LOOK, FILES, ABOUT, COMMANDS)
 PANELS = (
-    *_OF_COMMANDS,
+    LEARN,
+    LOOK,
+    FILES,
+    ABOUT,
+    COMMANDS,
     ARGUMENTS,
     INPUT,
     DATA,
@@ -182,8 +185,7 @@ def _argument(param: Any) -> str:
 
 
 def _option(param: Any) -> str:
-    short, long = ([one for one in param.opts if one.startswith("--") is it] for it in (False, True))
-    names = ", ".join([*short, *long])
+    names = ", ".join(sorted(param.opts, key=len))  # -x, --long
     if param.secondary_opts:
         return f"{names} / {', '.join(param.secondary_opts)}"
     return names if param.is_flag else f"{names} {param.metavar or 'VALUE'}"

@@ -18,6 +18,7 @@ from dprd_cli.runtime.progress import say as say
 PART_OFFSETS = ("learned", "mean", "reference")
 PART_STYLES = ("tones", "paper", "distinct")
 COLORED_BY = ("class", "instance")
+DEVICES = ("auto", "cpu", "cuda", "mps")
 
 Data = Annotated[
     str | None,
@@ -161,7 +162,7 @@ Device = Annotated[
     typer.Option(
         "--device",
         metavar="NAME",
-        autocompletion=_complete.among("auto", "cpu", "cuda", "mps"),
+        autocompletion=_complete.among(*DEVICES),
         help="auto (default), cpu, cuda or mps (Apple's GPU, never by itself).",
         rich_help_panel=MACHINE,
     ),

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dprd_cli.commands import _complete
 from dprd_cli.commands._help import MACHINE, MEASURE, OUTPUT
-from dprd_cli.commands._options import Device, Json, parse_size, print_json, say
+from dprd_cli.commands._options import DEVICES, Json, parse_size, print_json, progress, say
 
 if TYPE_CHECKING:
     from dprd_cli.benchmark.measure import BenchmarkReport
@@ -93,7 +94,16 @@ def benchmark(
             rich_help_panel=MACHINE,
         ),
     ] = None,
-    device: Device = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            autocompletion=_complete.among(*DEVICES),
+            help="auto, cpu, cuda or mps (Apple's GPU).",
+            rich_help_panel=MACHINE,
+        ),
+    ] = "cpu",
     compiled: Annotated[
         bool,
         typer.Option(
@@ -114,11 +124,10 @@ def benchmark(
     from dprd_cli.benchmark.machine import describe_machine
     from dprd_cli.config.presets import pick
     from dprd_cli.runtime.device import pick_device
-    from dprd_cli.runtime.progress import progress
 
     pick("benchmark", kind, (*table.KINDS, "all"))
     size = parse_size(image_size) if image_size else None
-    place = pick_device(device or "cpu")
+    place = pick_device(device)
     if threads:
         torch.set_num_threads(threads)
     settings = table.BenchmarkSettings(
