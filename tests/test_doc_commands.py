@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import pytest
 from PIL import Image
-from typer.main import get_command
 
+from command_tree import ROOT_COMMAND, flags_of, parse
 from dprd_cli import cli
 from dprd_cli.weights.checkpoint import read_checkpoint, save_checkpoint
 from paths import ROOT
@@ -215,20 +215,11 @@ def test_commands_run_as_they_are_printed(page, world, tmp_path, monkeypatch, ca
     assert len(started) == sum(command.words[1] == "train" for command in RUN[page])
 
 
-def parse(words):
-    """Parse a command of `dprd` as the command line does, without running it."""
-    command, rest = get_command(cli.app), list(words)
-    while hasattr(command, "commands"):
-        assert rest[0] in command.commands, rest
-        name, command, rest = rest[0], command.commands[rest[0]], rest[1:]
-    command.make_context(name, rest).close()
-
-
 @pytest.mark.parametrize(("command", "why"), PARSED, ids=[f"{c.page}: {c.line[:60]}" for c, _ in PARSED])
 def test_commands_that_are_not_run_are_whole(command, why):
     words = command.words
     if words[0] == "dprd" and words[1].startswith("--"):
-        assert words[1] in {flag for p in get_command(cli.app).params for flag in p.opts}
+        assert words[1] in flags_of(ROOT_COMMAND)
     elif words[0] == "dprd":
         parse(words[1:])
     elif words[0] == "torchrun":

@@ -3,9 +3,9 @@
 import re
 
 import pytest
-from typer.main import get_command
 
-from dprd_cli import cli, errors
+from command_tree import LEAVES, ROOT_COMMAND, flags_of
+from dprd_cli import errors
 from dprd_cli.config.aliases import RENAMED
 from dprd_cli.config.backbone_names import CLASSICS
 from dprd_cli.config.presets import PRESETS, SCHEDULES
@@ -22,12 +22,8 @@ pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 
 def options():
     """Return command -> its options, `data synth` being one command."""
-    found = {}
-    for name, command in get_command(cli.app).commands.items():
-        for inner, leaf in getattr(command, "commands", {"": command}).items():
-            flags = {flag for p in leaf.params for flag in (*p.opts, *p.secondary_opts)}
-            found[f"{name} {inner}".strip()] = flags | {"--help", "-h", "--verbose", "-v", "--quiet", "-q"}
-    return found
+    shared = {"--help", "-h", "--verbose", "-v", "--quiet", "-q"}
+    return {words: flags_of(command) | shared for words, command in LEAVES.items()}
 
 
 @pages
@@ -94,7 +90,7 @@ def test_the_readme_says_what_this_is_and_names_the_two_commands():
 
 def test_the_readme_lists_every_command():
     listed = set(re.findall(r"^\| `dprd ([a-z-]+)", README, re.MULTILINE))
-    assert listed == set(get_command(cli.app).commands)
+    assert listed == set(ROOT_COMMAND.commands)
 
 
 FAMILIES = ("convnext_tiny", "swin_v2_t", "efficientnet_v2_s", "regnet_y_400mf", "timm:NAME")

@@ -6,27 +6,14 @@ import shlex
 
 import pytest
 import typer
-from typer.main import get_command
 
+from command_tree import COMMANDS, ROOT_COMMAND, parse
 from dprd_cli import cli
 from dprd_cli.commands._examples import EXAMPLES
 from dprd_cli.commands._help import GENERAL, PANELS, help_page, sections
-from dprd_cli.runtime.progress import LOGGER, lines_on_stderr, say
+from dprd_cli.runtime.progress import LOGGER, say
 from paths import ROOT
 
-ROOT_COMMAND = get_command(cli.app)
-
-
-def every_command():
-    """Return words -> command, of the program, its commands and theirs."""
-    found = {"": ROOT_COMMAND}
-    for name, command in ROOT_COMMAND.commands.items():
-        found[name] = command
-        found |= {f"{name} {inner}": leaf for inner, leaf in getattr(command, "commands", {}).items()}
-    return found
-
-
-COMMANDS = every_command()
 each = pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words or "dprd")
 
 
@@ -42,20 +29,6 @@ def page(words, width):
     return re.sub(r"\x1b\[[0-9;]*m", "", help_page(context.command, context, width=width))
 
 
-def parse(line):
-    """Parse a command line as the program does, and do nothing else."""
-    program, *arguments = shlex.split(line)
-    assert program == "dprd"
-    with lines_on_stderr():
-        context = ROOT_COMMAND.make_context("dprd", arguments)
-        rest = [*context._protected_args, *context.args]
-        while rest:
-            name, command, rest = context.command.resolve_command(context, rest)
-            context = command.make_context(name, rest, parent=context)
-            rest = [*getattr(context, "_protected_args", ()), *context.args]
-    return context
-
-
 def test_every_command_has_examples_and_no_other_has():
     assert EXAMPLES.keys() == COMMANDS.keys()
 
@@ -65,7 +38,9 @@ def test_examples_parse_are_of_the_command_and_fit_into_80_columns(words):
     assert 2 <= len(EXAMPLES[words]) <= 4
     for purpose, line in EXAMPLES[words]:
         line = line.partition(" > ")[0]
-        found = parse(line)
+        program, *arguments = shlex.split(line)
+        assert program == "dprd"
+        found = parse(arguments)
         assert found.command_path.startswith(f"dprd {words}".strip())
         assert max(len(purpose) + 4, len(line) + 2) <= 80
         assert not getattr(found.command, "commands", None), line

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from typer.main import get_command
 
+from command_tree import ROOT_COMMAND, flags_of, parse
 from dprd_cli import cli
 from dprd_cli.commands._next import folder_of_images
 from paths import ROOT, TINY
@@ -94,14 +94,6 @@ def test_the_folder_of_images_is_the_first_that_has_any():
     assert folder_of_images(Path("set")) == Path("set/b")
 
 
-def parse(words):
-    """Parse a command as the command line does, without running it."""
-    command, rest = get_command(cli.app), [*words]
-    while hasattr(command, "commands"):
-        name, command, rest = rest[0], command.commands[rest[0]], rest[1:]
-    command.make_context(name, rest).close()
-
-
 def messages(path):
     """Yield the texts of a module, holes of f-strings filled in."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -119,12 +111,11 @@ def test_commands_in_messages_exist():
     found |= {words for text in texts for words in re.findall(r"\bdprd ((?:train|data) --?[^`;,\n]*)", text)}
     assert len(found) > 25
     for line in sorted(found):
-        command, rest = get_command(cli.app), shlex.split(line.partition(" with ")[0])
+        command, rest = ROOT_COMMAND, shlex.split(line.partition(" with ")[0])
         while hasattr(command, "commands") and rest and rest[0] != "X":
             assert rest[0] in command.commands, line
             command, rest = command.commands[rest[0]], rest[1:]
-        flags = {flag for parameter in command.params for flag in parameter.opts}
-        assert {word for word in rest if word.startswith("--")} <= flags | {"--help"}, line
+        assert {word for word in rest if word.startswith("--")} <= flags_of(command) | {"--help"}, line
 
 
 @pytest.mark.parametrize(

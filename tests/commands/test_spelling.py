@@ -1,31 +1,10 @@
 """Options as other programs spell them: taken where they mean the same, else what is meant is said."""
 
 import pytest
-import typer
-from typer.main import get_command
 
+from command_tree import LEAVES, flags_of, parse
 from dprd_cli import cli
 from dprd_cli.config.spellings import ARGUMENT_OPTIONS, NEAR_OPTIONS, SAME_OPTIONS
-
-ROOT_COMMAND = get_command(cli.app)
-COMMANDS = {
-    words: leaf
-    for name, command in ROOT_COMMAND.commands.items()
-    for words, leaf in [
-        (f"{name} {inner}".strip(), leaf)
-        for inner, leaf in getattr(command, "commands", {"": command}).items()
-    ]
-}
-
-
-def parse(words, *arguments):
-    """Return the parameters of a command line that is only parsed."""
-    root = typer.Context(ROOT_COMMAND, info_name="dprd")
-    return COMMANDS[words].make_context(words, list(arguments), parent=root).params
-
-
-def options():
-    return {flag for command in COMMANDS.values() for param in command.params for flag in param.opts}
 
 
 @pytest.mark.parametrize(
@@ -53,7 +32,7 @@ def options():
     ],
 )
 def test_what_means_the_same_is_taken(words, line, name, value):
-    assert parse(words, *line.split())[name] == value
+    assert parse([*words.split(), *line.split()]).params[name] == value
 
 
 @pytest.mark.parametrize(
@@ -73,7 +52,8 @@ def test_what_is_near_is_said(capsys, line, said):
 
 
 def test_the_tables_name_options_and_arguments_that_exist():
-    assert set(SAME_OPTIONS.values()) <= options()
-    assert {near.split()[0] for nears in NEAR_OPTIONS.values() for near in nears} <= options()
-    arguments = {p.name for c in COMMANDS.values() for p in c.params if p.param_type_name == "argument"}
+    options = set().union(*map(flags_of, LEAVES.values()))
+    assert set(SAME_OPTIONS.values()) <= options
+    assert {near.split()[0] for nears in NEAR_OPTIONS.values() for near in nears} <= options
+    arguments = {p.name for c in LEAVES.values() for p in c.params if p.param_type_name == "argument"}
     assert {name for names in ARGUMENT_OPTIONS.values() for name in names} <= arguments
