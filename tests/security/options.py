@@ -1,8 +1,6 @@
 """Command lines with odd values, drawn from a `random.Random`."""
 
-import typer
-
-from dprd_cli.cli import app
+from command_tree import LEAVES
 from paths import TINY
 from security.mutations import ESCAPE, words
 
@@ -66,17 +64,6 @@ TEXTS += words(
 )
 
 
-def parameters():
-    """Return the parameters of each command."""
-    root = typer.main.get_command(app)
-    found = {}
-    for name, one in root.commands.items():
-        inner = getattr(one, "commands", None)
-        for command, path in ((c, f"{name} {n}") for n, c in inner.items()) if inner else ((one, name),):
-            found[path] = command.params
-    return found
-
-
 def command_line(rng):
     """Return a command line: a sound one, of which one to three values are odd."""
     name = rng.choice((*SOUND,))
@@ -96,4 +83,4 @@ def command_line(rng):
     return argv
 
 
-PARAMETERS = parameters()
+PARAMETERS = {words: command.params for words, command in LEAVES.items()}
