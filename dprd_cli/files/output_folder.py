@@ -147,7 +147,7 @@ def _check_place(folder: Path, option: str, names: Collection[str], inputs: Sequ
     for path in inputs:
         real = Path(os.path.realpath(path))
         if str(real.parent) == place or not below.isdisjoint(map(str, real.parents)):
-            raise OccupiedError(f"{option} {folder}: holds images that are read; choose another folder")
+            raise OccupiedError(f"{option} {folder}: holds files that are read; choose another folder")
 
 
 def _check_content(folder: Path, choice: OutputChoice, command: str, names: Collection[str]) -> None:

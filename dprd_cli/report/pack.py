@@ -95,7 +95,8 @@ def pack_weights(spec: str, output: OutputChoice, options: PackOptions | None = 
         options: Name, licence, images.
 
     Raises:
-        UserError: If there is no such run, it does not load, or the folder cannot be written.
+        UserError: If there is no such run, it does not load, or the folder is the run's own or cannot be
+            written.
     """
     options = options or PackOptions()
     if options.licence and not _LICENCE.fullmatch(options.licence):
@@ -106,9 +107,8 @@ def pack_weights(spec: str, output: OutputChoice, options: PackOptions | None = 
     model = load_model(str(source), "cpu")
     run = read_run(Path(spec) if Path(spec).is_dir() else source)
     found = _evaluation(run, model)
-    default = output.out or Path("packed")
     own = (WEIGHTS_FILE, CARD_FILE, IMAGES_FOLDER)
-    with output_folder(output, default, "weights pack", names=own) as folder:
+    with output_folder(output, Path("packed"), "weights pack", names=own, inputs=[source]) as folder:
         images = _copy_images(run, folder) if options.images else {}
         _write_weights(model, found, run.environment, folder.claim(WEIGHTS_FILE))
         facts = _facts(options, model, run, found, images)

@@ -237,7 +237,7 @@ def test_other_part_offsets(images, weights, kind):
         (["in", "--weights", "nowhere.pt"], 1, "error: no such checkpoint: nowhere.pt"),
         (["in"], 1, "train one with `dprd train`, or pass --weights demo"),
         (["in", "--part-offsets", "meen"], 2, "(did you mean 'mean'?)"),
-        (["in", "--weights", "WEIGHTS", "--out", "in"], 2, "error: --out in: holds images that are read"),
+        (["in", "--weights", "WEIGHTS", "--out", "in"], 2, "error: --out in: holds files that are read"),
         (["in", "--weights", "WEIGHTS", "--device", "tpu"], 2, "error: unknown device 'tpu'"),
         (["in", "--weights", "WEIGHTS", "--out", "in/17.jpg/x"], 5, "cannot create the folder"),
     ],

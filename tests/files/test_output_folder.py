@@ -103,7 +103,7 @@ def test_the_folder_of_the_inputs_is_never_written_to():
     Path("in/masks/x").mkdir(parents=True)
     Path("in/a.jpg").touch()
     Path("in/masks/x/0.png").touch()
-    refused = r"^--out in: holds images that are read; choose another folder$"
+    refused = r"^--out in: holds files that are read; choose another folder$"
     with pytest.raises(UsageError, match=refused):
         write("b.jpg", out="in", inputs=[Path("in/a.jpg")])
     with pytest.raises(UsageError, match=refused):

@@ -77,3 +77,12 @@ def test_what_is_there_is_not_lost(run, capsys):
     assert visible("out") == ["README.md", "model.safetensors"]
     with pytest.raises(UsageError, match="--license My own: expected the hub's name of one"):
         pack_weights("run", OutputChoice(Path("other")), PackOptions(licence="My own"))
+
+
+def test_a_packed_folder_is_not_replaced_by_itself(run, capsys):
+    pack_weights("run", OutputChoice(Path("out")))
+    before = Path("out/model.safetensors").read_bytes()
+    for spec in ("out", "out/model.safetensors"):
+        assert cli.run(["weights", "pack", spec, "out", "--overwrite"]) == 2
+        assert "OUT out: holds files that are read; choose another folder" in capsys.readouterr().err
+    assert Path("out/model.safetensors").read_bytes() == before
