@@ -40,7 +40,7 @@ class Registry(dict[str, Callable[..., Any]]):
         Raises:
             UsageError: If it is no name, or another's.
         """
-        if not (isinstance(name, str) and name.isprintable() and 0 < len(name) <= _LONGEST):
+        if not (isinstance(name, str) and name.isprintable() and name.split() == [name[:_LONGEST]]):
             raise UsageError(f"{self.kind} {short_repr(name)}: expected a name of one word")
         if self._is_built_in(name):
             raise UsageError(f"{self.kind} '{name}' is built in; choose another name")
@@ -66,8 +66,16 @@ class Registry(dict[str, Callable[..., Any]]):
         Raises:
             UserError: If a plugin's fails, with the plugin's name.
         """
+        return self.guard(name, self[name], *arguments)
+
+    def guard(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what a function returns that belongs to what has a name here.
+
+        Raises:
+            UserError: If a plugin's fails, with the plugin's name.
+        """
         try:
-            return self[name](*arguments)
+            return function(*arguments)
         except UserError:
             raise
         except Exception as error:

@@ -60,7 +60,9 @@ class MetricSet:
         Raises:
             UserError: If a plugin's fails.
         """
-        return {name: _guard(name, metric.of, record) for name, metric in self._metrics.items()}
+        return {
+            name: registry.metric.guard(name, metric.of, record) for name, metric in self._metrics.items()
+        }
 
     def result(self, images: Sequence[Mapping[str, object]]) -> dict[str, float | None]:
         """Return all numbers, of what `of` returned for each image.
@@ -70,18 +72,9 @@ class MetricSet:
         """
         numbers: dict[str, float | None] = {}
         for name, metric in self._metrics.items():
-            found = _guard(name, metric.result, [image[name] for image in images])
+            found = registry.metric.guard(name, metric.result, [image[name] for image in images])
             numbers |= _checked(name, found) if name in registry.metric.from_plugins else found
         return numbers
-
-
-def _guard(name: str, call: Any, *arguments: Any) -> Any:
-    try:
-        return call(*arguments)
-    except Exception as error:
-        if name not in registry.metric.from_plugins:
-            raise
-        raise registry.metric.failure(name, error) from error
 
 
 def _checked(name: str, found: object) -> dict[str, float | None]:

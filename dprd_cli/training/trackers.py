@@ -15,7 +15,6 @@ from dprd_cli.errors import DprdWarning, UsageError
 from dprd_cli.files.atomic import write_atomically
 
 Row = Mapping[str, Any]
-_PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb"}
 
 
 class MetricsLogger(Protocol):
@@ -100,15 +99,16 @@ def _warn(name: str, error: Exception) -> None:
 
 
 def check_trackers(names: Sequence[str]) -> None:
-    """Check that what `train.loggers` names is installed; of plugins only they know.
+    """Check that what `train.loggers` names is installed, of which each is called as its package is.
+
+    Of plugins only they know.
 
     Raises:
         UsageError: If not.
     """
     for name in names:
-        package = _PACKAGES.get(name)
-        if package is not None and importlib.util.find_spec(package) is None:
-            raise UsageError(f"train.loggers: {name} is not installed; pip install {package}")
+        if name in registry.logger.built_in and importlib.util.find_spec(name) is None:
+            raise UsageError(f"train.loggers: {name} is not installed; pip install {name}")
 
 
 def start_trackers(config: Config, folder: Path, start_step: int) -> list[Tracker]:

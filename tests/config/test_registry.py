@@ -1,5 +1,7 @@
 """Names of what can be replaced: the package's own and those of plugins."""
 
+import importlib
+
 import pytest
 
 from dprd_cli.config.registry import REGISTRIES, Registry
@@ -40,7 +42,7 @@ def test_the_same_may_be_entered_again_and_no_other(registry):
     for name in ("fpn", "timm:x"):
         with pytest.raises(UsageError, match=f"^neck '{name}' is built in; choose another name$"):
             registry(name)
-    for name in ("", "a\nb", 3, "x" * 100):
+    for name in ("", "a\nb", "a b", " a", 3, "x" * 100):
         with pytest.raises(UsageError, match="expected a name of one word"):
             registry(name)
 
@@ -88,8 +90,7 @@ def test_names_of_plugins_are_listed_too(monkeypatch):
 
 
 def test_every_name_of_the_package_s_own_is_filled_in():
-    import dprd_cli.training.trackers  # noqa: F401
-
+    importlib.import_module("dprd_cli.training.loop")  # with all that a training uses
     without_parts = {"none", "pooling"}  # modes without part features
     for kind, registry in REGISTRIES.items():
         assert set(registry.built_in) - without_parts <= set(registry), kind
