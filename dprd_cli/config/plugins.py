@@ -28,6 +28,7 @@ from dprd_cli.runtime.ranks import rank
 
 _LOADED: dict[str, ModuleType] = {}
 _MOST = 64
+_LARGEST = 2**20  # bytes of a plugin's file that somebody else's configuration may name
 
 
 class PluginNeededError(UsageError):
@@ -73,6 +74,8 @@ def load_own_plugins(names: Sequence[str]) -> None:
         if is_loaded(name) or (_is_file(name) and not os.path.isfile(name)):
             continue
         with contextlib.suppress(OSError):
+            if _is_file(name) and os.path.getsize(name) > _LARGEST:
+                continue  # a run may be a stranger's, and name any file
             source = _source(name)
             if _fingerprint(name, source) in known:
                 _run(name, source)

@@ -139,6 +139,14 @@ def test_a_run_of_one_s_own_runs_what_was_named_before_and_nothing_that_changed(
     assert (runs(plugin), loaded_plugins()) == (2, ())
 
 
+def test_a_run_has_no_large_file_read(plugin, monkeypatch):
+    load_plugins([str(plugin)])
+    forget()
+    monkeypatch.setattr(plugins, "_LARGEST", len(CODE) - 1)
+    load_own_plugins([str(plugin)])
+    assert (runs(plugin), loaded_plugins()) == (1, ())
+
+
 def test_code_that_was_compiled_before_is_not_run(plugin):
     """A `__pycache__` beside the file could hold anything."""
     import importlib.util
