@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dprd_cli.errors import UserError
-from dprd_cli.files.images import IMAGE_SUFFIXES
+from dprd_cli.files.images import has_image_suffix
 from dprd_cli.weights.checkpoint import read_checkpoint
 from dprd_cli.weights.hub import WEIGHTS_FILE, check_repository, hub_errors, import_hub, is_safetensors
 
@@ -82,17 +82,21 @@ def _plan(folder: Path, repository: str) -> HubCommit:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; `dprd weights pack RUN {folder}` makes it")
     for name in (WEIGHTS_FILE, CARD_FILE):
-        if not (folder / name).is_file():
+        if not _lies_in(folder, name):
             raise UserError(f"{folder}: holds no {name}; `dprd weights pack RUN FOLDER` makes such a folder")
     weights = folder / WEIGHTS_FILE
     if not is_safetensors(weights):
         raise UserError(f"{weights}: no safetensors file; pack the run again")
     read_checkpoint(weights)  # whole, and this program's
-    images = sorted(
-        path for path in folder.glob(f"{IMAGES_FOLDER}/*") if path.suffix.lower() in IMAGE_SUFFIXES
-    )
-    sent = [weights, folder / CARD_FILE, *images]
-    files = {path.relative_to(folder).as_posix(): path.stat().st_size for path in sent}
+    images = (f"{IMAGES_FOLDER}/{path.name}" for path in folder.glob(f"{IMAGES_FOLDER}/*"))
+    shown = sorted(name for name in images if has_image_suffix(name) and _lies_in(folder, name))
+    files = {name: (folder / name).stat().st_size for name in (WEIGHTS_FILE, CARD_FILE, *shown)}
     every = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     left_out = sorted(name for name in every if name not in files and not name.startswith("."))
     return HubCommit(repository, files, tuple(left_out))
+
+
+def _lies_in(folder: Path, name: str) -> bool:
+    """Whether a folder has a file, and not a link that leads elsewhere."""
+    path = folder / name
+    return path.is_file() and path.resolve() == folder.resolve() / name

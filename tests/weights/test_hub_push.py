@@ -47,6 +47,19 @@ def test_what_is_published_is_what_is_fetched(hub, folder):
     assert found.path.read_bytes() == (folder / "model.safetensors").read_bytes()
 
 
+def test_what_a_link_leads_to_is_not_published(folder, tmp_path):
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    (folder / "images" / "link.png").symlink_to(tmp_path / "secret.png")
+    (folder / "images" / "folder.png").mkdir()
+    planned = push_folder(folder, "org/name", dry_run=True)
+    assert list(planned.files) == ["model.safetensors", "README.md", "images/parts.png"]
+    assert planned.left_out == ("images/link.png", "notes.txt")
+    (folder / "README.md").unlink()
+    (folder / "README.md").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(UserError, match=r"packed: holds no README\.md"):
+        push_folder(folder, "org/name", dry_run=True)
+
+
 def test_a_second_time_is_a_second_commit(hub, folder):
     first = push_folder(folder, "org/name")
     (folder / "README.md").write_text("# other\n")
