@@ -111,13 +111,13 @@ class WorkerPool(Generic[T, R]):
             givers, takers = cycle(workers), cycle(workers)
             for task in islice(tasks, _AHEAD * len(workers)):
                 given.append(task)
-                next(givers).give(task)
+                next(givers).give(task, self.patience)
             while given:
                 done, answer = next(takers).take(self.patience, self.is_stopping)
                 first = given.popleft()
                 for task in islice(tasks, 1):
                     given.append(task)
-                    next(givers).give(task)
+                    next(givers).give(task, self.patience)
                 yield answer if done else self.call(first)
         finally:
             for worker in workers:
@@ -154,10 +154,16 @@ class _Worker:
         finally:
             theirs.close()
 
-    def give(self, task: Any) -> None:
-        """Give it a task; that it has ended shows when the answer is awaited."""
-        with contextlib.suppress(OSError):
+    def give(self, task: Any, patience: float) -> None:
+        """Give it a task; that it has ended, or takes none in time, shows when the answer is awaited."""
+        self.pipe.settimeout(patience)  # it may hang while the socket is full
+        try:
             _send(self.pipe, pickle.dumps(task))
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.pipe.shutdown(socket.SHUT_WR)  # half a task is none
+        finally:
+            self.pipe.settimeout(None)
 
     def take(self, patience: float, is_stopping: Callable[[], bool]) -> tuple[bool, Any]:
         """Return whether it could do the next task, and the answer.

@@ -99,6 +99,21 @@ def test_a_process_that_hangs_is_not_waited_for_beyond_patience():
         befall(signal.SIGSTOP, 2, patience=0.3)
 
 
+def length(task):
+    return len(task)
+
+
+def test_a_process_that_hangs_takes_no_task_for_longer_than_patience():
+    tasks = [b"x" * (1 << 22)] * 6  # more than a socket holds
+    answers = WorkerPool(length, 1, patience=0.3).map(tasks)
+    found = [next(answers)]
+    os.kill(processes()[0], signal.SIGSTOP)
+    with pytest.warns(DprdWarning, match="one does not answer"):
+        found += answers
+    assert found == [1 << 22] * 6
+    assert processes() == []
+
+
 def test_who_is_asked_to_stop_waits_for_nobody(monkeypatch):
     monkeypatch.setattr(module, "_GRACE", 0.1)
     with warnings.catch_warnings():
