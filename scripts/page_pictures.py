@@ -8,6 +8,7 @@ python scripts/page_pictures.py runs/NAME/report.html phone.png --width 390 --he
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
@@ -33,25 +34,29 @@ def main() -> None:
     parser.add_argument(
         "--height", type=int, default=0, help="of the picture; by default as far as the page goes"
     )
-    parser.add_argument("--sections", nargs="+", default=(), metavar="ID", help="show these alone")
+    parser.add_argument("--sections", nargs="+", default=(), metavar="ID", help="show these alone, of every run")
     options = parser.parse_args()
     html = options.page.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
-        page.write_text(html.replace("</head>", f"{_alone(options.sections)}</head>", 1), encoding="utf-8")
+        page.write_text(html.replace("</head>", f"{_alone(html, options.sections)}</head>", 1), encoding="utf-8")
         image = _screenshot(page, options.width, options.height or _TALLEST)
     trimmed(image).quantize(_COLOURS, dither=Image.Dither.NONE).save(options.out, optimize=True)
 
 
-def _alone(sections: Sequence[str]) -> str:
-    """Return a style that hides all but these sections, with the page's head and its menu."""
-    if not sections:
-        return ""
-    shown = ", ".join(f"#{name}" for name in sections)
-    return (
-        f"<style>section:not(:has({shown})):not({shown}):not(:is({shown}) *) {{ display: none }}"
-        "header, nav, footer, .tiles, section > dl, section > h2, section > h2 ~ p { display: none }</style>"
-    )
+def _alone(html: str, sections: Sequence[str]) -> str:
+    """Return a style that hides all but these sections of a page, its head and its menu too.
+
+    Raises:
+        SystemExit: If the page has no such section.
+    """
+    for name in sections:
+        if not re.search(rf'<section id="(run\d+-)?{re.escape(name)}"', html):
+            there = ", ".join(re.findall(r'<section id="([^"]*)"', html))
+            sys.exit(f"no section {name}; there are: {there}")
+    shown = ", ".join(f'#{name}, section[id$="-{name}"]' for name in sections)
+    hidden = f"section:not(:has({shown}), :is({shown}) *, {shown}), section:has({shown}) > :not(section)"
+    return f"<style>header, nav, footer, {hidden} {{ display: none }}</style>" if sections else ""
 
 
 def _screenshot(page: Path, width: int, height: int) -> Image.Image:

@@ -15,7 +15,7 @@ def collect(specs: Sequence[str]) -> tuple[list[RunFiles], list[StudyFiles]]:
     """Read runs and ablations.
 
     Args:
-        specs: RunFiles folders, checkpoints, `demo`, folders of an ablation or of several; the newest run if
+        specs: Run folders, checkpoints, `demo`, folders of an ablation or of several; the newest run if
             there is none.
 
     Raises:

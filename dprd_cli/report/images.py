@@ -110,8 +110,8 @@ def gradcam(page: ReportPage, run: RunFiles) -> Html:
     if not maps:
         return note("No Grad-CAM: no object reached the score 0.5.")
     rule = note(
-        "The surest object of each image above: Grad-CAM of its class logit at the pyramid level that its "
-        "box is pooled from, scaled by its own extremes; its whole and part boxes in orange."
+        "The surest object of each image above: HiResCAM of its class logit at the pyramid levels that its "
+        "box and parts are pooled from, scaled by its own extremes; its box is white, its parts light blue."
     )
     return join((rule, element("div", *map(_map, maps), class_="maps")))
 
