@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-from dprd_cli.errors import EXIT_FAILED, UserError
+from dprd_cli.errors import EXIT_FAILED, ResourceError, UserError
 from dprd_cli.runtime.cores import available_cores
 from dprd_cli.runtime.signals import ANSWERED
 
@@ -36,6 +36,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         arguments: The command line without the program's name.
 
     Raises:
+        ResourceError: If not all can be started.
         UserError: If a process was killed.
     """
     shared = {
@@ -48,12 +49,17 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     command = [sys.executable, "-m", "dprd_cli", *arguments]
     ranks: list[subprocess.Popen[bytes]] = []
     with _passing_on(ranks) as asked:
-        for rank in range(count):
-            environment = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-            ranks.append(
-                # in sessions of their own: Ctrl-C reaches them from here, once
-                subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_PREPARE)
-            )
+        try:
+            for rank in range(count):
+                environment = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+                ranks.append(
+                    # in sessions of their own: Ctrl-C reaches them from here, once
+                    subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_PREPARE)
+                )
+        except (OSError, subprocess.SubprocessError) as error:
+            for one in ranks:  # which would wait for the others
+                one.kill()
+            raise ResourceError(f"only {len(ranks)} of {count} processes could be started ({error})") from error
         for number in asked:  # while they were started
             _send(ranks, number)
         codes = _wait(ranks)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from dprd_cli.errors import UserError
+from dprd_cli.errors import ResourceError, UserError
 from dprd_cli.runtime import launch as module
 from dprd_cli.runtime.launch import launch
 
@@ -50,6 +50,21 @@ def test_the_exit_code_is_that_of_a_rank_that_knows_the_reason(ranks, codes, cod
 def test_a_process_that_was_killed_is_named(ranks):
     with pytest.raises(UserError, match=r"rank 1 was ended by SIGKILL .* training goes on with --resume"):
         ranks(2, "test $RANK = 0 || kill -9 $$; exit 1")
+
+
+def test_where_one_cannot_be_started_the_others_are_ended(ranks, monkeypatch):
+    started, begin = [], module.subprocess.Popen
+
+    def refuse_the_second(*arguments, **how):
+        if started:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        started.append(begin(*arguments, **how))
+        return started[0]
+
+    monkeypatch.setattr(module.subprocess, "Popen", refuse_the_second)
+    with pytest.raises(ResourceError, match=r"only 1 of 3 processes .*Resource temporarily unavailable"):
+        ranks(3, "exec sleep 60")
+    assert started[0].wait(20) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(("fails", "ends", "hangs"), [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
