@@ -34,12 +34,16 @@ def main() -> None:
     parser.add_argument(
         "--height", type=int, default=0, help="of the picture; by default as far as the page goes"
     )
-    parser.add_argument("--sections", nargs="+", default=(), metavar="ID", help="show these alone, of every run")
+    parser.add_argument(
+        "--sections", nargs="+", default=(), metavar="ID", help="show these alone, of every run"
+    )
     options = parser.parse_args()
     html = options.page.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
-        page.write_text(html.replace("</head>", f"{_alone(html, options.sections)}</head>", 1), encoding="utf-8")
+        page.write_text(
+            html.replace("</head>", f"{_alone(html, options.sections)}</head>", 1), encoding="utf-8"
+        )
         image = _screenshot(page, options.width, options.height or _TALLEST)
     trimmed(image).quantize(_COLOURS, dither=Image.Dither.NONE).save(options.out, optimize=True)
 

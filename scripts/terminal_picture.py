@@ -1,8 +1,10 @@
-"""Draws what a terminal shows while a command runs, as SVG: text that can be read and selected at any size.
+r"""Draws what a terminal shows while commands run, as SVG: text that can be read and selected at any size.
 
     python scripts/terminal_picture.py --out train.svg --until 'evaluate' -- dprd train --steps 60
+    python scripts/terminal_picture.py --out docs/figures/help.svg --columns 96 --last 100 --any-code -- \
+        dprd --help \; dprd trian --data DATA \; dprd train --imgsz 640
 
-The command runs in a terminal of its own, to its end; the picture is of the moment at which the screen first
+Each command runs in a terminal of its own, to its end; the picture is of the moment at which its screen first
 matches `--until`, or of the end. Names of files below the working folder are shown without it.
 """
 
@@ -122,19 +124,21 @@ def _coloured(style: str, cells: Iterable[tuple[str, str]]) -> str:
     return f"{style}{text}\x1b[0m" if style else text
 
 
-def watch(command: Sequence[str], columns: int, until: str) -> list[str]:
+def watch(command: Sequence[str], columns: int, until: str, *, any_code: bool = False) -> list[str]:
     """Run a command in a terminal; return the lines of the moment that is asked for.
 
     Args:
         command: Its words.
         columns: Width of the terminal.
         until: Pattern that the whole screen has to match; the end where it never does.
+        any_code: Whether it may fail.
 
     Raises:
-        SystemExit: If the command fails.
+        SystemExit: If the command fails, but may not.
     """
     process, terminal = pty.fork()
     if process == 0:
+        os.environ.pop("NO_COLOR", None)
         os.environ |= {"TERM": "xterm-256color", "COLUMNS": str(columns)}
         os.execvp(command[0], command)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
@@ -144,7 +148,7 @@ def watch(command: Sequence[str], columns: int, until: str) -> list[str]:
         if found is None and until and re.search(until, screen.text()):
             found = screen.lines()
     code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-    if code:
+    if code and not any_code:
         sys.exit(f"{screen.text()}\n{shlex.join(command)}: exit code {code}")
     return found or screen.lines()
 
@@ -165,17 +169,25 @@ def draw(lines: Sequence[str], columns: int) -> str:
 
 
 def main() -> None:
-    """Run the command and write the picture."""
+    """Run the commands and write the picture."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="the SVG file")
     parser.add_argument("--until", default="", metavar="PATTERN", help="the moment; by default the end")
     parser.add_argument("--columns", type=int, default=104)
     parser.add_argument("--last", type=int, default=40, help="lines at most")
-    parser.add_argument("command", nargs="+")
+    parser.add_argument("--any-code", action="store_true", help="commands may fail")
+    parser.add_argument("command", nargs="+", help="its words; ';' is between commands")
     options = parser.parse_args()
-    typed = Screen(options.columns)
-    typed.feed(f"\x1b[1m$ {shlex.join(options.command)}\x1b[0m")
-    lines = [*typed.lines(), *watch(options.command, options.columns, options.until)]
+    lines: list[str] = []
+    for ends, words in groupby(options.command, ";".__eq__):
+        if ends:
+            lines.append("")
+            continue
+        command = list(words)
+        typed = Screen(options.columns)
+        typed.feed(f"\x1b[1m$ {shlex.join(command)}\x1b[0m")
+        lines += typed.lines()
+        lines += watch(command, options.columns, options.until, any_code=options.any_code)
     shown = [line.replace(f"{Path.cwd()}/", "") for line in lines[-options.last :]]
     write_bytes(options.out, draw(shown, options.columns).encode())
 

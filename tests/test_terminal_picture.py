@@ -53,3 +53,11 @@ def test_a_moment_of_a_command_and_its_end(script):
     assert len(script.watch(command, 80, "never")) == 2
     with pytest.raises(SystemExit, match=r"exit code 3"):
         script.watch([sys.executable, "-c", "raise SystemExit(3)"], 80, "")
+    assert script.watch([sys.executable, "-c", "raise SystemExit('oh')"], 80, "", any_code=True) == ["oh"]
+
+
+def test_several_commands_are_one_picture(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["", f"--out={tmp_path}/a.svg", "--", "echo", "one", ";", "echo", "two"])
+    script.main()
+    drawn = (tmp_path / "a.svg").read_text().replace("&#160;", " ")
+    assert [word in drawn for word in ("$ echo one", ">one<", "$ echo two", ">two<")] == [True] * 4

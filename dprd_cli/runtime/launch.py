@@ -59,7 +59,9 @@ def launch(count: int, arguments: Sequence[str]) -> int:
         except (OSError, subprocess.SubprocessError) as error:
             for one in ranks:  # which would wait for the others
                 one.kill()
-            raise ResourceError(f"only {len(ranks)} of {count} processes could be started ({error})") from error
+            raise ResourceError(
+                f"only {len(ranks)} of {count} processes could be started ({error})"
+            ) from error
         for number in asked:  # while they were started
             _send(ranks, number)
         codes = _wait(ranks)
