@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,18 +25,26 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from dprd_cli.errors import DataError, UsageError, UserError
-from dprd_cli.ops.arrays import compress_mask, paste_mask, resize_image, resize_shape
+from dprd_cli.ops.arrays import (
+    DEEP_GREY,
+    READABLE,
+    compress_mask,
+    paste_mask,
+    resize_image,
+    resize_shape,
+    scale_deep_grey,
+)
+from dprd_cli.structures.image_detections import ImageDetections
 from dprd_cli.version import __version__
 
 #: A file, a Pillow image, or an array: uint8 RGB [H, W, 3] or grey [H, W].
 OnnxImage: TypeAlias = str | PathLike[str] | Image.Image | NDArray[np.uint8]
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 _METADATA = "dprd.json"
 _USUAL_SCORE = 0.5
 
 
-@dataclass(frozen=True, eq=False)
-class OnnxPrediction:
+@dataclass(frozen=True, eq=False, repr=False)
+class OnnxPrediction(ImageDetections):
     """What a detector found in one image, best score first: what `Prediction` has, as far as NumPy can.
 
     Args:
@@ -64,23 +71,6 @@ class OnnxPrediction:
     small_masks: NDArray[np.float32] | None = None
     mask_scores: NDArray[np.float32] | None = None
 
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def __repr__(self) -> str:
-        height, width = self.image_size
-        return f"OnnxPrediction({self.name or 'image'!r}, {width}x{height}: {self.summary()})"
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(height, width) of the image."""
-        return self.image.shape[0], self.image.shape[1]
-
-    @property
-    def class_names(self) -> list[str]:
-        """Name of each detection's class. [D]."""
-        return [self.all_class_names[label] for label in self.labels.tolist()]
-
     @cached_property
     def masks(self) -> NDArray[np.bool_] | None:
         """Masks of the whole image, or None where the detector has none; made on first use. [D, H, W]."""
@@ -90,23 +80,10 @@ class OnnxPrediction:
         pasted = [paste_mask(mask, box, self.image_size) for mask, box in pairs]
         return np.stack(pasted) if pasted else np.zeros((0, *self.image_size), dtype=bool)
 
-    def above(self, score_thresh: float) -> OnnxPrediction:
-        """Return the detections from a score on."""
-        return self._select(self.scores >= score_thresh)
-
-    def best(self, count: int) -> OnnxPrediction:
-        """Return the best so many detections."""
-        return self._select(slice(count))
-
     def _select(self, rows: NDArray[np.bool_] | slice) -> OnnxPrediction:
         names = ("boxes", "scores", "labels", "part_boxes", "small_masks", "mask_scores")
         chosen = {name: value[rows] for name in names if (value := getattr(self, name)) is not None}
         return replace(self, **chosen)
-
-    def summary(self) -> str:
-        """Return `2 person, 1 dog`, the most frequent first."""
-        counts = Counter(self.class_names)
-        return ", ".join(f"{number} {name}" for name, number in counts.most_common()) or "nothing found"
 
     def to_coco(self, image_id: int = 1, *, masks: bool = True, parts: bool = True) -> list[dict[str, Any]]:
         """Return COCO results, JSON-serialisable, one record per detection.
@@ -156,13 +133,13 @@ class OnnxDetector:
             self._session = onnxruntime.InferenceSession(str(path), providers=list(providers))
             known = self._session.get_modelmeta().custom_metadata_map
             self.metadata: dict[str, Any] = json.loads(known[_METADATA])
+            self.class_names: tuple[str, ...] = tuple(self.metadata["class_names"])
+            self.category_ids: tuple[int, ...] = tuple(self.metadata["category_ids"])
+            told = self.metadata.get("score_thresh", _USUAL_SCORE)
         except Exception as error:  # onnxruntime has kinds of its own
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{path}: not an ONNX file of dprd export ({reason})") from error
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self.class_names: tuple[str, ...] = tuple(self.metadata["class_names"])
-        self.category_ids: tuple[int, ...] = tuple(self.metadata["category_ids"])
-        told = self.metadata.get("score_thresh", _USUAL_SCORE)
         self.score_thresh: float = told if score_thresh is None else score_thresh
 
     def predict(
@@ -177,7 +154,7 @@ class OnnxDetector:
 
         Raises:
             DataError: If a file cannot be read.
-            ValueError: If an array has another shape or type.
+            ValueError: If an array has another shape, type or range of values.
         """
         pixels = _to_rgb(image)
         found = self._detect(pixels)
@@ -229,13 +206,17 @@ Detector = OnnxDetector
 def _to_rgb(image: OnnxImage) -> NDArray[np.uint8]:
     if isinstance(image, str | PathLike):
         try:
-            with Image.open(image, formats=_FORMATS) as file:
+            with Image.open(image, formats=READABLE) as file:
                 return _to_rgb(ImageOps.exif_transpose(file))
         except Exception as error:  # Pillow's plugins raise nearly anything on broken files
             raise DataError(f"{image}: cannot be read as an image ({error})") from error
     if isinstance(image, Image.Image):
-        deep = np.asarray(image) // 257 if image.mode.startswith("I") else None
-        return np.array(image.convert("RGB")) if deep is None else _to_rgb(deep.astype(np.uint8))
+        if image.mode not in DEEP_GREY:
+            return np.array(image.convert("RGB"))
+        grey = scale_deep_grey(np.asarray(image).astype(np.int64))
+        if grey is None:
+            raise ValueError("a grey image with values outside 0..65535")
+        return np.repeat(grey, 3, axis=2)
     if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
         raise ValueError(f"image: expected uint8 [H, W, 3] or [H, W], but got {image.dtype} {image.shape}")
     return np.ascontiguousarray(image if image.ndim == 3 else np.stack([image] * 3, axis=2))

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from PIL import Image
 
 from dprd_cli import load, onnx
 from dprd_cli.cli import run
-from dprd_cli.errors import DataError, UserError
+from dprd_cli.errors import DataError, DprdWarning, UserError
+from dprd_cli.files import images
 from exports import save_model
 from paths import ROOT
 
@@ -82,6 +84,20 @@ def test_files_pillow_images_and_arrays_are_one(files, image_file):
     assert grey.image.shape == (70, 90, 3)
 
 
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_deep_grey_is_what_training_sees(files, tmp_path, suffix):
+    deep = np.random.default_rng(1).integers(0, 2**16, (70, 90), dtype=np.uint16)
+    path = tmp_path / f"deep{suffix}"
+    Image.fromarray(deep).save(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DprdWarning)
+        expected = images.read_image(path, 10**6)
+    assert np.array_equal(onnx.Detector(files[1]).predict(path).image, expected)
+    Image.fromarray(np.full((70, 90), 70_000, dtype=np.int32)).save(tmp_path / "deeper.tif")
+    with pytest.raises(DataError, match=r"deeper\.tif: .*a grey image with values outside 0\.\.65535"):
+        onnx.Detector(files[1]).predict(tmp_path / "deeper.tif")
+
+
 def test_scores_and_masks_are_chosen(files, image_file):
     detector = onnx.Detector(files[1])
     assert detector.score_thresh == 0.5  # the detector has not been evaluated
@@ -122,6 +138,12 @@ def test_what_cannot_be_used_is_one_line(tmp_path, files):
         onnx.Detector(text)
     with pytest.raises(UserError, match=r"none\.onnx: not an ONNX file of dprd export \("):
         onnx.Detector(tmp_path / "none.onnx")
+    other = pytest.importorskip("onnx").load(str(files[1]))
+    (about,) = (one for one in other.metadata_props if one.key == "dprd.json")
+    about.value = json.dumps({"category_ids": [1]})
+    (tmp_path / "other.onnx").write_bytes(other.SerializeToString())
+    with pytest.raises(UserError, match=r"other\.onnx: not an ONNX file of dprd export \('class_names'\)"):
+        onnx.Detector(tmp_path / "other.onnx")
     detector = onnx.Detector(files[1])
     with pytest.raises(DataError, match=r"text\.onnx: cannot be read as an image"):
         detector.predict(text)

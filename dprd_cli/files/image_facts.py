@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from dprd_cli.files.images import DEEP_GREY, exif_orientation, open_image, read_image
+from dprd_cli.files.images import exif_orientation, open_image, read_image
+from dprd_cli.ops.arrays import DEEP_GREY
 from dprd_cli.structures.sample import ImageArray
 
 #: What is special about an image -> what is done about it, for reports.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import stat
 import threading
@@ -17,19 +16,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from dprd_cli.errors import DataError, DprdWarning
 from dprd_cli.files.atomic import write_bytes
+from dprd_cli.ops.arrays import DEEP_GREY, READABLE, scale_deep_grey
 from dprd_cli.structures.sample import ImageArray
 
 EXIF_ORIENTATION = 0x0112
-#: Formats that are read, by what is in a file, whatever its name; Pillow knows more, of which some start
-#: other programs (EPS) or load plugins.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
-_READABLE = tuple(one for one in FORMATS if one != "AVIF" or importlib.util.find_spec("PIL.AvifImagePlugin"))
 _OPENING = threading.Lock()  # Pillow's pixel limit is a global
 _DECODING = threading.Lock()  # one large image at a time, because Pillow's copy of it comes on top
 _LARGE = 2**24  # pixels
 _STRIP = 2**22  # pixels that are converted at once
-#: Modes of grey beyond 8 bits.
-DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _BROKEN_EXIF = (SyntaxError, ValueError, KeyError, TypeError, ZeroDivisionError, OSError)
 #: How a file begins that Git keeps in place of a large one.
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
@@ -133,7 +127,7 @@ def exif_orientation(path: Path | str) -> int:
 
 
 def open_image(path: Path | str) -> Image.Image:
-    """Open an image of one of `FORMATS` without decoding it; every other module opens images through here.
+    """Open an image of one of `FORMATS` without decoding it; what needs more than NumPy opens images here.
 
     Pillow's own limit of pixels, which is a global, does not count.
 
@@ -144,7 +138,7 @@ def open_image(path: Path | str) -> Image.Image:
     with _OPENING:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(path, formats=_READABLE)
+            return Image.open(path, formats=READABLE)
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -223,16 +217,17 @@ def _to_rgb(image: Image.Image, path: Path) -> ImageArray:
 def _strip_to_rgb(image: Image.Image, path: Path) -> ImageArray:
     """Convert a few lines. [H, W, 3] or, of grey, [H, W, 1]."""
     if image.mode in DEEP_GREY:
-        return _scale_deep_grey(np.asarray(image).astype(np.int64), path)
+        return _deep_grey(np.asarray(image).astype(np.int64), path)
     if image.mode in ("RGBa", "La"):  # premultiplied alpha has no direct way to RGB
         image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _scale_deep_grey(grey: NDArray[np.int64], path: Path) -> ImageArray:
-    """Map 0..65535 to 0..255, where `convert("RGB")` would turn most of it white. [H, W, 1]."""
+def _deep_grey(grey: NDArray[np.int64], path: Path) -> ImageArray:
+    """Scale grey [H, W] to 8 bits, with one warning a process. [H, W, 1]."""
     global _warned_deep
-    if grey.min(initial=0) < 0 or grey.max(initial=0) > 0xFFFF:
+    scaled = scale_deep_grey(grey)
+    if scaled is None:
         raise ImageError(
             "numbers", f"{path}: a grey image with values outside 0..65535; convert it to 8 or 16 bits"
         )
@@ -243,7 +238,7 @@ def _scale_deep_grey(grey: NDArray[np.int64], path: Path) -> ImageArray:
             DprdWarning,
             stacklevel=4,
         )
-    return ((grey + 128) // 257).astype(np.uint8)[:, :, None]
+    return scaled
 
 
 _JPEG = frozenset({".jpg", ".jpeg"})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -23,6 +23,7 @@ from dprd_cli.files.images import WRITABLE_SUFFIXES, encode_png, write_image
 from dprd_cli.inference.video import Moment
 from dprd_cli.ops.masks import paste_masks
 from dprd_cli.structures.detections import CascadeTrace, Detections
+from dprd_cli.structures.image_detections import ImageDetections
 
 if TYPE_CHECKING:
     import supervision
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 _SHOWN_SIDE = 1024  # pixels of a notebook's drawing, at most
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction(ImageDetections):
     """What a detector found in one image, best score first. A notebook shows it as a drawing.
 
     Args:
@@ -53,18 +54,6 @@ class Prediction:
     moment: Moment | None = None
     trace: CascadeTrace | None = None
 
-    def __len__(self) -> int:
-        return len(self.detections)
-
-    def __repr__(self) -> str:
-        height, width = self.image_size
-        return f"Prediction({self.name or 'image'!r}, {width}x{height}: {self.summary()})"
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """(height, width) of the image."""
-        return self.image.shape[0], self.image.shape[1]
-
     @property
     def boxes(self) -> NDArray[np.float32]:
         """Boxes, xyxy in pixels of the image. [D, 4]."""
@@ -81,11 +70,6 @@ class Prediction:
         return np.asarray(self.detections.labels.numpy())
 
     @property
-    def class_names(self) -> list[str]:
-        """Name of each detection's class. [D]."""
-        return [self.all_class_names[label] for label in self.detections.labels.tolist()]
-
-    @property
     def part_boxes(self) -> NDArray[np.float32] | None:
         """Deformed parts of each box, xyxy, or None where the detector has none. [D, P, 4]."""
         parts = self.detections.part_boxes
@@ -97,22 +81,10 @@ class Prediction:
         found = self.detections
         return None if found.masks is None else paste_masks(found.masks, found.boxes, found.image_size)
 
-    def above(self, score_thresh: float) -> Prediction:
-        """Return the detections from a score on."""
-        return self._select(self.detections.scores >= score_thresh)
-
-    def best(self, count: int) -> Prediction:
-        """Return the best so many detections."""
-        return self._select(slice(count))
-
-    def _select(self, index: Tensor | slice) -> Prediction:
+    def _select(self, rows: NDArray[np.bool_] | slice) -> Prediction:
+        index = rows if isinstance(rows, slice) else torch.from_numpy(rows)
         trace = None if self.trace is None else self.trace[index]
         return replace(self, detections=self.detections[index], trace=trace)
-
-    def summary(self) -> str:
-        """Return `2 person, 1 dog`, the most frequent first."""
-        counts = Counter(self.class_names)
-        return ", ".join(f"{number} {name}" for name, number in counts.most_common()) or "nothing found"
 
     def to_coco(self, image_id: int = 1, *, masks: bool = True, parts: bool = True) -> list[dict[str, Any]]:
         """Return COCO results, JSON-serialisable, one record per detection.

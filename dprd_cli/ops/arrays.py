@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: Formats of images that are read, by what is in a file, whatever its name; Pillow knows more, of which some
+#: start other programs (EPS) or load plugins.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF")
+#: Those of them that this Pillow reads.
+READABLE = tuple(one for one in FORMATS if one != "AVIF" or importlib.util.find_spec("PIL.AvifImagePlugin"))
+#: Pillow's modes of grey beyond 8 bits.
+DEEP_GREY = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def scale_deep_grey(grey: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+    """Map 0..65535 to 0..255, where `convert("RGB")` would turn most of it white; None for other values.
+
+    Args:
+        grey: [H, W]
+
+    Returns:
+        [H, W, 1]
+    """
+    if grey.min(initial=0) < 0 or grey.max(initial=0) > 0xFFFF:
+        return None
+    return ((grey + 128) // 257).astype(np.uint8)[:, :, None]
 
 
 def resize_shape(height: int, width: int, min_size: float, max_size: int) -> tuple[int, int]:
@@ -98,7 +121,6 @@ def compress_mask(mask: NDArray[np.bool_]) -> dict[str, Any]:
     flat = np.concatenate(([False], mask.T.ravel()))
     edges = np.flatnonzero(flat[1:] != flat[:-1])
     runs = np.diff(edges, prepend=0, append=mask.size).tolist()
-    runs = runs[:-1] if len(runs) > 1 and not runs[-1] else runs
     text = []
     for index, run in enumerate(runs):
         rest, more = run - (runs[index - 2] if index > 2 else 0), True

@@ -13,7 +13,6 @@ from PIL import Image
 from dprd_cli.errors import DataError, DprdWarning
 from dprd_cli.files import images
 from dprd_cli.files.images import (
-    FORMATS,
     IMAGE_SUFFIXES,
     WRITABLE_SUFFIXES,
     encode_jpeg,
@@ -23,6 +22,7 @@ from dprd_cli.files.images import (
     read_size,
     write_image,
 )
+from dprd_cli.ops.arrays import FORMATS
 
 LIMIT = 1_000_000
 
