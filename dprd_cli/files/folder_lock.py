@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from types import TracebackType
 
@@ -10,6 +11,8 @@ from dprd_cli.errors import ResourceError, UserError
 from dprd_cli.files.system import BINARY, remove_and_close, try_lock
 
 LOCK_FILE = ".lock"
+_OWN = re.compile(rb"\d{0,19}\n?")  # what it may hold: a process's number, of one that was killed
+_NO_LINKS: int = getattr(os, "O_NOFOLLOW", 0)  # or what a link leads to would be emptied
 
 
 class BusyError(UserError):
@@ -28,7 +31,8 @@ class FolderLock:
 
     Raises:
         BusyError: On entering, if another process holds it.
-        ResourceError: On entering, if the folder is gone or cannot be written.
+        ResourceError: On entering, if the folder is gone or cannot be written, or another program's file or a
+            link has the lock's name.
     """
 
     def __init__(self, folder: Path, what: str) -> None:
@@ -38,7 +42,7 @@ class FolderLock:
     def __enter__(self) -> FolderLock:
         while True:
             try:
-                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | BINARY, 0o644)
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | BINARY | _NO_LINKS, 0o644)
             except OSError as error:
                 raise ResourceError(f"{self._path}: cannot lock the folder ({error.strerror})") from error
             try:
@@ -53,6 +57,12 @@ class FolderLock:
             except OSError:
                 break  # a file system without locks
             os.close(self._file)
+        if not _OWN.fullmatch(os.read(self._file, 1 << 10)):
+            os.close(self._file)
+            raise ResourceError(
+                f"{self._path}: not a lock of this program; move it away, or choose another folder"
+            )
+        os.lseek(self._file, 0, os.SEEK_SET)
         os.ftruncate(self._file, 0)
         os.write(self._file, f"{os.getpid()}\n".encode())
         return self
