@@ -115,8 +115,9 @@ def write_report(
     if choice.out is not None and choice.out.is_dir():
         default = choice.out / "report.html"
         choice = replace(choice, out=None)
-    out = output_file(choice, default)
+    output_file(choice, default)
     measured, left_out = _measure_runs(runs, options, progress)
+    out = output_file(choice, default)  # once more: another report may have come first
     with stage(f"write {out.name}"):
         html = render(runs, studies, measured, left_out).encode()
         write_atomically(out, lambda file: file.write(html))

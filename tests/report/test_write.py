@@ -80,3 +80,14 @@ def test_a_page_that_cannot_be_written_is_named_before_anything_is_measured(meas
     with pytest.raises(UsageError, match="--out file: a file; choose a folder"):
         write_report(["run"], OutputChoice(Path("file/page.html")))
     assert measured == []
+
+
+def test_a_page_that_came_while_this_one_was_measured_stays(monkeypatch):
+    def measure(checkpoint, options, *, keep, progress):
+        Path("run/report.html").write_text("another's")
+        raise UserError("broken")
+
+    monkeypatch.setattr(module, "measure", measure)
+    make_run("run", **{"best.pt": ""})
+    assert write_report(["run"]).path == Path("run/report-2.html")
+    assert Path("run/report.html").read_text() == "another's"
