@@ -133,8 +133,8 @@ def _what(facts: CardFacts) -> str:
     names = ", ".join(map(_text, facts.classes))
     return (
         f"A detector: it gives {kind} of {len(facts.classes)} classes{parts}. Network: preset "
-        f"`{facts.preset}` on `{facts.backbone}`, {facts.parameters / 1e6:.1f} million parameters, images "
-        f"with a short side of {facts.image_size[0]} pixels and a long one of at most "
+        f"{_code(facts.preset)} on {_code(facts.backbone)}, {facts.parameters / 1e6:.1f} million "
+        f"parameters, images with a short side of {facts.image_size[0]} pixels and a long one of at most "
         f"{facts.image_size[1]}.\n\nClasses: {names}."
     )
 
@@ -171,7 +171,7 @@ def _results(facts: CardFacts) -> str:
     cells = [
         (
             _text(row.get("name", "?")),
-            *(_number(row.get(key), "d" if key == "objects" else ".1f") for key in columns),
+            *(_number(row.get(key), ".0f" if key == "objects" else ".1f") for key in columns),
         )
         for row in found.classes
     ]
@@ -181,7 +181,9 @@ def _results(facts: CardFacts) -> str:
 def _parts(facts: CardFacts) -> str:
     if facts.parts == "none":
         return ""
-    lines = [f"Each object has part boxes, `model.parts.mode={facts.parts}`; sigma is {facts.sigma:g}."]
+    lines = [
+        f"Each object has part boxes, {_code(f'model.parts.mode={facts.parts}')}; sigma is {facts.sigma:g}."
+    ]
     part_iou = facts.evaluation.metrics.get("part_iou") if facts.evaluation else None
     if isinstance(part_iou, int | float):
         lines.append(
@@ -268,6 +270,11 @@ def _lines(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _number(value: Any, form: str = ".1f") -> str:
     return format(value, form) if isinstance(value, int | float) else "-"
+
+
+def _code(value: str) -> str:
+    """Return text as Markdown's code, on one line, which no backtick in it ends."""
+    return f"`{one_line(value, 300).replace('`', chr(39))}`"
 
 
 def _text(value: object) -> str:

@@ -109,7 +109,7 @@ def _read_evaluations(run: RunFiles, place: Path) -> None:
     files = [path for path in (*place.glob("eval_*.json"), place / "results.json") if path.is_file()]
     for path in sorted(files, key=lambda path: -path.stat().st_mtime):
         content = read_object(path, run.lacking)
-        if isinstance(content.get("bbox"), dict):
+        if _is_evaluation(content):
             run.recorded.append(EvaluationFile(path.name, content))
     if not run.recorded:
         run.lacking.append("no results.json or eval_*.json: no recorded evaluation of a whole split")
@@ -119,6 +119,17 @@ def _read_evaluations(run: RunFiles, place: Path) -> None:
             run.analysis = EvaluationFile(f"{path.parent.name}/{path.name}", content)
             drawn = {name: path.with_name(f"{name}.jpg") for name in ("best", "worst")}
             run.drawn = {name: file for name, file in drawn.items() if file.is_file()}
+
+
+def _is_evaluation(content: dict[str, Any]) -> bool:
+    """Whether a file holds what `dprd eval` writes of a whole split: metrics by name, and rows of classes."""
+    classes = content.get("classes") or []
+    return (
+        isinstance(content.get("bbox"), dict)
+        and isinstance(content.get("segm") or {}, dict)
+        and isinstance(classes, list)
+        and all(isinstance(row, dict) for row in classes)
+    )
 
 
 def read_object(path: Path, lacking: list[str], meaning: str = "") -> dict[str, Any]:

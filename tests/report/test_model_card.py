@@ -85,3 +85,9 @@ def test_what_is_not_known_is_said():
     assert "not stated by whoever packed them" in card
     assert "## Parts" not in card
     assert "## Images" not in card
+
+
+def test_no_name_ends_its_code():
+    card = model_card(replace(FACTS, preset="a`\n\n# b", parts="c` <d>"))
+    assert r"preset `a'\n\n# b` on `r50`" in card
+    assert "`model.parts.mode=c' <d>`" in card

@@ -79,6 +79,14 @@ def test_what_is_there_is_not_lost(run, capsys):
         pack_weights("run", OutputChoice(Path("other")), PackOptions(licence="My own"))
 
 
+@pytest.mark.parametrize(
+    "fault", [{"segm": 3}, {"classes": 3}, {"classes": [3]}, {"bbox": {"AP": "x"}}, {"split": 3}]
+)
+def test_an_evaluation_that_is_none_breaks_nothing(run, fault):
+    (run / "eval_val.json").write_text(json.dumps(RESULTS | fault))
+    assert cli.run(["weights", "pack", "run", "out"]) == 0
+
+
 def test_a_packed_folder_is_not_replaced_by_itself(run, capsys):
     pack_weights("run", OutputChoice(Path("out")))
     before = Path("out/model.safetensors").read_bytes()
