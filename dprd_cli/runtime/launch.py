@@ -78,13 +78,15 @@ def launch(count: int, arguments: Sequence[str]) -> int:
 
 
 def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> list[int]:
-    """Wait until all have ended; those that outlive a failed one for too long are ended."""
+    """Wait until all have ended; those that outlive a failed one for too long are ended, then left."""
     deadline, ends = None, [subprocess.Popen.terminate, subprocess.Popen.kill]
     killed: set[int] = set()
     while None in [rank.poll() for rank in ranks]:  # all are asked: a later one may have failed
         if deadline is None and any(rank.returncode for rank in ranks):
             deadline = time.monotonic() + _GRACE
-        if deadline is not None and ends and time.monotonic() > deadline:
+        if deadline is not None and time.monotonic() > deadline:
+            if not ends:  # the system itself does not end them
+                break
             end, deadline = ends.pop(0), time.monotonic() + _END
             for index, rank in enumerate(ranks):
                 if rank.poll() is None:

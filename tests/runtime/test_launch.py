@@ -77,6 +77,18 @@ def test_those_that_outlive_a_failed_one_are_ended(ranks, monkeypatch, fails, en
     assert time.monotonic() - started < 30
 
 
+def test_one_that_the_system_does_not_end_is_not_waited_for(ranks, tmp_path, monkeypatch):
+    for name in ("_GRACE", "_END"):
+        monkeypatch.setattr(module, name, 0.2)
+    monkeypatch.setattr(module.subprocess.Popen, "kill", lambda process: None)
+    try:
+        assert (
+            ranks(2, f"test $RANK = 1 && exit 3; trap '' TERM; echo $$ > {tmp_path}/pid; exec sleep 60") == 3
+        )
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
 @pytest.mark.parametrize(("name", "code"), [("TERM", 143), ("INT", 130), ("HUP", 129)])
 def test_processes_that_end_before_they_can_answer_end_as_in_a_shell(ranks, name, code):
     assert ranks(2, f"kill -{name} $$; sleep 60") == code
