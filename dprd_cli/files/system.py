@@ -83,5 +83,8 @@ def sync_folder(folder: Path) -> None:
         return
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems sync files alone
+            raise
     finally:
         os.close(handle)

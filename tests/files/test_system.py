@@ -1,5 +1,6 @@
 """What is done without POSIX calls is what is done with them."""
 
+import errno
 import os
 import sys
 import types
@@ -81,3 +82,17 @@ def test_without_locks_of_any_kind_folders_are_written_all_the_same(tmp_path, mo
     with FolderLock(tmp_path, "training"):
         assert (tmp_path / ".lock").is_file()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_system_that_syncs_files_alone_is_no_error_and_a_broken_disk_is_one(tmp_path, monkeypatch):
+    def refuse(number):
+        def sync(_):
+            raise OSError(number, os.strerror(number))
+
+        return sync
+
+    monkeypatch.setattr(os, "fsync", refuse(errno.EINVAL))
+    system.sync_folder(tmp_path)
+    monkeypatch.setattr(os, "fsync", refuse(errno.EIO))
+    with pytest.raises(OSError, match="Input/output error"):
+        system.sync_folder(tmp_path)

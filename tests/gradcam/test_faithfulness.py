@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dprd_cli.gradcam.explainer import Explainer
-from dprd_cli.gradcam.faithfulness import SHARES, Faithfulness, measure_faithfulness
+from dprd_cli.gradcam.faithfulness import SHARES, Faithfulness, _blur, _score, measure_faithfulness
 from tiny_model import IMAGE, tiny_model
 
 
@@ -34,9 +34,20 @@ def test_hiding_nothing_keeps_the_score_and_marks_are_taken_from_the_highest_on(
         assert not ((hidden != view.image) & (shown != view.image)).any()
 
 
-def test_an_image_that_is_hidden_whole_says_as_much_as_its_blur():
+def test_where_blurring_changes_nothing_the_whole_score_is_left():
+    explainer = Explainer(tiny_model())
+    view = explainer.look(np.full_like(IMAGE, 120))
+    values = np.random.default_rng(0).random(IMAGE.shape[:2], np.float32)
+    found = measure_faithfulness(explainer, view, 0, values)
+    assert (found.hidden, found.shown) == pytest.approx((1.0, 1.0), abs=1e-4)
+
+
+def test_where_all_is_marked_hiding_it_leaves_the_score_of_the_blurred_image():
     explainer = Explainer(tiny_model())
     view = explainer.look(IMAGE)
+    view.found.boxes[0] = torch.tensor([0.0, 0.0, IMAGE.shape[1] * 9, IMAGE.shape[0] * 9])  # over all pixels
     found = measure_faithfulness(explainer, view, 0, np.ones(IMAGE.shape[:2], np.float32))
-    assert found.hidden >= 0
-    assert found.shown >= 0
+    blurred, whole = (_score(explainer, view, 0, image) for image in (_blur(view.image), view.image))
+    assert found.hidden == pytest.approx(blurred / whole)
+    assert found.hidden != pytest.approx(1.0, abs=1e-6)
+    assert found.shown == pytest.approx(1.0)
