@@ -67,6 +67,8 @@ def print_results(results: Mapping[str, Any]) -> None:
             ("recall50", "proposal recall @0.5"),
             ("recall70", "@0.7"),
             ("part_iou", "part IoU"),
+            ("located_accuracy", "class of located objects right"),
+            ("cue_held", "cue held by a part"),
         )
         if results.get(key) is not None
     ]

@@ -88,7 +88,7 @@ class Study:
         return next(variant for variant in self.variants if variant.key == key)
 
 
-#: Metric -> its heading. AP in percent; costs are of one image's inference.
+#: Metric -> its heading. AP in percent, shares of located objects in 0..1; costs are of one image.
 COLUMNS: dict[str, str] = {
     "bbox_AP": "box AP",
     "bbox_AP50": "AP50",
@@ -97,6 +97,8 @@ COLUMNS: dict[str, str] = {
     "bbox_APM": "APM",
     "bbox_APL": "APL",
     "segm_AP": "mask AP",
+    "located_accuracy": "class right",
+    "cue_held": "tag held",
     "voc_11_point_AP": "VOC07 AP",
     "voc_11_point_AP50": "VOC07 AP50",
     "voc_11_point_AP75": "VOC07 AP75",
