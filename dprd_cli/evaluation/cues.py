@@ -45,8 +45,8 @@ class LocatedObjects(NamedTuple):
 
     Args:
         objects: Number of all objects.
-        right: Which have their class, bool. [L]
-        held: Of which a part holds the cue, bool; None where detections have no parts. [L]
+        right: Whether each has its class, bool. [L]
+        held: Whether a part of each holds its cue, bool; None where detections have no parts. [L]
     """
 
     objects: int
