@@ -147,7 +147,7 @@ def evaluate_in_group(
     """
     options = replace(options, masks=options.masks and dataset.has_masks)
     coco = CocoEvaluator(dataset.coco(), dataset.category_ids, dataset.class_names, with_masks=options.masks)
-    metrics, parts = MetricSet(), PartStatistics(dataset.class_names)
+    metrics, parts = MetricSet(), PartStatistics(dataset.class_names, detector.place_shifts)
     was_training, started = detector.training, time.perf_counter()
     detector.eval()
     try:

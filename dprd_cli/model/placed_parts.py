@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from dprd_cli.model.layers import scale_gradient
 from dprd_cli.model.parts import (
     MEAN_MOMENTUM,
+    UNIT_PARTS,
     MeanParts,
     Parts,
     PartSource,
@@ -25,7 +26,14 @@ from dprd_cli.model.parts import (
     reference_parts,
     undo_far_moves,
 )
-from dprd_cli.model.places import PlaceLoss, candidate_parts, choose_places, place_loss
+from dprd_cli.model.places import (
+    PlaceEvidence,
+    PlaceLoss,
+    candidate_parts,
+    choose_places,
+    jittered,
+    place_loss,
+)
 from dprd_cli.model.rois import RegionPooler, RoIFeatures, RoIs
 from dprd_cli.ops.boxes import clip_boxes, paired_iou
 from dprd_cli.ops.precision import full_precision
@@ -167,6 +175,23 @@ class LatentParts(nn.Module):
         """What chooses places: all but the offsets within them."""
         modules = (self.layer.hidden, self.layer.places, self.scorer)
         return [parameter for module in modules for parameter in module.parameters()]
+
+    @property
+    def place_shifts(self) -> Tensor:
+        """(x, y, scale) of each place; see `ChoosesPlaces`. [Q, 3]."""
+        x0, y0, x1, y1 = UNIT_PARTS[self.count][0]
+        offsets = self.place_offsets[0]
+        return torch.cat((offsets[:, :2] * offsets.new_tensor([x1 - x0, y1 - y0]), offsets[:, 2:3].exp()), 1)
+
+    @torch.no_grad()
+    def place_evidence(self, rois: RoIs, features: RoIFeatures) -> PlaceEvidence:
+        """Return how sure the places of the parts of RoIs are."""
+        logits, _ = self.layer(self._look(rois, features))
+        chosen, same = choose_places(logits), []
+        for boxes in jittered(rois.boxes):
+            moved = rois._replace(boxes=clip_boxes(boxes, features.sizes_of(rois)))
+            same.append(choose_places(self.layer(self._look(moved, features))[0]) == chosen)
+        return PlaceEvidence(logits.softmax(dim=-1), torch.stack(same).float().mean(dim=0))
 
     def place(self, rois: RoIs, features: RoIFeatures, draw: float = 0.0) -> Placement:
         """Return where the parts of RoIs are; `draw` as for `choose_places`."""

@@ -1,4 +1,4 @@
-"""Places that a part can be at: where they lie, how one is chosen, and what choosing costs.
+"""Places that a part can be at: where they lie, how one is chosen, what choosing costs, how sure it is.
 
 Source: docs/placed-parts.md.
 """
@@ -8,18 +8,22 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from dprd_cli.model.parts import UNIT_PARTS, decompose, move_parts
+from dprd_cli.model.rois import RoIFeatures, RoIs
 from dprd_cli.ops.boxes import clip_boxes
 
 #: The reference part is left only for a place whose logit is this much higher (1.6 times as likely).
 PREFERENCE = 0.5
 #: Least side of a place that the image's edge cuts, pixels.
 LEAST_SIDE = 2.0
+#: How far boxes are shifted to see whether their parts stay at the same places, in sizes of the box.
+JITTER = 0.05
+_JITTERS = 8
 
 
 def place_offsets(count: int, grid: int, reach: float, scales: Sequence[float] = (1.0,)) -> Tensor:
@@ -119,3 +123,40 @@ def choose_places(logits: Tensor, draw: float = 0.0) -> Tensor:
     reached = logits.detach().softmax(dim=-1).cumsum(dim=-1) < chance[0, ..., None]
     drawn = reached.sum(dim=-1).clamp(max=logits.shape[-1] - 1)
     return torch.where(chance[1] < draw, drawn, chosen)
+
+
+class PlaceEvidence(NamedTuple):
+    """How sure the places of the parts of boxes are.
+
+    Args:
+        probs: pi, the probability of each place. [D, P, Q]
+        steadiness: Share of slightly shifted boxes whose part is at the same place. [D, P]
+    """
+
+    probs: Tensor
+    steadiness: Tensor
+
+
+@runtime_checkable
+class ChoosesPlaces(Protocol):
+    """Parts that are at one of a few places, and can tell how sure that is."""
+
+    @property
+    def place_shifts(self) -> Tensor:
+        """(x, y, scale) of each place: its shift in sizes of the box, and its size. [Q, 3]."""
+        ...
+
+    def place_evidence(self, rois: RoIs, features: RoIFeatures) -> PlaceEvidence:
+        """Return how sure the places of the parts of RoIs are."""
+        ...
+
+
+def jittered(boxes: Tensor) -> list[Tensor]:
+    """Return boxes [D, 4] shifted by up to `JITTER` of their size: all by the same few shifts, each time.
+
+    Law: what is shifted does not depend on what else is.
+    """
+    chance = torch.rand((_JITTERS, 2), generator=torch.Generator().manual_seed(0))
+    size = boxes[:, 2:] - boxes[:, :2]
+    shifts = ((2 * chance - 1) * JITTER).to(boxes)
+    return [boxes + (shift * size).repeat(1, 2) for shift in shifts]

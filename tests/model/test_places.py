@@ -7,10 +7,12 @@ import torch
 
 from dprd_cli.model.parts import decompose
 from dprd_cli.model.places import (
+    JITTER,
     LEAST_SIDE,
     PREFERENCE,
     candidate_parts,
     choose_places,
+    jittered,
     place_loss,
     place_offsets,
 )
@@ -96,3 +98,14 @@ def test_places_are_drawn_by_their_probabilities():
     first = choose_places(torch.zeros(50, 4, 9), draw=0.5)
     torch.manual_seed(3)
     assert torch.equal(first, choose_places(torch.zeros(50, 4, 9), draw=0.5))
+
+
+def test_boxes_are_shifted_alike_each_time_and_by_little():
+    boxes = torch.tensor([[0.0, 0, 100, 50], [10, 10, 30, 20]])
+    shifted = torch.stack(jittered(boxes))
+    assert torch.equal(shifted, torch.stack(jittered(boxes)))
+    torch.testing.assert_close(shifted[:, 1:], torch.stack(jittered(boxes[1:])))
+    moves = (shifted - boxes) / (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    assert 0 < moves.abs().max() <= JITTER + 1e-6
+    torch.testing.assert_close(moves[..., :2], moves[..., 2:])
+    torch.testing.assert_close(moves[:, 0], moves[:, 1])
