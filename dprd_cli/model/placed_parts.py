@@ -121,6 +121,7 @@ class LatentParts(nn.Module):
         entropy: Bonus of the places' entropy at the first step.
         entropy_until: Share of the training after which there is none.
         draw: Share of the parts in training whose place is drawn.
+        apart: Weight of what parts pay that all move alike; see `place_loss`.
         weight: Factor of the loss.
         feature_grad_scale: Factor on the gradient into the features that the layer and the scorer look at.
 
@@ -149,6 +150,7 @@ class LatentParts(nn.Module):
         entropy: float = 0.3,
         entropy_until: float = 0.5,
         draw: float = 0.1,
+        apart: float = 0.0,
         weight: float = 1.0,
         feature_grad_scale: float = 1.0,
     ) -> None:
@@ -156,6 +158,7 @@ class LatentParts(nn.Module):
         self.count, self.pooler, self.looks_at = count, pooler, looks_at
         self.num_classes, self.sigma = num_classes, sigma
         self.entropy, self.entropy_until, self.draw, self.weight = entropy, entropy_until, draw, weight
+        self.apart = apart
         self.feature_grad_scale = feature_grad_scale
         self.pool = PATCH if looks_at == "patch" else pool
         self.register_buffer("place_offsets", offsets, persistent=False)
@@ -242,7 +245,8 @@ class LatentParts(nn.Module):
         known = labels[objects][:, None, None].expand(-1, scores.shape[1], 1)
         likelihood = scores.gather(2, known)[..., 0]
         places = placement.logits[objects].log_softmax(dim=-1)
-        return place_loss(places, likelihood.view_as(places), self.bonus(features.progress))
+        bonus = self.bonus(features.progress)
+        return place_loss(places, likelihood.view_as(places), bonus, self.apart)
 
     def bonus(self, progress: float) -> float:
         """Return the weight of the entropy when a share of the training, 0..1, is done: falls to none."""

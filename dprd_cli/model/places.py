@@ -24,6 +24,7 @@ LEAST_SIDE = 2.0
 #: How far boxes are shifted to see whether their parts stay at the same places, in sizes of the box.
 JITTER = 0.05
 _JITTERS = 8
+_SURELY = 1e-6  # keeps the logarithm of what is impossible finite
 
 
 def place_offsets(count: int, grid: int, reach: float, scales: Sequence[float] = (1.0,)) -> Tensor:
@@ -77,7 +78,8 @@ class PlaceLoss(NamedTuple):
     """What placing parts costs.
 
     Args:
-        total: Negative log likelihood, and the bonus of the entropy that the places lack. []
+        total: Negative log likelihood, the bonus of the entropy that the places lack, and what parts pay that
+            all move alike. []
         nll: Negative log marginal likelihood of the classes, a mean over RoIs and parts, no gradient. []
         entropy: Entropy of the places, a mean likewise, no gradient. []
     """
@@ -87,19 +89,24 @@ class PlaceLoss(NamedTuple):
     entropy: Tensor
 
 
-def place_loss(log_places: Tensor, log_likelihood: Tensor, bonus: float) -> PlaceLoss:
+def place_loss(log_places: Tensor, log_likelihood: Tensor, bonus: float, apart: float = 0.0) -> PlaceLoss:
     """Return -log sum_q pi_q p(y | place q), minus a bonus for entropy; zero where there is no RoI.
 
     Args:
         log_places: log pi. [F, P, Q]
         log_likelihood: log p(y | place) of each RoI's class y. [F, P, Q]
         bonus: Weight of the entropy that pi lacks to be uniform: bonus * (log Q - H(pi)).
+        apart: Weight of -log of the probability that not all parts of a RoI are moved alike, were they drawn.
     """
     number = max(log_places.shape[0] * log_places.shape[1], 1)
     nll = -(log_places + log_likelihood).logsumexp(dim=-1).sum() / number
     entropy = -(log_places.exp() * log_places).sum() / number
     most = math.log(log_places.shape[2]) if log_places.shape[0] else 0.0
-    return PlaceLoss(nll + bonus * (most - entropy), nll.detach(), entropy.detach())
+    total = nll + bonus * (most - entropy)
+    if apart:
+        alike = log_places[..., 1:].sum(dim=1).exp().sum(dim=-1)  # [F]: by the same step, whichever
+        total = total - apart * (1 - alike + _SURELY).log().sum() / max(len(alike), 1)
+    return PlaceLoss(total, nll.detach(), entropy.detach())
 
 
 def choose_places(logits: Tensor, draw: float = 0.0) -> Tensor:
