@@ -70,7 +70,11 @@ class _Run(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """Return what the results file says of it."""
-        return {"run": self.name, "source": str(self.source), "step": self.model and self.model.step}
+        return {
+            "run": self.name or str(self.source),
+            "source": str(self.source),
+            "step": self.model and self.model.step,
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ def _title(comparison: Mapping[str, Any]) -> str:
         f"{comparison['interval']:g} % intervals, {comparison['resamples']} resamples of "
         f"{comparison['images']} images"
     )
-    names = (f"{key.upper()}: {_end(str(comparison[key]['source']))}" for key in "ab")
+    names = (f"{key.upper()}: {_end(comparison[key]['run'])}" for key in "ab")
     return "\n".join((*names, how))
 
 

@@ -26,7 +26,7 @@ def document(classes, masks=True):
         for n, one in enumerate(classes)
     ]
     return {
-        **{key: {"run": key, "source": f"runs/{'long/' * 30}{key}.pt", "step": 1} for key in "ab"},
+        **{key: {"run": f"runs/{'long/' * 30}{key}.pt"} for key in "ab"},
         **{"images": 12, "resamples": 100, "interval": 95.0, "classes": made},
         "bbox": {name: row(2.0, 1.0, 3.0) for name in names},
         "segm": {name: row(-1.0, -2.0, 0.5) for name in names} if masks else None,
