@@ -298,8 +298,8 @@ def _measure(
     for kind in kinds:
         with stage(f"resample the images: {_WORDS[kind]}"):
             ours, theirs = class_matches(first, kind), class_matches(second, kind)
-            pairs = [(ours[ident], theirs[ident]) for ident in first.category_ids]
-            found[kind] = compare_matches(*zip(*pairs, strict=True), weights)
+            pair = [[one[ident] for ident in first.category_ids] for one in (ours, theirs)]
+            found[kind] = compare_matches(pair[0], pair[1], weights)
         objects = objects or {ident: int(one.objects.sum()) for ident, one in ours.items()}
     names = zip(first.class_names, first.category_ids, strict=True)
     classes = [
@@ -307,7 +307,7 @@ def _measure(
         | {kind: _table(one.classes[number]) for kind, one in found.items()}
         for number, (name, ident) in enumerate(names)
     ]
-    totals = {kind: _table(one.total) for kind, one in found.items()}
+    totals: dict[str, Any] = {kind: _table(one.total) for kind, one in found.items()}
     return {"images": len(first.image_ids), "bbox": None, "segm": None, **totals, "classes": classes}
 
 
