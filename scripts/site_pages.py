@@ -47,17 +47,7 @@ FIRST_GUIDES = (
     "configuration.md",
     "machine.md",
 )
-PAPER = (
-    "paper.md",
-    "architecture.md",
-    "reading.md",
-    "evidence.md",
-    "evidence-reproduced.md",
-    "evidence-not-reproduced.md",
-    "evidence-photographs.md",
-    "ablations.md",
-    "parity.md",
-)
+PAPER = ("paper.md", "architecture.md", "reading.md", "evidence.md", "ablations.md", "parity.md")
 #: Modules with an API page, beside those of `model/`.
 API = (
     "api",
@@ -71,6 +61,8 @@ API = (
     "inference.model",
     "inference.predict",
     "inference.predictor",
+    "distributed.detect",
+    "distributed.job",
     "gradcam.explain",
     "export.detector",
     "weights.load",

@@ -91,6 +91,8 @@ def why_not_run(words):
         return "it needs GPUs or standard input"
     if any(word in ("WEIGHTS", "PRESET", "RUN/last.pt", "CASCADE-D-PRD", "clip.mp4") for word in rest):
         return "it names what a reader has"
+    if "--ray" in rest:
+        return "it needs Ray, which tests/distributed starts where it is installed"
     if "--plugin" in rest:
         return "its code is on the page, and tests/test_extend.py runs it"
     if name == "gradcam" and "--stats" in rest:

@@ -22,6 +22,7 @@ ORDER = (
     "data",
     "weights",
     "inference",
+    "distributed",
     "gradcam",
     "export",
     "evaluation",
@@ -35,7 +36,7 @@ ORDER = (
     "cli",
     "__main__",
 )
-MOST_ROOMS = 26
+MOST_ROOMS = 27
 MOST_LINES = 350
 MOST_COMMAND_LINES = 40
 

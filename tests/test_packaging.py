@@ -49,7 +49,9 @@ def pins():
 
 def declared():
     project = PYPROJECT["project"]
-    extras = chain.from_iterable(project["optional-dependencies"].values())
+    extras = chain.from_iterable(
+        wanted for name, wanted in project["optional-dependencies"].items() if name != "ray"
+    )
     return [*project["dependencies"], *extras, *PYPROJECT["build-system"]["requires"]]
 
 
@@ -95,6 +97,12 @@ def test_constraints_hold_every_declared_dependency(python):
         )
     ]
     assert missing == []
+
+
+def test_constraints_are_made_of_all_extras_but_the_one_of_500_mb():
+    named = re.findall(r"--extra (\w+)", (ROOT / "scripts" / "constraints.sh").read_text(encoding="utf-8"))
+    assert {*named, "ray"} == set(PYPROJECT["project"]["optional-dependencies"])
+    assert not {"ray", "pyarrow"} & {pin.name for pin, _ in pins()}
 
 
 def test_there_is_one_opencv_wheel():

@@ -20,12 +20,15 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("the newest run, on its own held-out images", "dprd eval"),
         ("a checkpoint on other data, with several views", "dprd eval --weights best.pt --data DATA --tta"),
         ("detections of any program, in COCO's format", "dprd eval --results results.json --data DATA"),
-        ("is A better than B, beyond chance in the images?", "dprd eval --compare runs/a runs/b"),
+        ("do parts that move help? without their moving", "dprd eval --part-offsets reference"),
     ),
     "predict": (
         ("images and folders; with the built-in detector", "dprd predict photo.jpg photos --weights demo"),
         ("every fifth frame of a video, with parts", "dprd predict clip.mp4 --frame-step 5 --save-parts"),
-        ("small objects of large images", "dprd predict map.tif --tile 800"),
+        (
+            "more images than one machine should, on a Ray cluster",
+            "dprd predict --ray auto --list all.txt --weights runs/a --out found",
+        ),
         (
             "a data set to correct in an annotation program",
             "dprd predict photos --save dataset --score-thresh 0.6 --out labelled",

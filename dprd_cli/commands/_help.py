@@ -12,7 +12,12 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from dprd_cli.commands._examples import EXAMPLES
-from dprd_cli.commands._spelling import add_aliases, explained, in_place_of_arguments
+from dprd_cli.commands._spelling import (
+    add_aliases,
+    explained,
+    in_place_of_arguments,
+    with_left_out_values,
+)
 
 #: Headings of commands, and of arguments and options, in the order in which help shows them.
 LEARN = "Train and measure"
@@ -88,7 +93,8 @@ class HelpCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse a command line; what is wrong with it becomes one line."""
         with explained(ctx):
-            return super().parse_args(ctx, in_place_of_arguments(self, args))
+            whole = with_left_out_values(self, in_place_of_arguments(self, args))
+            return super().parse_args(ctx, whole)
 
 
 class HelpGroup(TyperGroup):

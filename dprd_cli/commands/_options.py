@@ -240,20 +240,21 @@ Json = Annotated[
 ]
 
 
-def in_processes(context: typer.Context, count: int, device: str | None) -> bool:
+def in_processes(context: typer.Context, count: int, device: str | None, *, max_restarts: int = 0) -> bool:
     """Run the command again in `--gpus` processes, if there are to be several; whether that was done.
 
     Args:
         context: Its object is the command line.
         count: How many.
         device: `--device`.
+        max_restarts: How often they are started again; see `launch`.
 
     Raises:
         UsageError: If there are not as many GPUs, or torchrun started other numbers.
         typer.Exit: If the command failed.
     """
     from dprd_cli.errors import UsageError
-    from dprd_cli.runtime.ranks import local_size, world_size
+    from dprd_cli.runtime.ranks import is_launched, local_size, world_size
 
     if world_size() > 1:
         if count not in (1, local_size()):
@@ -261,9 +262,9 @@ def in_processes(context: typer.Context, count: int, device: str | None) -> bool
                 f"--gpus {count}: torchrun has started {local_size()} processes here; leave it out"
             )
         return False
-    if count == 1:
+    if count == 1 and (not max_restarts or is_launched()):
         return False
-    if device != "cpu":
+    if device != "cpu" and count > 1:
         import torch
 
         found = torch.cuda.device_count()
@@ -275,7 +276,7 @@ def in_processes(context: typer.Context, count: int, device: str | None) -> bool
             raise UsageError(f"--gpus {count}: {found} CUDA devices here; take fewer, or --device cpu")
     from dprd_cli.runtime.launch import launch
 
-    code = launch(count, context.obj)
+    code = launch(count, context.obj, max_restarts=max_restarts)
     if code:
         raise typer.Exit(code)
     return True

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
-from dprd_cli.config.spellings import ARGUMENT_OPTIONS, NEAR_OPTIONS, SAME_OPTIONS
+from dprd_cli.config.spellings import ARGUMENT_OPTIONS, LEFT_OUT_VALUES, NEAR_OPTIONS, SAME_OPTIONS
 from dprd_cli.errors import UsageError
 
 _LEAST_LIKENESS = 0.6
@@ -44,6 +44,18 @@ def in_place_of_arguments(command: Any, line: Sequence[str]) -> list[str]:
         else:
             rest.append(word)
     return [*moved, *rest]
+
+
+def with_left_out_values(command: Any, line: Sequence[str]) -> list[str]:
+    """Return a command line where options whose value may be left out have one."""
+    known = {name for param in command.params for name in param.opts} & LEFT_OUT_VALUES.keys()
+    end = line.index("--") if "--" in line else len(line)
+    whole: list[str] = []
+    for word, following in zip(line[:end], [*line[1:end], ""], strict=False):
+        whole.append(word)
+        if word in known and not LEFT_OUT_VALUES[word][1].fullmatch(following):
+            whole.append(LEFT_OUT_VALUES[word][0])
+    return [*whole, *line[end:]]
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def benchmark(
         typer.Option(
             "--against",
             metavar="NAME",
-            help="For inference and train: torchvision, detectron2, mask-rcnn or another preset.",
+            help="For inference and train: torchvision, detectron2 or mask-rcnn.",
             rich_help_panel=MEASURE,
         ),
     ] = "torchvision",
@@ -35,7 +35,7 @@ def benchmark(
         typer.Option(
             "--preset",
             metavar="NAME",
-            help="What is compared with mask-rcnn or another preset.",
+            help="What --against mask-rcnn compares with it.",
             rich_help_panel=MEASURE,
         ),
     ] = "dprd",

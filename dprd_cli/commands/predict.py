@@ -47,11 +47,12 @@ def predict(
     ] = None,
     weights: Weights = "",
     out: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Where the results go; by default predictions, or if it holds something, predictions-2, ...",
+            help="Where the results go; by default predictions, or if it holds something, predictions-2, "
+            "...; with --ray a URL such as s3://BUCKET/NAME too.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -207,6 +208,45 @@ def predict(
             rich_help_panel=INPUT,
         ),
     ] = "1/1",
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="[ADDRESS]",
+            help="Work on a Ray cluster, and write Parquet files: auto, HOST:PORT, ray://HOST:PORT, or this "
+            "machine's cores and GPUs. The same line goes on with what was stopped.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
+    parquet: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--parquet",
+            metavar="DIR",
+            help="With --ray: Parquet files with names of images (file, path, url) or their bytes; repeat.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    actors: Annotated[
+        int,
+        typer.Option(
+            "--actors",
+            metavar="N",
+            min=0,
+            help="With --ray: workers, each with a detector; by default one for each GPU, else each core.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = 0,
+    piece_size: Annotated[
+        int,
+        typer.Option(
+            "--piece-size",
+            metavar="N",
+            min=1,
+            help="With --ray: images of a Parquet file, which are done whole or not at all.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = 256,
     device: Device = None,
     gpus: Gpus = 1,
     overrides: DataOverrides = None,
@@ -214,6 +254,7 @@ def predict(
     json: Json = False,
 ) -> None:
     """Detect objects in images and videos: annotated images, COCO results, a CSV and more."""
+    from dprd_cli.commands._predict_on_ray import predict_on_ray
     from dprd_cli.config.plugins import load_plugins
     from dprd_cli.config.presets import pick
     from dprd_cli.errors import UsageError
@@ -226,8 +267,11 @@ def predict(
     from dprd_cli.inference.tiling import Tiling
     from dprd_cli.weights.load import model_in_group
 
+    if predict_on_ray(context, ray, parquet or [], actors, piece_size):
+        return
+    place = None if out is None else Path(out)
     options = PredictOptions(
-        output=OutputChoice(out, overwrite),
+        output=OutputChoice(place, overwrite),
         kinds=_kinds(save),
         style=DisplayStyle(
             score_thresh,
@@ -252,7 +296,7 @@ def predict(
     if in_processes(context, gpus, device):
         return
     load_plugins(plugins or [])
-    sources = find_sources(inputs or [], lists=lists or [], null=null, recursive=recursive, leave_out=out)
+    sources = find_sources(inputs or [], lists=lists or [], null=null, recursive=recursive, leave_out=place)
     with model_in_group(weights, device or "auto") as (model, group):
         model = model.with_choice(
             classes=classes or (),

@@ -117,6 +117,17 @@ def train(
     on_bad_image: OnBadImage = None,
     device: Device = None,
     gpus: Gpus = 1,
+    max_restarts: Annotated[
+        int,
+        typer.Option(
+            "--max-restarts",
+            metavar="N",
+            min=0,
+            help="Start again, from the last checkpoint, up to so many times where a process is killed or "
+            "fails; needs --out or --resume.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -152,15 +163,17 @@ def train(
     from dprd_cli.config.plugins import load_plugins
     from dprd_cli.errors import UsageError
     from dprd_cli.runtime.ranks import world_size
-    from dprd_cli.training.start import TrainOptions, find_run, new_config, resumed_config
+    from dprd_cli.training.start import TrainOptions, begun_run, find_run, new_config, resumed_config
 
     if resume + find_lr + probe_batch > 1:
         raise UsageError("--resume, --find-lr, --probe-batch: choose one")
-    if (find_lr or probe_batch) and (gpus > 1 or world_size() > 1):
+    if (find_lr or probe_batch) and (gpus > 1 or max_restarts or world_size() > 1):
         raise UsageError("--find-lr, --probe-batch: in one process; train.accumulate gives it the same steps")
     if run is not None and not resume:
         raise UsageError(f"unexpected argument '{run}'; to continue a run: dprd train --resume {run}")
-    if in_processes(context, gpus, device):
+    if max_restarts and not (out or run):
+        raise UsageError("--max-restarts: name the run folder (--out, or --resume RUN), which then goes on")
+    if in_processes(context, gpus, device, max_restarts=max_restarts):
         return
     names = load_plugins(plugins or [])
     options = TrainOptions(
@@ -184,6 +197,8 @@ def train(
         on_bad_image=on_bad_image,
     )
     folder = find_run(run or out, options) if resume else None
+    if folder is None and (begun := begun_run(out)):
+        folder, options = begun, TrainOptions(plugins=names)
     settled = new_config(options) if folder is None else resumed_config(folder, options)
     if probe_batch:
         _probe_batch(settled, as_json=json)

@@ -153,7 +153,7 @@ reader = Registry(
         "yolo-names",
     ),
 )
-metric = Registry("metric", ("recall", "part_drift", "cues"))
+metric = Registry("metric", ("recall", "part_drift"))
 logger = Registry("logger", ("tensorboard", "wandb"))
 
 

@@ -6,6 +6,8 @@ said.
 
 from __future__ import annotations
 
+import re
+
 #: Key as other programs call it -> what means the same here. Taken by `--set` alone.
 SAME_KEYS = {
     "train.learning_rate": "train.lr",
@@ -80,6 +82,9 @@ NEAR_OPTIONS = {
     "--cuda": ("--device cuda",),
     "--start-from": ("--weights",),
 }
+
+#: Option whose value may be left out -> what it then is, and what a value looks like.
+LEFT_OUT_VALUES = {"--ray": ("local", re.compile(r"auto|local|(ray://)?[\w.-]+:\d+"))}
 
 _INPUTS = ("inputs",)
 #: Option of other programs or commands -> the arguments that it stands for, where a command has one of them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import tempfile
 import threading
 import warnings
 from pathlib import Path
@@ -71,6 +72,29 @@ def read_image(path: Path | str, max_pixels: int) -> ImageArray:
         raise
     except Exception as error:  # Pillow's plugins raise nearly anything on broken files
         raise ImageError("corrupt", f"{path}: {_corrupt(error)}") from error
+
+
+def read_image_bytes(content: bytes, name: str, max_pixels: int) -> ImageArray:
+    """Read an image that came from elsewhere as a file of the same content; see `read_image`.
+
+    Args:
+        content: The bytes of a file.
+        name: What to call it.
+        max_pixels: Largest image (width x height) that is decoded.
+
+    Returns:
+        RGB. [H, W, 3]
+
+    Raises:
+        ImageError: As `read_image`, naming `name`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "image"
+        path.write_bytes(content)
+        try:
+            return read_image(path, max_pixels)
+        except ImageError as error:
+            raise ImageError(error.kind, str(error).replace(str(path), name)) from error
 
 
 def _corrupt(error: Exception) -> str:

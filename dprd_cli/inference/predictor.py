@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-import tempfile
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby, repeat
 from os import PathLike, fsdecode
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from dprd_cli.data.transforms import prepare
 from dprd_cli.errors import DataError
-from dprd_cli.files.images import read_image
+from dprd_cli.files.images import read_image, read_image_bytes
 from dprd_cli.inference.inputs import Channels, ImageLike, to_rgb
 from dprd_cli.inference.prediction import Prediction
 from dprd_cli.inference.sources import Source
@@ -27,14 +24,13 @@ from dprd_cli.inference.tiling import Tiling, detect_tiles
 from dprd_cli.inference.tta import detect_views
 from dprd_cli.inference.url import read_url
 from dprd_cli.inference.video import FrameReader, Moment
+from dprd_cli.runtime.ahead import ahead
 from dprd_cli.runtime.device import autocast
 from dprd_cli.structures.detections import CascadeTrace, Detections
 from dprd_cli.structures.sample import ImageArray, without_objects
 
 if TYPE_CHECKING:
     from dprd_cli.weights.load import LoadedModel
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +208,7 @@ class Predictor:
         """Read and resize one image."""
         try:
             if source.kind == "url":
-                image = _read_remote(source.text, self.config.data.max_pixels)
+                image = read_image_bytes(read_url(source.text), source.text, self.config.data.max_pixels)
             else:
                 image = read_image(source.path, self.config.data.max_pixels)
         except DataError as error:
@@ -228,7 +224,7 @@ class Predictor:
                     yield from ((number, item) for item in self._read_video(source, number, options))
             else:
                 tasks = (partial(self._numbered, *entry) for entry in group)
-                yield from _ahead(tasks, options.workers, options.workers + options.batch_size)
+                yield from ahead(tasks, options.workers, options.workers + options.batch_size)
 
     def _numbered(self, number: int, source: Source) -> tuple[int, ImageInput | ReadFailure]:
         return number, self.read(source, number)
@@ -252,7 +248,7 @@ class Predictor:
                 return None
             return self.prepare(image, f"{source.text}#{moment.index}", number, moment)
 
-        for item in _ahead(repeat(following), min(options.workers, 1), 2 * options.batch_size):
+        for item in ahead(repeat(following), min(options.workers, 1), 2 * options.batch_size):
             if item is not None:
                 yield item
             if not isinstance(item, ImageInput):
@@ -317,34 +313,3 @@ class Predictor:
         found, size = detections.to("cpu"), image.image.shape[:2]
         kept = found.scores >= self.min_score
         return found[kept].resize(size), None if trace is None else trace.to("cpu")[kept].resize(size)
-
-
-def _read_remote(url: str, max_pixels: int) -> ImageArray:
-    """Read an image on the web as a file of the same content."""
-    content = read_url(url)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "image"
-        path.write_bytes(content)
-        try:
-            return read_image(path, max_pixels)
-        except DataError as error:
-            raise DataError(str(error).replace(str(path), url)) from error
-
-
-def _ahead(tasks: Iterable[Callable[[], T]], workers: int, depth: int) -> Iterator[T]:
-    """Yield what tasks return, in their order, while threads work on up to `depth` more of them."""
-    if not workers:
-        yield from (task() for task in tasks)
-        return
-    waiting: deque[Future[T]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        try:
-            for task in tasks:
-                waiting.append(pool.submit(task))
-                if len(waiting) > depth:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 
 from dprd_cli.errors import EXIT_FAILED, ResourceError, UserError
 from dprd_cli.runtime.cores import available_cores
+from dprd_cli.runtime.progress import tell
 from dprd_cli.runtime.signals import ANSWERED
 
 _GRACE = 10.0  # seconds in which the others notice that one has failed
@@ -26,7 +27,7 @@ _PAUSE = 0.05
 _OF_SHELL = 128  # and the signal's number
 
 
-def launch(count: int, arguments: Sequence[str]) -> int:
+def launch(count: int, arguments: Sequence[str], *, max_restarts: int = 0) -> int:
     """Run a command line in several processes, and return the exit code of a rank that knows the reason.
 
     SIGINT, SIGTERM and SIGHUP are passed on; where one process fails, the others are ended within 15 seconds.
@@ -34,16 +35,44 @@ def launch(count: int, arguments: Sequence[str]) -> int:
     Args:
         count: How many; each gets its number in `RANK`, as from torchrun.
         arguments: The command line without the program's name.
+        max_restarts: How often all are started again where one was killed, or failed for no reason that it
+            knows; each finds in `TORCHELASTIC_RESTART_COUNT` how often, as from torchrun.
 
     Raises:
         ResourceError: If not all can be started.
-        UserError: If a process was killed.
+        UserError: If a process was killed, and they are not started again.
     """
+    for restart in range(max_restarts + 1):
+        codes, asked = _run(count, arguments, restart)
+        killed = [(rank, -code) for rank, code in enumerate(codes) if code < 0 and -code not in ANSWERED]
+        # one that was asked to stop before it could answer ends as a shell shows it
+        failed = [_OF_SHELL - code if code < 0 else code for code in codes if code]
+        code = next((code for code in failed if code > EXIT_FAILED), EXIT_FAILED if failed else 0)
+        if restart == max_restarts or asked or not (killed or code == EXIT_FAILED):
+            break
+        why = f"rank {killed[0][0]} was ended by {_signal_name(killed[0][1])}" if killed else "a rank failed"
+        tell(f"{why}; all are started again ({restart + 1} of {max_restarts})")
+    if killed:
+        rank, number = killed[0]
+        raise UserError(
+            f"rank {rank} was ended by {_signal_name(number)} (by hand, or memory was short?); "
+            "training goes on with --resume"
+        )
+    return code
+
+
+def _signal_name(number: int) -> str:
+    return signal.Signals(number).name
+
+
+def _run(count: int, arguments: Sequence[str], restart: int) -> tuple[list[int], list[int]]:
+    """Start the ranks and wait for them; return their exit codes, and the signals that asked them to stop."""
     shared = {
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(_free_port()),
         "WORLD_SIZE": str(count),
         "LOCAL_WORLD_SIZE": str(count),
+        "TORCHELASTIC_RESTART_COUNT": str(restart),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, available_cores() // count))),
     }
     command = [sys.executable, "-m", "dprd_cli", *arguments]
@@ -64,17 +93,7 @@ def launch(count: int, arguments: Sequence[str]) -> int:
             ) from error
         for number in asked:  # while they were started
             _send(ranks, number)
-        codes = _wait(ranks)
-    killed = [(rank, -code) for rank, code in enumerate(codes) if code < 0 and -code not in ANSWERED]
-    if killed:
-        rank, number = killed[0]
-        raise UserError(
-            f"rank {rank} was ended by {signal.Signals(number).name} (by hand, or memory was short?); "
-            "training goes on with --resume"
-        )
-    # one that was asked to stop before it could answer ends as a shell shows it
-    failed = [_OF_SHELL - code if code < 0 else code for code in codes if code]
-    return next((code for code in failed if code > EXIT_FAILED), EXIT_FAILED if failed else 0)
+        return _wait(ranks), asked
 
 
 def _wait(ranks: Sequence[subprocess.Popen[bytes]]) -> list[int]:

@@ -26,6 +26,16 @@ def local_size() -> int:
     return _number("LOCAL_WORLD_SIZE", world_size()) if world_size() > 1 else 1
 
 
+def is_launched() -> bool:
+    """Whether a launcher that starts processes again has started this one."""
+    return "TORCHELASTIC_RESTART_COUNT" in os.environ
+
+
+def restart_count() -> int:
+    """Return how often the launcher has started this job's processes again; 0 the first time."""
+    return _number("TORCHELASTIC_RESTART_COUNT", 0)
+
+
 def rank_slice(total: int, rank: int, size: int) -> range:
     """Return which of `total` things a rank takes: an even share, in order; shares differ by one at most.
 

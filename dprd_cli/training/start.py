@@ -15,6 +15,7 @@ from dprd_cli.config.schema import BUILT_IN, Config
 from dprd_cli.config.tree import flatten, merge, nest, parse_overrides, read_toml, validate
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.runtime.progress import Progress, say
+from dprd_cli.runtime.ranks import restart_count
 from dprd_cli.weights.hub import fetch_hub, is_hub
 
 if TYPE_CHECKING:
@@ -254,6 +255,16 @@ def find_run(folder: Path | None, options: TrainOptions) -> Path:
     return folder
 
 
+def begun_run(out: Path | None) -> Path | None:
+    """Return the run that this job's processes began before the launcher started them again, or None.
+
+    Args:
+        out: The folder of the run, as the command line names it.
+    """
+    begun = restart_count() > 0 and out is not None and (out / "config.toml").is_file()
+    return out if begun else None
+
+
 def resumed_config(folder: Path, options: TrainOptions) -> Config:
     """Return the configuration of a run, with what was given now on top, and say what follows from that.
 
@@ -316,21 +327,16 @@ def run_training(
     Returns:
         The run with its final evaluation; None on ranks that are not the main one.
     """
-    from dprd_cli.runtime.device import pick_device
     from dprd_cli.runtime.process_group import join_process_group
     from dprd_cli.training.loop import train
 
     with contextlib.ExitStack() as stack:
         group = stack.enter_context(join_process_group(settled.train.device))
-        pick_device(settled.train.device)  # a wrong one is refused before there is a folder
-        folder = run
-        if folder is None:
-            made = stack.enter_context(new_folder(settled, out)) if group.is_main else None
-            folder = group.broadcast(lambda: made)
+        made = stack.enter_context(new_folder(settled, out)) if run is None and group.is_main else run
+        # what was chosen for the machine is the main process's, for all, and so is whether a run goes on
+        config, folder, goes_on = group.broadcast(lambda: (settled, made, run is not None))
         assert folder is not None
-        # what was chosen for the machine is the main process's, for all
-        config = group.broadcast(lambda: settled)
         say(f"{config.preset} on {config.model.backbone.name}, {config.train.steps} steps, into {folder}")
         if group.size > 1:
             say(f"{group.size} processes share the {config.train.batch_size} images of a step")
-        return train(config, folder, resume=run is not None, group=group, on_progress=on_progress)
+        return train(config, folder, resume=goes_on, group=group, on_progress=on_progress)

@@ -1,14 +1,12 @@
 import copy
-from itertools import count
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from dprd_cli.errors import DataError
 from dprd_cli.inference.prediction import Prediction
-from dprd_cli.inference.predictor import Predictor, ReadFailure, ReadOptions, _ahead
+from dprd_cli.inference.predictor import Predictor, ReadFailure, ReadOptions
 from dprd_cli.inference.sources import Source
 from dprd_cli.inference.video import VideoFile
 
@@ -101,28 +99,3 @@ def test_the_url_and_not_the_temporary_file_is_named(monkeypatch, left_half):
     monkeypatch.setattr("dprd_cli.inference.predictor.read_url", lambda url: b"GIF89a nothing")
     item = Predictor(left_half()).read(Source("url", "https://a.b/c.gif"))
     assert item.message.startswith("https://a.b/c.gif: ")
-
-
-def test_reading_ahead_keeps_order_and_stops_when_left():
-    started = []
-
-    def task(number):
-        started.append(number)
-        return number
-
-    tasks = (lambda number=number: task(number) for number in count())
-    ahead = _ahead(tasks, workers=3, depth=4)
-    assert [next(ahead) for _ in range(5)] == [0, 1, 2, 3, 4]
-    ahead.close()
-    assert 5 <= len(started) <= 10  # five taken, at most four more and one on its way
-    assert list(_ahead([], workers=2, depth=2)) == []
-
-
-def test_an_error_while_reading_ahead_comes_at_its_turn():
-    def fail():
-        raise DataError("second")
-
-    ahead = _ahead([lambda: 1, fail, lambda: 3], workers=2, depth=2)
-    assert next(ahead) == 1
-    with pytest.raises(DataError, match="second"):
-        next(ahead)

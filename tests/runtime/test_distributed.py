@@ -15,6 +15,7 @@ from PIL import Image
 from dprd_cli.training.metrics_log import read_metrics
 from dprd_cli.weights.checkpoint import read_checkpoint
 from paths import FAULT_SERVER, TESTS
+from training_runs import same_state
 
 START = ["train", "--config", str(TESTS / "tiny.toml"), "--set", "train.batch_size=6"]
 TIMES = ("seconds_per_step", "data_wait", "seconds_per_image")
@@ -31,11 +32,12 @@ class Server:
             FAULT_SERVER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
 
-    def live(self, ranks, *argv, faults=(), kill=AT_MOST):
+    def live(self, ranks, *argv, faults=(), kill=AT_MOST, environment=None):
         """Run a command line; return the ranks' exit codes (or minus the signal) and lines."""
         errors = self.folder / "stderr.txt"
         names = ("rank", "at", "number", "signal")
         order = {"argv": argv, "stderr": str(errors), "kill": kill, "ranks": ranks}
+        order["environment"] = environment or {}
         order["faults"] = [dict(zip(names, fault, strict=True)) for fault in faults]
         print(json.dumps(order), file=self.process.stdin, flush=True)
         codes = json.loads(self.process.stdout.readline())["code"]
@@ -115,6 +117,29 @@ def test_a_run_resumes_in_another_number_of_processes(server, tmp_path):
     codes, lines = server.live(1, "train", "--resume", str(tmp_path / "broken"), *halves)
     assert codes == [0], lines
     assert largest_difference(tmp_path / "whole", tmp_path / "broken")[0] == 0
+
+
+@pytest.fixture(scope="module")
+def never_hit(server, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("never_hit") / "run"
+    run(server, 2, folder)
+    return folder
+
+
+@pytest.mark.parametrize(("dies", "at", "number"), [(1, "step", 3), (0, "step", 2), (0, "file", 1)])
+def test_processes_that_are_started_again_end_as_if_none_had_been_killed(
+    server, never_hit, tmp_path, dies, at, number
+):
+    kill = [(dies, at, number, int(signal.SIGKILL))]
+    codes = [1, 1]
+    codes[dies] = -9
+    run(server, 2, tmp_path / "again", codes=codes, faults=kill)
+    argv = [*START, "--out", str(tmp_path / "again")]
+    ended, lines = server.live(2, *argv, environment={"TORCHELASTIC_RESTART_COUNT": "1"})
+    assert ended == [0, 0], lines
+    same_state(never_hit / "last.pt", tmp_path / "again" / "last.pt")
+    assert metrics(never_hit) == metrics(tmp_path / "again")
+    assert results(never_hit / "results.json") == results(tmp_path / "again" / "results.json")
 
 
 def test_a_signal_to_one_rank_stops_all_in_the_evaluation_too(server, tmp_path):

@@ -16,12 +16,12 @@ from dprd_cli.runtime.launch import launch
 def ranks(tmp_path, monkeypatch):
     """Let the processes run a shell script; return a function that launches so many of it."""
 
-    def start(count, script):
+    def start(count, script, **more):
         program = tmp_path / "program"
         program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
         monkeypatch.setattr(module.sys, "executable", str(program))
-        return launch(count, ["train", "--steps", "3"])
+        return launch(count, ["train", "--steps", "3"], **more)
 
     return start
 
@@ -50,6 +50,29 @@ def test_the_exit_code_is_that_of_a_rank_that_knows_the_reason(ranks, codes, cod
 def test_a_process_that_was_killed_is_named(ranks):
     with pytest.raises(UserError, match=r"rank 1 was ended by SIGKILL .* training goes on with --resume"):
         ranks(2, "test $RANK = 0 || kill -9 $$; exit 1")
+
+
+def test_where_one_is_killed_or_fails_all_are_started_again(ranks, tmp_path, capfd):
+    script = f"life=$TORCHELASTIC_RESTART_COUNT; echo $life >> {tmp_path}/$RANK; "
+    script += "test $life != 1 || exit 1; test $life$RANK != 01 || kill -9 $$"
+    assert ranks(2, script, max_restarts=3) == 0
+    assert [(tmp_path / str(rank)).read_text().split() for rank in range(2)] == [["0", "1", "2"]] * 2
+    assert capfd.readouterr().err.splitlines() == [
+        "rank 1 was ended by SIGKILL; all are started again (1 of 3)",
+        "a rank failed; all are started again (2 of 3)",
+    ]
+
+
+def test_restarts_come_to_an_end(ranks, tmp_path):
+    with pytest.raises(UserError, match="rank 0 was ended by SIGKILL"):
+        ranks(1, f"echo >> {tmp_path}/lives; kill -9 $$", max_restarts=2)
+    assert len((tmp_path / "lives").read_text()) == 3
+
+
+@pytest.mark.parametrize("ends", ["exit 3", "exit 4", "kill -TERM $$"])
+def test_what_a_restart_does_not_mend_is_not_tried_again(ranks, tmp_path, ends):
+    assert ranks(1, f"echo >> {tmp_path}/lives; {ends}; sleep 60", max_restarts=2) != 0
+    assert len((tmp_path / "lives").read_text()) == 1
 
 
 def test_where_one_cannot_be_started_the_others_are_ended(ranks, monkeypatch):

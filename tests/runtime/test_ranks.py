@@ -2,7 +2,15 @@
 
 import pytest
 
-from dprd_cli.runtime.ranks import local_rank, local_size, rank, rank_slice, world_size
+from dprd_cli.runtime.ranks import (
+    is_launched,
+    local_rank,
+    local_size,
+    rank,
+    rank_slice,
+    restart_count,
+    world_size,
+)
 
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
@@ -36,6 +44,14 @@ def test_on_one_machine_the_rank_is_the_local_one(monkeypatch):
 )
 def test_all_else_is_a_single_process(monkeypatch, variables):
     assert places(monkeypatch, **variables) == (0, 1, 0, 1)
+
+
+def test_how_often_a_launcher_has_started_the_job_again(monkeypatch):
+    monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT", raising=False)
+    assert (is_launched(), restart_count()) == (False, 0)
+    for text, count in (("0", 0), ("2", 2), ("many", 0)):
+        monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", text)
+        assert (is_launched(), restart_count()) == (True, count)
 
 
 def test_shares_are_even_and_nest():

@@ -10,7 +10,7 @@ Importing torch takes seconds; here it is done once. Each line on stdin is a JSO
     max_file  largest file that it can write, in bytes (the write that crosses it fails, as on a full disk)
     ranks     in how many processes it runs, as torchrun would start them; the answer then has a list of
               codes, and each writes a file for stderr of its own, with its number appended. A fault with a
-              "rank" befalls that one alone.
+              "rank" befalls that one alone. `environment` is added to theirs.
 
 The answer, when it has ended, is {"code": exit code, or -signal}. A child that was not killed leaves the
 counts of its events beside the file for stderr. In the place of a signal, "nan" makes the losses of that step
@@ -241,6 +241,7 @@ def live_in_ranks(order):
         if pid == 0:
             os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank)}
             os.environ |= {"LOCAL_RANK": str(rank), "WORLD_SIZE": str(order["ranks"])}
+            os.environ |= order.get("environment", {})
             code = 70
             try:
                 code = live(order | {"rank": rank, "stderr": f"{order['stderr']}.{rank}"})

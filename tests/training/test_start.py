@@ -10,6 +10,7 @@ from dprd_cli.errors import UsageError, UserError
 from dprd_cli.training import loop
 from dprd_cli.training.start import (
     TrainOptions,
+    begun_run,
     find_run,
     new_config,
     new_folder,
@@ -129,6 +130,16 @@ def test_a_folder_into_which_nothing_was_written_goes_again(tmp_path):
     with new_folder(tiny(), tmp_path / "out") as folder:
         pass
     assert folder.is_dir()
+
+
+def test_a_run_goes_on_where_its_processes_were_started_again_and_had_begun(tmp_path, monkeypatch):
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "config.toml").touch()
+    monkeypatch.delenv("TORCHELASTIC_RESTART_COUNT", raising=False)
+    assert begun_run(tmp_path / "begun") is None
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert begun_run(tmp_path / "begun") == tmp_path / "begun"
+    assert begun_run(tmp_path) is begun_run(None) is None
 
 
 def test_new_runs_and_resumed_ones_are_trained_in_their_folder(tmp_path, monkeypatch):
