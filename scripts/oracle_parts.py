@@ -3,8 +3,8 @@
 Each reference part of a RoI that overlaps an object (IoU of 0.5 or more) becomes the tight box of the
 object's visible pixels within it; sigma still holds. Nothing is learned about the parts: the ground truth
 moves them. No detector may do that. It measures what parts that follow their objects' poses could be worth at
-most, with the assembly as it is and on the data given (docs/evidence.md). Give the study an output folder of
-its own: runs are reused by their configuration, which does not tell these from learned parts.
+most, with the assembly as it is and on the data given (docs/evidence-not-reproduced.md). Give the study an
+output folder of its own: runs are reused by their configuration, which does not tell these from learned ones.
 
     python scripts/oracle_parts.py ablate docs/studies/oracle-parts.toml --out runs/oracle ...
 """

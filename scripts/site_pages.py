@@ -47,7 +47,17 @@ FIRST_GUIDES = (
     "configuration.md",
     "machine.md",
 )
-PAPER = ("paper.md", "architecture.md", "reading.md", "evidence.md", "ablations.md", "parity.md")
+PAPER = (
+    "paper.md",
+    "architecture.md",
+    "reading.md",
+    "evidence.md",
+    "evidence-reproduced.md",
+    "evidence-not-reproduced.md",
+    "evidence-photographs.md",
+    "ablations.md",
+    "parity.md",
+)
 #: Modules with an API page, beside those of `model/`.
 API = (
     "api",

@@ -85,6 +85,11 @@ class NetworkPair(NamedTuple):
     networks: tuple[Network, Network]
     detectors: tuple[Detector, Detector]
 
+    @property
+    def both_ours(self) -> bool:
+        """Whether two presets are compared: with other weights, and so other answers."""
+        return self.names[0] in PRESETS
+
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkImages:
@@ -126,23 +131,24 @@ class BenchmarkImages:
 
 
 def build_pair(against: str, preset: str, inputs: BenchmarkImages) -> NetworkPair:
-    """Build a peer's network and this project's with the same weights; or a preset and its Mask R-CNN.
+    """Build a peer's network and this project's with the same weights; or two presets.
 
     Args:
-        against: One of `PEERS`.
-        preset: What is compared with `mask-rcnn`.
+        against: One of `PEERS`, of which `mask-rcnn` is the one of the preset's size; or another preset.
+        preset: What is compared with a preset.
         inputs: What they look at.
 
     Raises:
         UsageError: If the peer is unknown or not installed.
     """
-    pick("program to compare with", against, PEERS)
-    if against == "mask-rcnn":
+    pick("program to compare with", against, dict.fromkeys((*PEERS, *PRESETS)))
+    if against in ("mask-rcnn", *PRESETS):
         suffix = next((s for s in ("-small", "-medium") if preset.endswith(s)), "")
-        names = (f"mask-rcnn{suffix}", pick("preset", preset, PRESETS))
-        base, detector = (_own(name, inputs) for name in names)
+        base = f"mask-rcnn{suffix}" if against == "mask-rcnn" else against
+        names = (base, pick("preset", preset, PRESETS))
+        first, second = (_own(name, inputs) for name in names)
         return NetworkPair(
-            names, (_our_network(base, inputs), _our_network(detector, inputs)), (base, detector)
+            names, (_our_network(first, inputs), _our_network(second, inputs)), (first, second)
         )
     module, state = (_torchvision if against == "torchvision" else _detectron2)(inputs)
     file = Path(f"{against}.pth")

@@ -26,7 +26,7 @@ class BenchmarkSettings:
 
     Args:
         against: The peer of `inference` and `train`.
-        preset: What is compared with `mask-rcnn`.
+        preset: What is compared with another preset.
         image_size: (height, width), or None for the one that each benchmark has.
         batch: Images at a time, or None for each benchmark's own.
         proposals: RoIs of the box branch at test or of `roialign`, or None.

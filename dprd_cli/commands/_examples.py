@@ -20,7 +20,7 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("the newest run, on its own held-out images", "dprd eval"),
         ("a checkpoint on other data, with several views", "dprd eval --weights best.pt --data DATA --tta"),
         ("detections of any program, in COCO's format", "dprd eval --results results.json --data DATA"),
-        ("do parts that move help? without their moving", "dprd eval --part-offsets reference"),
+        ("is A better than B, beyond chance in the images?", "dprd eval --compare runs/a runs/b"),
     ),
     "predict": (
         ("images and folders; with the built-in detector", "dprd predict photo.jpg photos --weights demo"),

@@ -67,6 +67,8 @@ def print_results(results: Mapping[str, Any]) -> None:
             ("recall50", "proposal recall @0.5"),
             ("recall70", "@0.7"),
             ("part_iou", "part IoU"),
+            ("located_accuracy", "class of located objects right"),
+            ("cue_held", "cue held by a part"),
         )
         if results.get(key) is not None
     ]
@@ -81,6 +83,7 @@ def print_results(results: Mapping[str, Any]) -> None:
     if best:
         console.print(f"best F1 {best['f1']:.2f}, at score {best['score']:.3g}")
     _print_deciding_parts(console, results.get("parts") or {})
+    _print_places(console, (results.get("parts") or {}).get("places"))
 
 
 def _print_deciding_parts(console: Console, parts: Mapping[str, Any]) -> None:
@@ -102,6 +105,31 @@ def _print_deciding_parts(console: Console, parts: Mapping[str, Any]) -> None:
     console.print(f"which part decided ({names}):")
     console.print(table)
     console.print("by how much the score falls without it, and for how many objects by the most")
+
+
+def _print_places(console: Console, places: Mapping[str, Any] | None) -> None:
+    """Print at which places the parts are, over all classes, where they choose among places.
+
+    Args:
+        console: To print on.
+        places: A `PlaceChoices` as JSON.
+    """
+    if places is None:
+        return
+    total, table = places["all"], _table("part", "reference", "other place", "entropy", "steady")
+    for part in total["per_part"]:
+        share, shift = max(zip(part["shares"][1:], places["shifts"][1:], strict=True), default=(0, (0, 0)))
+        often = f"({shift[0]:+g}, {shift[1]:+g}) {100 * share:.0f}%" if share else "-"
+        shares = (f"{100 * part['shares'][0]:.0f}%", often)
+        table.add_row(part["part"], *shares, f"{part['entropy']:.2f}", f"{100 * part['steadiness']:.0f}%")
+    console.print(f"where the parts of {total['objects']} objects are:")
+    console.print(table)
+    console.print(
+        f"other place: the most frequent one, its shift in sizes of the object; entropy: of at most "
+        f"{places['most_entropy']:.2f}; steady: at the same place when the box shifts a little; all parts at "
+        f"one place: {100 * total['together']:.0f}% of the objects, at their reference parts: "
+        f"{100 * total['still']:.0f}%"
+    )
 
 
 def print_rows(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

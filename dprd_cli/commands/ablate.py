@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from dprd_cli.commands import _complete
 from dprd_cli.commands._help import DATA, DETECTOR, OUTPUT, STUDY, TRAINING
 from dprd_cli.commands._options import (
     BackboneWeights,
@@ -21,6 +22,7 @@ from dprd_cli.commands._options import (
     existing,
 )
 from dprd_cli.commands._study_modes import check_modes, parse_seeds, show_all
+from dprd_cli.config.backbone_names import BACKBONES
 
 
 def ablate(
@@ -57,6 +59,7 @@ def ablate(
         typer.Option(
             "--backbone",
             metavar="NAME",
+            autocompletion=_complete.among(*BACKBONES),
             help="Backbone of every variant; repeat for several.",
             rich_help_panel=DETECTOR,
         ),
@@ -65,7 +68,11 @@ def ablate(
     schedule: Annotated[
         str | None,
         typer.Option(
-            "--schedule", metavar="NAME", help="1x, 3x, voc, photos or small.", rich_help_panel=TRAINING
+            "--schedule",
+            metavar="NAME",
+            autocompletion=_complete.schedules,
+            help="1x, 3x, voc, photos or small.",
+            rich_help_panel=TRAINING,
         ),
     ] = None,
     config: ConfigFile = None,

@@ -26,7 +26,7 @@ def benchmark(
         typer.Option(
             "--against",
             metavar="NAME",
-            help="For inference and train: torchvision, detectron2 or mask-rcnn.",
+            help="For inference and train: torchvision, detectron2, mask-rcnn or another preset.",
             rich_help_panel=MEASURE,
         ),
     ] = "torchvision",
@@ -35,7 +35,7 @@ def benchmark(
         typer.Option(
             "--preset",
             metavar="NAME",
-            help="What --against mask-rcnn compares with it.",
+            help="What is compared with mask-rcnn or another preset.",
             rich_help_panel=MEASURE,
         ),
     ] = "dprd",

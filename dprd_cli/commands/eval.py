@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dprd_cli.commands import _complete
 from dprd_cli.commands._help import DATA, INPUT, OUTPUT
 from dprd_cli.commands._options import (
     PART_OFFSETS,
@@ -64,8 +65,8 @@ def evaluate(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="Results file; by default eval_<split>.json beside the checkpoint, or if that is there, "
-            "eval_<split>-2.json, ... Of test-dev, a folder.",
+            help="Results file; by default eval_<split>.json (--compare: compare_<split>.json) beside the "
+            "checkpoint, or if that is there, eval_<split>-2.json, ... Of test-dev, a folder.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -75,6 +76,37 @@ def evaluate(
             "--results",
             metavar="FILE",
             help="Measure the detections of a COCO results file instead of running a detector; needs --data.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    compare: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--compare",
+            metavar="A B",
+            autocompletion=_complete.weights,
+            help="Is A better than B on these images, beyond chance in which images they are? Each is what "
+            "--weights takes, or detections: a results file, or a folder of --save-results.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    resamples: Annotated[
+        int | None,
+        typer.Option(
+            "--resamples",
+            metavar="N",
+            min=20,
+            help="How many times --compare draws the images anew; 1000 by default.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            "--seed",
+            metavar="N",
+            min=0,
+            help="Seed of these draws; 0 by default, so that the numbers are the same each time.",
             rich_help_panel=INPUT,
         ),
     ] = None,
@@ -110,13 +142,20 @@ def evaluate(
 ) -> None:
     """Measure a detector with COCO's metrics, for boxes and masks, over all classes and for each.
 
-    On Pascal VOC's data, VOC's mAP too.
+    On Pascal VOC's data, VOC's mAP too. Or compare two detectors: --compare.
     """
     from dprd_cli.config.plugins import load_plugins
     from dprd_cli.evaluation.checkpoint import CheckpointOptions, evaluate_file
     from dprd_cli.inference.tiling import Tiling
 
     _check(split, part_offsets)
+    resampling = {"count": resamples, "seed": seed}
+    _check_compared(
+        compare,
+        split,
+        clashes={"--weights": weights, "--results": results, "--save-results": save_results},
+        resampling=resampling,
+    )
     _check_together(
         results,
         split,
@@ -153,6 +192,8 @@ def evaluate(
     load_plugins(plugins or [])
     if results is not None:
         _show(evaluate_file(results, options).to_json(), as_json=json)
+    elif compare is not None:
+        _compare(compare, options, resampling, as_json=json)
     else:
         _evaluate(options, as_json=json)
 
@@ -176,6 +217,29 @@ def _evaluate(options: CheckpointOptions, *, as_json: bool) -> None:
         say(f"results: {measured.file}")
 
 
+def _compare(
+    names: tuple[str, str],
+    options: CheckpointOptions,
+    resampling: dict[str, int | None],
+    *,
+    as_json: bool,
+) -> None:
+    from dprd_cli.commands._comparison_tables import print_comparison
+    from dprd_cli.evaluation.compare import Resampling, compare_runs
+    from dprd_cli.runtime.process_group import join_process_group
+
+    how = Resampling(**{key: value for key, value in resampling.items() if value is not None})
+    with join_process_group(options.device) as group:
+        compared = compare_runs(names, options, how, group)
+    if compared is None:
+        return
+    if as_json:
+        print_json(dict(compared.document))
+    else:
+        print_comparison(compared.document)
+    say(f"results: {compared.file}")
+
+
 def _show(measured: dict[str, Any], *, as_json: bool) -> None:
     from dprd_cli.commands._tables import print_results
 
@@ -190,6 +254,31 @@ def _check(split: str, part_offsets: str) -> None:
 
     pick("split", split, ("val", "train", "test-dev"))
     pick("kind of part offsets", part_offsets, PART_OFFSETS)
+
+
+def _check_compared(
+    compared: tuple[str, str] | None,
+    split: str,
+    *,
+    clashes: dict[str, object],
+    resampling: dict[str, int | None],
+) -> None:
+    """Check that the options of a comparison go together.
+
+    Raises:
+        UsageError: Naming those that do not.
+    """
+    from dprd_cli.errors import UsageError
+
+    if compared is None:
+        if any(value is not None for value in resampling.values()):
+            raise UsageError("--resamples, --seed: for --compare A B")
+        return
+    if any(clashes.values()):
+        names = ", ".join(name for name, given in clashes.items() if given)
+        raise UsageError(f"{names}: --compare names both that are measured; leave it out")
+    if split == "test-dev":
+        raise UsageError("--compare: test-dev has no annotations; take val or train")
 
 
 def _check_together(

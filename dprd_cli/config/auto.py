@@ -4,7 +4,7 @@
 already. A run's `config.toml` holds the chosen values, so a resumed run, or one from that file, chooses none.
 
 Numbers without a source are this project's: those for a few hundred photographs on a CPU were measured
-(docs/evidence.md), the others join them to the paper's at the size of COCO.
+(docs/evidence-photographs.md), the others join them to the paper's at the size of COCO.
 """
 
 from __future__ import annotations

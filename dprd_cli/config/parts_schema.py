@@ -23,6 +23,7 @@ class PlacesConfig(Section):
         entropy: Bonus for places that are still undecided, at the first step.
         entropy_until: Share of the steps after which it is gone; until then it falls linearly.
         draw: Share of the parts in training whose place is drawn from the layer's probabilities.
+        apart: Weight of what the parts of a RoI pay that all move by the same step (docs/placed-parts.md).
         weight: Factor of the place loss.
         offsets: Move parts by Eq. 2 within their places too; `sigma` then holds against the place.
     """
@@ -35,6 +36,7 @@ class PlacesConfig(Section):
     entropy: Rate = 0.3
     entropy_until: Fraction = 0.5
     draw: Fraction = 0.1
+    apart: Rate = 0.0
     weight: Rate = 1.0
     offsets: bool = False
 

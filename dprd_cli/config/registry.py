@@ -153,7 +153,7 @@ reader = Registry(
         "yolo-names",
     ),
 )
-metric = Registry("metric", ("recall", "part_drift"))
+metric = Registry("metric", ("recall", "part_drift", "cues"))
 logger = Registry("logger", ("tensorboard", "wandb"))
 
 

@@ -171,8 +171,8 @@ def evaluate_checkpoint(
         UserError: On a checkpoint, data or an output that cannot be used.
     """
     model = load_for_measuring(options, group)
-    file = options.out or _results_path(model.source, options)
-    plots = options.plots or _plots_beside(file) if options.draw else None
+    file = options.out or results_path(model.source, options)
+    plots = options.plots or plots_beside(file) if options.draw else None
     return evaluate_model(model, replace(options, out=file, plots=plots), group, on_progress)
 
 
@@ -314,15 +314,26 @@ def _draw(
     say(f"plots: {len(written)} figures and analysis.json in {folder.path}/")
 
 
-def _results_path(checkpoint: Path, options: CheckpointOptions) -> Path:
+def results_path(checkpoint: Path, options: CheckpointOptions, word: str = "eval") -> Path:
+    """Return where results go if no place is named: beside the checkpoint, or in the current folder.
+
+    Args:
+        checkpoint: What was measured.
+        options: How.
+        word: What the file's name begins with.
+
+    Returns:
+        `<word>_<split>.json`, or the next free `<word>_<split>-2.json` unless it may be replaced.
+    """
     offsets = [] if options.part_offsets == "learned" else [options.part_offsets]
     tiles = [f"tile{options.tiling.size}"] if options.tiling else []
-    name = f"eval_{'_'.join([options.split, *offsets, *(['tta'] if options.tta else []), *tiles])}.json"
+    name = f"{word}_{'_'.join([options.split, *offsets, *(['tta'] if options.tta else []), *tiles])}.json"
     default = checkpoint.parent / name if checkpoint.suffix == ".pt" else Path(name)
     if options.overwrite:
         return default
-    return next(path for path in numbered(default) if not (lexists(path) or lexists(_plots_beside(path))))
+    return next(path for path in numbered(default) if not (lexists(path) or lexists(plots_beside(path))))
 
 
-def _plots_beside(file: Path) -> Path:
+def plots_beside(file: Path) -> Path:
+    """Return the folder of the figures that belong to a results file."""
     return file.with_suffix("" if file.suffix else ".plots")

@@ -15,6 +15,7 @@ from dprd_cli.config.schema import Config
 from dprd_cli.data.coco_results import Kind
 from dprd_cli.data.loading import EvalBatch, iterate_eval
 from dprd_cli.evaluation.coco import CocoEvaluator, CocoMetrics
+from dprd_cli.evaluation.cues import CueReading
 from dprd_cli.evaluation.metric import DetectionRecord, MetricSet
 from dprd_cli.evaluation.parts import PartDeformation, PartDrift, PartStatistics
 from dprd_cli.evaluation.recall import ProposalRecall
@@ -31,7 +32,7 @@ from dprd_cli.structures.sample import Dataset, Sample
 if TYPE_CHECKING:
     from dprd_cli.model.detector import Detector
 
-registry.metric.update(recall=ProposalRecall, part_drift=PartDrift)
+registry.metric.update(recall=ProposalRecall, part_drift=PartDrift, cues=CueReading)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ class Evaluation:
         coco: COCO's metrics of boxes and masks, over all classes and for each.
         voc: VOC's, on its data.
         diagnostics: `recall50` and `recall70` of 100 proposals as fractions, None with multi-scale testing;
-            `part_iou` of detected parts with their reference parts, where the detector has parts; and what
-            plugins measure.
+            `part_iou` of detected parts with their reference parts, where the detector has parts; what
+            `CueReading` measures, where the data tells of cues; and what plugins measure.
         thresholds: Scores of the best F1, over all classes and for each.
         seconds_per_image: Time of detection and measuring.
         evaluator: All detections, for analysis.
@@ -146,7 +147,7 @@ def evaluate_in_group(
     """
     options = replace(options, masks=options.masks and dataset.has_masks)
     coco = CocoEvaluator(dataset.coco(), dataset.category_ids, dataset.class_names, with_masks=options.masks)
-    metrics, parts = MetricSet(), PartStatistics(dataset.class_names)
+    metrics, parts = MetricSet(), PartStatistics(dataset.class_names, detector.place_shifts)
     was_training, started = detector.training, time.perf_counter()
     detector.eval()
     try:

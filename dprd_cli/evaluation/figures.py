@@ -21,6 +21,7 @@ from dprd_cli.drawing.style import BLACK, BLUE, COLOURS, GREY, RED, save_figure
 from dprd_cli.evaluation.analysis import Analysis, ImageExample
 from dprd_cli.evaluation.curve_figures import KINDS, NAMED, pr_figure, scores_figure, short
 from dprd_cli.evaluation.deciding_figure import deciding_figure, tells_parts
+from dprd_cli.evaluation.places_figure import places_figure, tells_places
 from dprd_cli.evaluation.tide import ERRORS
 from dprd_cli.files.atomic import write_bytes
 from dprd_cli.files.images import write_image
@@ -36,7 +37,7 @@ PLOT_FILES = (
         f"{name}.png"
         for name in ("pr_bbox", "pr_segm", "scores", "confusion", "ap_class", "ap_size", "tide", "parts")
     ),
-    *("deciding.png", "worst.jpg", "best.jpg"),
+    *("deciding.png", "places.png", "worst.jpg", "best.jpg"),
 )
 _KIND_COLOURS = {"bbox": BLUE, "segm": RED}
 _WRITTEN = 20  # confusion matrices up to this many classes have their numbers written in
@@ -60,6 +61,8 @@ def analysis_figures(analysis: Mapping[str, Any]) -> dict[str, Figure]:
         figures["parts"] = parts_figure(analysis["parts"])
     if tells_parts(analysis.get("parts")):
         figures["deciding"] = deciding_figure(analysis["parts"])
+    if tells_places(analysis.get("parts")):
+        figures["places"] = places_figure(analysis["parts"])
     return figures
 
 

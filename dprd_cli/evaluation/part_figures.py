@@ -130,7 +130,7 @@ def _draw_all(
     folder: OutputFolder,
 ) -> PartFigureSummary:
     with_grid = len(paths) > 1 if options.grid is None else options.grid
-    statistics = PartStatistics(model.class_names)
+    statistics = PartStatistics(model.class_names, model.detector.place_shifts)
     files: list[Path] = []
     cells: list[ImageArray] = []
     titles: list[str] = []

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dprd_cli.evaluation.metric import DetectionRecord
+from dprd_cli.evaluation.places import PlaceChoices, PlaceStatistics
 from dprd_cli.model.parts import decompose
 from dprd_cli.ops.boxes import paired_iou, to_centers
 from dprd_cli.structures.detections import Detections
@@ -162,18 +163,21 @@ class PartDeformation:
         parts: Names of the parts, none where no detection has any. [P]
         total: Over all classes; None where no detection has parts.
         classes: Each class with objects, most objects first.
+        places: Where parts are that choose among places; None where they do not, or it was not asked.
     """
 
     parts: tuple[str, ...]
     total: GroupDeformation | None
     classes: tuple[GroupDeformation, ...]
+    places: PlaceChoices | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return `parts`, `all` and `classes` as plain containers."""
+        """Return `parts`, `all`, `classes` and, where there are any, `places` as plain containers."""
         return {
             "parts": list(self.parts),
             "all": None if self.total is None else self.total.to_json(),
             "classes": [group.to_json() for group in self.classes],
+            **({} if self.places is None else {"places": self.places.to_json()}),
         }
 
     def rows(self) -> list[dict[str, str | float | None]]:
@@ -202,10 +206,12 @@ class PartStatistics:
 
     Args:
         class_names: Name of each class index. [K]
+        place_shifts: The places that parts choose among; see `ChoosesPlaces`. [Q, 3] or None
     """
 
-    def __init__(self, class_names: tuple[str, ...]) -> None:
+    def __init__(self, class_names: tuple[str, ...], place_shifts: Tensor | None = None) -> None:
         self.class_names = class_names
+        self._places = PlaceStatistics(class_names, place_shifts)
         self._offsets: list[Tensor] = []
         self._ious: list[Tensor] = []
         self._labels: list[Tensor] = []
@@ -216,6 +222,7 @@ class PartStatistics:
         """Add one image's detections; nothing where the detector has no parts."""
         if detections.part_boxes is None or not len(detections):
             return
+        self._places.add(detections)
         parts, boxes = detections.part_boxes.cpu().double(), detections.boxes.cpu().double()
         sizes = torch.cat((parts[..., 2:] - parts[..., :2], (boxes[:, 2:] - boxes[:, :2])[:, None]), dim=1)
         whole = (sizes > 0).all(dim=-1).all(dim=-1)
@@ -247,7 +254,7 @@ class PartStatistics:
         # over all classes, what is left of the motion once each class has its own template
         squares = sum(group.objects * group.spread_class**2 for group in classes)
         total = replace(total, spread_class=(squares / len(labels)) ** 0.5)
-        return PartDeformation(names, total, tuple(classes))
+        return PartDeformation(names, total, tuple(classes), self._places.result(names))
 
 
 class _PartSample(NamedTuple):

@@ -60,6 +60,7 @@ def _latent_parts(config: ModelConfig, num_classes: int) -> PartSource:
         entropy=places.entropy,
         entropy_until=places.entropy_until,
         draw=places.draw,
+        apart=places.apart,
         weight=places.weight,
         feature_grad_scale=config.cascade.feature_grad_scale,
     )

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from dprd_cli.config.presets import pick
 from dprd_cli.errors import UsageError
 from dprd_cli.model.backbone import Backbone
-from dprd_cli.model.evidence import part_evidence, parts_meet
+from dprd_cli.model.evidence import part_evidence, parts_meet, place_evidence
 from dprd_cli.model.layers import share
 from dprd_cli.model.losses import LossOutput
 from dprd_cli.model.parts import PART_OFFSETS, FixedParts, PartSource
+from dprd_cli.model.places import ChoosesPlaces
 from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.model.rois import RoIFeatures
 from dprd_cli.model.rpn import RPN, RPNOutput
@@ -100,6 +101,12 @@ class Detector(nn.Module):
         return [] if self.roi_heads.parts is None else self.roi_heads.parts.place_parameters
 
     @property
+    def place_shifts(self) -> Tensor | None:
+        """(x, y, scale) of each place that parts can be at [Q, 3]; None where they choose none."""
+        parts = self.roi_heads.parts
+        return parts.place_shifts if isinstance(parts, ChoosesPlaces) else None
+
+    @property
     def needs_targets(self) -> bool:
         """Whether `detect` has to be given the objects; see `PartSource`."""
         return self.roi_heads.parts is not None and self.roi_heads.parts.needs_targets
@@ -180,8 +187,9 @@ class Detector(nn.Module):
             masks: Predict masks, where there are mask heads.
             targets: Objects of each image, for parts that need them (`needs_targets`: an oracle's); nothing
                 else sees them.
-            evidence_from: Fill `part_shares` and `part_falls`, where parts meet in maxima, of detections of
-                at least this score, NaN for the others; see `PartEvidence`. None leaves them out.
+            evidence_from: Fill `part_shares` and `part_falls`, where parts meet in maxima, and `part_places`
+                and `part_steadiness`, where parts choose places, of detections of at least this score, NaN
+                for the others; see `PartEvidence` and `PlaceEvidence`. None leaves them out.
         """
         rpn, features, sizes = self._propose(images, None)
         if targets is not None:
@@ -201,13 +209,22 @@ class Detector(nn.Module):
         asked = [found.scores >= least for found in detections]
         ways = [trace[rows] for trace, rows in zip(traces, asked, strict=True)]
         labels = [found.labels[rows] for found, rows in zip(detections, asked, strict=True)]
-        told = part_evidence(self.roi_heads, features, ways, labels)
-        if told is None:
-            return [*detections]
-        return [
-            replace(found, part_shares=_scatter(one.shares, rows), part_falls=_scatter(one.falls, rows))
-            for found, rows, one in zip(detections, asked, told, strict=True)
-        ]
+        if told := part_evidence(self.roi_heads, features, ways, labels):
+            detections = [
+                replace(found, part_shares=_scatter(one.shares, rows), part_falls=_scatter(one.falls, rows))
+                for found, rows, one in zip(detections, asked, told, strict=True)
+            ]
+        boxes = [found.boxes[rows] for found, rows in zip(detections, asked, strict=True)]
+        if places := place_evidence(self.roi_heads, features, boxes):
+            detections = [
+                replace(
+                    found,
+                    part_places=_scatter(one.probs, rows),
+                    part_steadiness=_scatter(one.steadiness, rows),
+                )
+                for found, rows, one in zip(detections, asked, places, strict=True)
+            ]
+        return [*detections]
 
     @torch.no_grad()
     def forward_with_given_boxes(

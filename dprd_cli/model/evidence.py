@@ -1,5 +1,7 @@
 """Which part decided: who won the maxima of the assembly, and how the score falls when a part is taken out.
 
+Of parts that choose among places: how sure they were of theirs.
+
 Nothing of this is computed unless it is asked for.
 """
 
@@ -12,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dprd_cli.model.contest import Assembly
+from dprd_cli.model.places import ChoosesPlaces, PlaceEvidence
 from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.model.rois import RoIFeatures, RoIs
 from dprd_cli.model.stage import Stage
@@ -90,4 +93,26 @@ def part_evidence(
     ]
 
 
-__all__ = ["PartEvidence", "part_evidence", "parts_meet"]
+@torch.no_grad()
+def place_evidence(
+    heads: RoIHeads, features: RoIFeatures, boxes: Sequence[Tensor]
+) -> list[PlaceEvidence] | None:
+    """Return how sure the places of the parts of each image's final boxes are.
+
+    Args:
+        heads: In eval mode.
+        features: Those that the images were detected in.
+        boxes: N x [D, 4]
+
+    Returns:
+        None where parts do not choose among places.
+    """
+    if not isinstance(heads.parts, ChoosesPlaces):
+        return None
+    anchors = [torch.zeros_like(one[:, :2], dtype=torch.int64) for one in boxes]  # places need none
+    told = heads.parts.place_evidence(RoIs.of_images([*boxes], anchors), features)
+    counts = [len(one) for one in boxes]
+    return [PlaceEvidence(*rows) for rows in zip(*(values.split(counts) for values in told), strict=True)]
+
+
+__all__ = ["PartEvidence", "part_evidence", "parts_meet", "place_evidence"]

@@ -100,7 +100,7 @@ class Transform(nn.Sequential):
 
     Reading: the paper's parameter counts (Table 2: 44 M -> 46 M) fit b = 4; full width would add 8 M.
     Departs: with `residual`. Without it all that the heads see passes random convolutions of C/b channels,
-    which a short training does not recover from (docs/evidence.md).
+    which a short training does not recover from (docs/evidence-not-reproduced.md).
     """
 
     def __init__(self, channels: int, bottleneck: int, norm: str, *, residual: bool = False) -> None:

@@ -171,7 +171,7 @@ class PartSource(Protocol):
         Args:
             rois: RoIs of all images of the batch.
             features: Features of the batch.
-            labels: Class of each RoI's object, K for background; in training only. [R]
+            labels: Class of each RoI's object, K for background; in training, where `losses` are taken. [R]
         """
         ...
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from dprd_cli.model.layers import scale_gradient
 from dprd_cli.model.parts import (
     MEAN_MOMENTUM,
+    UNIT_PARTS,
     MeanParts,
     Parts,
     PartSource,
@@ -25,7 +26,14 @@ from dprd_cli.model.parts import (
     reference_parts,
     undo_far_moves,
 )
-from dprd_cli.model.places import PlaceLoss, candidate_parts, choose_places, place_loss
+from dprd_cli.model.places import (
+    PlaceEvidence,
+    PlaceLoss,
+    candidate_parts,
+    choose_places,
+    jittered,
+    place_loss,
+)
 from dprd_cli.model.rois import RegionPooler, RoIFeatures, RoIs
 from dprd_cli.ops.boxes import clip_boxes, paired_iou
 from dprd_cli.ops.precision import full_precision
@@ -113,6 +121,7 @@ class LatentParts(nn.Module):
         entropy: Bonus of the places' entropy at the first step.
         entropy_until: Share of the training after which there is none.
         draw: Share of the parts in training whose place is drawn.
+        apart: Weight of what parts pay that all move alike; see `place_loss`.
         weight: Factor of the loss.
         feature_grad_scale: Factor on the gradient into the features that the layer and the scorer look at.
 
@@ -141,6 +150,7 @@ class LatentParts(nn.Module):
         entropy: float = 0.3,
         entropy_until: float = 0.5,
         draw: float = 0.1,
+        apart: float = 0.0,
         weight: float = 1.0,
         feature_grad_scale: float = 1.0,
     ) -> None:
@@ -148,6 +158,7 @@ class LatentParts(nn.Module):
         self.count, self.pooler, self.looks_at = count, pooler, looks_at
         self.num_classes, self.sigma = num_classes, sigma
         self.entropy, self.entropy_until, self.draw, self.weight = entropy, entropy_until, draw, weight
+        self.apart = apart
         self.feature_grad_scale = feature_grad_scale
         self.pool = PATCH if looks_at == "patch" else pool
         self.register_buffer("place_offsets", offsets, persistent=False)
@@ -167,6 +178,23 @@ class LatentParts(nn.Module):
         """What chooses places: all but the offsets within them."""
         modules = (self.layer.hidden, self.layer.places, self.scorer)
         return [parameter for module in modules for parameter in module.parameters()]
+
+    @property
+    def place_shifts(self) -> Tensor:
+        """(x, y, scale) of each place; see `ChoosesPlaces`. [Q, 3]."""
+        x0, y0, x1, y1 = UNIT_PARTS[self.count][0]
+        offsets = self.place_offsets[0]
+        return torch.cat((offsets[:, :2] * offsets.new_tensor([x1 - x0, y1 - y0]), offsets[:, 2:3].exp()), 1)
+
+    @torch.no_grad()
+    def place_evidence(self, rois: RoIs, features: RoIFeatures) -> PlaceEvidence:
+        """Return how sure the places of the parts of RoIs are."""
+        logits, _ = self.layer(self._look(rois, features))
+        chosen, same = choose_places(logits), []
+        for boxes in jittered(rois.boxes):
+            moved = rois._replace(boxes=clip_boxes(boxes, features.sizes_of(rois)))
+            same.append(choose_places(self.layer(self._look(moved, features))[0]) == chosen)
+        return PlaceEvidence(logits.softmax(dim=-1), torch.stack(same).float().mean(dim=0))
 
     def place(self, rois: RoIs, features: RoIFeatures, draw: float = 0.0) -> Placement:
         """Return where the parts of RoIs are; `draw` as for `choose_places`."""
@@ -217,7 +245,8 @@ class LatentParts(nn.Module):
         known = labels[objects][:, None, None].expand(-1, scores.shape[1], 1)
         likelihood = scores.gather(2, known)[..., 0]
         places = placement.logits[objects].log_softmax(dim=-1)
-        return place_loss(places, likelihood.view_as(places), self.bonus(features.progress))
+        bonus = self.bonus(features.progress)
+        return place_loss(places, likelihood.view_as(places), bonus, self.apart)
 
     def bonus(self, progress: float) -> float:
         """Return the weight of the entropy when a share of the training, 0..1, is done: falls to none."""

@@ -1,4 +1,4 @@
-"""Places that a part can be at: where they lie, how one is chosen, and what choosing costs.
+"""Places that a part can be at: where they lie, how one is chosen, what choosing costs, how sure it is.
 
 Source: docs/placed-parts.md.
 """
@@ -8,18 +8,23 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from dprd_cli.model.parts import UNIT_PARTS, decompose, move_parts
+from dprd_cli.model.rois import RoIFeatures, RoIs
 from dprd_cli.ops.boxes import clip_boxes
 
 #: The reference part is left only for a place whose logit is this much higher (1.6 times as likely).
 PREFERENCE = 0.5
 #: Least side of a place that the image's edge cuts, pixels.
 LEAST_SIDE = 2.0
+#: How far boxes are shifted to see whether their parts stay at the same places, in sizes of the box.
+JITTER = 0.05
+_JITTERS = 8
+_SURELY = 1e-6  # keeps the logarithm of what is impossible finite
 
 
 def place_offsets(count: int, grid: int, reach: float, scales: Sequence[float] = (1.0,)) -> Tensor:
@@ -73,7 +78,8 @@ class PlaceLoss(NamedTuple):
     """What placing parts costs.
 
     Args:
-        total: Negative log likelihood, and the bonus of the entropy that the places lack. []
+        total: Negative log likelihood, the bonus of the entropy that the places lack, and what parts pay that
+            all move alike. []
         nll: Negative log marginal likelihood of the classes, a mean over RoIs and parts, no gradient. []
         entropy: Entropy of the places, a mean likewise, no gradient. []
     """
@@ -83,19 +89,24 @@ class PlaceLoss(NamedTuple):
     entropy: Tensor
 
 
-def place_loss(log_places: Tensor, log_likelihood: Tensor, bonus: float) -> PlaceLoss:
+def place_loss(log_places: Tensor, log_likelihood: Tensor, bonus: float, apart: float = 0.0) -> PlaceLoss:
     """Return -log sum_q pi_q p(y | place q), minus a bonus for entropy; zero where there is no RoI.
 
     Args:
         log_places: log pi. [F, P, Q]
         log_likelihood: log p(y | place) of each RoI's class y. [F, P, Q]
         bonus: Weight of the entropy that pi lacks to be uniform: bonus * (log Q - H(pi)).
+        apart: Weight of -log of the probability that not all parts of a RoI are moved alike, were they drawn.
     """
     number = max(log_places.shape[0] * log_places.shape[1], 1)
     nll = -(log_places + log_likelihood).logsumexp(dim=-1).sum() / number
     entropy = -(log_places.exp() * log_places).sum() / number
     most = math.log(log_places.shape[2]) if log_places.shape[0] else 0.0
-    return PlaceLoss(nll + bonus * (most - entropy), nll.detach(), entropy.detach())
+    total = nll + bonus * (most - entropy)
+    if apart:
+        alike = log_places[..., 1:].sum(dim=1).exp().sum(dim=-1)  # [F]: by the same step, whichever
+        total = total - apart * (1 - alike + _SURELY).log().sum() / max(len(alike), 1)
+    return PlaceLoss(total, nll.detach(), entropy.detach())
 
 
 def choose_places(logits: Tensor, draw: float = 0.0) -> Tensor:
@@ -119,3 +130,40 @@ def choose_places(logits: Tensor, draw: float = 0.0) -> Tensor:
     reached = logits.detach().softmax(dim=-1).cumsum(dim=-1) < chance[0, ..., None]
     drawn = reached.sum(dim=-1).clamp(max=logits.shape[-1] - 1)
     return torch.where(chance[1] < draw, drawn, chosen)
+
+
+class PlaceEvidence(NamedTuple):
+    """How sure the places of the parts of boxes are.
+
+    Args:
+        probs: pi, the probability of each place. [D, P, Q]
+        steadiness: Share of slightly shifted boxes whose part is at the same place. [D, P]
+    """
+
+    probs: Tensor
+    steadiness: Tensor
+
+
+@runtime_checkable
+class ChoosesPlaces(Protocol):
+    """Parts that are at one of a few places, and can tell how sure that is."""
+
+    @property
+    def place_shifts(self) -> Tensor:
+        """(x, y, scale) of each place: its shift in sizes of the box, and its size. [Q, 3]."""
+        ...
+
+    def place_evidence(self, rois: RoIs, features: RoIFeatures) -> PlaceEvidence:
+        """Return how sure the places of the parts of RoIs are."""
+        ...
+
+
+def jittered(boxes: Tensor) -> list[Tensor]:
+    """Return boxes [D, 4] shifted by up to `JITTER` of their size: all by the same few shifts, each time.
+
+    Law: what is shifted does not depend on what else is.
+    """
+    chance = torch.rand((_JITTERS, 2), generator=torch.Generator().manual_seed(0))
+    size = boxes[:, 2:] - boxes[:, :2]
+    shifts = ((2 * chance - 1) * JITTER).to(boxes)
+    return [boxes + (shift * size).repeat(1, 2) for shift in shifts]

@@ -189,7 +189,8 @@ class RoIHeads(nn.Module):
         chosen = labeled.select(index)
         boxes = None if parts is None else parts.boxes[index]
         if self.mask_lookup and stage is self.cascade[0]:
-            again = self.decompose(stage, self.feed_again(chosen.rois, features), features, chosen.labels)
+            # as at test, without labels: what placing the parts costs is in the box branch's losses
+            again = self.decompose(stage, self.feed_again(chosen.rois, features), features)
             boxes = None if again is None else again.boxes
         pooled = self.pooler(chosen.rois, boxes, features, self.mask_pool)
         whole, part_features = scale_gradients(pooled, self.mask_grad_scale)

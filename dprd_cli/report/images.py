@@ -8,6 +8,7 @@ import numpy as np
 
 from dprd_cli.evaluation.deciding_figure import deciding_figure, tells_parts
 from dprd_cli.evaluation.figures import parts_figure
+from dprd_cli.evaluation.places_figure import places_figure, tells_places
 from dprd_cli.report.html import Html, element, embed_image, embedded, figure, join, note, number, table, text
 from dprd_cli.report.measure import GradCamMap, ImagePair
 from dprd_cli.report.page import ReportPage
@@ -79,7 +80,9 @@ def parts(page: ReportPage, run: RunFiles) -> Html:
     drawn = figure(page.svg(parts_figure(found), alt), "Mean part boxes; dashed: reference", class_="wide")
     shown = table("Part deformation of detected objects", head, rows, class_="total")
     deformation = element("div", shown, drawn, class_="pair parts")
-    return join((page.measured_on(run), deformation, note(legend), _deciding(page, found)))
+    return join(
+        (page.measured_on(run), deformation, note(legend), _deciding(page, found), *_places(page, found))
+    )
 
 
 def _deciding(page: ReportPage, found: dict[str, Any]) -> Html:
@@ -100,6 +103,26 @@ def _deciding(page: ReportPage, found: dict[str, Any]) -> Html:
         "class score changes on average when it wins none; each class's largest fall is bold."
     )
     return join((drawn, note(rule)))
+
+
+def _places(page: ReportPage, found: dict[str, Any]) -> tuple[Html, ...]:
+    """Return at which places the parts are, of parts that choose among places; nothing of others."""
+    if not tells_places(found):
+        return ()
+    total = found["places"]["all"]
+    told = ", ".join(
+        f"{part['part']} at its reference part {100 * part['shares'][0]:.0f} %" for part in total["per_part"]
+    )
+    alt = f"Where the parts are: {told}"
+    drawn = figure(page.svg(places_figure(found), alt), "Where the parts are", class_="wide")
+    rule = (
+        "Share of the objects for which each part is at each place. All parts are at one place for "
+        f"{100 * total['together']:.0f} %, at their reference parts for {100 * total['still']:.0f} %. "
+        f"Entropy: of the places' probabilities, {found['places']['most_entropy']:.2f} where all are alike. "
+        f"Steady: how often a part stays at its place when the box shifts by up to "
+        f"{100 * found['places']['jitter']:.0f} % of its size."
+    )
+    return drawn, note(rule)
 
 
 def gradcam(page: ReportPage, run: RunFiles) -> Html:

@@ -88,6 +88,9 @@ class Detections:
         part_shares: Share of the assembly's maxima that each part wins, the whole last, or None where that
             was not asked for; NaN where it was not asked for a detection. [D, P+1]
         part_falls: By how much the class score falls when each part, or the whole, wins none. [D, P+1]
+        part_places: Probability of each place that a part can be at, where parts choose among places; asked
+            for like `part_shares`. [D, P, Q]
+        part_steadiness: Share of slightly shifted boxes whose part is at the same place. [D, P]
 
     Raises:
         ValueError: If the shapes do not agree.
@@ -102,6 +105,8 @@ class Detections:
     part_boxes: Tensor | None = None
     part_shares: Tensor | None = None
     part_falls: Tensor | None = None
+    part_places: Tensor | None = None
+    part_steadiness: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check("boxes", self.boxes, (None, 4))
@@ -114,6 +119,8 @@ class Detections:
             "part_boxes": (num, None, 4),
             "part_shares": (num, None),
             "part_falls": (num, None),
+            "part_places": (num, None, None),
+            "part_steadiness": (num, None),
         }
         for name, shape in optional.items():
             if (value := getattr(self, name)) is not None:

@@ -1,4 +1,4 @@
-"""Plots of studies: bars, or curves as in Fig. 4; the paper's numbers are always on axes of their own."""
+"""Plots of studies: bars, curves as in Fig. 4, rows of images; the paper has axes of its own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dprd_cli.drawing.style import BLUE, GREEN, ORANGE, RED, save_figure
+from dprd_cli.studies.part_rows import part_rows
 from dprd_cli.studies.study import COLUMNS, Variant
 from dprd_cli.studies.summary import StudySummary
 
@@ -30,7 +31,7 @@ def plot_study(summary: StudySummary, path: Path) -> None:
     Raises:
         ResourceError: If it cannot be written.
     """
-    draw = _curves if summary.study.plot == "curve" else _bars
+    draw = {"bars": _bars, "curve": _curves, "parts": part_rows}[summary.study.plot]
     save_figure(draw(summary), path)
 
 

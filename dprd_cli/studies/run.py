@@ -17,6 +17,7 @@ from dprd_cli.files.atomic import read_json
 from dprd_cli.files.folder_lock import BusyError
 from dprd_cli.runtime.progress import Work, progress, say
 from dprd_cli.studies.folders import finished_like, is_finished, state_of
+from dprd_cli.studies.held_out import draw_held_out
 from dprd_cli.studies.plan import Job, StudyPlan
 from dprd_cli.studies.study import Study
 from dprd_cli.studies.summary import OTHER_OFFSETS, offsets_file
@@ -66,6 +67,8 @@ def _run_jobs(plan: StudyPlan, on_done: Callable[[StudyOutcome], object], show: 
         try:
             done = _train(job, plan.runs, title)
             _measure_offsets(plan.study, done)
+            if plan.study.plot == "parts":
+                draw_held_out(done.folder, done.config.train.device)
         except BusyError:
             say(f"{title}: another process trains it")
             outcome = replace(outcome, busy=(*outcome.busy, job))

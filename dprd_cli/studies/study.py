@@ -64,7 +64,8 @@ class Study:
         variants: Rows that are trained; each one's base comes before it or after it.
         columns: Metrics shown, keys of `COLUMNS`.
         pairs: More (variant, other) pairs that are compared, beside each variant and its base.
-        plot: `bars` (a group of bars a column) or `curve` (over the one key that the variants set).
+        plot: `bars` (a group of bars a column), `curve` (over the one key that the variants set), or `parts`
+            (a row a variant: its numbers, and where its parts went in held-out images).
         measures_offsets: Trained deformable parts are also measured with mean and reference offsets at test.
         same_networks: All rows measure the same trained networks, at other settings.
         published: Rows of the paper that given checkpoints are shown beside.
@@ -77,7 +78,7 @@ class Study:
     variants: tuple[Variant, ...] = ()
     columns: tuple[str, ...] = ("bbox_AP", "segm_AP")
     pairs: tuple[tuple[str, str], ...] = ()
-    plot: Literal["bars", "curve"] = "bars"
+    plot: Literal["bars", "curve", "parts"] = "bars"
     measures_offsets: bool = False
     same_networks: bool = False
     published: tuple[PaperResult, ...] = ()
@@ -88,7 +89,7 @@ class Study:
         return next(variant for variant in self.variants if variant.key == key)
 
 
-#: Metric -> its heading. AP in percent; costs are of one image's inference.
+#: Metric -> its heading. AP in percent, shares of located objects in 0..1; costs are of one image.
 COLUMNS: dict[str, str] = {
     "bbox_AP": "box AP",
     "bbox_AP50": "AP50",
@@ -97,6 +98,8 @@ COLUMNS: dict[str, str] = {
     "bbox_APM": "APM",
     "bbox_APL": "APL",
     "segm_AP": "mask AP",
+    "located_accuracy": "class right",
+    "cue_held": "tag held",
     "voc_11_point_AP": "VOC07 AP",
     "voc_11_point_AP50": "VOC07 AP50",
     "voc_11_point_AP75": "VOC07 AP75",

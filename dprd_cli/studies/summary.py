@@ -12,6 +12,10 @@ from dprd_cli.files.atomic import read_json
 from dprd_cli.studies.plan import Job
 from dprd_cli.studies.study import COSTS, Study, Variant
 
+_FLAT = (
+    *("recall50", "recall70", "part_iou", "located", "located_accuracy", "cue_held"),
+    "seconds_per_image",
+)
 #: Offsets at test that learned ones are compared with.
 OTHER_OFFSETS = ("mean", "reference")
 
@@ -117,7 +121,7 @@ def flat_results(results: Mapping[str, Any]) -> dict[str, float]:
         flat |= {f"voc_{kind}_{name}": value for name, value in rows.items()}
     for row in results.get("classes") or []:
         flat |= {f"{key}_{row['name']}": row.get(key) for key in ("bbox_ap", "segm_ap")}
-    flat |= {key: results.get(key) for key in ("recall50", "recall70", "part_iou", "seconds_per_image")}
+    flat |= {key: results.get(key) for key in _FLAT}
     return {key: float(value) for key, value in flat.items() if isinstance(value, int | float)}
 
 

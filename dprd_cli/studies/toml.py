@@ -47,7 +47,7 @@ class _StudyTable(Section):
     title: str = ""
     note: str = ""
     preset: str = "cascade-dprd"
-    plot: Literal["bars", "curve"] = "bars"
+    plot: Literal["bars", "curve", "parts"] = "bars"
     columns: tuple[str, ...] = ("bbox_AP", "segm_AP")
     pairs: tuple[tuple[str, str], ...] = ()
     measures_offsets: bool = False

@@ -327,11 +327,13 @@ def run_training(
     Returns:
         The run with its final evaluation; None on ranks that are not the main one.
     """
+    from dprd_cli.runtime.device import pick_device
     from dprd_cli.runtime.process_group import join_process_group
     from dprd_cli.training.loop import train
 
     with contextlib.ExitStack() as stack:
         group = stack.enter_context(join_process_group(settled.train.device))
+        pick_device(settled.train.device)  # a wrong one is refused before there is a folder
         made = stack.enter_context(new_folder(settled, out)) if run is None and group.is_main else run
         # what was chosen for the machine is the main process's, for all, and so is whether a run goes on
         config, folder, goes_on = group.broadcast(lambda: (settled, made, run is not None))

@@ -57,6 +57,14 @@ def test_a_preset_stands_beside_the_mask_rcnn_of_its_size():
         assert all(loss.isfinite() for loss in network.losses().values())
 
 
+def test_two_presets_stand_beside_each_other():
+    pair = build_pair("dprd-small", "dprd-placed-small", INPUTS)
+    assert (pair.names, pair.both_ours) == (("dprd-small", "dprd-placed-small"), True)
+    deformable, placed = (detector.roi_heads.parts for detector in pair.detectors)
+    assert (type(deformable).__name__, type(placed).__name__) == ("DeformableParts", "LatentParts")
+    assert {"loss_place_stage1"} == pair.networks[1].losses().keys() - pair.networks[0].losses().keys()
+
+
 @pytest.mark.parametrize(
     ("against", "preset", "message"),
     [("torchvison", "dprd", "did you mean 'torchvision'"), ("mask-rcnn", "dprdd", "did you mean 'dprd'")],

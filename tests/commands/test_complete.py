@@ -32,6 +32,8 @@ DPRD = ["dprd", "dprd-placed", "dprd-small", "dprd-placed-small", "dprd-medium",
         ),
         ("dprd info --backbone r1", ["r10", "r18", "r101"]),
         ("dprd train --schedule ph", ["photos"]),
+        ("dprd ablate table1 --schedule ph", ["photos"]),
+        ("dprd ablate table1 --backbone r1", ["r10", "r18", "r101"]),
         ("dprd data stats DATA --schedule 1", ["1x"]),
         ("dprd train --set model.parts.st", ["model.parts.straight_through="]),
         ("dprd eval --set m", []),  # the checkpoint fixes it

@@ -58,3 +58,21 @@ def test_which_part_decided_is_a_table_where_it_is_known(capsys):
     print_results({**results, "parts": told | {"all": unknown}})
     print_results({**results, "parts": {"parts": [], "all": None, "classes": []}})
     assert "decided" not in capsys.readouterr().out
+
+
+def test_where_parts_are_is_a_table_where_they_choose_places(capsys):
+    part = {"part": "left", "shares": [0.25, 0.0, 0.75], "entropy": 0.5, "steadiness": 0.875}
+    still = part | {"part": "right", "shares": [1.0, 0.0, 0.0]}
+    places = {
+        "shifts": [[0.0, 0.0, 1.0], [0.5, 0.0, 1.0], [-0.5, 0.5, 1.0]],
+        "most_entropy": 1.0986,
+        "all": {"name": "all", "objects": 8, "per_part": [part, still], "together": 0.25, "still": 0.125},
+    }
+    parts = {"parts": [], "all": None, "classes": [], "places": places}
+    print_results({"bbox": {}, "classes": [], "parts": parts})
+    lines = capsys.readouterr().out.splitlines()
+    start = lines.index("where the parts of 8 objects are:")
+    assert lines[start + 2].split() == ["part", "reference", "other", "place", "entropy", "steady"]
+    assert lines[start + 4].split() == ["left", "25%", "(-0.5,", "+0.5)", "75%", "0.50", "88%"]
+    assert lines[start + 5].split() == ["right", "100%", "-", "0.50", "88%"]
+    assert "all parts at one place: 25% of the objects, at their reference parts: 12%" in lines[-1]

@@ -17,6 +17,7 @@ class Oracle(torch.nn.Module):
 
     device = torch.device("cpu")
     needs_targets = False
+    place_shifts = None
 
     def __init__(self, answers):
         super().__init__()

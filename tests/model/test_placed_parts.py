@@ -5,6 +5,7 @@ import torch
 
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.parts import FixedParts
+from dprd_cli.model.places import candidate_parts, choose_places
 from dprd_cli.model.rois import RoIs
 from networks import SIZES, make_batch, small_config
 
@@ -118,3 +119,40 @@ def test_detections_have_parts():
     found = detector(make_batch()[0])
     assert [one.image_size for one in found] == SIZES
     assert all(one.part_boxes.shape[1:] == (4, 4) for one in found)
+
+
+def test_the_places_of_detections_are_told_where_that_is_asked():
+    detector = make("cascade-dprd-placed-small").eval()
+    torch.nn.init.normal_(detector.part_layer.places.weight, std=0.3)
+    images = make_batch()[0]
+    torch.testing.assert_close(
+        detector.place_shifts[[0, 1, 5]], torch.tensor([[0, 0, 1], [-0.5, -0.5, 1], [0.5, 0, 1]])
+    )
+    assert all(one.part_places is None for one in detector.detect(images).detections)
+    least = detector.detect(images).detections[0].scores.median().item()
+    for one in detector.detect(images, evidence_from=least).detections:
+        asked = one.scores >= least
+        assert one.part_places.shape[1:] == (4, 9)
+        assert one.part_places[~asked].isnan().all()
+        torch.testing.assert_close(one.part_places[asked].sum(dim=2), torch.ones(int(asked.sum()), 4))
+        assert ((one.part_steadiness[asked] * 8) % 1 == 0).all()
+        # the parts that are drawn are at the places that are told
+        chosen = choose_places(one.part_places[asked].log())
+        places = candidate_parts(one.boxes[asked], detector.roi_heads.parts.place_offsets, sizes(one, asked))
+        drawn = places.gather(2, chosen[..., None, None].expand(-1, -1, 1, 4))[:, :, 0]
+        torch.testing.assert_close(drawn, one.part_boxes[asked], atol=1e-3, rtol=0)
+    fixed = detector.with_part_offsets("reference")
+    assert fixed.place_shifts is None
+    assert fixed.detect(images, evidence_from=0.0).detections[0].part_places is None
+
+
+def sizes(found, rows):
+    return torch.tensor([found.image_size]).float().expand(int(rows.sum()), 2)
+
+
+def test_a_place_that_holds_for_every_box_is_steady():
+    detector = make().eval()
+    detector.part_layer.places.bias.data.view(4, 9)[:, 5] = 9.0
+    (first, _) = detector.detect(make_batch()[0], evidence_from=0.0).detections
+    assert (first.part_steadiness == 1).all()
+    assert (first.part_places.argmax(dim=2) == 5).all()

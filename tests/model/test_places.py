@@ -7,10 +7,12 @@ import torch
 
 from dprd_cli.model.parts import decompose
 from dprd_cli.model.places import (
+    JITTER,
     LEAST_SIDE,
     PREFERENCE,
     candidate_parts,
     choose_places,
+    jittered,
     place_loss,
     place_offsets,
 )
@@ -96,3 +98,32 @@ def test_places_are_drawn_by_their_probabilities():
     first = choose_places(torch.zeros(50, 4, 9), draw=0.5)
     torch.manual_seed(3)
     assert torch.equal(first, choose_places(torch.zeros(50, 4, 9), draw=0.5))
+
+
+def test_boxes_are_shifted_alike_each_time_and_by_little():
+    boxes = torch.tensor([[0.0, 0, 100, 50], [10, 10, 30, 20]])
+    shifted = torch.stack(jittered(boxes))
+    assert torch.equal(shifted, torch.stack(jittered(boxes)))
+    torch.testing.assert_close(shifted[:, 1:], torch.stack(jittered(boxes[1:])))
+    moves = (shifted - boxes) / (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)
+    assert 0 < moves.abs().max() <= JITTER + 1e-6
+    torch.testing.assert_close(moves[..., :2], moves[..., 2:])
+    torch.testing.assert_close(moves[:, 0], moves[:, 1])
+
+
+def test_parts_that_all_move_alike_pay_and_are_pushed_apart():
+    # two parts, three places: both by the first step with 0.5 * 0.4, by the second with 0.2 * 0.5: 0.3
+    places = torch.tensor([[[0.3, 0.5, 0.2], [0.1, 0.4, 0.5]]]).log()
+    none = torch.zeros_like(places)
+    assert (
+        place_loss(places, none, 0.0, 2.0).total - place_loss(places, none, 0.0).total
+    ).item() == pytest.approx(-2 * math.log(0.7), abs=1e-5)
+    # both stay: that is no move
+    still = torch.tensor([[[1.0, 1e-9, 1e-9]] * 2]).log()
+    assert place_loss(still, none, 0.0, 2.0).total.item() == pytest.approx(0, abs=1e-5)
+    # nearly sure to move alike: the push is no smaller
+    logits = torch.tensor([[[0.0, 9.0, 0.0]] * 2], requires_grad=True)
+    place_loss(logits.log_softmax(dim=-1), none, 0.0, 1.0).total.backward()
+    assert logits.grad[..., 1].min() > 0.4
+    empty = torch.zeros(0, 2, 3, requires_grad=True)
+    place_loss(empty, empty, 0.0, 1.0).total.backward()

@@ -63,14 +63,16 @@ def test_a_detector_without_parts_has_no_deformation(page):
     assert "No parts: the detector has none" in html
 
 
-def deformation(shares=None, falls=None):
-    """Return the statistics of two objects of one class."""
+def deformation(shares=None, falls=None, places=None):
+    """Return the statistics of two objects of one class; of three places, if any."""
     boxes = torch.tensor([[10.0, 10, 50, 90]]).repeat(2, 1)
     shares, falls = (None if row is None else torch.tensor([row, row]) for row in (shares, falls))
     parts = decompose(boxes, 4)
     labels = torch.zeros(2, dtype=torch.int64)
-    statistics = PartStatistics(("a & b",))
+    statistics = PartStatistics(("a & b",), torch.tensor([[0.0, 0, 1], [0.5, 0, 1], [-0.5, 0, 1]]))
     told = {"part_boxes": parts, "part_shares": shares, "part_falls": falls}
+    if places is not None:
+        told |= {"part_places": torch.tensor([places] * 2), "part_steadiness": torch.ones(2, 4)}
     statistics.add(Detections(boxes, torch.ones(2), labels, (99, 99), **told))
     return statistics.result().to_json()
 
@@ -82,3 +84,12 @@ def test_which_part_decided_is_shown_where_it_was_measured(page):
     html = parts(*page(analysis={"parts": deformation()}))
     assert "Which part decided was not measured." in html
     assert html.count("<svg") == 1
+
+
+def test_where_parts_are_is_shown_where_they_choose_places(page):
+    places = [[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.9, 0.1, 0.0]]
+    html = parts(*page(analysis={"parts": deformation(places=places)}))
+    assert "Where the parts are: left at its reference part 0 %, right" in html
+    assert "All parts are at one place for 0 %, at their reference parts for 0 %." in html
+    assert "1.10 where all are alike" in html
+    assert html.count("<svg") == 2
