@@ -138,14 +138,15 @@ def _precisions(matches: ClassMatches, weights: Weights) -> NDArray[np.float64]:
     needed = _needed(objects)
     drawn = np.take(weights.astype(np.int32), matches.images, axis=1)  # [B, D]
     found = np.zeros((len(weights), len(matches.right), len(_RECALLS)))
-    counts: dict[bytes, NDArray[np.int64]] = {}
+    counts = np.cumsum(drawn, axis=1, dtype=np.int32)
     for row, (right, ignored) in enumerate(zip(matches.right, matches.ignored, strict=True)):
-        key = ignored.tobytes()  # mostly none is, at any IoU
-        if key not in counts:
-            counted = drawn * ~ignored if ignored.any() else drawn
-            counts[key] = np.cumsum(counted, axis=1, dtype=np.int32)
-        places = np.flatnonzero(right)
-        found[:, row] = _at_recalls(drawn[:, places], counts[key][:, places], needed)
+        places, beside = np.flatnonzero(right), np.flatnonzero(ignored)
+        before = counts[:, places]
+        if len(beside):
+            without = np.cumsum(drawn[:, beside], axis=1, dtype=np.int32)
+            without = np.concatenate([np.zeros_like(without[:, :1]), without], axis=1)
+            before -= without[:, np.searchsorted(beside, places)]
+        found[:, row] = _at_recalls(drawn[:, places], before, needed)
     found[objects == 0] = np.nan
     return found
 
@@ -158,7 +159,7 @@ def _needed(objects: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _at_recalls(
-    hits: NDArray[np.int32], counts: NDArray[np.int64], needed: NDArray[np.int64]
+    hits: NDArray[np.int32], counts: NDArray[np.int32], needed: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return the best precision from each recall on: 0 where it is not reached.
 
