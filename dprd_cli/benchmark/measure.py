@@ -26,12 +26,15 @@ class Timing:
             measured.
         macs: Multiply-accumulates of a call; None where they were not counted.
         share: Its multiply-accumulates a second over those of a plain convolution; None likewise.
+        processor: Processor seconds of each repetition, of this process alone: what other programs take away
+            from it does not count.
     """
 
     seconds: tuple[float, ...]
     memory: int | None
     macs: float | None = None
     share: float | None = None
+    processor: tuple[float, ...] = ()
 
     @property
     def median(self) -> float:
@@ -49,6 +52,7 @@ class Timing:
             "gmac": None if self.macs is None else self.macs / 1e9,
             "gmac_per_s": None if self.rate is None else self.rate / 1e9,
             "share_of_convolution": self.share,
+            "processor_median_s": statistics.median(self.processor) if self.processor else None,
         }
         return {
             "median_s": self.median,
@@ -139,7 +143,7 @@ def interleave(
         progress: Called after every call.
         warm_up: Call each once before; it is then that memory is measured.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in runs}
     memory: dict[str, int | None] = dict.fromkeys(runs)
     rounds = repetitions + warm_up
     for turn in range(rounds):
@@ -149,15 +153,20 @@ def interleave(
             else:
                 seconds[name].append(_timed(run, device))
             progress(turn * len(runs) + place + 1, rounds * len(runs))
-    return {name: Timing(tuple(seconds[name]), memory[name]) for name in runs}
+    timings = {}
+    for name in runs:
+        clock, processor = zip(*seconds[name], strict=True)
+        timings[name] = Timing(clock, memory[name], processor=processor)
+    return timings
 
 
-def _timed(run: Callable[[], object], device: torch.device) -> float:
+def _timed(run: Callable[[], object], device: torch.device) -> tuple[float, float]:
+    """Return the seconds that a call takes on the clock, and of the processor."""
     _wait(device)
-    start = time.perf_counter()
+    start = time.perf_counter(), time.process_time()
     run()
     _wait(device)
-    return time.perf_counter() - start
+    return time.perf_counter() - start[0], time.process_time() - start[1]
 
 
 def _wait(device: torch.device) -> None:

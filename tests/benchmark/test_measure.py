@@ -1,6 +1,7 @@
 """Timings by hand, programs in turns, and what a report says of them."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -32,6 +33,7 @@ def test_what_was_not_counted_is_not_told():
     assert timing.rate is None
     assert timing.to_json().keys() == {"median_s", "min_s", "max_s", "seconds", "peak_mb"}
     assert timing.to_json()["peak_mb"] is None
+    assert replace(timing, processor=(3.0, 1.0, 2.0)).to_json()["processor_median_s"] == 2.0
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,7 @@ def test_programs_are_called_in_turns_and_the_first_turn_is_not_timed():
     assert "".join(calls) == "ababab"
     assert shown == [(n, 6) for n in range(1, 7)]
     assert all(len(timing.seconds) == 2 and timing.memory >= 0 for timing in timings.values())
+    assert all(len(timing.processor) == 2 and min(timing.processor) >= 0 for timing in timings.values())
     calls.clear()
     timings = interleave(runs, 2, CPU, lambda done, total: None, warm_up=False)
     assert "".join(calls) == "abab"
