@@ -17,7 +17,7 @@ help:
 	@echo 'make test-lowest  the tests with the lowest versions that pyproject.toml allows (needs uv); test-newest'
 	@echo 'make lint         ruff, format and type checks'
 	@echo 'make docs         the documentation site, build/site/index.html; a warning is an error'
-	@echo 'make check-wheel  build the wheel, install it into a fresh environment, detect with it elsewhere'
+	@echo 'make check-wheel  build the wheel, install it into a fresh environment, detect with it elsewhere, share models with it'
 	@echo 'make constraints  pin the dependencies anew (needs uv; ARGS=--upgrade takes the newest)'
 	@echo 'make clean        remove what builds and checks leave behind; runs stay'
 

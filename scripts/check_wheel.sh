@@ -1,7 +1,7 @@
 #!/bin/sh
 # check_wheel.sh VENV [--download]: builds the wheel with VENV's Python, installs it into a fresh virtual environment,
-# and detects with it outside the checkout. The packages that it depends on are VENV's, unless --download installs
-# them anew as constraints.txt pins them.
+# detects with it outside the checkout, and shares models with it (check_share.py). The packages that it depends on are
+# VENV's, unless --download installs them anew as constraints.txt pins them.
 set -eu
 python=$(cd "${1:-.venv}/bin" && pwd)/python
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -50,3 +50,5 @@ END
 printf '==> dprd gradcam image.png --weights demo --compare cascade-mrcnn\n'
 "$fresh/dprd" gradcam image.png --weights demo --compare cascade-mrcnn
 test -s gradcam/image.png
+printf '==> what is packed and published outside of it is loaded in it\n'
+"$python" "$root/scripts/check_share.py" "$fresh/python"

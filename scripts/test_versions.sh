@@ -19,7 +19,7 @@ esac
 venv=${VENV:-build/venv-$1}
 shift
 [ -x "$venv/bin/python" ] || uv venv --quiet --python "${PYTHON:-python3}" "$venv"
-uv pip compile pyproject.toml --extra dev --extra export --extra timm --quiet --no-header --no-emit-index-url \
+uv pip compile pyproject.toml --all-extras --quiet --no-header --no-emit-index-url \
     --resolution "$resolution" --python "$venv/bin/python" --output-file "$venv/versions.txt" >/dev/null
 uv pip sync --quiet --python "$venv/bin/python" "$venv/versions.txt"
 uv pip install --quiet --no-deps --no-build-isolation --python "$venv/bin/python" --editable .
