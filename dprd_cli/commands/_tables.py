@@ -119,7 +119,7 @@ def _print_places(console: Console, places: Mapping[str, Any] | None) -> None:
     total, table = places["all"], _table("part", "reference", "other place", "entropy", "steady")
     for part in total["per_part"]:
         share, shift = max(zip(part["shares"][1:], places["shifts"][1:], strict=True), default=(0, (0, 0)))
-        often = f"({shift[0]:+g}, {shift[1]:+g}) {100 * share:.0f}%" if share else "-"
+        often = f"({_signed(shift[0])}, {_signed(shift[1])}) {100 * share:.0f}%" if share else "-"
         shares = (f"{100 * part['shares'][0]:.0f}%", often)
         table.add_row(part["part"], *shares, f"{part['entropy']:.2f}", f"{100 * part['steadiness']:.0f}%")
     console.print(f"where the parts of {total['objects']} objects are:")
@@ -161,6 +161,10 @@ def _role(role: Mapping[str, float | None]) -> str:
         return "-"
     often = f" {100 * role['decides']:.0f}%" if role["decides"] else ""
     return f"{role['fall']:.2f}{often}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+g}" if value else "0"
 
 
 def _percent(value: float | None) -> str:
