@@ -22,19 +22,16 @@ _ROW, _NUMBERS, _STRIP = 1.75, 2.6, 6.7  # inches
 
 
 def part_rows(summary: StudySummary) -> Figure:
-    """Draw a row for each variant: its metrics as bars, each seed a dot, and its first seed's images.
+    """Draw a row for each variant with a run: its metrics as bars, seeds as dots, its first seed's images.
 
     Args:
         summary: With at least one run; the images of runs without any stay blank.
     """
-    study = summary.study
-    figure = Figure(
-        figsize=(_NUMBERS + _STRIP, _ROW * len(study.variants) + 0.4), dpi=150, layout="constrained"
-    )
-    axes: NDArray[Any] = figure.subplots(
-        len(study.variants), 2, squeeze=False, width_ratios=(_NUMBERS, _STRIP)
-    )
-    for variant, (numbers, images) in zip(study.variants, axes, strict=True):
+    study, trained = summary.study, {run.variant for run in summary.runs}
+    variants = [variant for variant in study.variants if variant.key in trained]
+    figure = Figure(figsize=(_NUMBERS + _STRIP, _ROW * len(variants) + 0.4), dpi=150, layout="constrained")
+    axes: NDArray[Any] = figure.subplots(len(variants), 2, squeeze=False, width_ratios=(_NUMBERS, _STRIP))
+    for variant, (numbers, images) in zip(variants, axes, strict=True):
         _draw_numbers(numbers, summary, variant)
         _draw_images(images, summary, variant)
     figure.suptitle(study.title, fontsize=10)
@@ -62,7 +59,7 @@ def _draw_numbers(axes: Axes, summary: StudySummary, variant: Variant) -> None:
     axes.spines[["top", "right", "bottom"]].set_visible(False)
     axes.spines["left"].set_color(GREY)
     seeds = {run.seed for run in summary.runs if run.variant == variant.key}
-    note = f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}" if seeds else "no run yet"
+    note = f"{len(seeds)} seed{'' if len(seeds) == 1 else 's'}"
     axes.set_title(f"{variant.label} ({note}), %", fontsize=8.5, loc="left", fontweight="bold")
 
 
