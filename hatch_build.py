@@ -1,4 +1,4 @@
-"""Build hook: the demo checkpoints go into the wheel as files of the package."""
+"""Build hook: the included checkpoints go into the wheel as files of the package."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-_CHECKPOINTS = "assets/demo*.safetensors"
+_CHECKPOINTS = "assets/*.safetensors"
 
 
-class DemoCheckpoints(BuildHookInterface[Any]):
-    """Adds each `assets/demo*.safetensors` as a file of `dprd_cli/assets`.
+class IncludedCheckpoints(BuildHookInterface[Any]):
+    """Adds each `assets/*.safetensors` as a file of `dprd_cli/assets`.
 
     An editable install needs no copies: it finds the files in the checkout.
     """

@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import dprd_cli
+from dprd_cli.weights.included import INCLUDED
 from paths import ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -109,7 +110,7 @@ def test_there_is_one_opencv_wheel():
     assert [pin.name for pin, _ in pins() if pin.name.startswith("opencv")] == ["opencv-python-headless"]
 
 
-def test_the_wheel_holds_the_package_its_type_marker_and_the_demo_checkpoints(tmp_path):
+def test_the_wheel_holds_the_package_its_type_marker_and_the_checkpoints_that_come_along(tmp_path):
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path), cwd=ROOT)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
@@ -117,8 +118,8 @@ def test_the_wheel_holds_the_package_its_type_marker_and_the_demo_checkpoints(tm
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "dprd_cli").rglob("*.py")}
     texts = {f"dprd_cli/{name}" for name in ("py.typed", "report/page.css", "report/page.html")}
     info = f"dprd_cli-{dprd_cli.__version__}.dist-info"
-    demos = [ROOT / "assets" / f"{name}.safetensors" for name in ("demo", "demo-cascade-mrcnn")]
-    assert sum(path.stat().st_size for path in demos) < 20e6
-    files = modules | texts | {f"dprd_cli/assets/{path.name}" for path in demos}
+    included = [ROOT / "assets" / f"{name}.safetensors" for name in INCLUDED]
+    assert sum(path.stat().st_size for path in included) < 40e6
+    files = modules | texts | {f"dprd_cli/assets/{path.name}" for path in included}
     assert {name for name in names if not name.startswith(info)} == files
     assert f"{info}/licenses/LICENSE" in names

@@ -33,11 +33,11 @@ def data_keys(incomplete: str) -> list[str]:
 
 
 def weights(incomplete: str) -> list[str]:
-    """Return the demos and the run folders that start so; the shell adds files by itself."""
-    from dprd_cli.weights.demos import DEMOS
+    """Return the included detectors and the run folders that start so; the shell adds files by itself."""
+    from dprd_cli.weights.included import INCLUDED
 
     runs = sorted(path.as_posix() for path in Path("runs").glob("*/") if any(path.glob("*.pt")))
-    return _starting([*DEMOS, *runs], incomplete)
+    return _starting([*INCLUDED, *runs], incomplete)
 
 
 def among(*words: str) -> Callable[[str], list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 #: Words of a command without the program's -> (purpose, command line), most useful first.
 EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     "": (
-        ("try it: the built-in detector, on an image of yours", "dprd predict photo.jpg --weights demo"),
+        ("try it: a detector that comes along, on an image of yours", "dprd predict photo.jpg --weights voc"),
         ("look at your data before training", "dprd data check DATA"),
         ("train on it, everything fitted to it", "dprd train --data DATA"),
         ("measure what came out, on its held-out images", "dprd eval"),
@@ -23,7 +23,10 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
         ("is A better than B, beyond chance in the images?", "dprd eval --compare runs/a runs/b"),
     ),
     "predict": (
-        ("images and folders; with the built-in detector", "dprd predict photo.jpg photos --weights demo"),
+        (
+            "images and folders; a detector that comes along",
+            "dprd predict photo.jpg photos --weights voc",
+        ),
         ("every fifth frame of a video, with parts", "dprd predict clip.mp4 --frame-step 5 --save-parts"),
         (
             "more images than one machine should, on a Ray cluster",
@@ -36,11 +39,11 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
     ),
     "visualize-parts": (
         ("which part moved where, in the newest run", "dprd visualize-parts photo.jpg"),
-        ("the way through the cascade", "dprd visualize-parts photos --weights demo --per-stage"),
+        ("the way through the cascade", "dprd visualize-parts photos --weights voc --per-stage"),
         ("beside parts that do not move", "dprd visualize-parts photo.jpg --compare --style paper"),
     ),
     "gradcam": (
-        ("where the score of each object comes from", "dprd gradcam photo.jpg --weights demo"),
+        ("where the score of each object comes from", "dprd gradcam photo.jpg --weights voc"),
         ("two detectors side by side", "dprd gradcam photo.jpg --weights runs/a --compare cascade-mrcnn"),
         ("how well the maps stay on objects, in numbers", "dprd gradcam --stats --data DATA --limit 100"),
     ),

@@ -121,8 +121,8 @@ Weights = Annotated[
         "--weights",
         metavar="RUN|FILE|NAME",
         autocompletion=_complete.weights,
-        help="Run folder, checkpoint, 'demo', or published weights (`dprd weights list`); the newest run by "
-        "default.",
+        help="Run folder, checkpoint, 'voc', 'demo', or published weights (`dprd weights list`); the newest "
+        "run by default.",
         rich_help_panel=DETECTOR,
     ),
 ]

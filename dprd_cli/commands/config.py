@@ -13,7 +13,7 @@ from dprd_cli.commands._options import Backbone, Json, Overrides, Plugins, check
 
 config_app = CommandApp()
 
-_WHAT = "Preset, TOML file, run folder, checkpoint, 'demo' or published weights"
+_WHAT = "Preset, TOML file, run folder, checkpoint, 'voc', 'demo' or published weights"
 
 
 @config_app.callback()

@@ -45,7 +45,7 @@ def _rows(found: Environment, weights: Inventory) -> dict[str, str]:
             f"{name} {number or 'MISSING'}" for name, number in found.packages.items() if name != "torch"
         ),
         "variables": ", ".join(f"{name}={value}" for name, value in found.variables.items()) or "none set",
-        "weights": f"demo {'installed' if weights.demo else 'missing'}; "
+        "weights": f"included: {', '.join(weights.included) or 'none'}; "
         f"in {weights.downloads or 'no folder'}: {', '.join(weights.weights) or 'none'}",
     }
     return rows | {f"problem {n}": line for n, line in enumerate(found.problems, start=1)}

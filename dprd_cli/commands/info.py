@@ -34,7 +34,7 @@ def info(
             metavar="RUN|FILE|NAME",
             autocompletion=_complete.weights,
             help="A detector that there is, with its classes, in place of a preset: run folder, checkpoint, "
-            "'demo', or published weights.",
+            "'voc', 'demo', or published weights.",
             rich_help_panel=DETECTOR,
         ),
     ] = None,

@@ -48,7 +48,7 @@ def train(
             "--weights",
             metavar="RUN|FILE|NAME",
             autocompletion=_complete.weights,
-            help="Detector to start from: published (`dprd weights list`), a run, a checkpoint, or demo.",
+            help="Detector to start from: published (`dprd weights list`), a run, a checkpoint, voc or demo.",
             rich_help_panel=DETECTOR,
         ),
     ] = None,

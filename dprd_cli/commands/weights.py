@@ -38,29 +38,33 @@ def _weights() -> None:
 
 @weights_app.command("list")
 def list_weights(json: Json = False) -> None:
-    """List the published weights that --weights and --backbone-weights take."""
+    """List what --weights and --backbone-weights take: what comes along, and published weights."""
     from dprd_cli.files.downloads import download_folder
+    from dprd_cli.weights.included import INCLUDED, included_file
     from dprd_cli.weights.zoo import ZOO
 
     folder = download_folder()
     here = {name: (folder / file.file_name).is_file() for name, file in ZOO.items()}
     if json:
         rows = [{"name": name, **file.to_json(), "fetched": here[name]} for name, file in ZOO.items()]
-        print_json({"folder": str(folder), "weights": rows})
+        included = [
+            {"name": name, **one.to_json(), "installed": included_file(name) is not None}
+            for name, one in INCLUDED.items()
+        ]
+        print_json({"folder": str(folder), "included": included, "weights": rows})
         return
     from rich.table import Column, Table
 
     from dprd_cli.commands._tables import LiteralConsole
 
     table = Table(Column("name", no_wrap=True, overflow="fold"), "network", "for", "here", box=None)
+    for name, one in INCLUDED.items():
+        table.add_row(name, f"{one.preset}: {one.finds}", "--weights", "yes" if included_file(name) else "")
     for name, file in ZOO.items():
         option = "--weights" if file.preset else "--backbone-weights"
         table.add_row(name, f"{file.preset} {file.backbone}".strip(), option, "yes" if here[name] else "")
     LiteralConsole().print(table)
-    say(
-        f"downloads are kept in {folder}; 'imagenet' (torchvision's backbones), 'demo' and "
-        "'demo-cascade-mrcnn' are names too"
-    )
+    say(f"downloads are kept in {folder}; 'imagenet' (torchvision's backbones) is a name too")
 
 
 @weights_app.command("fetch")
@@ -101,9 +105,10 @@ def show_weights(
     if json:
         print_json(content)
         return
-    for key, value in content.items():
+    for key, value in (content | content.pop("made_by", {})).items():
         if key not in {"origin", "classes"}:
             text = ", ".join(value) or "none" if isinstance(value, list) else value
+            text = f"{text:.4g}" if isinstance(text, float) else text
             typer.echo(one_line(f"{key}: {text}"))
     typer.echo(one_line(f"classes: {len(found.classes)} ({', '.join(found.classes[:5])}, ...)"))
     if keys:
@@ -113,7 +118,7 @@ def show_weights(
 
 @weights_app.command("pack")
 def pack(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, checkpoint, or 'demo'.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, checkpoint, 'voc' or 'demo'.")],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder that is made.")],
     name: Annotated[
         str,

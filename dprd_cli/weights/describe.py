@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from dprd_cli.model.build import build_detector
+from dprd_cli.weights.checkpoint import read_checkpoint
 from dprd_cli.weights.checksum import has_checksum
 from dprd_cli.weights.load import load_model
 from dprd_cli.weights.published import published_config, read_published, translate_state
@@ -32,6 +33,7 @@ class WeightsDescription:
         unused: Names of the others.
         missing: Names of the tensors here that the file has nothing for.
         checksum: Whether the file's checksum `fits`, or it has none; None for others' weights.
+        made_by: What the file says of its making, such as command, commit, AP and licence; not checked.
     """
 
     file: Path
@@ -45,6 +47,7 @@ class WeightsDescription:
     unused: tuple[str, ...] | None = None
     missing: tuple[str, ...] | None = None
     checksum: str | None = None
+    made_by: dict[str, str | float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain containers, without what is None."""
@@ -54,6 +57,7 @@ class WeightsDescription:
             "keys": self.keys,
             "backbone": self.backbone,
             "checksum": self.checksum,
+            "made_by": self.made_by or None,
             "tensors": self.tensors,
             "used": self.used,
             "unused": None if self.unused is None else list(self.unused),
@@ -87,7 +91,14 @@ def describe_weights(spec: str) -> WeightsDescription:
         origin={name: name for name in names},
         # one that does not fit is an error at loading
         checksum="fits" if has_checksum(model.source) else "none (of an older version)",
+        made_by=_plain_values(read_checkpoint(model.source).get("provenance")),
     )
+
+
+def _plain_values(told: object) -> dict[str, str | float]:
+    """Return the texts and numbers among what a file tells, which may be anything."""
+    items = told.items() if isinstance(told, dict) else ()
+    return {str(key): value for key, value in items if isinstance(value, str | int | float)}
 
 
 def _describe_published(spec: str) -> WeightsDescription:

@@ -1,4 +1,4 @@
-"""From what `--weights` names to the file that it stands for: a run folder, a demo, weights on the hub."""
+"""From what `--weights` names to the file that it stands for: a run, an included detector, the hub's."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 from dprd_cli.config.tree import read_toml
 from dprd_cli.errors import UserError
 from dprd_cli.files.downloads import download_folder
-from dprd_cli.weights.demos import DEMOS, demo_file, demo_of
 from dprd_cli.weights.hub import WEIGHTS_FILE, fetch_hub, is_hub
+from dprd_cli.weights.included import INCLUDED, included_beside, included_file
 from dprd_cli.weights.zoo import ZOO
 
 
@@ -18,8 +18,8 @@ def find_checkpoint(spec: str = "", runs: Path = Path("runs")) -> Path:
     Raises:
         UserError: If there is none, with the next step.
     """
-    if spec in DEMOS:
-        return demo_file(spec) or _no_demo(spec)
+    if spec in INCLUDED:
+        return included_file(spec) or _not_installed(spec)
     if is_hub(spec):
         return fetch_hub(spec).path
     path = Path(spec)
@@ -28,15 +28,17 @@ def find_checkpoint(spec: str = "", runs: Path = Path("runs")) -> Path:
     if spec and path.is_dir():
         return _checkpoint_in(path) or _packed_in(path) or _no_checkpoint(path)
     if spec:
-        raise UserError(f"no such checkpoint: {spec}; pass a file, a run folder, or 'demo'")
+        raise UserError(
+            f"no such checkpoint: {spec}; pass a file, a run folder, or one of: {', '.join(INCLUDED)}"
+        )
     newest = newest_run(runs)
     return (newest and _checkpoint_in(newest)) or _no_checkpoint(runs)
 
 
 def find_preset(preset: str, runs: Path = Path("runs"), *, beside: str = "") -> str:
-    """Return what `load_model` takes for a preset: beside a demo the demo of it, else the newest run.
+    """Return what `load_model` takes for a preset: beside an included detector one like it, else a run.
 
-    Without a run these are its published weights, where they were downloaded before.
+    The run is the newest. Without one these are its published weights, where they were downloaded before.
 
     Args:
         preset: Its `-small` and `-medium` forms count too.
@@ -46,8 +48,8 @@ def find_preset(preset: str, runs: Path = Path("runs"), *, beside: str = "") -> 
     Raises:
         UserError: If there is none of these.
     """
-    if beside in DEMOS and (demo := demo_of(preset)):
-        return demo
+    if included := included_beside(beside, preset):
+        return included
     run = newest_run(runs, preset)
     if run is not None:
         return str(run)
@@ -102,11 +104,11 @@ def _packed_in(folder: Path) -> Path | None:
 
 
 def _no_checkpoint(folder: Path) -> Path:
-    raise UserError(f"no checkpoint in {folder}/; train one with `dprd train`, or pass --weights demo")
+    raise UserError(f"no checkpoint in {folder}/; train one with `dprd train`, or pass --weights voc or demo")
 
 
-def _no_demo(name: str) -> Path:
+def _not_installed(name: str) -> Path:
     raise UserError(
-        f"the {name} checkpoint is not installed; train one with `dprd train --preset {DEMOS[name]}`, "
-        "or pass --weights"
+        f"the {name} checkpoint is not installed; train one with "
+        f"`dprd train --preset {INCLUDED[name].preset}`, or pass --weights"
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dprd_cli.runtime.environment import without_home
-from dprd_cli.weights.demos import demo_file
+from dprd_cli.weights.included import INCLUDED, included_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +18,12 @@ class Inventory:
     Args:
         downloads: The folder of downloaded weights, from the home folder on; None where it cannot be told.
         weights: Names of the published weights that are there.
-        demo: Whether the demo checkpoint is installed.
+        included: Names of the detectors that come along and are there.
     """
 
     downloads: str | None
     weights: list[str]
-    demo: bool
+    included: list[str]
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON-serialisable containers."""
@@ -32,7 +32,7 @@ class Inventory:
 
 def take_inventory() -> Inventory:
     """Look for weights; a broken installation of PyTorch has none, and is no error."""
-    demo = demo_file("demo") is not None
+    included = [name for name in INCLUDED if included_file(name)]
     try:
         from dprd_cli.files.downloads import download_folder
         from dprd_cli.weights.zoo import ZOO
@@ -41,9 +41,9 @@ def take_inventory() -> Inventory:
     except (
         Exception
     ):  # they need PyTorch and torchvision; `describe_environment` says what is wrong with them
-        return Inventory(None, [], demo)
+        return Inventory(None, [], included)
     here = [name for name, file in ZOO.items() if (folder / file.file_name).is_file()]
-    return Inventory(without_home(folder), here, demo)
+    return Inventory(without_home(folder), here, included)
 
 
 def pretrained_backbones() -> frozenset[str]:

@@ -11,7 +11,7 @@ from dprd_cli.config.presets import PRESETS, resolve
 from dprd_cli.config.provenance import ConfigBase, explain
 from dprd_cli.config.tree import differences
 from dprd_cli.errors import UsageError, did_you_mean
-from dprd_cli.weights.demos import DEMOS
+from dprd_cli.weights.included import INCLUDED
 
 
 def named_base(spec: str) -> ConfigBase:
@@ -26,7 +26,7 @@ def named_base(spec: str) -> ConfigBase:
     for file in (path, path / "config.toml"):
         if file.suffix == ".toml" and file.is_file():
             return ConfigBase(str(file), file=file)
-    if spec not in DEMOS and ":" not in spec and not path.exists():  # before torch is imported
+    if spec not in INCLUDED and ":" not in spec and not path.exists():  # before torch is imported
         raise UsageError(
             f"'{spec}': no such preset, config file, run or checkpoint{did_you_mean(spec, PRESETS)}"
         )
@@ -38,7 +38,7 @@ def named_base(spec: str) -> ConfigBase:
     if is_published(spec):
         return _of_tree(spec, published_config(published(spec)).model_dump(mode="json"))
     file = find_checkpoint(spec)
-    return _of_tree(spec if spec in DEMOS else str(file), read_checkpoint(file)["config"])
+    return _of_tree(spec if spec in INCLUDED else str(file), read_checkpoint(file)["config"])
 
 
 @dataclass(frozen=True, slots=True)

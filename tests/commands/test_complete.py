@@ -53,8 +53,8 @@ def test_runs_and_the_demo_are_offered_as_weights(monkeypatch, capsys, tmp_path)
     for name in ("one", "two"):
         (tmp_path / "runs" / name).mkdir()
         (tmp_path / "runs" / name / "last.pt").touch()
-    demos = ["demo", "demo-cascade-mrcnn"]
-    assert complete(monkeypatch, capsys, "dprd eval --weights ") == [*demos, "runs/one", "runs/two"]
+    included = ["voc", "demo", "demo-cascade-mrcnn"]
+    assert complete(monkeypatch, capsys, "dprd eval --weights ") == [*included, "runs/one", "runs/two"]
     assert complete(monkeypatch, capsys, "dprd train --weights runs/t") == ["runs/two"]
 
 

@@ -15,7 +15,7 @@ def test_the_description_is_lines_to_paste(capsys):
     rows = dict(line.split(maxsplit=1) for line in out.splitlines())
     assert list(rows) == ["dprd", "python", "system", "torch", "device", "packages", "variables", "weights"]
     assert rows["dprd"].startswith(f"{__version__} (")
-    assert rows["weights"].startswith("demo installed; in ")
+    assert rows["weights"].startswith("included: voc, demo, demo-cascade-mrcnn; in ")
     assert err == ""
 
 

@@ -128,7 +128,11 @@ def test_an_image_is_the_same_one_in_every_command(run, capsys, kind, tmp_path):
             "there are: learned, mean, reference",
         ),
         (["--weights", "gone"], 1, "no such checkpoint: gone; pass a file, a run folder, or 'demo'"),
-        ([], 1, "no checkpoint in runs/; train one with `dprd train`, or pass --weights demo"),
+        (
+            [],
+            1,
+            "no checkpoint in runs/; train one with `dprd train`, or pass --weights voc or demo",
+        ),
     ],
 )
 def test_wrong_arguments(capsys, arguments, code, line):

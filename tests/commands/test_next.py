@@ -128,7 +128,7 @@ def test_where_there_is_no_run_the_demo_is_offered(command, capsys):
     line = capsys.readouterr().err.splitlines()[-1]
     assert (code, line) == (
         1,
-        "error: no checkpoint in runs/; train one with `dprd train`, or pass --weights demo",
+        "error: no checkpoint in runs/; train one with `dprd train`, or pass --weights voc or demo",
     )
 
 

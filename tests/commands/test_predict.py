@@ -235,7 +235,7 @@ def test_other_part_offsets(images, weights, kind):
         (["empty"], 3, "error: empty: no images in this folder"),
         (["*.jpg"], 3, "error: *.jpg: no image matches"),
         (["in", "--weights", "nowhere.pt"], 1, "error: no such checkpoint: nowhere.pt"),
-        (["in"], 1, "train one with `dprd train`, or pass --weights demo"),
+        (["in"], 1, "train one with `dprd train`, or pass --weights voc or demo"),
         (["in", "--part-offsets", "meen"], 2, "(did you mean 'mean'?)"),
         (["in", "--weights", "WEIGHTS", "--out", "in"], 2, "error: --out in: holds files that are read"),
         (["in", "--weights", "WEIGHTS", "--device", "tpu"], 2, "error: unknown device 'tpu'"),

@@ -158,7 +158,7 @@ def test_a_model_without_parts_and_one_with_fixed_parts(images, capsys):
     ("arguments", "code", "message"),
     [
         (["nothing.jpg"], 3, "error: nothing.jpg: no such file or folder; check the path"),
-        (["in"], 1, "train one with `dprd train`, or pass --weights demo"),
+        (["in"], 1, "train one with `dprd train`, or pass --weights voc or demo"),
         (["in", "--part-offsets", "x"], 2, "error: unknown kind of part offsets 'x'"),
     ],
 )

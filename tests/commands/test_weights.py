@@ -10,7 +10,7 @@ from dprd_cli import cli
 from dprd_cli.config.presets import resolve
 from dprd_cli.model.build import build_detector
 from dprd_cli.weights.backbone_weights import imagenet_file
-from dprd_cli.weights.checkpoint import read_checkpoint, save_checkpoint
+from dprd_cli.weights.checkpoint import export_safetensors, read_checkpoint, save_checkpoint
 from dprd_cli.weights.names import TABLES, candidates
 from dprd_cli.weights.published import published_config
 from dprd_cli.weights.zoo import ZOO
@@ -173,6 +173,23 @@ def test_caffe2_backbones(tmp_path, names):
     else:
         assert torch.equal(variance, torch.from_numpy(arrays[f"res5_0_branch1_bn_{names[3]}"]))
     assert body.layer2[0].conv1.stride == (2, 2)
+
+
+def test_show_tells_what_a_file_says_of_its_making(tmp_path, capsys):
+    found = run_json(["weights", "show", "demo"], capsys)["made_by"]
+    assert found["command"].startswith("dprd train --preset cascade-dprd-small")
+    assert found["bbox_AP"] > 50
+    assert cli.run(["weights", "show", "demo"]) == 0
+    assert f"commit: {found['commit']}" in capsys.readouterr().out
+    odd = tmp_path / "odd.safetensors"
+    said = {"command": "one\x1b[2J", "images": [1], "seed": 3}
+    export_safetensors(read_checkpoint(ROOT / "assets" / "demo.safetensors"), odd, said)
+    assert run_json(["weights", "show", str(odd)], capsys)["made_by"] == {
+        "command": said["command"],
+        "seed": 3,
+    }
+    assert cli.run(["weights", "show", str(odd)]) == 0
+    assert "\x1b" not in capsys.readouterr().out
 
 
 def test_show_tells_whether_a_checksum_was_compared(tmp_path, capsys):

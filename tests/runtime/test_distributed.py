@@ -19,7 +19,7 @@ from training_runs import same_state
 
 START = ["train", "--config", str(TESTS / "tiny.toml"), "--set", "train.batch_size=6"]
 TIMES = ("seconds_per_step", "data_wait", "seconds_per_image")
-AT_MOST = 30  # seconds in which all ranks must have ended
+AT_MOST = 120  # seconds in which all ranks must have ended, beside other work too
 
 
 class Server:

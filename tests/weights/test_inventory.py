@@ -3,14 +3,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from dprd_cli.weights.included import INCLUDED
 from dprd_cli.weights.inventory import backbone_in_file, pretrained_backbones, take_inventory
 from networks import make_backbone
 
 
-def test_the_demo_and_an_empty_folder(monkeypatch):
+def test_what_comes_along_and_an_empty_folder(monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(Path.home() / "no such torch"))
     found = take_inventory()
-    assert (found.downloads, found.weights, found.demo) == ("~/no such torch/hub/checkpoints", [], True)
+    assert (found.downloads, found.weights, found.included) == (
+        "~/no such torch/hub/checkpoints",
+        [],
+        [*INCLUDED],
+    )
 
 
 def test_published_weights_that_are_here(monkeypatch, tmp_path):
