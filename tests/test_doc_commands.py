@@ -83,7 +83,7 @@ def why_not_run(words):
         return "it takes long"
     if name == "train" and {"--find-lr", "--probe-batch", "--resume"} & set(rest):
         return "it takes long"
-    if name == "info" or (name == "weights" and rest[0] != "list"):
+    if name == "info" or (name == "weights" and rest[0] not in ("list", "pack")):
         return "it takes long"
     if any(re.match(r"https?:|webcam:|detectron2:|torchvision:", word) for word in rest):
         return "it needs a network or a camera"

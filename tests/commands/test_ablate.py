@@ -301,7 +301,11 @@ def test_costs_are_kept_while_the_network_is_the_same(capsys, trained, monkeypat
         (["table9"], 2, "unknown study 'table9' (did you mean 'table"),
         (["table4"], 2, "table4 measures checkpoints; pass them with --weights NAME=RUN"),
         (["table1", "--weights", "x"], 2, "--weights: the rows of table1 are networks that are trained diff"),
-        (["fig4", "--weights", "gone"], 1, "no such checkpoint: gone; pass a file, a run folder, or 'demo'"),
+        (
+            ["fig4", "--weights", "gone"],
+            1,
+            "no such checkpoint: gone; pass a file, a run folder, or one of: voc, demo, demo-cascade-mrcnn",
+        ),
         (["table4", "--weights", "=x"], 2, "--weights =x: expected NAME=RUN, such as --weights mine=runs/mi"),
         (
             ["table4", "--weights", "a=x", "--weights", "a=y"],

@@ -127,7 +127,11 @@ def test_an_image_is_the_same_one_in_every_command(run, capsys, kind, tmp_path):
             "unknown kind of part offsets 'learnt' (did you mean 'learned'?); "
             "there are: learned, mean, reference",
         ),
-        (["--weights", "gone"], 1, "no such checkpoint: gone; pass a file, a run folder, or 'demo'"),
+        (
+            ["--weights", "gone"],
+            1,
+            "no such checkpoint: gone; pass a file, a run folder, or one of: voc, demo, demo-cascade-mrcnn",
+        ),
         (
             [],
             1,

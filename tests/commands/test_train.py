@@ -230,7 +230,8 @@ def test_training_starts_from_a_run(capsys, tmp_path):
 def test_weights_that_are_not_there(capsys):
     assert error(capsys, "--weights", "gone") == (
         1,
-        "error: no such checkpoint: gone; pass a file, a run folder, or 'demo'",
+        "error: no such checkpoint: gone; pass a file, a run folder, or one of: voc, demo, "
+        "demo-cascade-mrcnn",
     )
     code, line = error(capsys, "--weights", "detectron2:mask_rcnn_R_50_FPN_9x")
     assert code == 2
