@@ -20,6 +20,7 @@ from dprd_cli.inference.prediction import Prediction
 from dprd_cli.inference.predictor import ImageInput, Predictor, ReadFailure
 from dprd_cli.inference.sources import Source
 from dprd_cli.inference.tiling import Tiling
+from dprd_cli.inference.url import MAX_BYTES
 from dprd_cli.runtime.ahead import ahead
 from dprd_cli.weights.load import DetectionChoice, LoadedModel, load_model
 
@@ -161,7 +162,7 @@ class ImageDetector:
         try:
             content = item.content
             if content is None and is_url(item.name) and not item.name.startswith(("http://", "https://")):
-                content = read_file(item.name)
+                content = read_file(item.name, MAX_BYTES)
             if content is not None:
                 image = read_image_bytes(content, item.name, self._predictor.config.data.max_pixels)
                 return item, self._predictor.prepare(image, item.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 import pickle
@@ -122,10 +123,8 @@ class RayEngine:
     """
 
     def __init__(self, address: str = "local", actors: int = 0, device: str = "auto") -> None:
-        try:
-            import ray  # noqa: F401
-        except ImportError as error:
-            raise UsageError("Ray is not installed; install it with: pip install 'dprd-cli[ray]'") from error
+        if importlib.util.find_spec("ray") is None:
+            raise UsageError("Ray is not installed; install it with: pip install 'dprd-cli[ray]'")
         self.address, self.actors, self.device = address, actors, device
         self._begun = False
 

@@ -21,6 +21,7 @@ from dprd_cli.distributed.table import TableFile
 from dprd_cli.errors import DataError, UsageError
 from dprd_cli.files.images import IMAGE_SUFFIXES, has_image_suffix
 from dprd_cli.files.text import has_mark
+from dprd_cli.inference.url import MAX_BYTES
 
 #: Ids that a tar file takes, whose images are counted when it is read.
 IDS_OF_TAR = 1_000_000
@@ -163,13 +164,20 @@ class TarImages:
                 with tarfile.open(fileobj=file, mode="r|*") as archive:
                     for member in archive:
                         if member.isfile() and has_image_suffix(member.name):
-                            content = archive.extractfile(member)
-                            assert content is not None  # of a plain file
-                            yield ImageItem(f"{self.place}/{member.name}", number, content.read())
+                            yield self._item(archive, member, number)
                             number += 1
             except _BROKEN_TAR as error:
                 text = f"{self.place}: the tar file breaks off ({error}); images after this are lost"
                 yield ImageItem(self.place, number, error=text)
+
+    def _item(self, archive: tarfile.TarFile, member: tarfile.TarInfo, number: int) -> ImageItem:
+        name = f"{self.place}/{member.name}"
+        if member.size > MAX_BYTES:  # a sparse one may state any size
+            text = f"{name}: more than {MAX_BYTES // 2**20} MiB, which no image here has; leave it out"
+            return ImageItem(name, number, error=text)
+        content = archive.extractfile(member)
+        assert content is not None  # of a plain file
+        return ImageItem(name, number, content.read())
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,14 +70,21 @@ def reading(name: str) -> Iterator[BinaryIO]:
         ) from error
 
 
-def read_file(name: str) -> bytes:
+def read_file(name: str, most: int = -1) -> bytes:
     """Return the bytes of a file.
 
+    Args:
+        name: The file.
+        most: How many bytes it may have; any number by default.
+
     Raises:
-        DataError: If it cannot be read.
+        DataError: If it cannot be read, or has more.
     """
     with reading(name) as file:
-        return file.read()
+        content = file.read(most if most < 0 else most + 1)
+    if 0 <= most < len(content):
+        raise DataError(f"{name}: more than {most // 2**20} MiB, which no image here has; leave it out")
+    return content
 
 
 def file_size(name: str) -> int:

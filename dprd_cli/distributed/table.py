@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
@@ -45,10 +46,8 @@ def need_pyarrow() -> None:
     Raises:
         UsageError: If it is not.
     """
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError as error:
-        raise UsageError("pyarrow is not installed; install it with: pip install 'dprd-cli[ray]'") from error
+    if importlib.util.find_spec("pyarrow") is None:
+        raise UsageError("pyarrow is not installed; install it with: pip install 'dprd-cli[ray]'")
 
 
 def row_schema() -> pyarrow.Schema:

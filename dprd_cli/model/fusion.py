@@ -7,6 +7,7 @@ stay S x S.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
@@ -122,7 +123,7 @@ class Transform(nn.Sequential):
         return feature + transformed if self.residual else transformed
 
 
-class TreeNode(nn.Module):
+class TreeNode(nn.Module, ABC):
     """Two features, each transformed, that meet in one; a variant says how, in `forward` and in `meet`.
 
     Args:
@@ -137,13 +138,13 @@ class TreeNode(nn.Module):
         self.a = Transform(channels, bottleneck, norm, residual=residual)
         self.b = Transform(channels, bottleneck, norm, residual=residual)
 
+    @abstractmethod
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """Join two features [R, C, S, S] and [R, C, S, S] into one [R, C, S, S]."""
-        raise NotImplementedError
 
+    @abstractmethod
     def meet(self, a: AssemblyContest, b: AssemblyContest) -> AssemblyContest:
         """Join two features that are transformed already, in every variant, and pass on what counts."""
-        raise NotImplementedError
 
     def contest(self, a: AssemblyContest, b: AssemblyContest) -> AssemblyContest:
         """Join two features as `forward` does, in every variant, and pass on what counts."""
@@ -178,7 +179,7 @@ def climb(leaves: Iterable[Feature], nodes: Iterable[Callable[[Feature, Feature]
     return level[0]
 
 
-class PartTree(nn.Module):
+class PartTree(nn.Module, ABC):
     """A tree over the parts, whose last node then meets the whole; a variant says how in `forward` and `top`.
 
     For P=4: (left, right) -> l/r, (upper, bottom) -> b/u, (l/r, b/u) -> comb_3.
@@ -201,9 +202,9 @@ class PartTree(nn.Module):
             raise ValueError(f"{type(self).__name__}: expected part features, but got None")
         return climb(parts.unbind(dim=1), self.blocks)
 
+    @abstractmethod
     def top(self) -> tuple[nn.Module, nn.Module, Meeting]:
         """Return the transforms of x^comb_3 and of the whole, and how the two meet."""
-        raise NotImplementedError
 
     def contest(self, whole: Tensor, parts: Tensor) -> AssemblyContest:
         """Fuse as `forward` does, with all parts and without each, and tell how much each counts.

@@ -1,6 +1,7 @@
 """Rows of images: read or not, the same whatever reads ahead."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,9 +44,9 @@ def test_low_scores_and_masks_can_be_left_out(images, left_half):
 
 
 def test_relative_names_bytes_and_urls_are_read(images, left_half, tmp_path, monkeypatch):
-    content = open(images[0], "rb").read()  # noqa: SIM115
+    content = Path(images[0]).read_bytes()
     monkeypatch.setattr("dprd_cli.inference.predictor.read_url", lambda url: content)
-    monkeypatch.setattr("dprd_cli.distributed.detect.read_file", lambda url: content)
+    monkeypatch.setattr("dprd_cli.distributed.detect.read_file", lambda url, most: content)
     items = [
         ImageItem("in/0.png", 1),
         ImageItem("a.tar/0.png", 2, content),
@@ -60,7 +61,7 @@ def test_relative_names_bytes_and_urls_are_read(images, left_half, tmp_path, mon
     assert rows[4].error.startswith("a.tar/1.png: not an image")
     assert rows[5].error == "breaks off"
 
-    def fail(url):
+    def fail(url, most):
         raise DataError(f"{url}: no rights")
 
     monkeypatch.setattr("dprd_cli.distributed.detect.read_file", fail)
@@ -81,7 +82,7 @@ def test_a_batch_of_ray_data_becomes_a_table(images, left_half):
     assert table["file"].to_pylist() == images
     assert table["image_id"].to_pylist() == list(range(8))
     assert [bool(text) for text in table["error"].to_pylist()] == [n in (2, 4) for n in range(8)]
-    content = open(images[0], "rb").read()  # noqa: SIM115
+    content = Path(images[0]).read_bytes()
     table = detector({"bytes": [content]})
     assert (table["file"].to_pylist(), table["width"].to_pylist()) == ([""], [64])
     with pytest.raises(ValueError, match="expected one of the columns file, "):

@@ -74,6 +74,15 @@ def test_a_tar_file_that_breaks_off_has_a_row_that_says_so(tmp_path, left):
     assert all(item.name.endswith("1.jpg") for item in read)
 
 
+@pytest.mark.parametrize(("most", "error"), [(600, ""), (599, "more than 0 MiB, which no image here has")])
+def test_a_member_larger_than_any_image_is_a_row_with_its_error(tmp_path, monkeypatch, most, error):
+    save_tar(tmp_path / "0.tar", "1.jpg", "2.jpg")
+    monkeypatch.setattr("dprd_cli.distributed.pieces.MAX_BYTES", most)
+    items = list(pieces_of([str(tmp_path / "0.tar")])[0].items())
+    assert [item.name for item in items] == [f"{tmp_path}/0.tar/{n}.jpg" for n in (1, 2)]
+    assert all((item.content is None) == bool(error) and error in item.error for item in items)
+
+
 def test_images_folders_and_urls_come_before_tar_files_and_lists(tmp_path):
     for name in ("b.jpg", "a.png", "x.txt"):
         (tmp_path / name).touch()

@@ -89,6 +89,13 @@ def test_what_is_not_there_is_named(name, tmp_path, monkeypatch):
             read(name)
 
 
+def test_a_file_that_is_larger_than_may_be_is_refused(bucket):
+    RemoteFolder(bucket).write("a.jpg", b"1234")
+    assert read_file(f"{bucket}/a.jpg", 4) == b"1234"
+    with pytest.raises(DataError, match=f"^{bucket}/a.jpg: more than 0 MiB"):
+        read_file(f"{bucket}/a.jpg", 3)
+
+
 def test_a_scheme_that_nobody_knows():
     with pytest.raises(DataError, match=r"^nosuch://a/b: .*; give a path, or a URL that fsspec opens"):
         read_file("nosuch://a/b")
