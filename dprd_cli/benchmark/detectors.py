@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torchvision.ops import box_iou
 
+from dprd_cli.benchmark.launches import DeviceWork, count_training_pass
 from dprd_cli.benchmark.measure import BenchmarkReport, BenchmarkRow, Convolution, Timing, held_by, interleave
 from dprd_cli.benchmark.networks import BenchmarkImages, Network, NetworkDetections, NetworkPair, build_pair
 from dprd_cli.errors import UserError
@@ -92,6 +93,7 @@ def train(
 ) -> BenchmarkReport:
     """Time training steps: forward, backward and SGD with momentum; arguments as for `inference`.
 
+    What this project's networks would ask of a GPU is counted too, except where they are compiled.
     The learning rate is 0, so that every step sees the same weights. RoIs are drawn at random as each program
     does; tests compare the losses without drawing.
     """
@@ -110,6 +112,8 @@ def train(
         name: replace(timing, memory=None if timing.memory is None else timing.memory + held_by(net.module))
         for (name, timing), net in zip(timings.items(), pair.networks, strict=True)
     }
+    if not compiled:
+        timings |= {name: replace(timings[name], work=work) for name, work in _work(pair, inputs).items()}
     rows = _rows("train", pair, timings, inputs)
     memory = [timings[name].memory for name in pair.names]
     if pair.both_ours and memory[0] and memory[1]:
@@ -119,6 +123,16 @@ def train(
             )
         )
     return BenchmarkReport("train", _settings(inputs, pair, compiled=compiled), timings, rows, None, answers)
+
+
+def _work(pair: NetworkPair, inputs: BenchmarkImages) -> dict[str, DeviceWork]:
+    """Count what each of this project's networks would ask of a GPU in a training pass."""
+    ours = list(zip(pair.names, pair.detectors, strict=True))
+    images, targets = inputs.images(), inputs.targets()
+    return {
+        name: count_training_pass(detector, images, targets)
+        for name, detector in (ours if pair.both_ours else ours[1:])
+    }
 
 
 def _inferring(network: Network) -> Callable[[], object]:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from dprd_cli.benchmark.launches import DeviceWork
 from dprd_cli.runtime.memory import peak_beyond
 from dprd_cli.runtime.progress import Progress
 
@@ -28,6 +29,7 @@ class Timing:
         share: Its multiply-accumulates a second over those of a plain convolution; None likewise.
         processor: Processor seconds of each repetition, of this process alone: what other programs take away
             from it does not count.
+        work: What a call would ask of a GPU; None where that was not counted.
     """
 
     seconds: tuple[float, ...]
@@ -35,6 +37,7 @@ class Timing:
     macs: float | None = None
     share: float | None = None
     processor: tuple[float, ...] = ()
+    work: DeviceWork | None = None
 
     @property
     def median(self) -> float:
@@ -53,6 +56,7 @@ class Timing:
             "gmac_per_s": None if self.rate is None else self.rate / 1e9,
             "share_of_convolution": self.share,
             "processor_median_s": statistics.median(self.processor) if self.processor else None,
+            "device": None if self.work is None else self.work.to_json(),
         }
         return {
             "median_s": self.median,

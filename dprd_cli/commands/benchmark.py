@@ -171,6 +171,13 @@ def _print(report: BenchmarkReport) -> None:
     ]
     columns = ("median s", "min", "max", "peak MB", "GMAC", "GMAC/s")
     print_rows(report.name, columns, programs)
+    asked: list[tuple[str, ...]] = [
+        (name, str(work.launches), str(work.waits), f"{work.macs / 1e9:.1f}")
+        for name, timing in report.timings.items()
+        if (work := timing.work) is not None
+    ]
+    if asked:
+        print_rows("asked of a GPU", ("launches", "waits", "GMAC"), asked)
     rows: list[tuple[str, ...]] = [
         (
             f"{row.what}, against {row.against}",

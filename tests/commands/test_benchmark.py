@@ -45,6 +45,12 @@ def test_training_of_dprd_over_mask_rcnn(capsys):
     check(content, ["mask-rcnn-small", "dprd-small"])
     assert content["rows"][0]["target"] == 1.8
     assert content["settings"]["batch"] == 1
+    base, ours = (content["programs"][name]["device"] for name in ("mask-rcnn-small", "dprd-small"))
+    for work in (base, ours):
+        assert work["launches"] == sum(work["launches_at"].values())
+        assert work["waits"] == sum(work["waits_at"].values())
+    assert base["launches"] < ours["launches"]
+    assert base["gmac"] < ours["gmac"]
 
 
 @pytest.mark.slow
