@@ -32,8 +32,9 @@ class SignpostConfig(Section):
 
     Attributes:
         level: The telling tag is always on the `same` side, where a hand on the object points (`pointed`), or
-            at the end of one of the object's own limbs (`articulated`).
-        distance: From the object's rim to the middle of the tag, in sizes of the object.
+            at the end of the one of the object's own limbs that the hand points along (`articulated`).
+        distance: From the object's rim to the middle of the tag, in sizes of the object. A near tag on the
+            `same` side is in what a network sees of the box anyway; the study of that level has 1.
         distractors: Probability of a tag on each of the three other sides.
         sizes: (least, largest) size of an object, as a share of the image's side.
         tags: Tags side by side, which have to be read together.

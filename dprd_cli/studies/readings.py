@@ -28,35 +28,56 @@ OFFSETS = Study(
 )
 
 
-_POINTED = {"data.path": "signpost", "data.synthetic_train": 1600, "data.synthetic_val": 300}
+_SIGNPOST = {
+    "data.path": "signpost",
+    "data.synthetic_train": 1600,
+    "data.synthetic_val": 300,
+    "model.heads.mask": False,
+}
 
-SIGNPOST = Study(
-    "signpost",
-    "Parts that have to go where the object says",
-    "",
-    (
-        Variant("fixed", "fixed parts", "dprd", {**_POINTED, "model.parts.mode": "fixed"}),
-        *(
-            Variant(
-                mode,
-                label,
-                "dprd",
-                {**_POINTED, "model.parts.mode": mode},
-                base="fixed",
-                changes=("model.parts.mode",),
-            )
-            for mode, label in (
-                ("deformable", "the paper's layer"),
-                ("placed", "placed parts"),
-                ("oracle", "parts at the tag, by the ground truth"),
-            )
+
+def _signpost(level: str, title: str, settings: dict[str, Any]) -> Study:
+    """Return the study of a level of the built-in signposts, with settings of its own."""
+    shared = {**_SIGNPOST, "data.signpost.level": level, **settings}
+    return Study(
+        f"signpost-{level}",
+        title,
+        "",
+        (
+            Variant("fixed", "fixed parts", "dprd", {**shared, "model.parts.mode": "fixed"}),
+            *(
+                Variant(
+                    mode,
+                    label,
+                    "dprd",
+                    {**shared, "model.parts.mode": mode},
+                    base="fixed",
+                    changes=("model.parts.mode",),
+                )
+                for mode, label in (
+                    ("deformable", "the paper's layer"),
+                    ("placed", "placed parts"),
+                    ("oracle", "parts at the tag, by the ground truth"),
+                )
+            ),
         ),
+        columns=("bbox_AP", "bbox_AP50", "located_accuracy", "cue_held"),
+        plot="parts",
+        note="The built-in signposts (docs/placed-parts.md). class right, tag held: shares of the objects "
+        "that a detection locates (IoU 0.5, whatever its class) which have the right class, and of which a "
+        "part holds the tag that tells it.",
+    )
+
+
+SIGNPOSTS = (
+    # near tags are in what the features of the box see anyway; as far out as the place that is tried
+    _signpost(
+        "same",
+        "Parts that have to go to one side",
+        {"data.signpost.distance": 1.0, "model.parts.places.reach": 1.25},
     ),
-    columns=("bbox_AP", "bbox_AP50", "located_accuracy", "cue_held"),
-    plot="parts",
-    note="The built-in signposts; data.signpost.level chooses how the tag is found (docs/placed-parts.md). "
-    "class right, tag held: shares of the objects that a detection locates (IoU 0.5, whatever its class) "
-    "which have the right class, and of which a part holds the tag that tells it.",
+    _signpost("pointed", "Parts that have to go where the object says", {}),
+    _signpost("articulated", "Parts that have to go to the end of a limb", {}),
 )
 
 

@@ -8,11 +8,12 @@ import torch
 
 from dprd_cli.files.images import read_image
 from dprd_cli.studies.held_out import HELD_OUT, IMAGES, draw_held_out
-from dprd_cli.studies.readings import SIGNPOST
+from dprd_cli.studies.readings import SIGNPOSTS
 from dprd_cli.studies.run import run_study
 from dprd_cli.studies.summary import StudySummary, read_run
 from dprd_cli.studies.write import write_study
 
+POINTED = next(study for study in SIGNPOSTS if study.name == "signpost-pointed")
 FEW = {"data.synthetic_train": 8, "data.synthetic_val": IMAGES + 1}
 
 
@@ -26,10 +27,10 @@ def _one_thread():
 
 def test_a_tiny_study_measures_the_tags_and_draws_them(planned, tmp_path):
     rows = tuple(
-        replace(SIGNPOST.variant(key), overrides={**SIGNPOST.variant(key).overrides, **FEW})
+        replace(POINTED.variant(key), overrides={**POINTED.variant(key).overrides, **FEW})
         for key in ("fixed", "oracle")
     )
-    plan = planned(replace(SIGNPOST, variants=rows), overrides=("data.signpost.level=pointed",))
+    plan = planned(replace(POINTED, variants=rows))
     outcome = run_study(plan, lambda outcome: None)
     assert len(outcome.done) == 2
     for job in outcome.done:

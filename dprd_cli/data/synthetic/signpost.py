@@ -7,7 +7,7 @@ the level decides:
 |---|---|
 | `same` | outside the object, always to its right: one template is enough |
 | `pointed` | outside the object, where the hand on it points |
-| `articulated` | at the end of the black one of four jointed limbs, which belong to the object |
+| `articulated` | at the end of the one of its four jointed limbs that the hand on it points along |
 
 Other tags sit to the other sides, so that no bag of features tells the class. With two tags or more in a row
 the class is the sum of their colours' numbers, and a part has to read them together.
@@ -160,21 +160,21 @@ def _paint(
     grey = rng.integers(130, 200, 3).tolist()
     shown = mask.view(np.uint8)
     jointed = settings.level == "articulated"
+    radius = (0.28 if jointed else 0.5) * post.size
     if jointed:
-        radius = 0.06 * post.size
-        for number, (hip, knee, foot) in enumerate(_limbs(post, settings)):
-            pieces = np.array([[*hip, *knee, radius, radius], [*knee, *foot, radius, radius]])
+        half = 0.06 * post.size
+        for hip, knee, foot in _limbs(post, settings):
+            pieces = np.array([[*hip, *knee, half, half], [*knee, *foot, half, half]])
             for polygon in outlines(pieces):
-                _fill(image, polygon, grey if number else [0, 0, 0])
+                _fill(image, polygon, grey)
                 _fill(shown, polygon, 1)
-    body = post.middle + (0.28 if jointed else 0.5) * post.size * _direction(_CIRCLE)
+    body = post.middle + radius * _direction(_CIRCLE)
     _fill(image, body, grey)
     _fill(shown, body, 1)
-    if not jointed:
-        along = _direction(post.angles[:1])[0]
-        across = 0.075 * np.array([-along[1], along[0]])
-        hand = np.array([across, 0.5 * along + across, 0.5 * along - across, -across])
-        _fill(image, post.middle + post.size * hand, [0, 0, 0])
+    along = radius * _direction(post.angles[:1])[0]
+    across = 0.075 * post.size * np.array([-along[1], along[0]]) / radius
+    hand = np.array([across, along + across, along - across, -across])
+    _fill(image, post.middle + hand, [0, 0, 0])
     for middle, angle, kinds in zip(_tag_middles(post, settings), post.angles, post.tags, strict=True):
         for corners, kind in zip(_tags(middle, angle, post.size, len(kinds)), kinds, strict=True):
             if kind >= 0:

@@ -64,6 +64,16 @@ def test_the_hand_points_at_the_cue():
             assert sample.image[y, x].min() > 90
 
 
+def test_no_limb_shows_that_it_is_the_one():
+    """Nothing near the end of a limb is black, so that no local feature gives the telling one away."""
+    for sample in samples("articulated", distractors=1.0):
+        sizes = (sample.boxes[:, 2:] - sample.boxes[:, :2]).max(axis=1)
+        y, x = np.indices(sample.image.shape[:2])
+        for cue, size in zip(sample.cues, sizes, strict=True):
+            near = np.hypot(x + 0.5 - cue[0], y + 0.5 - cue[1]) < 0.2 * size
+            assert not (near & sample.masks.any(axis=0) & (sample.image.max(axis=2) < 40)).any()
+
+
 def test_distractors_sit_to_the_other_sides():
     def tags(share):
         saturated = [np.ptp(s.image.astype(int), axis=2) > 150 for s in samples("same", distractors=share)]
