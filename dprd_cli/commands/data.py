@@ -292,7 +292,7 @@ def synth(
     from dprd_cli.config.schema import BUILT_IN
     from dprd_cli.data.synthetic.write import write_splits
 
-    kind, counts = pick("kind of built-in data", kind, BUILT_IN), {"train": train, "val": val}
+    kind = pick("kind of built-in data", kind, BUILT_IN)
     flags = {
         "synthetic_size": image_size,
         "synthetic_seed": seed,
@@ -300,6 +300,7 @@ def synth(
         "synthetic_val": val,
     }
     config = data_config(kind, overrides, None, None, **flags)
+    counts = {"train": config.data.synthetic_train, "val": config.data.synthetic_val}
     rows = []
     for split, file in write_splits(folder, config.data):
         say(f"{counts[split]} images: {file}")

@@ -26,7 +26,9 @@ def test_synth_writes_coco_json_and_images(capsys):
 
 def test_synth_of_signposts(capsys):
     size = ["--train", "2", "--val", "1", "--size", "64", "--kind", "signpost"]
-    assert cli.run(["data", "synth", "set", *size, "--set", "data.signpost.level=same"]) == 0
+    more = ["--set", "data.signpost.level=same", "--set", "data.synthetic_train=1"]
+    assert cli.run(["data", "synth", "set", *size, *more]) == 0
+    assert capsys.readouterr().err.startswith("1 images: set/train.json\n1 images: set/val.json\n")
     tree = json.loads(Path("set/val.json").read_text())
     assert [c["name"] for c in tree["categories"]] == ["red", "green", "blue", "yellow"]
     assert cli.run(["data", "synth", "other", "--kind", "signposts"]) == 2
