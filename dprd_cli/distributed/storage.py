@@ -81,7 +81,7 @@ def read_file(name: str, most: int = -1) -> bytes:
         DataError: If it cannot be read, or has more.
     """
     with reading(name) as file:
-        content = file.read(most if most < 0 else most + 1)
+        content = file.read() if most < 0 else file.read(most + 1)  # pyarrow 26 takes no -1
     if 0 <= most < len(content):
         raise DataError(f"{name}: more than {most // 2**20} MiB, which no image here has; leave it out")
     return content

@@ -164,6 +164,7 @@ def write_export(model: LoadedModel, file: Path, options: ExportOptions) -> Expo
                     verbose=False,
                 )
             assert onnx is not None
+            _fold_reshaped_weights(onnx.model.graph)
             onnx.model.metadata_props[METADATA] = text
     try:
         with stage(f"write {file.name}"), _beside(file) as temporary:
@@ -192,6 +193,29 @@ def _trace(
         return torch.export.export(
             module, (images, sizes), dynamic_shapes={"images": {**free, **sides}, "image_sizes": free}
         )
+
+
+def _fold_reshaped_weights(graph: Any) -> None:
+    """Store weights in the shape that they are used in, which quantisation of ONNX Runtime asks for."""
+    import onnx_ir as ir
+
+    for node in list(graph):
+        if node.op_type != "Reshape" or not all(value.is_initializer() for value in node.inputs):
+            continue
+        weight, shape = node.inputs
+        values = weight.const_value.numpy().reshape(shape.const_value.numpy())
+        stored = ir.Value(
+            name=node.outputs[0].name,
+            shape=ir.Shape(values.shape),
+            type=ir.TensorType(weight.dtype),
+            const_value=ir.tensor(values, name=node.outputs[0].name),
+        )
+        ir.convenience.replace_all_uses_with(node.outputs[0], stored)
+        graph.remove(node, safe=True)
+        graph.register_initializer(stored)
+        for value in (weight, shape):
+            if not value.uses():
+                graph.initializers.pop(value.name, None)
 
 
 def require(*packages: str) -> None:

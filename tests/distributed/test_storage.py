@@ -1,5 +1,7 @@
 """Files by path and by URL; fsspec's `memory:` stands for an object store."""
 
+import contextlib
+import io
 import os
 import uuid
 
@@ -99,3 +101,18 @@ def test_a_file_that_is_larger_than_may_be_is_refused(bucket):
 def test_a_scheme_that_nobody_knows():
     with pytest.raises(DataError, match=r"^nosuch://a/b: .*; give a path, or a URL that fsspec opens"):
         read_file("nosuch://a/b")
+
+
+def test_what_is_read_whole_is_asked_for_without_a_number(monkeypatch):
+    class ArrowFile(io.BytesIO):  # as pyarrow 26's
+        def read(self, *size):
+            if size and size[0] < 0:
+                raise SystemError("Negative size passed to PyBytes_FromStringAndSize")
+            return super().read(*size)
+
+    @contextlib.contextmanager
+    def opened(name):
+        yield ArrowFile(b"content")
+
+    monkeypatch.setattr("dprd_cli.distributed.storage.reading", opened)
+    assert read_file("s3://a/b") == read_file("s3://a/b", 7) == b"content"

@@ -4,12 +4,14 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
 from dprd_cli.cli import run
 from dprd_cli.files.images import read_image
 from dprd_cli.inference.predictor import Predictor
+from dprd_cli.onnx import Detector
 from dprd_cli.ops.masks import paste_masks
 from dprd_cli.weights.load import load_model
 from exports import photographs, read_metadata, save_model
@@ -52,3 +54,17 @@ def test_shifting_bins_cannot_be_exported(tmp_path, capsys):
     weights = save_model(tmp_path / "model.pt", "dprd", "model.parts.mode=pooling")
     assert run(["export", weights, "--format", "torch-export", "--out", str(tmp_path / "x.pt2")]) == 2
     assert "bins that shift (model.parts.mode=pooling) cannot be exported" in capsys.readouterr().err
+
+
+def test_int8_as_the_documentation_says(exported, tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime.quantization", reason="the extra `export` is not installed")
+    monkeypatch.chdir(tmp_path)
+    Path("detector.onnx").symlink_to(exported[1])
+    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    (code,) = (one for one in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "quantize" in one)
+    exec(code, {})
+    assert Path("detector-int8.onnx").stat().st_size < 0.4 * exported[1].stat().st_size
+    Image.fromarray(read_image(Path(photographs()[0]), 10**8)).save("image.png")
+    whole, small = (Detector(f"{name}.onnx", score_thresh=0.0) for name in ("detector", "detector-int8"))
+    assert small.class_names == whole.class_names
+    assert len(small.predict("image.png")) > 1
