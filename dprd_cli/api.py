@@ -47,6 +47,7 @@ def evaluate(
     on_bad_image: str | None = None,
     overrides: Sequence[str] = (),
     device: str = "auto",
+    precision: str = "auto",
     plugins: Sequence[str | PathLike[str]] = (),
     progress: Progress | None = None,
 ) -> CheckpointEvaluation:
@@ -75,6 +76,7 @@ def evaluate(
         on_bad_image: `error` or `skip`.
         overrides: `data.KEY=VALUE` pairs.
         device: `auto`, `cpu` or `cuda`, where the model is not loaded yet.
+        precision: `auto`, `fp32` or `bf16`, likewise.
         plugins: As for `load`.
         progress: Called with (images done, images in all); on a terminal there is a bar by default.
 
@@ -85,7 +87,10 @@ def evaluate(
         UserError: One line, if the checkpoint or the data cannot be used.
     """
     _load_plugins(plugins)
-    loaded = model.loaded if isinstance(model, Model) else load_model(fsdecode(model), device)
+    if isinstance(model, Model):
+        loaded = model.loaded
+    else:
+        loaded = load_model(fsdecode(model), device).with_precision(precision)
     options = CheckpointOptions(
         split=split,
         part_offsets=part_offsets,
@@ -122,6 +127,7 @@ def train(
     seed: int | None = None,
     workers: int | None = None,
     device: str | None = None,
+    precision: str | None = None,
     on_bad_image: str | None = None,
     out: str | PathLike[str] | None = None,
     resume: str | PathLike[str] | None = None,
@@ -153,10 +159,12 @@ def train(
         seed: Seed of weights, order and augmentation.
         workers: Processes that load images.
         device: `auto`, `cpu` or `cuda`.
+        precision: `fp32`, `bf16` (mixed precision) or `auto`: what the device is faster in.
         on_bad_image: `error` or `skip`.
         out: The run folder; `runs/<preset>-<backbone>-<data>-<n>` by default.
         resume: A run folder to continue, with its own configuration; then only `steps` or `epochs`,
-            `batch_size`, `lr`, `workers`, `device`, `on_bad_image`, `data` (moved), `overrides`, `plugins`.
+            `batch_size`, `lr`, `workers`, `device`, `precision`, `on_bad_image`, `data` (moved), `overrides`,
+            `plugins`.
         plugins: Python files and modules that register parts of your own (docs/extend.md); they are run.
         progress: Called with (steps done, steps in all); on a terminal there is a bar by default.
 
@@ -184,6 +192,7 @@ def train(
         seed=seed,
         workers=workers,
         device=device,
+        precision=precision,
         on_bad_image=on_bad_image,
     )
     folder = None if resume is None else find_run(_path(resume), options)

@@ -23,12 +23,12 @@ from dprd_cli.benchmark.machine import describe_machine
 from dprd_cli.benchmark.networks import BenchmarkImages, Network, build_pair, lively_state
 from dprd_cli.config.presets import resolve
 from dprd_cli.model.build import build_detector
-from dprd_cli.runtime.device import autocast
+from dprd_cli.runtime.precision import autocast
 
 PRESETS = ("mask-rcnn", "dprd", "cascade-mrcnn", "cascade-dprd")
 SIZE = (800, 1216)
 TRAIN_BATCH = 4
-PRECISIONS = {"TF32": "off", "bf16": "auto"}
+PRECISIONS = {"TF32": "fp32", "bf16": "bf16"}
 
 
 def measure(call: Callable[[], Any], device: torch.device) -> dict[str, float]:
@@ -49,7 +49,7 @@ def measure(call: Callable[[], Any], device: torch.device) -> dict[str, float]:
 
 
 def trainer(
-    module: torch.nn.Module, losses: Callable[[], dict[str, Any]], device: torch.device, amp: str
+    module: torch.nn.Module, losses: Callable[[], dict[str, Any]], device: torch.device, precision: str
 ) -> Any:
     """Return a training step: forward, backward, SGD at learning rate 0."""
     trained = [p for p in module.parameters() if p.requires_grad]
@@ -57,7 +57,7 @@ def trainer(
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        with autocast(device, amp):
+        with autocast(device, precision):
             total = torch.stack([v.float() for v in losses().values()]).sum()
         total.backward()
         optimizer.step()
@@ -67,22 +67,22 @@ def trainer(
 
 def rows(name: str, make: Callable[[BenchmarkImages], Any], batches: list[int], device: torch.device) -> Any:
     """Yield the measurements of one network."""
-    for precision, amp in PRECISIONS.items():
+    for title, precision in PRECISIONS.items():
         for batch in batches:
             network = make(BenchmarkImages(SIZE, batch, 1000, device))
             network.module.eval()
 
-            def detect(network: Any = network, amp: str = amp) -> None:
-                with torch.inference_mode(), autocast(device, amp):
+            def detect(network: Any = network, precision: str = precision) -> None:
+                with torch.inference_mode(), autocast(device, precision):
                     network.detect()
 
-            yield {"network": name, "what": "inference", "precision": precision, "batch": batch} | measure(
+            yield {"network": name, "what": "inference", "precision": title, "batch": batch} | measure(
                 detect, device
             )
         network = make(BenchmarkImages(SIZE, TRAIN_BATCH, 1000, device))
         network.module.train()
-        step = trainer(network.module, network.losses, device, amp)
-        yield {"network": name, "what": "training", "precision": precision, "batch": TRAIN_BATCH} | measure(
+        step = trainer(network.module, network.losses, device, precision)
+        yield {"network": name, "what": "training", "precision": title, "batch": TRAIN_BATCH} | measure(
             step, device
         )
 

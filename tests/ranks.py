@@ -188,7 +188,7 @@ def learn(group, steps, settings, batch_size, every=3):
     of their own, so that all must take the main one's.
     """
     detector = Line(start=2.0 + group.rank)
-    plain = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.0, "amp": "off"}
+    plain = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 0.0}
     learner = Learner(detector, TrainConfig(**plain, batch_size=batch_size, **settings), group)
     rows = []
     for step in range(steps):

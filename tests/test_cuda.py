@@ -5,8 +5,9 @@ import torch
 
 from dprd_cli.config.presets import resolve
 from dprd_cli.model.build import build_detector
+from dprd_cli.model.inference import for_inference
 from dprd_cli.ops.roi_align import FeatureTable, roi_align
-from dprd_cli.runtime.device import autocast
+from dprd_cli.runtime.precision import autocast
 from dprd_cli.structures.detections import Target
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -23,12 +24,12 @@ def scene():
 
 
 @pytest.mark.parametrize("preset", ["mask-rcnn", "cascade-mrcnn", "dprd", "cascade-dprd"])
-@pytest.mark.parametrize("amp", ["auto", "off"])
-def test_every_preset_trains_and_detects(preset, amp):
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_every_preset_trains_and_detects(preset, precision):
     config = resolve(preset=f"{preset}-small")
     detector = build_detector(config.model, num_classes=3).to(CUDA)
     images, targets = scene()
-    with autocast(CUDA, amp):
+    with autocast(CUDA, precision):
         losses = detector(images, targets).losses
     total = sum(losses.values())
     total.backward()
@@ -38,8 +39,8 @@ def test_every_preset_trains_and_detects(preset, amp):
     moving = [p for name, p in named.items() if name.endswith("parts.layer.bias")]
     assert len(moving) == ("dprd" in preset)
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in moving)
-    detector.eval()
-    with torch.no_grad(), autocast(CUDA, amp):
+    detector = for_inference(detector.eval(), precision)
+    with torch.no_grad(), autocast(CUDA, detector.precision):
         assert len(detector(images)) == 2
 
 

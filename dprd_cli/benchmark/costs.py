@@ -14,8 +14,10 @@ import torch
 from dprd_cli.config.schema import Config
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.cost import count_macs, count_parameters
-from dprd_cli.runtime.device import autocast, pick_device
+from dprd_cli.model.inference import for_inference
+from dprd_cli.runtime.device import pick_device
 from dprd_cli.runtime.memory import peak_beyond
+from dprd_cli.runtime.precision import autocast, choose_precision
 
 _WARM_UPS, _REPEATS = 1, 3
 _MIB = 2**20
@@ -110,13 +112,14 @@ def _time_turns(
         with_masks=config.model.heads.mask is not False,
     )
     detector.to(place).to(memory_format=torch.channels_last).eval()
+    detector = for_inference(detector, choose_precision(config.train.precision, place).name)
     image = torch.randint(0, 256, (3, *image_size), dtype=torch.uint8).to(place)
     wait: Callable[[], object] = torch.cuda.synchronize if place.type == "cuda" else lambda: None
     seconds = []
     for _ in range(_WARM_UPS + _REPEATS):
         wait()
         started = time.perf_counter()
-        with autocast(place, config.train.amp):
+        with autocast(place, detector.precision):
             detector.detect([image])
         wait()
         seconds.append(time.perf_counter() - started)

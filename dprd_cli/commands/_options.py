@@ -19,6 +19,7 @@ PART_OFFSETS = ("learned", "mean", "reference")
 PART_STYLES = ("tones", "paper", "distinct")
 COLORED_BY = ("class", "instance")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+PRECISIONS = ("auto", "fp32", "bf16")
 
 Data = Annotated[
     str | None,
@@ -164,6 +165,16 @@ Device = Annotated[
         metavar="NAME",
         autocompletion=_complete.among(*DEVICES),
         help="auto (default), cpu, cuda or mps (Apple's GPU, never by itself).",
+        rich_help_panel=MACHINE,
+    ),
+]
+Precision = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="NAME",
+        autocompletion=_complete.among(*PRECISIONS),
+        help="fp32, bf16 (bfloat16), or auto: what is faster there (`dprd env`).",
         rich_help_panel=MACHINE,
     ),
 ]

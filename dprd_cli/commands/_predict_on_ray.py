@@ -104,6 +104,7 @@ def _detect_options(values: Mapping[str, Any]) -> DetectOptions:
     return DetectOptions(
         weights=values["weights"],
         device=values["device"] or "auto",
+        precision=values["precision"] or "auto",
         choice={
             "classes": values["classes"] or (),
             "max_detections": values["max_detections"],

@@ -41,6 +41,7 @@ def _rows(found: Environment, weights: Inventory) -> dict[str, str]:
         "system": f"{found.system}, {found.cpus} CPUs{memory}",
         "torch": f"{found.packages['torch'] or 'missing'}, {cuda}{threads}",
         "device": f"{found.device or 'none'}" + (f" ({'; '.join(devices)})" if devices else ""),
+        "precision": "none" if found.precision is None else found.precision.line(),
         "packages": ", ".join(
             f"{name} {number or 'MISSING'}" for name, number in found.packages.items() if name != "torch"
         ),

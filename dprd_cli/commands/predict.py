@@ -25,6 +25,7 @@ from dprd_cli.commands._options import (
     PartOffsets,
     PartStyle,
     Plugins,
+    Precision,
     Recursive,
     Tile,
     Tta,
@@ -248,6 +249,7 @@ def predict(
         ),
     ] = 256,
     device: Device = None,
+    precision: Precision = None,
     gpus: Gpus = 1,
     overrides: DataOverrides = None,
     plugins: Plugins = None,
@@ -297,7 +299,7 @@ def predict(
         return
     load_plugins(plugins or [])
     sources = find_sources(inputs or [], lists=lists or [], null=null, recursive=recursive, leave_out=place)
-    with model_in_group(weights, device or "auto") as (model, group):
+    with model_in_group(weights, device or "auto", precision or "auto") as (model, group):
         model = model.with_choice(
             classes=classes or (),
             max_detections=max_detections,

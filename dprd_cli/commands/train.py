@@ -21,6 +21,7 @@ from dprd_cli.commands._options import (
     OnBadImage,
     Overrides,
     Plugins,
+    Precision,
     Preset,
     check_backbone,
     existing,
@@ -116,6 +117,7 @@ def train(
     ] = None,
     on_bad_image: OnBadImage = None,
     device: Device = None,
+    precision: Precision = None,
     gpus: Gpus = 1,
     max_restarts: Annotated[
         int,
@@ -194,6 +196,7 @@ def train(
         seed=seed,
         workers=workers,
         device=device,
+        precision=precision,
         on_bad_image=on_bad_image,
     )
     folder = find_run(run or out, options) if resume else None

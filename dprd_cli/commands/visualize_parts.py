@@ -22,6 +22,7 @@ from dprd_cli.commands._options import (
     PartOffsets,
     PartStyle,
     Plugins,
+    Precision,
     Recursive,
     Weights,
     print_json,
@@ -90,6 +91,7 @@ def visualize_parts(
     part_offsets: PartOffsets = "learned",
     overrides: DataOverrides = None,
     device: Device = None,
+    precision: Precision = None,
     plugins: Plugins = None,
     json: Json = False,
 ) -> None:
@@ -118,7 +120,8 @@ def visualize_parts(
         raise UsageError("nothing to look at; pass images, folders or a --list FILE")
     paths = find_images(inputs or [], lists=lists or [], null=null, recursive=recursive, leave_out=out)
     load_plugins(plugins or [])
-    model = load_model(weights, device or "auto").with_data(overrides=overrides or [])
+    model = load_model(weights, device or "auto").with_precision(precision or "auto")
+    model = model.with_data(overrides=overrides or [])
     say(f"checkpoint: {model.source} (step {model.step})")
     summary = draw(model, paths, options)
     if json:

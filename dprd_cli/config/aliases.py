@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 #: Old dotted key -> its name now.
-RENAMED = {"data.check_pictures": "data.check_images"}
+RENAMED = {"data.check_pictures": "data.check_images", "train.amp": "train.precision"}
+#: Old dotted key -> its values then, and what they are called now.
+_OLD_WORDS = {"train.amp": {"on": "auto", "off": "fp32"}}  # `on` never was more than `auto`
 
 
 def _decay_of_all(tree: Mapping[str, Any]) -> Any:
@@ -31,6 +33,12 @@ OLD_VALUES: dict[str, Any] = {
 _WHOLE = ("preset", "model.parts.sigma", "model.cascade.ious", "data.flip", "train.momentum")
 
 
+def renamed_value(key: str, value: Any) -> Any:
+    """Return the value of an old dotted key as it is written now."""
+    words = _OLD_WORDS.get(key, {})
+    return words.get(value, value) if isinstance(value, str) else value
+
+
 def rename_keys(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Return a nested dict of configuration values with the names of now; of both, the new one wins."""
     renamed: dict[str, Any] = {}
@@ -39,7 +47,7 @@ def rename_keys(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             renamed[name] = rename_keys(value, f"{key}.")
         elif key in RENAMED:
-            renamed.setdefault(RENAMED[key].rpartition(".")[2], value)
+            renamed.setdefault(RENAMED[key].rpartition(".")[2], renamed_value(key, value))
         else:
             renamed[name] = value
     return renamed

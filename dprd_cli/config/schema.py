@@ -214,7 +214,8 @@ class TrainConfig(Section):
         loggers: Where metrics go beside the CSV and JSONL files: `tensorboard`, `wandb`, where installed, and
             those of plugins.
         seed: Seed of weights, order and augmentation.
-        amp: Mixed precision: `auto` uses bfloat16 where CUDA is.
+        precision: `fp32`, or `bf16`: matrix products and convolutions in bfloat16; `auto` takes that where
+            the device is faster in it. A run keeps on a kind of device what it began with there.
         device: `auto`, `cpu` or `cuda`.
         weights: A detector that training starts from, named as for `dprd train --weights`; empty for none.
     """
@@ -247,7 +248,7 @@ class TrainConfig(Section):
     log_every: Positive = 20
     loggers: Loggers = ()
     seed: Count = 0
-    amp: Literal["auto", "on", "off"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = "auto"
     weights: str = ""
 

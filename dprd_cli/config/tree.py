@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from pydantic import BaseModel, ValidationError
 
 from dprd_cli.config import registry
-from dprd_cli.config.aliases import RENAMED, fill_old_values
+from dprd_cli.config.aliases import RENAMED, fill_old_values, renamed_value
 from dprd_cli.config.backbone_names import frozen_stages, layer_decay
 from dprd_cli.config.plugins import check_plugins
 from dprd_cli.config.schema import Config
@@ -46,8 +46,8 @@ def parse_overrides(pairs: Iterable[str]) -> ConfigTree:
     tree: ConfigTree = {}
     keys = set(known_keys())
     for pair in pairs:
-        key, sign, text = pair.partition("=")
-        key = (RENAMED | SAME_KEYS).get(key.strip(), key.strip())
+        name, sign, text = pair.partition("=")
+        key = (RENAMED | SAME_KEYS).get(name.strip(), name.strip())
         if not sign:
             raise UsageError(f"--set {pair}: expected KEY=VALUE, such as --set model.parts.sigma=0.4")
         if key not in keys:
@@ -56,7 +56,7 @@ def parse_overrides(pairs: Iterable[str]) -> ConfigTree:
             value: Any = _parse_toml(f"value = {text}")["value"]
         except (ValueError, RecursionError):
             value = text.strip()
-        merge(tree, nest(key, value))
+        merge(tree, nest(key, renamed_value(name.strip(), value)))
     return tree
 
 

@@ -37,6 +37,7 @@ class DetectOptions:
     Args:
         weights: As for `load_model`; a file that every worker sees.
         device: `auto`, `cpu` or `cuda`.
+        precision: `auto`, `fp32` or `bf16`; see `LoadedModel.with_precision`.
         choice: What is detected; see `DetectionChoice`.
         overrides: `data.KEY=VALUE` pairs.
         plugins: Python files and modules that register what the detector is made of.
@@ -53,6 +54,7 @@ class DetectOptions:
 
     weights: str
     device: str = "auto"
+    precision: str = "auto"
     choice: DetectionChoice = field(default_factory=DetectionChoice)
     overrides: Sequence[str] = ()
     plugins: Sequence[str] = ()
@@ -77,7 +79,8 @@ class DetectOptions:
             UserError: If there is none, or something does not fit it.
         """
         load_plugins(self.plugins)
-        model = load_model(self.weights, self.device).with_choice(**self.choice)
+        model = load_model(self.weights, self.device).with_precision(self.precision)
+        model = model.with_choice(**self.choice)
         return model.with_data(overrides=self.overrides).with_part_offsets(self.part_offsets)
 
 

@@ -48,6 +48,7 @@ class CheckpointOptions:
         on_bad_image: `error` or `skip`.
         overrides: `data.KEY=VALUE` pairs.
         device: `auto`, `cpu` or `cuda`.
+        precision: `auto`, `fp32` or `bf16`; see `LoadedModel.with_precision`.
         out: The results file; None for `eval_<split>.json` beside the checkpoint, or the next free
             `eval_<split>-2.json`.
         save_results: Folder for the detections, in COCO's results format.
@@ -66,6 +67,7 @@ class CheckpointOptions:
     on_bad_image: str | None = None
     overrides: Sequence[str] = field(default=())
     device: str = "auto"
+    precision: str = "auto"
     out: Path | None = None
     save_results: Path | None = None
     plots: Path | None = None
@@ -82,6 +84,7 @@ class CheckpointEvaluation:
         step: Optimiser steps it was trained for.
         options: How it was measured.
         data: Path of the data.
+        precision: What the detector computed in, `fp32` or `bf16`.
         evaluation: The numbers.
         file: Where they were written; None where they were not.
     """
@@ -90,6 +93,7 @@ class CheckpointEvaluation:
     step: int
     options: CheckpointOptions
     data: str
+    precision: str
     evaluation: Evaluation
     file: Path | None
 
@@ -106,6 +110,7 @@ class CheckpointEvaluation:
             "data": self.data,
             "split": self.options.split,
             "part_offsets": self.options.part_offsets,
+            "precision": self.precision,
             "tta": self.options.tta,
             "tile": self.options.tiling and asdict(self.options.tiling),
             **self.evaluation.to_json(),
@@ -148,7 +153,7 @@ def load_for_measuring(options: CheckpointOptions, group: ProcessGroup) -> Loade
     """Load the model, with its parts where they are wanted and the data asked for in its configuration."""
     model = group.main_first(lambda: load_model(options.weights, options.device))
     say(f"checkpoint: {model.source} (step {model.step})")
-    model = model.with_part_offsets(options.part_offsets)
+    model = model.with_precision(options.precision, group).with_part_offsets(options.part_offsets)
     return model.with_data(options.data, options.on_bad_image, options.overrides)
 
 
@@ -207,7 +212,8 @@ def evaluate_model(
             for kind, rows in _source_rows(evaluation.evaluator):
                 write_bytes(saved.claim(f"{kind}.json"), json.dumps(rows).encode())
     data = model.config.data.path
-    result = CheckpointEvaluation(model.source, model.step, options, data, evaluation, file)
+    precision = model.detector.precision
+    result = CheckpointEvaluation(model.source, model.step, options, data, precision, evaluation, file)
     if file is not None:
         write_json(file, result.to_json())
     return result

@@ -23,7 +23,7 @@ from dprd_cli.evaluation.threshold import ScoreThresholds, score_thresholds
 from dprd_cli.evaluation.voc import VocMetrics, voc_metrics
 from dprd_cli.inference.tiling import Tiling, detect_tiles
 from dprd_cli.inference.tta import detect_views
-from dprd_cli.runtime.device import autocast
+from dprd_cli.runtime.precision import autocast
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.progress import Progress, stage
 from dprd_cli.structures.detections import Detections
@@ -117,9 +117,9 @@ def evaluate(
     """Detect in every image of a split and measure.
 
     Args:
-        detector: On its device; its training mode is restored afterwards.
+        detector: On its device, in bfloat16 from `for_inference`; its training mode is restored afterwards.
         dataset: The split.
-        config: Image sizes, batch size, mixed precision.
+        config: Image sizes, batch size.
         options: Number of images, part offsets, what is called on the way; by default all of the split.
     """
     evaluation = evaluate_in_group(detector, dataset, config, options or EvaluationOptions(), SINGLE_PROCESS)
@@ -138,7 +138,7 @@ def evaluate_in_group(
     Args:
         detector: The same in all processes.
         dataset: The split, whole in all processes.
-        config: Image sizes, batch size, mixed precision.
+        config: Image sizes, batch size.
         options: The same in all processes, but for what is called.
         group: The processes.
 
@@ -191,7 +191,7 @@ def detect_split(
     Args:
         detector: On its device, in eval mode.
         dataset: The split, whole in all processes.
-        config: Image sizes, batch size, mixed precision.
+        config: Image sizes, batch size.
         options: As for `evaluate`; `masks` are predicted whether the split has any or not.
         group: The processes that share the batches.
     """
@@ -200,7 +200,7 @@ def detect_split(
     batches = iterate_eval(dataset, config.data, size, options.limit, (group.rank, group.size))
     for start in range(0, total, size * group.size):
         batch = next(batches, EvalBatch([], [], []))
-        with autocast(detector.device, config.train.amp):
+        with autocast(detector.device, detector.precision):
             found = _detect_batch(detector, config, options, batch)
         number = start + group.rank * size
         for target, sample, (one, boxes) in zip(*batch[1:], found, strict=True):

@@ -25,6 +25,7 @@ def load(
     weights: str | PathLike[str] = "",
     *,
     device: str = "auto",
+    precision: str = "auto",
     score_thresh: float | None = None,
     plugins: Sequence[str | PathLike[str]] = (),
     **choice: Unpack[DetectionChoice],
@@ -35,6 +36,7 @@ def load(
         weights: What `--weights` takes: a run folder, a checkpoint, `demo`, published weights; empty for the
             newest run.
         device: `auto` (CUDA where there is one), `cpu` or `cuda`.
+        precision: `fp32`, `bf16` (bfloat16, with float32 where it matters) or `auto`: what is faster there.
         score_thresh: Predictions hold detections from this score; by default the checkpoint's own, else 0.5.
         plugins: Python files and modules that register what the detector is made of; they are run.
         choice: What is detected in all that follows: `classes`, `max_detections`, `nms_iou`,
@@ -44,7 +46,7 @@ def load(
         UserError: One line, if there is no such checkpoint or it does not fit, or no such class.
     """
     load_plugins([fsdecode(one) for one in plugins])
-    loaded = load_model(fsdecode(weights), device).with_choice(**choice)
+    loaded = load_model(fsdecode(weights), device).with_precision(precision).with_choice(**choice)
     return Model(loaded, score_thresh=score_thresh)
 
 

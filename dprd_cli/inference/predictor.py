@@ -25,7 +25,7 @@ from dprd_cli.inference.tta import detect_views
 from dprd_cli.inference.url import read_url
 from dprd_cli.inference.video import FrameReader, Moment
 from dprd_cli.runtime.ahead import ahead
-from dprd_cli.runtime.device import autocast
+from dprd_cli.runtime.precision import autocast
 from dprd_cli.structures.detections import CascadeTrace, Detections
 from dprd_cli.structures.sample import ImageArray, without_objects
 
@@ -286,7 +286,7 @@ class Predictor:
     @torch.inference_mode()
     def _detect(self, images: Sequence[ImageInput]) -> list[tuple[Detections, CascadeTrace | None]]:
         tensors = [one.tensor.to(self.device) for one in images if one.tensor is not None]
-        with autocast(self.device, self.config.train.amp):
+        with autocast(self.device, self.detector.precision):
             told = self.evidence_from
             output = self.detector.detect(tensors, masks=self.masks, evidence_from=told) if tensors else None
             together = iter(() if output is None else zip(output.detections, output.traces, strict=True))

@@ -81,6 +81,11 @@ class Detector(nn.Module):
         return self.pixel_mean.device
 
     @property
+    def precision(self) -> str:
+        """What it computes in: `bf16` where it was made so by `for_inference`, else `fp32`."""
+        return "bf16" if any(p.dtype == torch.bfloat16 for p in self.parameters()) else "fp32"
+
+    @property
     def has_parts(self) -> bool:
         """Whether there are part boxes."""
         return self.roi_heads.parts is not None
@@ -273,7 +278,7 @@ class Detector(nn.Module):
         pyramid = self.neck(self.backbone(batch))
         rpn: RPNOutput = self.rpn(pyramid, sizes, targets)
         strides = self.roi_heads.pooler.strides
-        table = FeatureTable.build(pyramid[: len(strides)], strides)
+        table = FeatureTable.build(pyramid[: len(strides)], strides).for_pooling()
         features = RoIFeatures(table, rpn.hidden, image_sizes, self.rpn.anchors.locate, targets)
         return rpn, features, sizes
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dprd_cli.model.layers import conv_block, dense, kaiming_init, normal_init, xavier_init
+from dprd_cli.model.layers import FullLinear, conv_block, dense, kaiming_init, normal_init, xavier_init
 from dprd_cli.ops.precision import full_precision
 
 
@@ -58,8 +58,8 @@ class BoxHead(nn.Module):
         self.convs = nn.Sequential(*(conv_block(channels, channels, norm=norm) for _ in range(num_convs)))
         fcs = [nn.Linear(channels * pool * pool if i == 0 else dim, dim) for i in range(num_fcs)]
         self.fcs = nn.ModuleList(fcs)
-        self.classes = nn.Linear(dim, num_classes + 1)
-        self.deltas = nn.Linear(dim, 4 if class_agnostic else 4 * num_classes)
+        self.classes = FullLinear(dim, num_classes + 1)
+        self.deltas = FullLinear(dim, 4 if class_agnostic else 4 * num_classes)
         for fc in fcs:
             xavier_init(fc)
         normal_init(self.classes, 0.01)
@@ -77,12 +77,12 @@ class BoxHead(nn.Module):
     def forward(self, x: Tensor) -> BoxPrediction:
         """Predict from RoI features [R, C, S, S]."""
         embedded = self.embed(x)
-        return BoxPrediction(full_precision(self.classes(embedded)), full_precision(self.deltas(embedded)))
+        return BoxPrediction(self.classes(embedded), self.deltas(embedded))
 
     def classify(self, x: Tensor) -> Tensor:
         """Return class logits only [R, K+1], for the part classification loss."""
         logits: Tensor = self.classes(self.embed(x))
-        return full_precision(logits)
+        return logits
 
 
 class MaskHead(nn.Module):
@@ -164,7 +164,7 @@ class MaskIoUHead(nn.Module):
         side = (pool + 1) // 2
         self.fc1 = nn.Linear(dim * side * side, fc_dim)
         self.fc2 = nn.Linear(fc_dim, fc_dim)
-        self.ious = nn.Linear(fc_dim, num_classes)
+        self.ious = FullLinear(fc_dim, num_classes)
         xavier_init(self.fc1)
         xavier_init(self.fc2)
         normal_init(self.ious, 0.01)
@@ -184,4 +184,4 @@ class MaskIoUHead(nn.Module):
         mask = F.max_pool2d(seen.sigmoid()[:, None], 2).to(x.dtype)
         x = F.relu(dense(self.fc1, self.convs(torch.cat((x, mask), dim=1))))
         ious: Tensor = self.ious(F.relu(self.fc2(x)))
-        return full_precision(ious[torch.arange(x.shape[0], device=x.device), labels])
+        return ious[torch.arange(x.shape[0], device=x.device), labels]

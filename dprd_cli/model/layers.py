@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
+from dprd_cli.ops.precision import full_linear
+
 
 def group_norm(channels: int) -> nn.GroupNorm:
     """Return GroupNorm with up to 32 groups of at least 8 channels (32 of 8 at the paper's width of 256).
@@ -91,6 +93,14 @@ def dense(layer: nn.Linear, x: Tensor) -> Tensor:
         out: Tensor = layer(x.flatten(1))
         return out
     return F.conv2d(x, layer.weight.view(-1, *x.shape[1:]), layer.bias).flatten(1)
+
+
+class FullLinear(nn.Linear):
+    """A fully connected layer that computes in float32 under autocast too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., C] to [..., D]; see `full_linear`."""
+        return full_linear(x, self.weight, self.bias)
 
 
 class FoldedConv2d(nn.Module):

@@ -16,7 +16,7 @@ from dprd_cli.errors import UsageError
 from dprd_cli.model.layers import scale_gradient
 from dprd_cli.model.rois import RoIFeatures, RoIs
 from dprd_cli.ops.boxes import MAX_LOG_SCALE, clip_boxes, paired_iou
-from dprd_cli.ops.precision import full_precision
+from dprd_cli.ops.precision import full_linear
 
 _HALVES = ((0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 1.0))
 _QUADRANTS = ((0.0, 0.0, 0.5, 0.5), (0.5, 0.0, 1.0, 0.5), (0.0, 0.5, 0.5, 1.0), (0.5, 0.5, 1.0, 1.0))
@@ -322,8 +322,8 @@ class DeformableParts(nn.Module):
             (dx, dy, dw, dh) in units of each part's own size. [R, P, 4]
         """
         cells = scale_gradient(rows[anchor_index[:, 0]], self.feature_grad_scale)
-        out = nn.functional.linear(cells, self.layer.weight.flatten(1), self.layer.bias)
-        out = full_precision(out).view(-1, self.num_anchors, self.count, 4)
+        out = full_linear(cells, self.layer.weight.flatten(1), self.layer.bias)
+        out = out.view(-1, self.num_anchors, self.count, 4)
         return out[torch.arange(out.shape[0], device=out.device), anchor_index[:, 1]]
 
     def forward(self, rois: RoIs, features: RoIFeatures, labels: Tensor | None = None) -> Parts:

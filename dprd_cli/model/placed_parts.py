@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dprd_cli.model.layers import scale_gradient
+from dprd_cli.model.layers import FullLinear, scale_gradient
 from dprd_cli.model.parts import (
     MEAN_MOMENTUM,
     UNIT_PARTS,
@@ -60,8 +60,8 @@ class PlaceLayer(nn.Module):
     def __init__(self, in_features: int, width: int, count: int, num_places: int, *, fine: bool) -> None:
         super().__init__()
         self.hidden = nn.Linear(in_features, width)
-        self.places = nn.Linear(width, count * num_places)
-        self.offsets = nn.Linear(width, count * 4) if fine else None
+        self.places = FullLinear(width, count * num_places)
+        self.offsets = FullLinear(width, count * 4) if fine else None
         self.count = count
         for layer in (self.places, self.offsets):
             if layer is not None:
@@ -81,11 +81,11 @@ class PlaceLayer(nn.Module):
         """
         flat = feature.flatten(1)
         hidden = self.hidden(F.layer_norm(flat, flat.shape[1:])).relu()
-        logits = full_precision(self.places(hidden))
+        logits: Tensor = self.places(hidden)
         logits = logits.view(-1, self.count, logits.shape[1] // self.count)
         if self.offsets is None:
             return logits, None
-        return logits, full_precision(self.offsets(hidden.detach())).view(-1, self.count, 4)
+        return logits, self.offsets(hidden.detach()).view(-1, self.count, 4)
 
 
 class Placement(NamedTuple):

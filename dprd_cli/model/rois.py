@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from dprd_cli.ops.precision import full_precision
+from dprd_cli.model.layers import FullLinear
 from dprd_cli.ops.roi_align import FeatureTable, assign_levels, roi_align
 from dprd_cli.structures.detections import Target
 
@@ -208,7 +208,7 @@ class DeformablePooler(nn.Module):
     def __init__(self, pooler: RegionPooler, channels: int, size: int, gamma: float = 0.1) -> None:
         super().__init__()
         self.pooler, self.gamma = pooler, gamma
-        self.layer = nn.Linear(channels * size * size, 2 * size * size)
+        self.layer = FullLinear(channels * size * size, 2 * size * size)
         nn.init.zeros_(self.layer.weight)
         nn.init.zeros_(self.layer.bias)
 
@@ -223,4 +223,5 @@ class DeformablePooler(nn.Module):
     def shifts(self, plain: Tensor) -> Tensor:
         """Return (dx, dy) of each bin, in units of the box's size, from [R, C, S, S]. [R, S, S, 2]."""
         side = plain.shape[-1]
-        return self.gamma * full_precision(self.layer(plain.flatten(1))).view(-1, side, side, 2)
+        moves: Tensor = self.layer(plain.flatten(1)).view(-1, side, side, 2)
+        return self.gamma * moves

@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
 def full_precision(x: Tensor) -> Tensor:
     """Return `x` in float32 if it is narrower (under autocast), else as it is. [...] -> [...]."""
     return x.float() if x.dtype in {torch.float16, torch.bfloat16} else x
+
+
+def full_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Return x W^T + b in float32, under autocast too: for coordinates, scores and logits of few classes.
+
+    Args:
+        x: [..., C]
+        weight: [D, C]
+        bias: [D]
+
+    Returns:
+        [..., D]
+    """
+    x, kind = full_precision(x), x.device.type
+    if kind not in ("cpu", "cuda") or not torch.is_autocast_enabled(kind):
+        return F.linear(x, weight, bias)
+    with torch.autocast(kind, enabled=False):
+        return F.linear(x, weight, bias)

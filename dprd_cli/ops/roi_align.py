@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from dprd_cli.ops.weighted_sum import weighted_bags
+from dprd_cli.ops.weighted_sum import bag_table, weighted_bags
 
 
 class FeatureTable(NamedTuple):
@@ -28,12 +28,14 @@ class FeatureTable(NamedTuple):
         sizes: (H, W) of each level. [L, 2]
         starts: First row of each level. [L]
         strides: Pixels per cell of each level.
+        dtype: What is pooled from it is given in, where that is not the type of the rows.
     """
 
     rows: Tensor
     sizes: Tensor
     starts: Tensor
     strides: tuple[int, ...]
+    dtype: torch.dtype | None = None
 
     @staticmethod
     def build(features: list[Tensor], strides: tuple[int, ...]) -> FeatureTable:
@@ -44,6 +46,10 @@ class FeatureTable(NamedTuple):
         device = features[0].device
         starts = counts.cumsum(0) - counts
         return FeatureTable(torch.cat(rows), sizes.to(device), starts.to(device), strides)
+
+    def for_pooling(self) -> FeatureTable:
+        """Return the table with rows that are cast once to what is summed in, and not at every pooling."""
+        return self._replace(rows=bag_table(self.rows), dtype=self.dtype or self.rows.dtype)
 
 
 def assign_levels(boxes: Tensor, num_levels: int, canonical_size: float = 224.0, eps: float = 1e-8) -> Tensor:
@@ -164,7 +170,7 @@ def roi_align(
     if len(boxes) == 0:
         nothing = table.rows[:0].sum() + boxes.sum() + (0 if shifts is None else shifts.sum())
         empty = table.rows.new_zeros((0, bins, bins, channels)) + nothing
-        return empty.permute(0, 3, 1, 2)
+        return empty.to(table.dtype or empty.dtype).permute(0, 3, 1, 2)
     strides = boxes.new_tensor(table.strides)[levels]
     scaled = boxes / strides[:, None] - (0.5 if aligned else 0.0)
     if not aligned:
@@ -177,6 +183,7 @@ def roi_align(
         pooled = weighted_bags(table.rows, rows, weights)
     else:
         pooled = _adaptive(table, scaled, base, size, bins, shifts=shifts)
+    pooled = pooled.to(table.dtype or pooled.dtype)
     return pooled.view(len(boxes), bins, bins, channels).permute(0, 3, 1, 2)
 
 

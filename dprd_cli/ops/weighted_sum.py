@@ -22,6 +22,11 @@ def _has_kernel(table: Tensor) -> bool:
     return narrow and not torch.are_deterministic_algorithms_enabled() and _has_triton()
 
 
+def bag_table(table: Tensor) -> Tensor:
+    """Return a table [N, C] as `weighted_bags` sums it: cast here once, it is not cast at every call."""
+    return table if _has_kernel(table) else full_precision(table)
+
+
 def weighted_bags(table: Tensor, rows: Tensor, weights: Tensor, offsets: Tensor | None = None) -> Tensor:
     """Return sum_t weights[b, t] * table[rows[b, t]] of each bag b.
 
@@ -49,4 +54,4 @@ def weighted_bags(table: Tensor, rows: Tensor, weights: Tensor, offsets: Tensor 
     return sums.to(table.dtype)
 
 
-__all__ = ["weighted_bags"]
+__all__ = ["bag_table", "weighted_bags"]

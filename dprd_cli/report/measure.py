@@ -142,7 +142,7 @@ def measure(
     )
     analyst = Analyst(dataset.coco(), dataset.category_ids, dataset.class_names, keep=keep)
     found = evaluate(
-        model.detector,
+        model.with_precision().detector,
         dataset,
         config,
         EvaluationOptions(

@@ -1,4 +1,4 @@
-"""Which device a model runs on, and in which precision."""
+"""Which device a model runs on."""
 
 from __future__ import annotations
 
@@ -72,10 +72,3 @@ def pool_and_suppress(device: torch.device) -> None:
     torch.autograd.grad(pooled.sum(), (table, weights))
     boxes = torch.tensor([[0.0, 0.0, 2.0, 2.0], [1.0, 1.0, 3.0, 3.0]], device=device)
     torchvision.ops.nms(boxes, boxes[:, 0], 0.5)
-
-
-def autocast(device: torch.device, amp: str) -> torch.autocast:
-    """Return the mixed-precision context: bfloat16 on CUDA unless `amp` is `off`; float32 elsewhere."""
-    enabled = amp != "off" and device.type == "cuda"
-    kind = "cuda" if device.type == "cuda" else "cpu"
-    return torch.autocast(kind, dtype=torch.bfloat16, enabled=enabled)

@@ -20,6 +20,7 @@ import torchvision
 import dprd_cli
 from dprd_cli.runtime.cores import available_cores
 from dprd_cli.runtime.memory import total_memory
+from dprd_cli.runtime.precision import PrecisionChoice, choose_precision
 from dprd_cli.version import __version__
 
 #: Packages whose versions are told: what the project depends on, then what it uses where it is installed.
@@ -87,6 +88,7 @@ class Environment:
         cpus: Cores that this process may use.
         memory_gib: All memory of the machine, None where it cannot be told.
         device: What `--device auto` takes; None where PyTorch does not work.
+        precision: What `--precision auto` takes there, why, and what the CPU has for bfloat16; None without.
         devices: CUDA devices.
         cuda: CUDA version that PyTorch was built for, None on builds for the CPU.
         cudnn: Version of cuDNN, None without.
@@ -105,6 +107,7 @@ class Environment:
     cpus: int
     memory_gib: float | None
     device: str | None
+    precision: PrecisionChoice | None
     devices: list[Device]
     cuda: str | None
     cudnn: int | None
@@ -160,7 +163,8 @@ def _package_problems(packages: dict[str, str | None]) -> list[str]:
 
 def _torch(problems: list[str]) -> dict[str, Any]:
     """Return what PyTorch says; if it cannot be imported, that is a problem."""
-    found: dict[str, Any] = {"device": None, "devices": [], "cuda": None, "cudnn": None, "threads": {}}
+    found: dict[str, Any] = {"device": None, "precision": None, "devices": [], "cuda": None, "cudnn": None}
+    found["threads"] = {}
     try:
         import torch
     except Exception as error:  # a broken installation may raise anything
@@ -180,6 +184,7 @@ def _torch(problems: list[str]) -> dict[str, Any]:
     threads = {"intra-op": torch.get_num_threads(), "inter-op": torch.get_num_interop_threads()}
     return found | {
         "device": "cuda" if devices else "cpu",
+        "precision": choose_precision("auto", torch.device("cuda" if devices else "cpu")),
         "devices": [
             Device(one.name, round(one.total_memory / 2**30, 1), f"{one.major}.{one.minor}")
             for one in devices

@@ -30,7 +30,7 @@ from dprd_cli.studies.study import COSTS, Study
 from dprd_cli.studies.summary import StudySummary, read_run
 from dprd_cli.studies.toml import read_study
 from dprd_cli.studies.write import write_costs, write_study
-from dprd_cli.weights.load import implied_by_backbone
+from dprd_cli.weights.start import implied_by_backbone
 
 RUNS = Path("runs/ablate")
 

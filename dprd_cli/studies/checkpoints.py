@@ -265,10 +265,10 @@ def _measure(
     changed = _at_test(variant)
     settings = "".join(f", {key} = {value}" for key, value in changed.items())
     say(f"{model.source} (step {model.step}){settings}, {variant.part_offsets} part offsets")
-    device = pick_device(options.device)
+    network = replace(model, detector=_with_settings(model, changed, pick_device(options.device)))
     with progress("evaluate") as update:
         return evaluate(
-            _with_settings(model, changed, device).with_part_offsets(variant.part_offsets),
+            network.with_precision().detector.with_part_offsets(variant.part_offsets),
             dataset,
             model.config,
             EvaluationOptions(

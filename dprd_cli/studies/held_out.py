@@ -44,7 +44,7 @@ def draw_held_out(folder: Path, device: str) -> Path:
     if path.is_file():
         return path
     with run_lock(folder):
-        model = load_model(str(folder / "last.pt"), device)
+        model = load_model(str(folder / "last.pt"), device).with_precision()
         data = build_dataset(
             model.config.data, "val", class_names=model.class_names, category_ids=model.category_ids
         )

@@ -123,7 +123,7 @@ def _measure_offsets(study: Study, job: Job) -> None:
         return
     with run_lock(job.folder):
         model = load_model(str(job.folder / "last.pt"), job.config.train.device)
-        model = model.with_data(job.config.data.path)
+        model = model.with_precision(job.config.train.precision).with_data(job.config.data.path)
         for kind in wanted:
             say(f"  {job.folder}: measuring with {kind} part offsets")
             options = CheckpointOptions(

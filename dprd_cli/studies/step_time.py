@@ -12,6 +12,7 @@ from dprd_cli.data.loading import TrainLoader
 from dprd_cli.errors import is_out_of_memory
 from dprd_cli.model.build import build_detector
 from dprd_cli.runtime.device import pick_device
+from dprd_cli.runtime.precision import choose_precision
 from dprd_cli.structures.sample import Dataset
 from dprd_cli.training.learner import Learner, NotFiniteError
 
@@ -52,7 +53,8 @@ def _steps(config: Config, dataset: Dataset) -> list[float]:
     detector = build_detector(config.model, num_classes=len(dataset.class_names), with_masks=with_masks)
     detector = detector.to(memory_format=torch.channels_last).to(place)
     few = {"batch_size": _images(config), "accumulate": 1}
-    learner = Learner(detector, train.model_copy(update=few))
+    precision = choose_precision(train.precision, place).name
+    learner = Learner(detector, train.model_copy(update=few), precision=precision)
     loader = TrainLoader(
         dataset,
         config.data.model_copy(update={"workers": 0}),

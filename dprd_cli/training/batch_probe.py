@@ -51,7 +51,7 @@ def probe_batch(config: Config) -> BatchProbe:
     """
     setup = set_up(config)
     train = config.train.model_copy(update={"accumulate": 1})
-    learner = Learner(setup.detector, train)
+    learner = Learner(setup.detector, train, precision=setup.precision)
 
     def attempt(size: int) -> None:
         batch = worst_batch(config.data, size, len(setup.train_set.class_names), masks=setup.with_masks)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import iterate_eval
-from dprd_cli.runtime.device import autocast
+from dprd_cli.runtime.precision import autocast
 from dprd_cli.runtime.progress import say
 from dprd_cli.structures.detections import Detections, Target
 from dprd_cli.structures.sample import Dataset
@@ -48,7 +48,7 @@ def draw_parts(
     images, _, samples = next(iterate_eval(dataset, config.data, batch_size=_IMAGES, limit=_IMAGES))
     was_training = detector.training
     detector.eval()
-    with autocast(device, config.train.amp), _any_score(detector):
+    with autocast(device, detector.precision), _any_score(detector):
         found = detector.detect([image.to(device) for image in images]).detections
     detector.train(was_training)
     drawn = [

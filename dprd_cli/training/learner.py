@@ -14,7 +14,7 @@ from dprd_cli.config.schema import TrainConfig
 from dprd_cli.errors import is_out_of_memory
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.losses import LossOutput
-from dprd_cli.runtime.device import autocast
+from dprd_cli.runtime.precision import autocast
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup, raising_rank_lost
 from dprd_cli.runtime.ranks import rank_slice
 from dprd_cli.structures.detections import Target
@@ -66,10 +66,18 @@ class Learner:
         detector: On its device.
         config: How to optimise.
         group: The processes that share a step's images; all have the same weights.
+        precision: `fp32` or `bf16`, whatever the configuration says.
     """
 
-    def __init__(self, detector: Detector, config: TrainConfig, group: ProcessGroup = SINGLE_PROCESS) -> None:
-        self.detector = detector
+    def __init__(
+        self,
+        detector: Detector,
+        config: TrainConfig,
+        group: ProcessGroup = SINGLE_PROCESS,
+        *,
+        precision: str = "fp32",
+    ) -> None:
+        self.detector, self.precision = detector, precision
         self.device = next(detector.parameters()).device
         self.optimizer = build_optimizer(detector, config)
         self._clip = GradientClipper(detector, config)
@@ -168,7 +176,7 @@ class Learner:
 
     def _losses(self, network: nn.Module, one: _Pass) -> tuple[LossOutput, Tensor]:
         """Return a pass's losses, and its share of the loss."""
-        with autocast(self.device, self._config.amp):
+        with autocast(self.device, self.precision):
             output: LossOutput = network(
                 [image.to(self.device, non_blocking=True) for image in one.images],
                 [target.to(self.device) for target in one.targets],

@@ -103,7 +103,7 @@ def find_lr(config: Config, folder: Path, steps: int = STEPS) -> LearningRateTes
 def _ramp(config: Config, steps: int) -> tuple[list[RatePoint], str]:
     """Do the steps; return them, and why they ended."""
     setup = set_up(config)
-    learner = Learner(setup.detector, config.train)
+    learner = Learner(setup.detector, config.train, precision=setup.precision)
     train = config.train
     loader = TrainLoader(
         setup.train_set, config.data, batch_size=train.batch_size, seed=train.seed, steps=steps

@@ -40,7 +40,7 @@ def advice(config: Config) -> str:
         f"--set train.accumulate={passes} (the {train.batch_size} images of a step in {passes} passes)"
         if passes > train.accumulate
         else "",
-        f"--set train.amp=auto (now {train.amp})" if train.amp == "off" and train.device != "cpu" else "",
+        "--precision auto (now fp32)" if train.precision == "fp32" and train.device != "cpu" else "",
         f"lower {sizes}",
         f"lower model.sampling.rois_per_image (now {model.sampling.rois_per_image})",
         f"lower model.sampling.mask_rois_per_image (now {model.sampling.mask_rois_per_image or 'all'})",

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 
+from dprd_cli.config.aliases import rename_keys
 from dprd_cli.config.schema import Config
 from dprd_cli.data.build import build_dataset, describe
 from dprd_cli.data.check import check_before_training
@@ -16,12 +17,13 @@ from dprd_cli.errors import DataError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.runtime.device import pick_device
+from dprd_cli.runtime.precision import choose_precision
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.progress import progress, say
 from dprd_cli.structures.sample import Dataset
 from dprd_cli.weights.backbone_weights import load_backbone_weights
 from dprd_cli.weights.checkpoint import CheckpointData, load_state
-from dprd_cli.weights.load import start_from
+from dprd_cli.weights.start import start_from
 
 
 class TrainingSetup(NamedTuple):
@@ -33,6 +35,7 @@ class TrainingSetup(NamedTuple):
         val_set: Evaluation split.
         with_masks: Whether the detector has mask heads.
         device: Where the detector is.
+        precision: What it is trained in, `fp32` or `bf16`.
     """
 
     detector: Detector
@@ -40,6 +43,7 @@ class TrainingSetup(NamedTuple):
     val_set: Dataset
     with_masks: bool
     device: torch.device
+    precision: str
 
 
 def set_up(
@@ -75,7 +79,31 @@ def set_up(
     else:
         _load_first_weights(detector, config, train_set.class_names, group)
     detector = detector.to(memory_format=torch.channels_last).to(device)
-    return TrainingSetup(detector, train_set, val_set, with_masks, device)
+    precision = group.broadcast(lambda: _precision(config, saved, device))
+    return TrainingSetup(detector, train_set, val_set, with_masks, device, precision)
+
+
+def _precision(config: Config, saved: CheckpointData | None, device: torch.device) -> str:
+    """Return what to train in, and say it: on a kind of device where a run was, what it was in there."""
+    asked = config.train.precision
+    kept = None if saved is None else _kept_precision(saved, device.type)
+    if asked == "auto" and kept:
+        say(f"on {device}, in {kept} as before")
+        return kept
+    choice = choose_precision(asked, device)
+    say(f"on {device}, in {choice.line()}")
+    return choice.name
+
+
+def _kept_precision(saved: CheckpointData, kind: str) -> str | None:
+    """Return what a run's `auto` stood for on a kind of device; None where it was not there, or not `auto`.
+
+    Checkpoints of older versions do not say: it was bfloat16 on CUDA and float32 elsewhere.
+    """
+    train = rename_keys(saved["config"]).get("train")
+    if not isinstance(train, dict) or train.get("precision", "auto") != "auto":
+        return None
+    return saved.get("precision", {kind: "bf16" if kind == "cuda" else "fp32"}).get(kind)
 
 
 def _check_images(dataset: CocoDataset, config: Config) -> str:

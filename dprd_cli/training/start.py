@@ -48,6 +48,7 @@ class TrainOptions:
         seed: Seed of weights, order and augmentation.
         workers: Loader processes.
         device: `auto`, `cpu` or `cuda`.
+        precision: `auto`, `fp32` or `bf16`.
         on_bad_image: `error` or `skip`.
     """
 
@@ -68,6 +69,7 @@ class TrainOptions:
     seed: int | None = None
     workers: int | None = None
     device: str | None = None
+    precision: str | None = None
     on_bad_image: str | None = None
 
     @property
@@ -79,6 +81,7 @@ class TrainOptions:
             "train.lr": self.lr,
             "data.workers": self.workers,
             "train.device": self.device,
+            "train.precision": self.precision,
             "data.on_bad_image": self.on_bad_image,
             "data.path": self.data,  # the same data in another place; training checks that
         }
@@ -222,7 +225,7 @@ def _implied(config: Config, preset: str | None) -> tuple[str | None, dict[str, 
     own_pixels = backbone.name.startswith(TIMM) and backbone.weights != "none"
     if not weights and backbone.weights in ("none", "imagenet") and not own_pixels:
         return preset, {}  # without importing torch
-    from dprd_cli.weights.load import implied_by_backbone, implied_config
+    from dprd_cli.weights.start import implied_by_backbone, implied_config
 
     base: dict[str, Any] = merge({}, implied_by_backbone(backbone.name, backbone.weights))
     if weights:

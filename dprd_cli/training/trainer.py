@@ -24,6 +24,8 @@ from dprd_cli.data.loading import TrainLoader
 from dprd_cli.errors import DataError, DivergedError, InterruptedRun, UsageError, UserError
 from dprd_cli.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_in_group
 from dprd_cli.files.atomic import write_json
+from dprd_cli.model.detector import Detector
+from dprd_cli.model.inference import for_inference
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.signals import StopRequest
 from dprd_cli.structures.detections import Target
@@ -42,14 +44,10 @@ from dprd_cli.weights.checkpoint import CheckpointData, load_state, read_checkpo
 _DRAWN_BATCHES = 2
 _FIRST_SHOWN = (1, 2, 5)  # steps of a run, or of its rest, after which is shown how it goes, without a row
 #: Keys of the training section that decide what an optimizer keeps of each parameter.
-_DECIDE_STATE = (
-    "optimizer",
-    "backbone_lr_mult",
-    "part_lr_mult",
+_DECIDE_STATE = {"optimizer", "backbone_lr_mult", "part_lr_mult", "momentum"} | {
     "weight_decay",
     "weight_decay_norm",
-    "momentum",
-)
+}
 
 
 class Trainer:
@@ -78,23 +76,20 @@ class Trainer:
         stop: StopRequest,
         group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        self.config = config
-        self.run_dir = run_dir
+        self.config, self.run_dir = config, run_dir
         self.train_set, self.val_set = setup.train_set, setup.val_set
         self.with_masks = setup.with_masks
+        self._precision = {setup.device.type: setup.precision}
         self._data = {"train": fingerprint(setup.train_set), "val": fingerprint(setup.val_set)}
         self.group = group
-        detector = setup.detector
-        self.learner = Learner(detector, config.train, group)
-        self.average = WeightAverage(detector, config.train.ema) if config.train.ema else None
-        self.model = self.average.detector if self.average else detector
-        self.log = log
-        self.stop = stop
+        self.learner = Learner(setup.detector, config.train, group, precision=setup.precision)
+        self.average = WeightAverage(setup.detector, config.train.ema) if config.train.ema else None
+        self.model = self.average.detector if self.average else setup.detector
+        self.log, self.stop = log, stop
         self.step = self._first_step = 0
         self.best: float | None = None
         self.score_thresh: float | None = None
-        self.stale = False
-        self._agreed_stop = 0
+        self.stale, self._agreed_stop = False, 0
         self.interval = Means()
         self._curves = CurveDrawer(run_dir)
         self._pace = PaceForecast(config, run_dir, self.learner, len(setup.val_set))
@@ -120,6 +115,7 @@ class Trainer:
         try:
             self.learner.restore(saved["optimizer"])
             self.interval.restore(saved.get("interval", {}))
+            self._precision = saved.get("precision", {}) | self._precision
             if saved["config"]["train"].get("best_metric", "bbox_AP") == settings.best_metric:
                 best = saved.get("best")
                 self.best = None if best is None else float(best)
@@ -200,7 +196,7 @@ class Trainer:
             self.best = score
             save_checkpoint(self.run_dir / "best.pt", self._payload())
         path = self.run_dir / f"parts_step{self.step}.png"
-        draw_parts(self.model, self.val_set, self.config, self.learner.device, path)
+        draw_parts(self._at_test(), self.val_set, self.config, self.learner.device, path)
         self.log.add_image("parts", path, self.step)
         # the row comes last: a run stopped before it evaluates again
         self.log.add({"kind": "eval", "step": self.step, **metrics, "score_thresh": self.score_thresh})
@@ -277,6 +273,7 @@ class Trainer:
             "best": self.best,
             "score_thresh": self.score_thresh,
             "data": self._data,
+            "precision": self._precision,
         }
 
     def _batches(self) -> Iterator[tuple[list[Tensor], list[Target]]]:
@@ -328,7 +325,10 @@ class Trainer:
             batch_size=-(-self.config.train.pass_size // self.group.size),
             progress=progress,
         )
-        return evaluate_in_group(self.model, self.val_set, self.config, options, self.group)
+        return evaluate_in_group(self._at_test(), self.val_set, self.config, options, self.group)
+
+    def _at_test(self) -> Detector:
+        return for_inference(self.model, self.learner.precision)
 
     def _agree_on_stop(self) -> None:
         """Learn whether any rank was asked to stop; a signal that comes later counts the next time."""

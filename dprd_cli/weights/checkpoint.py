@@ -56,6 +56,7 @@ class CheckpointData(TypedDict, total=False):
         best: The best score so far.
         score_thresh: Score from which detections are shown: that of the best F1 in the last evaluation.
         data: What identifies the images of each split, see `data.build.fingerprint`.
+        precision: What `auto` stood for, `fp32` or `bf16`, by kind of device.
     """
 
     format: str
@@ -72,6 +73,7 @@ class CheckpointData(TypedDict, total=False):
     best: float | None
     score_thresh: float | None
     data: dict[str, str]
+    precision: dict[str, str]
 
 
 def save_checkpoint(path: Path, payload: Mapping[str, Any], *, previous: Path | None = None) -> None:
@@ -173,6 +175,10 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "trained": lambda value: _are_tensors(value),
     "step": lambda value: type(value) is int and 0 <= value <= _LARGEST_ID,
     "optimizer": lambda value: isinstance(value, dict),
+    "precision": lambda value: (
+        isinstance(value, dict)
+        and all(isinstance(one, str) and one in ("fp32", "bf16") for one in value.values())
+    ),
     "score_thresh": lambda value: value is None or (isinstance(value, float) and 0 <= value <= 1),
 }
 

@@ -11,7 +11,6 @@ from typing import Any, TypedDict, Unpack
 import torch
 from torch import Tensor
 
-from dprd_cli.config.backbone_names import TIMM
 from dprd_cli.config.data_section import with_data_section
 from dprd_cli.config.plugins import PluginNeededError, load_own_plugins, named_plugins
 from dprd_cli.config.schema import Config
@@ -19,21 +18,21 @@ from dprd_cli.config.tree import read_toml, validate
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
-from dprd_cli.model.timm_backbones import timm_config
+from dprd_cli.model.inference import for_inference
 from dprd_cli.runtime.device import pick_device
-from dprd_cli.runtime.process_group import ProcessGroup, join_process_group
+from dprd_cli.runtime.precision import choose_precision
+from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup, join_process_group
 from dprd_cli.runtime.progress import detail, say, stage
 from dprd_cli.weights.checkpoint import check_state, load_state, read_checkpoint
 from dprd_cli.weights.class_choice import find_classes
 from dprd_cli.weights.find import find_checkpoint
-from dprd_cli.weights.foreign import caffe2_model, load_exactly, read_foreign, warm_start
+from dprd_cli.weights.foreign import load_exactly
 from dprd_cli.weights.published import (
     published_config,
-    published_detector,
     read_published,
     translate_state,
 )
-from dprd_cli.weights.zoo import PublishedWeights, foreign_file, is_published, published
+from dprd_cli.weights.zoo import PublishedWeights, foreign_file, is_published
 
 #: Score from which detections are shown where nothing is known of a detector.
 USUAL_SCORE = 0.5
@@ -103,6 +102,21 @@ class LoadedModel:
             raise UsageError(
                 f"--part-offsets {kind}: {self.source}: {error}; leave the option out"
             ) from error
+
+    def with_precision(self, asked: str = "auto", group: ProcessGroup = SINGLE_PROCESS) -> LoadedModel:
+        """Return the model for inference alone, in a precision; see `choose_precision` and `for_inference`.
+
+        Args:
+            asked: `fp32`, `bf16` or `auto`, which takes what the device is faster in; a detector that was
+                trained in float32 on purpose stays in it.
+            group: The processes that decide together; all call this.
+        """
+        kept = asked == "auto" and self.config.train.precision == "fp32"
+        place = self.detector.device
+        choice = group.broadcast(lambda: choose_precision("fp32" if kept else asked, place))
+        tell = say if choice.name == "bf16" and place.type == "cpu" else detail
+        tell(f"on {place}, in {choice.line()}")
+        return replace(self, detector=for_inference(self.detector, choice.name))
 
     def with_choice(self, **choice: Unpack[DetectionChoice]) -> LoadedModel:
         """Return the model with another choice of what is a detection; what is not given stays.
@@ -174,23 +188,26 @@ def load_model(spec: str = "", device: str = "auto") -> LoadedModel:
 
 
 @contextmanager
-def model_in_group(spec: str, device: str = "auto") -> Iterator[tuple[LoadedModel, ProcessGroup]]:
-    """Join the other processes of the job, if there are any, and load a detector in each.
+def model_in_group(
+    spec: str, device: str = "auto", precision: str = "auto"
+) -> Iterator[tuple[LoadedModel, ProcessGroup]]:
+    """Join the other processes of the job, if there are any, and load a detector in each, to detect with.
 
     Args:
         spec: As for `load_model`; the main process alone downloads.
         device: As for `load_model`; each process gets its own GPU.
+        precision: As for `LoadedModel.with_precision`.
     """
     with join_process_group(device) as group:
         model = group.main_first(lambda: load_model(spec, device))
         say(f"checkpoint: {model.source} (step {model.step})")
-        yield model, group
+        yield model.with_precision(precision, group), group
 
 
 def _load_own(spec: str) -> LoadedModel:
     path = find_checkpoint(spec)
     content = read_checkpoint(path)
-    config = _config_of(content, path)
+    config = config_of(content, path)
     names = tuple(content["class_names"])
 
     def build() -> Detector:
@@ -212,7 +229,7 @@ def _load_own(spec: str) -> LoadedModel:
     )
 
 
-def _config_of(content: Mapping[str, Any], path: Path) -> Config:
+def config_of(content: Mapping[str, Any], path: Path) -> Config:
     """Return a checkpoint's configuration.
 
     Raises:
@@ -269,73 +286,3 @@ def build_published(
         step=0,
         source=source,
     )
-
-
-def start_from(detector: Detector, spec: str, classes: tuple[str, ...]) -> list[str]:
-    """Fill a detector that is to be trained with what `spec` has of it; see `warm_start`.
-
-    Args:
-        detector: Fresh.
-        spec: As for `load_model`.
-        classes: The detector's classes.
-
-    Returns:
-        Lines that say what came from where.
-    """
-    if is_published(spec) or foreign_file(spec):
-        file, path, foreign = read_published(spec)
-        found = translate_state(file, foreign, detector)
-        lines = warm_start(detector, found.state, str(path), tuple(file.classes.values()), classes)
-        return lines + ([f"  unused there: {', '.join(found.unused)}"] if found.unused else [])
-    path = find_checkpoint(spec)
-    content = read_checkpoint(path)
-    names = tuple(content["class_names"])
-    return warm_start(detector, content["model"], str(path), names, classes)
-
-
-def implied_config(spec: str, preset: str | None) -> tuple[str | None, dict[str, Any]]:
-    """Return the preset and the overrides that training from `spec` implies.
-
-    A checkpoint of this project implies its whole network, unless another preset is asked for; published
-    weights imply their backbone and how pixels are scaled.
-
-    Args:
-        spec: As for `load_model`.
-        preset: The preset that was asked for, or None.
-    """
-    shared = ["backbone", "pixel_mean", "pixel_std"]
-    if foreign_file(spec):
-        model = read_published(spec)[0].model
-    elif is_published(spec):
-        model = published_detector(spec).model
-    else:
-        path = find_checkpoint(spec)
-        content = read_checkpoint(path)
-        config = _config_of(content, path)
-        model = config.model.model_dump(mode="json")
-        if preset in (None, config.preset):
-            return config.preset, {"model": model}
-        shared.append("neck")
-    return preset, {"model": {key: model[key] for key in shared if key in model}}
-
-
-def implied_by_backbone(name: str, spec: str) -> dict[str, Any]:
-    """Return the overrides that a backbone's weights imply: pixel statistics, where a stride is.
-
-    Args:
-        name: The backbone, for timm's models, which know how their pixels are scaled.
-        spec: A published backbone or a `.pkl` file, which know; anything else implies nothing.
-    """
-    if name.startswith(TIMM) and spec != "none":
-        about = timm_config(name)
-        scales = {"pixel_mean": about["mean"], "pixel_std": about["std"]}
-        return {"model": {key: [round(255 * one, 4) for one in value] for key, value in scales.items()}}
-    if spec in ("none", "imagenet"):
-        return {}
-    if is_published(spec):
-        file = published(spec)
-        if file.preset:
-            raise UsageError(f"{spec}: the weights of a detector; pass them to --weights")
-        return {"model": file.model}
-    path = foreign_file(spec)
-    return {"model": caffe2_model(read_foreign(path))} if path and path.suffix == ".pkl" else {}

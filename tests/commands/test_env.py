@@ -13,7 +13,8 @@ def test_the_description_is_lines_to_paste(capsys):
     assert run(["env"]) == 0
     out, err = capsys.readouterr()
     rows = dict(line.split(maxsplit=1) for line in out.splitlines())
-    assert list(rows) == ["dprd", "python", "system", "torch", "device", "packages", "variables", "weights"]
+    names = ["dprd", "python", "system", "torch", "device", "precision", "packages", "variables", "weights"]
+    assert list(rows) == names
     assert rows["dprd"].startswith(f"{__version__} (")
     assert rows["weights"].startswith("included: voc, demo, demo-cascade-mrcnn; in ")
     assert err == ""

@@ -147,7 +147,7 @@ def caffe2_backbone(names):
 )
 def test_caffe2_backbones(tmp_path, names):
     from dprd_cli.weights.backbone_weights import load_backbone_weights
-    from dprd_cli.weights.load import implied_by_backbone
+    from dprd_cli.weights.start import implied_by_backbone
 
     arrays = caffe2_backbone(names)
     path = tmp_path / "R-50.pkl"

@@ -5,18 +5,31 @@ from dprd_cli.config.presets import resolve
 from dprd_cli.config.provenance import explain
 from dprd_cli.config.schema import Config
 from dprd_cli.config.tree import flatten, known_keys, parse_overrides, to_toml, validate
+from dprd_cli.errors import UsageError
 from dprd_cli.weights.load import load_model
 from dprd_cli.weights.named_config import named_base
 
 
-@pytest.mark.parametrize(("old", "new"), RENAMED.items())
-def test_old_names_are_taken_and_new_ones_written(old, new):
-    value = not flatten(Config())[new]
+@pytest.mark.parametrize(
+    ("old", "value", "new", "now"),
+    [
+        ("data.check_pictures", False, "data.check_images", False),
+        ("train.amp", "auto", "train.precision", "auto"),
+        ("train.amp", "on", "train.precision", "auto"),  # it was bfloat16 on CUDA and float32 elsewhere
+        ("train.amp", "off", "train.precision", "fp32"),
+    ],
+)
+def test_old_names_are_taken_and_new_ones_written(old, value, new, now):
+    assert RENAMED[old] == new
     section, name = old.split(".")
-    config = validate({section: {name: value}})
-    assert flatten(config)[new] is value
-    assert flatten(validate(parse_overrides([f"{old}={str(value).lower()}"])))[new] is value
+    assert flatten(validate({section: {name: value}}))[new] == now
+    assert flatten(validate(parse_overrides([f"{old}={str(value).lower()}"])))[new] == now
     assert old not in set(known_keys())
+
+
+def test_an_unknown_value_of_an_old_name_is_told_by_the_new_one():
+    with pytest.raises(UsageError, match=r"train\.precision = 'of'"):
+        validate({"train": {"amp": "of"}})
 
 
 def test_the_new_name_wins_and_nothing_else_changes():

@@ -36,9 +36,7 @@ def batch(*values):
 
 
 def learner(**settings):
-    return Learner(
-        Line(), TrainConfig(optimizer="sgd", momentum=0.0, weight_decay=0.0, amp="off", **settings)
-    )
+    return Learner(Line(), TrainConfig(optimizer="sgd", momentum=0.0, weight_decay=0.0, **settings))
 
 
 @pytest.mark.parametrize("passes", [1, 2, 3, 5, 9])
@@ -93,14 +91,14 @@ def test_what_is_saved_again_before_a_step_is_what_was_saved():
 
 
 def test_an_optimizer_of_another_kind_or_network_is_refused():
-    adamw = Learner(Line(), TrainConfig(optimizer="adamw", amp="off"))
+    adamw = Learner(Line(), TrainConfig(optimizer="adamw"))
     adamw.step(0, 0.1, *batch(1))
     saved = adamw.optimizer.state_dict()
     with pytest.raises(ValueError, match="another optimizer"):
         learner().restore(saved)
     saved["state"][0]["exp_avg"] = torch.zeros(7)
     with pytest.raises(ValueError, match="other parameters"):
-        Learner(Line(), TrainConfig(optimizer="adamw", amp="off")).restore(saved)
+        Learner(Line(), TrainConfig(optimizer="adamw")).restore(saved)
     with pytest.raises(ValueError, match="grouped in another way"):
         learner().restore({"state": {}, "param_groups": []})
 

@@ -8,11 +8,11 @@ from dprd_cli.training.memory import advice, memory_advice
 
 
 def test_advice_names_what_costs_least_first():
-    config = resolve(overrides=["data.path=x", "train.batch_size=8", "train.amp=off"])
+    config = resolve(overrides=["data.path=x", "train.batch_size=8", "train.precision=fp32"])
     text = advice(config)
     assert text.startswith(
         "try --set train.accumulate=2 (the 8 images of a step in 2 passes), "
-        "or --set train.amp=auto (now off), or lower data.train_min_sizes (now up to 800), data.max_size "
+        "or --precision auto (now fp32), or lower data.train_min_sizes (now up to 800), data.max_size "
     )
     assert text.endswith("; dprd train --probe-batch finds the batch that fits")
     most = advice(

@@ -294,3 +294,11 @@ def test_checkpoints_are_read_to_the_cpu_without_running_the_optimizer_code(tmp_
     torch.save(optimizer.state_dict(), buffer)
     save_checkpoint(tmp_path / "x.pt", small(optimizer=optimizer.state_dict()))
     assert read_checkpoint(tmp_path / "x.pt")["optimizer"]["state"].keys() == {0, 1}
+
+
+@pytest.mark.parametrize("wrong", [{"cpu": "fp16"}, {"cpu": ["bf16"]}, "bf16"])
+def test_a_malformed_precision_is_refused(tmp_path, payload, wrong):
+    path = tmp_path / "x.pt"
+    save_checkpoint(path, {**payload, "precision": wrong})
+    with pytest.raises(UserError, match=r"malformed \(precision\)"):
+        read_checkpoint(path)
