@@ -45,7 +45,7 @@ DICTS = {
     "training.optimizer": "PyTorch's parameter groups",
     "training.start": "configuration trees",
     "weights.foreign": "configuration trees",
-    "weights.load": "configuration trees",
+    "weights.start": "configuration trees",
     "weights.zoo": "configuration trees",
 }
 #: Packages whose functions work on tensors and arrays, and modules in them whose signatures are PyTorch's.

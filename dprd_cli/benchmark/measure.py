@@ -190,11 +190,18 @@ class Convolution:
         channels: C.
         image_size: (height, width) of the image; the map is a quarter of it.
         device: Where it runs.
+        dtype: Type of its numbers.
     """
 
-    def __init__(self, channels: int, image_size: tuple[int, int], device: torch.device) -> None:
+    def __init__(
+        self,
+        channels: int,
+        image_size: tuple[int, int],
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         height, width = (max(side // 4, 1) for side in image_size)
-        options = {"device": device, "memory_format": torch.channels_last}
+        options = {"device": device, "dtype": dtype, "memory_format": torch.channels_last}
         self.map = torch.randn(1, channels, height, width).to(**options)  # type: ignore[call-overload]
         self.weight = torch.randn(channels, channels, 3, 3).to(**options)  # type: ignore[call-overload]
         self.macs = 9 * channels * channels * height * width

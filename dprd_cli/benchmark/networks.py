@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -21,7 +21,9 @@ from dprd_cli.config.presets import PRESETS, pick, resolve
 from dprd_cli.errors import UsageError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
+from dprd_cli.model.inference import for_inference
 from dprd_cli.ops.masks import paste_masks
+from dprd_cli.runtime.precision import autocast
 from dprd_cli.structures.detections import Target
 from dprd_cli.weights.foreign import describe_file
 from dprd_cli.weights.load import build_published
@@ -29,6 +31,7 @@ from dprd_cli.weights.load import build_published
 OURS = "dprd-cli"
 PEERS = ("torchvision", "detectron2", "mask-rcnn")
 _CLASSES = 80
+_Result = TypeVar("_Result")
 #: Part of a name -> variance of a weight times its fan-in; the first that fits. Class scores and masks come
 #: out confident, boxes near their proposals, parts near their reference.
 _GAINS = (
@@ -70,20 +73,42 @@ class Network:
         detect: Detects in its images, masks pasted to full size.
         read: Turns what `detect` returns into `NetworkDetections`, one per image.
         losses: A forward pass in training on its images, with losses by name.
+        ready: What `detect` calls, where that is not the network itself; see `for_inference`.
     """
 
     module: nn.Module
     detect: Callable[[], Any]
     read: Callable[[Any], list[NetworkDetections]]
     losses: Callable[[], Mapping[str, Tensor]]
+    ready: Detector | None = None
+
+    def under(self, inputs: BenchmarkImages) -> Network:
+        """Return the network run in the precision asked for, by PyTorch's autocast."""
+        return replace(self, detect=_within(inputs, self.detect), losses=_within(inputs, self.losses))
+
+
+def _within(inputs: BenchmarkImages, call: Callable[[], _Result]) -> Callable[[], _Result]:
+    def run() -> _Result:
+        with autocast(inputs.device, inputs.precision):
+            return call()
+
+    return run
 
 
 class NetworkPair(NamedTuple):
-    """Two networks, and the detector whose multiply-accumulates each has."""
+    """Two networks, and the detector whose multiply-accumulates each has.
+
+    Args:
+        names: What they are called.
+        networks: In the precision asked for.
+        detectors: In float32.
+        wide: Where that is bfloat16, the other program in float32, as it is mostly run; None with presets.
+    """
 
     names: tuple[str, str]
     networks: tuple[Network, Network]
     detectors: tuple[Detector, Detector]
+    wide: Network | None = None
 
     @property
     def both_ours(self) -> bool:
@@ -100,12 +125,14 @@ class BenchmarkImages:
         batch: Images.
         proposals: RoIs of the box branch at test.
         device: Where the networks run.
+        precision: `fp32` or `bf16`.
     """
 
     image_size: tuple[int, int]
     batch: int
     proposals: int
     device: torch.device
+    precision: str = "fp32"
 
     def images(self) -> list[Tensor]:
         """Return images, RGB in 0..255. N x [3, H, W]."""
@@ -159,7 +186,9 @@ def build_pair(against: str, preset: str, inputs: BenchmarkImages) -> NetworkPai
     detector = build_published(describe_file(file, state), state, file, overrides).detector
     detector.to(inputs.device).to(memory_format=torch.channels_last)
     theirs = (_torchvision_network if against == "torchvision" else _detectron2_network)(module, inputs)
-    return NetworkPair((against, OURS), (theirs, _our_network(detector, inputs)), (detector, detector))
+    networks = theirs.under(inputs), _our_network(detector, inputs)
+    wide = theirs if inputs.precision == "bf16" else None
+    return NetworkPair((against, OURS), networks, (detector, detector), wide)
 
 
 def _own(preset: str, inputs: BenchmarkImages) -> Detector:
@@ -192,16 +221,18 @@ def lively_state(module: nn.Module) -> dict[str, Tensor]:
 
 def _our_network(detector: Detector, inputs: BenchmarkImages) -> Network:
     images, targets = inputs.images(), inputs.targets()
+    ready = for_inference(detector, inputs.precision).eval()
 
     def detect() -> list[NetworkDetections]:
-        detections = detector.detect(images).detections
+        detections = ready.detect(images).detections
         return [
             NetworkDetections(d.boxes, d.scores, d.labels, paste_masks(d.masks, d.boxes, d.image_size))
             for d in detections
             if d.masks is not None
         ]
 
-    return Network(detector, detect, lambda found: found, lambda: detector(images, targets).losses)
+    made = Network(detector, detect, lambda found: found, lambda: detector(images, targets).losses, ready)
+    return made.under(inputs)
 
 
 def _torchvision(inputs: BenchmarkImages) -> tuple[nn.Module, dict[str, Tensor]]:

@@ -34,6 +34,7 @@ class BenchmarkSettings:
         repetitions: Timed turns.
         device: Where the networks run.
         compiled: Compile this project's backbone and neck.
+        precision: `fp32` or `bf16`, of `inference` and `train`.
     """
 
     against: str
@@ -45,11 +46,13 @@ class BenchmarkSettings:
     repetitions: int
     device: torch.device
     compiled: bool
+    precision: str = "fp32"
 
     def inputs(self, image_size: tuple[int, int], batch: int) -> BenchmarkImages:
         """Return the images, of this size and number unless others were asked for."""
         size = self.image_size or image_size
-        return BenchmarkImages(size, self.batch or batch, self.proposals or 1000, self.device)
+        count = self.batch or batch
+        return BenchmarkImages(size, count, self.proposals or 1000, self.device, self.precision)
 
 
 def run(kind: str, settings: BenchmarkSettings, progress: Progress) -> BenchmarkReport:
@@ -112,6 +115,8 @@ def check(kind: str, settings: BenchmarkSettings) -> None:
     """
     if kind not in ("inference", "train", "all") and settings.compiled:
         raise UsageError(f"--compile: {kind} has no network to compile; inference and train have")
+    if kind not in ("inference", "train", "all") and settings.precision == "bf16":
+        raise UsageError(f"--precision bf16: {kind} is measured in float32; inference and train in both")
 
 
 def markdown(reports: Sequence[BenchmarkReport], missing: Sequence[str], machine: Machine) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from dprd_cli.commands import _complete
 from dprd_cli.commands._help import MACHINE, MEASURE, OUTPUT
-from dprd_cli.commands._options import DEVICES, Json, parse_size, print_json, progress, say
+from dprd_cli.commands._options import DEVICES, PRECISIONS, Json, parse_size, print_json, progress, say
 
 if TYPE_CHECKING:
     from dprd_cli.benchmark.measure import BenchmarkReport
@@ -112,6 +112,17 @@ def benchmark(
             rich_help_panel=MACHINE,
         ),
     ] = False,
+    precision: Annotated[
+        str,
+        typer.Option(
+            "--precision",
+            metavar="NAME",
+            autocompletion=_complete.among(*PRECISIONS),
+            help="Of inference and train: fp32, bf16 (the other program too, and in float32), or auto: what "
+            "is faster here.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = "fp32",
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print Markdown tables.", rich_help_panel=OUTPUT)
     ] = False,
@@ -124,14 +135,16 @@ def benchmark(
     from dprd_cli.benchmark.machine import describe_machine
     from dprd_cli.config.presets import pick
     from dprd_cli.runtime.device import pick_device
+    from dprd_cli.runtime.precision import choose_precision
 
     pick("benchmark", kind, (*table.KINDS, "all"))
     size = parse_size(image_size) if image_size else None
     place = pick_device(device)
     if threads:
         torch.set_num_threads(threads)
+    decided = choose_precision(precision, place).name
     settings = table.BenchmarkSettings(
-        against, preset, size, batch_size, proposals, images, repetitions, place, compiled
+        against, preset, size, batch_size, proposals, images, repetitions, place, compiled, decided
     )
     table.check(kind, settings)
     missing: list[str] = []

@@ -40,6 +40,30 @@ def test_inference_of_dprd_over_mask_rcnn(capsys):
     assert row["target"] == pytest.approx(1.1 * ours["gmac"] / base["gmac"])
 
 
+def test_in_bfloat16_both_networks_are(capsys):
+    options = ["--against", "mask-rcnn", "--preset", "dprd-small", "--proposals", "10", "--precision", "bf16"]
+    content = report(capsys, "inference", *options)
+    check(content, ["3x3 convolution", "mask-rcnn-small", "dprd-small"])
+    assert content["settings"]["precision"] == "bf16"
+
+
+def test_what_is_measured_in_float32_only_says_so(capsys):
+    assert cli.run(["benchmark", "paste", "--precision", "bf16"]) == 2
+    assert "--precision bf16: paste is measured in float32" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_in_bfloat16_torchvision_is_timed_in_both(capsys):
+    content = report(capsys, "inference", "--proposals", "50", "--precision", "bf16")
+    check(content, ["3x3 convolution", "torchvision in float32", "torchvision", "dprd-cli"])
+    assert content["same_answers"] is None
+    rows = {row["against"]: row["target"] for row in content["rows"]}
+    assert list(rows.items())[:2] == [("torchvision", 2), ("torchvision in float32", 8)]
+    times = {name: program["median_s"] for name, program in content["programs"].items()}
+    for row in content["rows"][:2]:
+        assert row["value"] == pytest.approx(times[row["against"]] / times["dprd-cli"])
+
+
 def test_training_of_dprd_over_mask_rcnn(capsys):
     content = report(capsys, "train", "--against", "mask-rcnn", "--preset", "dprd-small", "--batch-size", "1")
     check(content, ["mask-rcnn-small", "dprd-small"])

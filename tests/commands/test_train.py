@@ -41,9 +41,10 @@ def test_train_then_resume(capsys):
     )
     assert lines[1] == f"cascade-dprd-small on mobilenet_v2, 1 steps, into {folder}"
     assert lines[2].startswith("synthetic train: 8 images, 6 classes: tadpole, dumbbell")
-    assert lines[4].startswith("the warm-up of 2 steps is longer than the run of 1: ")
-    assert lines[5].startswith("step 1/1  loss ")
-    assert lines[6].startswith("step 1/1  evaluation of 4 images: box AP ")
+    assert lines[4] == "on cpu, in float32 (the CPU has no instructions for bfloat16)"
+    assert lines[5].startswith("the warm-up of 2 steps is longer than the run of 1: ")
+    assert lines[6].startswith("step 1/1  loss ")
+    assert lines[7].startswith("step 1/1  evaluation of 4 images: box AP ")
     images = f"{folder}/data/images"
     assert lines[-7:] == [
         f"run folder: {folder} (best.pt, last.pt, results.json, metrics.csv, curves and part overlays)",

@@ -5,7 +5,7 @@ import torch
 
 from dprd_cli.errors import UsageError
 from dprd_cli.runtime import precision
-from dprd_cli.runtime.precision import Bf16Support, autocast, choose_precision
+from dprd_cli.runtime.precision import Bf16Support, autocast, bf16_instructions, choose_precision
 
 CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
 AMX, AVX = Bf16Support("AMX", 7.3), Bf16Support("AVX512-bf16", 0.5)
@@ -82,7 +82,7 @@ def functions(monkeypatch):
 )
 def test_the_best_instructions_are_named(functions, amx, avx, flags, expected):
     functions(amx, avx, flags)
-    assert precision.bf16_instructions() == expected
+    assert bf16_instructions() == expected
 
 
 def test_a_function_that_a_build_lacks_names_none(functions, monkeypatch):
@@ -92,7 +92,7 @@ def test_a_function_that_a_build_lacks_names_none(functions, monkeypatch):
         raise RuntimeError("not compiled for this processor")
 
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", missing, raising=False)
-    assert precision.bf16_instructions() == ""
+    assert bf16_instructions() == ""
 
 
 def test_it_is_measured_once_and_only_where_instructions_are_named(monkeypatch):
