@@ -1,6 +1,8 @@
 """Weighted bags: the plain form by hand."""
 
+import pytest
 import torch
+import torch.nn.functional as F
 
 from dprd_cli.ops.weighted_sum import weighted_bags
 
@@ -33,3 +35,28 @@ def test_half_precision_tables_keep_full_weights_and_sums():
     assert pooled[1].item() == torch.tensor(257.0).bfloat16().item()
     pooled.float().sum().backward()
     assert weights.grad.dtype == torch.float32
+
+
+@pytest.mark.parametrize("widths", [None, (2, 0, 3)])
+def test_gradients_are_those_of_the_plain_operator(widths):
+    generator = torch.Generator().manual_seed(0)
+    table, weights = (torch.randn(size, generator=generator) for size in ((7, 6), (3, 4)))
+    rows = torch.randint(0, 7, (3, 4), generator=generator)  # some twice in a bag, some in several
+    offsets = None
+    if widths is not None:
+        rows, weights = rows.view(-1)[:5], weights.view(-1)[:5]
+        offsets = torch.tensor([0, 2, 2])
+    for leaf in (table, weights):
+        leaf.requires_grad_()
+    ours = weighted_bags(table, rows, weights, offsets)
+    plain = F.embedding_bag(rows, table, offsets, mode="sum", per_sample_weights=weights)
+    assert torch.equal(ours, plain)
+    towards = torch.randn(6, 3, generator=generator).T  # not contiguous
+    first = torch.autograd.grad(ours, (table, weights), towards, retain_graph=True)
+    for got, expected in zip(first, torch.autograd.grad(plain, (table, weights), towards), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+    again = torch.autograd.grad(ours, (table, weights), towards)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    weights.requires_grad_(requires_grad=False)  # as of RoIs, whose boxes have no gradient
+    weighted_bags(table, rows, weights, offsets).sum().backward()
+    assert table.grad is not None
