@@ -90,6 +90,32 @@ def strongest(a: Tensor, b: Tensor) -> Tensor:
     return result
 
 
+class _Unbind(torch.autograd.Function):
+    """`parts.unbind(dim=1)` whose gradient lies as pooled parts do: each part's together, channels-last.
+
+    PyTorch stacks the gradients in the order of the axes, which what pooled the parts then has to undo.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, parts: Tensor) -> tuple[Tensor, ...]:
+        del ctx
+        return tuple(part.view_as(part) for part in parts.unbind(dim=1))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        del ctx
+        by_part = torch.stack([grad.permute(0, 2, 3, 1) for grad in grads])  # [P, R, S, S, C]
+        return by_part.permute(1, 0, 4, 2, 3)
+
+
+def each_part(parts: Tensor) -> tuple[Tensor, ...]:
+    """Return the features of each part. [R, P, C, S, S] -> P x [R, C, S, S]."""
+    if not (torch.is_grad_enabled() and parts.requires_grad):
+        return parts.unbind(dim=1)
+    features: tuple[Tensor, ...] = _Unbind.apply(parts)
+    return features
+
+
 class Transform(nn.Sequential):
     """F of Eq. 1's blocks: 3x3 conv C -> C/b, ReLU, 3x3 conv C/b -> C, ReLU.
 
@@ -200,7 +226,7 @@ class PartTree(nn.Module, ABC):
         """
         if parts is None:
             raise ValueError(f"{type(self).__name__}: expected part features, but got None")
-        return climb(parts.unbind(dim=1), self.blocks)
+        return climb(each_part(parts), self.blocks)
 
     @abstractmethod
     def top(self) -> tuple[nn.Module, nn.Module, Meeting]:
@@ -297,7 +323,7 @@ class ConcatFusion(nn.Module):
 
     def _reduced(self, parts: Tensor) -> list[Tensor]:
         """Return the channels of each part. [R, P, C, S, S] -> P x [R, C/P, S, S]."""
-        return [reduce(part) for reduce, part in zip(self.reduce, parts.unbind(dim=1), strict=True)]
+        return [reduce(part) for reduce, part in zip(self.reduce, each_part(parts), strict=True)]
 
     def contest(self, whole: Tensor, parts: Tensor) -> AssemblyContest:
         """Fuse as `forward` does, with all parts and without each, and tell who won; see `PartTree.contest`.

@@ -12,7 +12,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dprd_cli.model.layers import FullLinear, conv_block, dense, kaiming_init, normal_init, xavier_init
+from dprd_cli.model.layers import (
+    FullLinear,
+    MapLinear,
+    conv_block,
+    kaiming_init,
+    normal_init,
+    xavier_init,
+)
 from dprd_cli.ops.precision import full_precision
 
 
@@ -56,7 +63,7 @@ class BoxHead(nn.Module):
     ) -> None:
         super().__init__()
         self.convs = nn.Sequential(*(conv_block(channels, channels, norm=norm) for _ in range(num_convs)))
-        fcs = [nn.Linear(channels * pool * pool if i == 0 else dim, dim) for i in range(num_fcs)]
+        fcs = [nn.Linear(dim, dim) if i else MapLinear(channels, pool, dim) for i in range(num_fcs)]
         self.fcs = nn.ModuleList(fcs)
         self.classes = FullLinear(dim, num_classes + 1)
         self.deltas = FullLinear(dim, 4 if class_agnostic else 4 * num_classes)
@@ -68,9 +75,7 @@ class BoxHead(nn.Module):
     def embed(self, x: Tensor) -> Tensor:
         """Return the fully connected features of RoI features [R, C, S, S] in (C, S, S) order. [R, dim]."""
         x = self.convs(x)
-        first, *others = self.fcs
-        x = F.relu(dense(first, x))  # type: ignore[arg-type]
-        for fc in others:
+        for fc in self.fcs:
             x = F.relu(fc(x))
         return x
 
@@ -162,7 +167,7 @@ class MaskIoUHead(nn.Module):
             conv_block(dim, dim, stride=2, norm=norm),
         )
         side = (pool + 1) // 2
-        self.fc1 = nn.Linear(dim * side * side, fc_dim)
+        self.fc1 = MapLinear(dim, side, fc_dim)
         self.fc2 = nn.Linear(fc_dim, fc_dim)
         self.ious = FullLinear(fc_dim, num_classes)
         xavier_init(self.fc1)
@@ -182,6 +187,6 @@ class MaskIoUHead(nn.Module):
         """
         seen = mask_logits if self.mask_grad else mask_logits.detach()
         mask = F.max_pool2d(seen.sigmoid()[:, None], 2).to(x.dtype)
-        x = F.relu(dense(self.fc1, self.convs(torch.cat((x, mask), dim=1))))
+        x = F.relu(self.fc1(self.convs(torch.cat((x, mask), dim=1))))
         ious: Tensor = self.ious(F.relu(self.fc2(x)))
         return ious[torch.arange(x.shape[0], device=x.device), labels]

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dprd_cli.model.layers import NORMS, conv_block, kaiming_init, xavier_init
+from dprd_cli.model.layers import NORMS, Conv2d, conv_block, kaiming_init, xavier_init
 
 
 class NeckOptions(NamedTuple):
@@ -199,7 +199,7 @@ class FusionNode(nn.Module):
 
 
 def _conv(in_channels: int, out_channels: int, kernel: int, norm: str) -> nn.Module:
-    conv = nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=norm == "none")
+    conv = Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=norm == "none")
     xavier_init(conv)
     return conv if norm == "none" else nn.Sequential(conv, NORMS[norm](out_channels))
 

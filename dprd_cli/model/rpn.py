@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import batched_nms
 
-from dprd_cli.model.layers import conv_block, normal_init
+from dprd_cli.model.layers import Conv2d, conv_block, normal_init
 from dprd_cli.model.matching import label_anchors, sample_labels
 from dprd_cli.ops.boxes import apply_deltas, clip_boxes, encode_deltas, paired_iou
 from dprd_cli.ops.precision import full_precision
@@ -185,8 +185,8 @@ class RPN(nn.Module):
         self.anchors = anchors
         num_anchors = anchors.base.shape[1]
         self.convs = nn.Sequential(*(conv_block(channels, channels) for _ in range(num_convs)))
-        self.objectness = nn.Conv2d(channels, num_anchors, 1)
-        self.deltas = nn.Conv2d(channels, num_anchors * 4, 1)
+        self.objectness = Conv2d(channels, num_anchors, 1)
+        self.deltas = Conv2d(channels, num_anchors * 4, 1)
         for layer in (*self.convs.modules(), self.objectness, self.deltas):
             if isinstance(layer, nn.Conv2d):
                 normal_init(layer, 0.01)

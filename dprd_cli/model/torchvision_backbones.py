@@ -15,7 +15,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from dprd_cli.config.backbone_names import BACKBONES, CLASSICS
 from dprd_cli.model.backbone import Backbone, BackboneOptions
-from dprd_cli.model.layers import NORMS, fold_frozen_norms, replace_batch_norms
+from dprd_cli.model.layers import NORMS, fold_frozen_norms, replace_batch_norms, replace_relu6
 
 #: Name -> (torchvision constructor, channels of C2..C5); r10 has one block a stage.
 _RESNETS = {
@@ -68,6 +68,7 @@ def _resnet(options: BackboneOptions) -> Backbone:
 def _mobilenet(options: BackboneOptions) -> Backbone:
     features = tvm.mobilenet_v2(weights=None, norm_layer=NORMS[options.norm]).features
     fold_frozen_norms(features)
+    replace_relu6(features)
     stages = _cut(_MOBILENET_CUTS)
     return Backbone(options.name, _holder(features), stages, _MOBILENET_CHANNELS, options.frozen_stages)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import torch
+from torch import Tensor, nn
 
 from dprd_cli.model.detector import Detector
 
@@ -26,9 +27,7 @@ class WeightAverage:
     def __init__(self, detector: Detector, decay: float) -> None:
         self.detector = copy.deepcopy(detector).requires_grad_(requires_grad=False).eval()
         self._decay = decay
-        pairs = list(
-            zip(self.detector.state_dict().values(), detector.state_dict().values(), strict=True)
-        )  # these share their memory with the modules
+        pairs = list(zip(_tensors(self.detector), _tensors(detector), strict=True))
         self._floating = [(mine, theirs) for mine, theirs in pairs if mine.is_floating_point()]
         self._other = [(mine, theirs) for mine, theirs in pairs if not mine.is_floating_point()]
 
@@ -40,3 +39,8 @@ class WeightAverage:
         torch._foreach_lerp_(mine, theirs, 1 - decay)
         for own, other in self._other:
             own.copy_(other)
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    """Return what of a module changes in training, sharing its memory."""
+    return [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]

@@ -194,14 +194,28 @@ class Learner:
         if [group["params"] for group in saved["param_groups"]] != [group["params"] for group in own]:
             raise ValueError("parameters are grouped in another way")
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        state = {}
         for index, values in saved["state"].items():
             if set(values) != _STATE[self._config.optimizer]:
                 raise ValueError("state of another optimizer")
-            if any(value.shape not in ((), parameters[index].shape) for value in values.values()):
-                raise ValueError("state of other parameters")
+            state[index] = {key: _like(value, parameters[index]) for key, value in values.items()}
         for group, theirs in zip(own, saved["param_groups"], strict=True):
             group["lr"] = theirs["lr"]  # what is saved before another step is what was saved
-        self.optimizer.load_state_dict({"state": saved["state"], "param_groups": own})
+        self.optimizer.load_state_dict({"state": state, "param_groups": own})
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    """Return an optimizer's value of a parameter, as that one lies.
+
+    Raises:
+        ValueError: If it is of another parameter.
+    """
+    if value.shape in ((), parameter.shape):
+        return value
+    # the weight of a `MapLinear` was a matrix in older runs
+    if (value.ndim, parameter.ndim) != (2, 4) or value.numel() != parameter.numel():
+        raise ValueError("state of other parameters")
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value.view(parameter.shape))
 
 
 def _data_parallel(detector: Detector) -> DistributedDataParallel:

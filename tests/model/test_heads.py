@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from dprd_cli.model.heads import BoxHead, MaskHead, MaskIoUHead
-from dprd_cli.model.layers import dense
+from dprd_cli.model.layers import MapLinear
 
 
 def gradients(output, inputs):
@@ -17,12 +17,12 @@ def gradients(output, inputs):
 
 @pytest.mark.parametrize("rois", [0, 1, 5])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_dense_is_the_fully_connected_layer_of_the_flat_map(rois, layout):
+def test_a_layer_on_maps_is_the_fully_connected_layer_of_the_flat_map(rois, layout):
     torch.manual_seed(0)
-    layer = nn.Linear(6 * 3 * 3, 4).double()
+    layer = MapLinear(6, 3, 4).double().to(memory_format=layout)
     x = torch.randn(rois, 6, 3, 3, dtype=torch.float64).contiguous(memory_format=layout).requires_grad_()
     inputs = [x, layer.weight, layer.bias]
-    plain, quick = layer(x.flatten(1)), dense(layer, x)
+    plain, quick = F.linear(x.flatten(1), layer.weight.flatten(1), layer.bias), layer(x)
     torch.testing.assert_close(quick, plain)
     for a, b in zip(gradients(quick, inputs), gradients(plain, inputs), strict=True):
         torch.testing.assert_close(a, b)
@@ -32,9 +32,9 @@ def test_the_box_head_embeds_in_channel_row_column_order():
     torch.manual_seed(0)
     head = BoxHead(6, 3, 8, 2, class_agnostic=True)
     x = torch.randn(4, 6, 3, 3).contiguous(memory_format=torch.channels_last)
-    expected = x.flatten(1)
-    for fc in head.fcs:
-        expected = F.relu(fc(expected))
+    first, second = head.fcs
+    flat = F.linear(x.flatten(1), first.state_dict()["weight"], first.bias)
+    expected = F.relu(second(F.relu(flat)))
     torch.testing.assert_close(head.embed(x), expected)
 
 

@@ -1,10 +1,13 @@
 """One step: accumulation, clipping, its random numbers, and what is not finite. The network is one number."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
 
 from dprd_cli.config.schema import TrainConfig
+from dprd_cli.model.layers import MapLinear
 from dprd_cli.model.losses import LossOutput
 from dprd_cli.runtime.process_group import SINGLE_PROCESS
 from dprd_cli.structures.detections import Target
@@ -88,6 +91,26 @@ def test_what_is_saved_again_before_a_step_is_what_was_saved():
     second.restore(saved)
     assert second.optimizer.state_dict() == saved
     assert saved["param_groups"][0]["lr"] == 0.03
+
+
+def test_an_optimizer_s_state_of_a_matrix_is_taken_up_by_a_layer_on_maps():
+    def of(layer):
+        box = nn.Module()
+        box.backbone, box.layer = nn.Module(), layer.to(memory_format=torch.channels_last)
+        return Learner(box, TrainConfig(optimizer="adamw", amp="off"))
+
+    torch.manual_seed(0)
+    old, new = of(nn.Linear(3 * 2 * 2, 5)), of(MapLinear(3, 2, 5))
+    new.detector.load_state_dict(old.detector.state_dict())
+    x = torch.randn(4, 3, 2, 2)
+    for _ in range(2):
+        new.restore(copy.deepcopy(old.optimizer.state_dict()))
+        for one, given in ((old, x.flatten(1)), (new, x)):
+            one.optimizer.zero_grad()
+            one.detector.layer(given).square().sum().backward()
+            one.optimizer.step()
+        for name, value in old.detector.state_dict().items():
+            torch.testing.assert_close(new.detector.state_dict()[name], value)
 
 
 def test_an_optimizer_of_another_kind_or_network_is_refused():
