@@ -115,11 +115,13 @@ class MapLinear(nn.Linear):
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[f"{prefix}weight"] = destination[f"{prefix}weight"].flatten(1)
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, *others: Any, **named: Any
+    ) -> None:
         matrix = state_dict.get(f"{prefix}weight")
         if isinstance(matrix, Tensor) and matrix.shape == (self.out_features, self.in_features):
             state_dict[f"{prefix}weight"] = matrix.reshape(self.weight.shape)
-        super()._load_from_state_dict(state_dict, prefix, *others)
+        super()._load_from_state_dict(state_dict, prefix, *others, **named)
 
 
 class Conv2d(nn.Conv2d):
@@ -163,7 +165,8 @@ class _ReLU6(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (limited,) = ctx.saved_tensors
-        return torch.ops.aten.hardtanh_backward(grads[0], limited, 0.0, 6.0)
+        grad: Tensor = torch.ops.aten.hardtanh_backward(grads[0], limited, 0.0, 6.0)
+        return grad
 
 
 def replace_relu6(module: nn.Module) -> None:

@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Pair = tuple[int, int]
-_ONE: Pair = (1, 1)
-_NONE: Pair = (0, 0)
+_ONE = (1, 1)
+_NONE = (0, 0)
 _MANY = 16  # images from which PyTorch gives 1x1 convolutions to oneDNN on one thread too
 
 
@@ -17,9 +16,9 @@ def conv2d(
     weight: Tensor,
     bias: Tensor | None,
     *,
-    stride: Pair = _ONE,
-    padding: Pair = _NONE,
-    dilation: Pair = _ONE,
+    stride: tuple[int, ...] = _ONE,
+    padding: str | tuple[int, ...] = _NONE,
+    dilation: tuple[int, ...] = _ONE,
     groups: int = 1,
 ) -> Tensor:
     """Convolve as PyTorch does, but give 1x1 convolutions to oneDNN on one thread too.

@@ -48,7 +48,8 @@ class _Bags(torch.autograd.Function):
         table, rows, weights, offsets = ctx.saved_tensors
         grad, taps = grads[0].contiguous(), rows.reshape(-1)
         starts, bags = _bag_of_each_tap(rows, offsets)
-        to_table = to_weights = None
+        to_table: Tensor | None = None
+        to_weights: Tensor | None = None
         if ctx.needs_input_grad[0]:
             size = (len(table), len(grad))
             places = torch.stack((taps, bags))
