@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from dprd_cli.model.fusion import RAB, ConcatFusion, NoFusion, RDAFusion, WholeTransform, each_part
+from dprd_cli.model.fusion import RAB, ConcatFusion, NoFusion, RDAFusion, WholeTransform
 
 
 def count(module: torch.nn.Module) -> int:
@@ -33,17 +33,6 @@ def test_one_relu_after_the_max_is_one_on_either_side(norm):
     grads = (torch.autograd.grad((out * weights).sum(), inputs) for out in (actual, expected))
     for mine, theirs in zip(*grads, strict=True):
         torch.testing.assert_close(mine, theirs)
-
-
-def test_the_gradient_of_parts_lies_as_they_are_pooled():
-    pooled = torch.randn(4, 2, 7, 7, 8).permute(1, 0, 4, 2, 3).requires_grad_()  # [R, P, C, S, S]
-    towards = torch.randn(2, 8, 7, 7)
-    features = each_part(pooled)
-    assert all(torch.equal(one, pooled[:, part]) for part, one in enumerate(features))
-    total = sum((part + 1) * (one * towards).sum() for part, one in enumerate(features[:3]))
-    (got,) = torch.autograd.grad(total, pooled)
-    assert torch.equal(got, torch.stack([towards, 2 * towards, 3 * towards, 0 * towards], dim=1))
-    assert got.stride() == pooled.stride()
 
 
 @pytest.mark.parametrize("parts", [2, 4, 8, 16])

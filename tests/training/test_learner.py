@@ -97,7 +97,7 @@ def test_an_optimizer_s_state_of_a_matrix_is_taken_up_by_a_layer_on_maps():
     def of(layer):
         box = nn.Module()
         box.backbone, box.layer = nn.Module(), layer.to(memory_format=torch.channels_last)
-        return Learner(box, TrainConfig(optimizer="adamw", amp="off"))
+        return Learner(box, TrainConfig(optimizer="adamw", precision="fp32"))
 
     torch.manual_seed(0)
     old, new = of(nn.Linear(3 * 2 * 2, 5)), of(MapLinear(3, 2, 5))
