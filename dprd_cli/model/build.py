@@ -8,6 +8,7 @@ from torch import nn
 from dprd_cli.config import registry
 from dprd_cli.config.model_schema import BackboneConfig, ModelConfig
 from dprd_cli.errors import UsageError
+from dprd_cli.model.anchors import Anchors
 from dprd_cli.model.backbone import Backbone, BackboneOptions
 from dprd_cli.model.conventions import CONVENTIONS
 from dprd_cli.model.cue_parts import CueParts
@@ -21,7 +22,7 @@ from dprd_cli.model.placed_parts import LatentParts
 from dprd_cli.model.places import place_offsets
 from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.model.rois import DeformablePooler, RegionPooler
-from dprd_cli.model.rpn import RPN, Anchors
+from dprd_cli.model.rpn import RPN
 from dprd_cli.model.sampling import RoISampler
 from dprd_cli.model.selection import DetectionSelector
 from dprd_cli.model.stage import Stage

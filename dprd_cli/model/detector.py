@@ -22,6 +22,7 @@ from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.model.rois import RoIFeatures
 from dprd_cli.model.rpn import RPN, RPNOutput
 from dprd_cli.model.selection import BoxDetails, DetectionSelector
+from dprd_cli.ops.constants import constant
 from dprd_cli.ops.roi_align import FeatureTable
 from dprd_cli.structures.detections import CascadeTrace, Detections, Target
 
@@ -292,7 +293,7 @@ class Detector(nn.Module):
             normal = (image.to(self.device, non_blocking=True).float() - self.pixel_mean) / self.pixel_std
             padded.append(F.pad(normal, (0, width - w, 0, height - h)))
         batch = torch.stack(padded).contiguous(memory_format=torch.channels_last)
-        image_sizes = torch.tensor(sizes, dtype=torch.float32).to(self.device)
+        image_sizes = constant(sizes, self.device, torch.float32)
         return batch, image_sizes, sizes
 
 

@@ -46,11 +46,13 @@ def box_loss(deltas: Tensor, targets: Tensor, labels: Tensor, num_classes: int, 
     Returns:
         A scalar. []
     """
-    foreground = torch.nonzero(labels < num_classes)[:, 0]
-    chosen = deltas.view(len(deltas), deltas.shape[1] // 4, 4)[foreground]
-    kind = labels[foreground] if chosen.shape[1] > 1 else torch.zeros_like(foreground)
-    chosen = chosen[torch.arange(len(chosen), device=chosen.device), kind]
-    return F.smooth_l1_loss(chosen, targets[foreground], beta=beta, reduction="sum") / max(len(labels), 1)
+    chosen = deltas
+    if deltas.shape[1] > 4:
+        kind = labels.clamp(max=num_classes - 1)[:, None, None].expand(-1, 1, 4)
+        chosen = deltas.view(len(deltas), deltas.shape[1] // 4, 4).gather(1, kind)[:, 0]
+    # what background should say is what it says: no loss, and no gradient
+    wanted = torch.where((labels < num_classes)[:, None], targets, chosen.detach())
+    return F.smooth_l1_loss(chosen, wanted, beta=beta, reduction="sum") / max(len(labels), 1)
 
 
 def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -98,9 +100,8 @@ def crop_masks(
     """
     if len(boxes) == 0:
         return torch.zeros((0, size, size), dtype=torch.bool, device=boxes.device)
-    used, member = torch.unique(gt_index, return_inverse=True)
-    rois = torch.cat((member[:, None].to(boxes.dtype), boxes), dim=1)
-    planes = masks[used][:, None].to(boxes.dtype)
+    rois = torch.cat((gt_index[:, None].to(boxes.dtype), boxes), dim=1)
+    planes = masks[:, None].to(boxes.dtype)
     covered: Tensor = roi_align(planes, rois, size, spatial_scale=1.0, sampling_ratio=-1, aligned=aligned)
     return covered[:, 0] if soft else covered[:, 0] >= 0.5
 

@@ -16,6 +16,7 @@ from dprd_cli.errors import UsageError
 from dprd_cli.model.layers import scale_gradient
 from dprd_cli.model.rois import RoIFeatures, RoIs
 from dprd_cli.ops.boxes import MAX_LOG_SCALE, clip_boxes, paired_iou
+from dprd_cli.ops.constants import constant
 from dprd_cli.ops.precision import full_linear
 
 _HALVES = ((0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0), (0.0, 0.0, 1.0, 0.5), (0.0, 0.5, 1.0, 1.0))
@@ -49,7 +50,7 @@ def decompose(boxes: Tensor, count: int) -> Tensor:
     Source: Fig. 2. Reading: Table 3 gives only the counts; 2 is left and right, 8 adds the quadrants, 16
     adds four quarter-width and four quarter-height strips.
     """
-    unit = boxes.new_tensor(UNIT_PARTS[count])
+    unit = constant(UNIT_PARTS[count], boxes.device, boxes.dtype)
     size = (boxes[..., 2:] - boxes[..., :2]).repeat(*(1,) * (boxes.ndim - 1), 2)
     corner = boxes[..., :2].repeat(*(1,) * (boxes.ndim - 1), 2)
     return corner[..., None, :] + unit * size[..., None, :]
@@ -62,8 +63,7 @@ class Parts(NamedTuple):
         boxes: xyxy in pixels; the gradient reaches the offsets that moved them. [R, P, 4]
         iou: IoU of each part box with its reference part, no gradient. [R, P]
         fallback: Parts that went back to their reference by the sigma rule, bool. [R, P]
-        losses: What placing the parts adds to a stage's losses, `loss_<kind>` to scalar []; in training the
-            same kinds for any RoIs, none included.
+        losses: What placing parts adds to a stage's, `loss_<kind>` to scalar []; the same kinds for any RoIs.
         diagnostics: Scalars [] without gradient, for the log.
     """
 

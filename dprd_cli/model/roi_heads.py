@@ -11,6 +11,7 @@ from dprd_cli.model.fusion import FusionOutput
 from dprd_cli.model.heads import BoxPrediction
 from dprd_cli.model.layers import scale_gradients
 from dprd_cli.model.losses import LossOutput, box_loss, class_loss
+from dprd_cli.model.matching import Objects
 from dprd_cli.model.parts import Parts, PartSource, reference_parts
 from dprd_cli.model.rois import LabeledRoIs, RegionPooler, RoIFeatures, RoIs
 from dprd_cli.model.rpn import Proposals
@@ -144,16 +145,16 @@ class RoIHeads(nn.Module):
     # ---- training -------------------------------------------------------------------------------------
 
     def _losses(self, features: RoIFeatures, proposals: list[Proposals], targets: list[Target]) -> LossOutput:
-        gt_boxes = torch.cat([target.boxes for target in targets])
+        objects = Objects.of(targets)
         cascade = self.cascade
-        labeled = self.sampler.sample(proposals, targets, cascade[0].iou_thresh, features)
+        labeled = self.sampler.sample(proposals, objects, cascade[0].iou_thresh, features)
         losses: dict[str, Tensor] = {}
         diagnostics: dict[str, Tensor] = {"num_fg": (labeled.labels < self.num_classes).sum().float()}
         for number, stage in enumerate(cascade, start=1):
             rois, labels = labeled.rois, labeled.labels
             parts = self.decompose(stage, rois, features, labels)
             fused, prediction = self._box_branch(stage, rois, parts, features)
-            matched = self.sampler.target_boxes(labeled, gt_boxes)
+            matched = self.sampler.target_boxes(labeled, objects.boxes)
             target_deltas = encode_deltas(rois.boxes, matched, stage.box_weights)
             kinds = {
                 "loss_cls": class_loss(prediction.logits, labels),
@@ -161,7 +162,7 @@ class RoIHeads(nn.Module):
                     prediction.deltas, target_deltas, labels, self.num_classes, self.smooth_l1_beta
                 ),
                 **stage.part_class_loss(fused, labels),
-                **self._mask_branch_losses(stage, labeled, parts, features, targets),
+                **self._mask_branch_losses(stage, labeled, parts, features, objects),
                 **({} if parts is None else parts.losses),
             }
             losses |= {f"{kind}_stage{number}": value for kind, value in kinds.items()}
@@ -171,7 +172,7 @@ class RoIHeads(nn.Module):
                 diagnostics.setdefault("comb_parts_win", win)
             if number < len(cascade):
                 rois = self.refine(rois, prediction.deltas, stage, features)
-                labeled = self.sampler.relabel(rois, targets, cascade[number].iou_thresh)
+                labeled = self.sampler.relabel(rois, objects, cascade[number].iou_thresh)
         return LossOutput(losses, diagnostics)
 
     def _mask_branch_losses(
@@ -180,12 +181,12 @@ class RoIHeads(nn.Module):
         labeled: LabeledRoIs,
         parts: Parts | None,
         features: RoIFeatures,
-        targets: list[Target],
+        objects: Objects,
     ) -> dict[str, Tensor]:
         # boxes of masks are looked up at test and in later stages, so with `mask_lookup` in the first one too
         if stage.mask_head is None:
             return {}
-        index = self.sampler.masked(labeled, targets)
+        index, counts = self.sampler.masked(labeled, objects)
         chosen = labeled.select(index)
         boxes = None if parts is None else parts.boxes[index]
         if self.mask_lookup and stage is self.cascade[0]:
@@ -194,9 +195,8 @@ class RoIHeads(nn.Module):
             boxes = None if again is None else again.boxes
         pooled = self.pooler(chosen.rois, boxes, features, self.mask_pool)
         whole, part_features = scale_gradients(pooled, self.mask_grad_scale)
-        return stage.mask_losses(
-            whole, part_features, self.sampler.mask_targets(chosen, targets, 2 * self.mask_pool)
-        )
+        wanted = self.sampler.mask_targets(chosen, objects, counts, 2 * self.mask_pool)
+        return stage.mask_losses(whole, part_features, wanted)
 
     @torch.no_grad()
     def _diagnose(
@@ -205,7 +205,8 @@ class RoIHeads(nn.Module):
         """Return what the log gets of the first stage's parts, and let them track their running means."""
         if self.parts is None or parts is None or len(labeled.labels) == 0:
             return {}
-        self.parts.track(labeled.rois.select(labeled.labels < self.num_classes), features)
+        foreground = torch.nonzero(labeled.labels < self.num_classes)[:, 0]
+        self.parts.track(labeled.rois.select(foreground), features)
         moved = {"part_iou": parts.iou.mean(), "part_fallback": parts.fallback.float().mean()}
         return moved | dict(parts.diagnostics)
 
@@ -236,8 +237,7 @@ class RoIHeads(nn.Module):
     @torch.no_grad()
     def refine(self, rois: RoIs, deltas: Tensor, stage: Stage, features: RoIFeatures) -> RoIs:
         """Move RoIs by a stage's class-agnostic deltas [R, 4], clip, and feed them to DPR-Net again."""
-        moved = apply_deltas(deltas, rois.boxes, stage.box_weights)
-        boxes = clip_boxes(moved, features.sizes_of(rois))
+        boxes = clip_boxes(apply_deltas(deltas, rois.boxes, stage.box_weights), features.sizes_of(rois))
         alive = ((boxes[:, 2:] > boxes[:, :2]).all(dim=1) & boxes.isfinite().all(dim=1))[:, None]
         boxes = torch.where(alive, boxes, rois.boxes)  # an emptied box stays where it was
         return self.feed_again(rois._replace(boxes=boxes), features)

@@ -1,25 +1,30 @@
-"""Region proposal network: anchors, proposals, losses, and the cell each box takes its part offsets from.
+"""Region proposal network: proposals, losses, and the features that parts read.
 
 Source: Faster R-CNN (Ren et al. 2015) as in FPN (Lin et al. 2017); settings from Detectron2.
 """
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import batched_nms
 
+from dprd_cli.model.anchors import Anchors
 from dprd_cli.model.layers import Conv2d, conv_block, normal_init
-from dprd_cli.model.matching import label_anchors, sample_labels
-from dprd_cli.ops.boxes import apply_deltas, clip_boxes, encode_deltas, paired_iou
+from dprd_cli.model.matching import label_anchors, numbered, sample_labels
+from dprd_cli.ops.boxes import apply_deltas, clip_boxes, encode_deltas
+from dprd_cli.ops.constants import constant
 from dprd_cli.ops.precision import full_precision
-from dprd_cli.ops.roi_align import FeatureTable, cells_of
+from dprd_cli.ops.roi_align import FeatureTable
+from dprd_cli.ops.suppression import suppress
 from dprd_cli.structures.detections import Target
 
 _UNIT = (1.0, 1.0, 1.0, 1.0)
+#: Boxes of one NMS call: what it needs of a GPU's memory grows with their square.
+_AT_ONCE = 40_000
 
 
 class Proposals(NamedTuple):
@@ -48,99 +53,6 @@ class RPNOutput(NamedTuple):
     proposals: list[Proposals]
     hidden: FeatureTable
     losses: dict[str, Tensor]
-
-
-class Anchors(nn.Module):
-    """Anchor boxes of a pyramid: one size per level, the same aspect ratios everywhere.
-
-    Args:
-        sizes: Square root of the anchor area on each level, pixels. [L]
-        ratios: Height over width. [A]
-        strides: Pixels per cell of each level. [L]
-        rounded: Round the anchors' corners around the origin to whole pixels.
-        fitted: Step by the padded image's size over the map's (floor) instead of the stride.
-        lookup_cell: See `locate`.
-
-    Attributes:
-        base: Anchors around the origin, xyxy, pixels. [L, A, 4]
-        log_sizes: Base-2 logarithms of the sizes. [L]
-    """
-
-    base: Tensor
-    log_sizes: Tensor
-
-    def __init__(
-        self,
-        sizes: tuple[float, ...],
-        ratios: tuple[float, ...],
-        strides: tuple[int, ...],
-        *,
-        rounded: bool = False,
-        fitted: bool = False,
-        lookup_cell: str = "nearest",
-    ) -> None:
-        super().__init__()
-        self.strides, self.fitted = strides, fitted
-        self.nearest = lookup_cell == "nearest"
-        size = torch.tensor(sizes)[:, None]
-        ratio = torch.tensor(ratios)[None]
-        width = size / ratio.sqrt()
-        height = width * ratio
-        #: Anchors around the origin. [L, A, 4]
-        base = 0.5 * torch.stack((-width, -height, width, height), dim=-1)
-        self.register_buffer("base", base.round() if rounded else base, persistent=False)
-        self.register_buffer("log_sizes", torch.tensor(sizes).log2(), persistent=False)
-
-    def on(self, maps: list[Tensor]) -> list[Tensor]:
-        """Return the anchors of every level, row by row.
-
-        Args:
-            maps: One map a level; their sizes are used. L x [N, C, H, W]
-
-        Returns:
-            L x [H*W*A, 4]
-        """
-        padded = [side * self.strides[0] for side in maps[0].shape[-2:]]
-        anchors = []
-        for level, (height, width) in enumerate(m.shape[-2:] for m in maps):
-            fit = (padded[0] // height, padded[1] // width)
-            anchors.append(self.at(level, height, width, fit if self.fitted else None))
-        return anchors
-
-    def at(self, level: int, height: int, width: int, steps: tuple[int, int] | None = None) -> Tensor:
-        """Return the anchors of a level, row by row, `steps` (the stride) apart in y and x. [H*W*A, 4]."""
-        step_y, step_x = steps or (self.strides[level],) * 2
-        y = torch.arange(height, device=self.base.device) * step_y
-        x = torch.arange(width, device=self.base.device) * step_x
-        shift = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).repeat(1, 1, 2)  # [H, W, 4]
-        return (shift[:, :, None] + self.base[level]).view(-1, 4)
-
-    def locate(self, boxes: Tensor, image_index: Tensor, table: FeatureTable) -> Tensor:
-        """Find the anchor that stands for each box that came from none (objects, refined boxes).
-
-        Args:
-            boxes: [R, 4]
-            image_index: Image of each box. [R]
-            table: Hidden-feature table of the same batch.
-
-        Returns:
-            (row of the table, anchor) of each, int64. [R, 2]
-
-        Reading: level by the anchor size nearest to sqrt(area) in log2, the cell whose anchors stand nearest
-        to the centre (`lookup_cell=floor`: the one up and left of it), the anchor of highest IoU with the box
-        there. An anchor stands at its cell's number times the stride, not in the middle of the cell.
-        """
-        sides = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1e-3)
-        log_side = 0.5 * sides.log2().sum(dim=1)
-        level = (log_side[:, None] - self.log_sizes).abs().argmin(dim=1)
-        stride = boxes.new_tensor(self.strides)[level, None]
-        size = table.sizes[level]
-        cell = cells_of(boxes, stride, nearest=self.nearest)  # [R, 2] row, column
-        cell = torch.minimum(cell.clamp(min=0), size - 1)
-        center = (cell.flip(-1) * stride).repeat(1, 2)
-        anchor = paired_iou(center[:, None] + self.base[level], boxes[:, None]).argmax(dim=1)
-        row = table.starts[level] + (image_index * size[:, 0] + cell[:, 0]) * size[:, 1] + cell[:, 1]
-        return torch.stack((row, anchor), dim=1)
 
 
 class RPN(nn.Module):
@@ -259,7 +171,7 @@ class RPN(nn.Module):
         """
         pre_nms, post_nms = (setting[0 if training else 1] for setting in (self.pre_nms, self.post_nms))
         num_anchors = self.anchors.base.shape[1]
-        scores, boxes, rows, kinds, levels = [], [], [], [], []
+        scores, boxes, rows, kinds, counts = [], [], [], [], []
         for level, (logit, delta, anchor) in enumerate(zip(logits, deltas, anchors, strict=True)):
             top, index = logit.topk(min(pre_nms, logit.shape[1]), dim=1)  # [N, k]
             chosen = delta.gather(1, index[..., None].expand(-1, -1, 4))
@@ -269,27 +181,39 @@ class RPN(nn.Module):
             image = torch.arange(len(logit), device=logit.device)[:, None]
             rows.append(table.starts[level] + image * cells + index // num_anchors)
             kinds.append(index % num_anchors)
-            levels.append(torch.full_like(index, level))
+            counts.append(index.shape[1])
         anchor_index = torch.stack((torch.cat(rows, 1), torch.cat(kinds, 1)), dim=-1)
-        merged = (torch.cat(boxes, 1), torch.cat(scores, 1), anchor_index, torch.cat(levels, 1))
-        return [
-            self._suppress(Proposals(*candidates), level, size, post_nms)
-            for *candidates, level, size in zip(*merged, image_sizes, strict=True)
-        ]
+        candidates = Proposals(torch.cat(boxes, 1), torch.cat(scores, 1), anchor_index)
+        return self._suppress(candidates, numbered(counts, logits[0].device), image_sizes, post_nms)
 
     def _suppress(
-        self,
-        candidates: Proposals,
-        levels: Tensor,
-        image_size: tuple[int, int],
-        limit: int,
-    ) -> Proposals:
-        boxes, logits, anchor_index = candidates
-        boxes = clip_boxes(boxes, boxes.new_tensor(image_size))
-        size = boxes[:, 2:] - boxes[:, :2]
-        valid = ((size > 0) & (size >= self.min_size) & boxes[:, 2:].isfinite()).all(dim=1).nonzero()[:, 0]
-        keep = valid[batched_nms(boxes[valid], logits[valid], levels[valid], self.nms_iou)[:limit]]
-        return Proposals(boxes[keep], logits[keep], anchor_index[keep])
+        self, candidates: Proposals, levels: Tensor, image_sizes: list[tuple[int, int]], limit: int
+    ) -> list[Proposals]:
+        """Return the best `limit` of each image's candidates [N, k, ...], which are of `levels` [k]."""
+        num_images, per_image = candidates.logits.shape
+        boxes, device = candidates.boxes, levels.device
+        boxes = clip_boxes(boxes, constant(image_sizes, device, boxes.dtype)[:, None])
+        size = boxes[..., 2:] - boxes[..., :2]
+        valid = ((size > 0) & (size >= self.min_size) & boxes[..., 2:].isfinite()).all(dim=-1)
+        boxes = boxes.where(valid[..., None], 0.0)  # empty ones suppress nothing
+        num_levels = len(self.anchors.strides)
+        groups = torch.arange(num_images, device=device)[:, None] * num_levels + levels
+        flat = (boxes.view(-1, 4), candidates.logits.reshape(-1), groups.view(-1))
+        step = max(_AT_ONCE // per_image, 1) * per_image
+        rows = torch.cat(
+            [
+                suppress(*_slices(flat, first, step), num_images * num_levels, self.nms_iou) + first
+                for first in range(0, num_images * per_image, step)
+            ]
+        )
+        image = (rows // per_image).where(valid.view(-1)[rows], num_images)
+        image, order = image.sort(stable=True)  # of each image the best first; invalid ones at the end
+        counts = (image == torch.arange(num_images, device=device)[:, None]).sum(dim=1).tolist()
+        of_images = torch.split(rows[order][: sum(counts)], counts)
+        rows = torch.cat([found[:limit] for found in of_images])
+        kept = (value.view(-1, *value.shape[2:])[rows] for value in (boxes, *candidates[1:]))
+        pieces = (torch.split(value, [min(count, limit) for count in counts]) for value in kept)
+        return [Proposals(*values) for values in zip(*pieces, strict=True)]
 
     def losses(
         self, logits: list[Tensor], deltas: list[Tensor], anchors: list[Tensor], targets: list[Target]
@@ -309,23 +233,43 @@ class RPN(nn.Module):
         """
         all_anchors = torch.cat(anchors)
         all_logits, all_deltas = torch.cat(logits, 1), torch.cat(deltas, 1)
-        loss_cls, loss_reg = all_logits.sum() * 0, all_deltas.sum() * 0
-        drawn = 0
-        for logit, delta, target in zip(all_logits, all_deltas, targets, strict=True):
-            labels, index = label_anchors(all_anchors, target.boxes, self.fg_iou, self.bg_iou)
-            positive, negative = sample_labels(labels, self.anchors_per_image, self.positive_fraction)
-            sampled = torch.cat((positive, negative))
-            drawn += len(sampled)
-            loss_cls = loss_cls + F.binary_cross_entropy_with_logits(
-                logit[sampled], (labels[sampled] == 1).to(logit.dtype), reduction="sum"
-            )
-            if len(positive):
-                target_deltas = encode_deltas(all_anchors[positive], target.boxes[index[positive]], _UNIT)
-                loss_reg = loss_reg + F.smooth_l1_loss(
-                    delta[positive], target_deltas, beta=self.smooth_l1_beta, reduction="sum"
-                )
-        scale = 1.0 / max(drawn if self.loss_by_sampled else self.anchors_per_image * len(targets), 1)
+        labeled = [label_anchors(all_anchors, t.boxes, self.fg_iou, self.bg_iou) for t in targets]
+        labels, matched = (torch.stack(values) for values in zip(*labeled, strict=True))
+        draw = sample_labels(labels, self.anchors_per_image, self.positive_fraction)
+        place = torch.arange(draw.entries.shape[1], device=labels.device)
+        chosen = all_logits.gather(1, draw.entries)
+        loss_cls = F.binary_cross_entropy_with_logits(
+            chosen,
+            (place < draw.positives).to(chosen.dtype).expand_as(chosen),
+            weight=draw.drawn.to(chosen.dtype),
+            reduction="sum",
+        )
+        index, drawn = draw.entries[:, : draw.positives], draw.drawn[:, : draw.positives]
+        deltas_there = all_deltas.gather(1, index[..., None].expand(-1, -1, 4))
+        wanted = self._wanted_deltas(all_anchors[index], matched.gather(1, index), targets)
+        wanted = torch.where(drawn[..., None], wanted, deltas_there.detach())  # elsewhere nothing is wanted
+        loss_reg = F.smooth_l1_loss(deltas_there, wanted, beta=self.smooth_l1_beta, reduction="sum")
+        if self.loss_by_sampled:
+            number = draw.drawn.sum().clamp(min=1)
+            return {"loss_rpn_cls": loss_cls / number, "loss_rpn_reg": loss_reg / number}
+        scale = 1.0 / (self.anchors_per_image * len(targets))
         return {"loss_rpn_cls": loss_cls * scale, "loss_rpn_reg": loss_reg * scale}
+
+    @staticmethod
+    def _wanted_deltas(anchors: Tensor, matched: Tensor, targets: list[Target]) -> Tensor:
+        """Return what turns anchors [N, k, 4] into objects of their image [N, k]; anything without any."""
+        gt_boxes = torch.cat([target.boxes for target in targets])
+        if len(gt_boxes) == 0:
+            return torch.zeros_like(anchors)
+        firsts = list(accumulate(map(len, targets), initial=0))[:-1]
+        rows = (matched + constant(firsts, anchors.device)[:, None]).clamp(max=len(gt_boxes) - 1)
+        return encode_deltas(anchors, gt_boxes[rows], _UNIT)
+
+
+def _slices(values: tuple[Tensor, Tensor, Tensor], first: int, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return `step` rows of each tensor [B, ...] from `first` on. 3 x [<= step, ...]."""
+    boxes, logits, groups = (value[first : first + step] for value in values)
+    return boxes, logits, groups
 
 
 def _by_anchor(output: Tensor, values: int) -> Tensor:
@@ -334,4 +278,4 @@ def _by_anchor(output: Tensor, values: int) -> Tensor:
     return output.permute(0, 2, 3, 1).reshape(n, height * width * (output.shape[1] // values), values)
 
 
-__all__ = ["RPN", "Anchors", "Proposals", "RPNOutput"]
+__all__ = ["RPN", "Proposals", "RPNOutput"]

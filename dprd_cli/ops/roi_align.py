@@ -12,11 +12,13 @@ of deformable RoI pooling (Dai et al. 2017, Eq. 5).
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from dprd_cli.ops.constants import constant
 from dprd_cli.ops.weighted_sum import bag_table, weighted_bags
 
 
@@ -41,11 +43,10 @@ class FeatureTable(NamedTuple):
     def build(features: list[Tensor], strides: tuple[int, ...]) -> FeatureTable:
         """Lay out pyramid features [N, C, H, W] (free of copies but one if they are channels-last)."""
         rows = [f.permute(0, 2, 3, 1).reshape(-1, f.shape[1]) for f in features]
-        sizes = torch.tensor([f.shape[-2:] for f in features])
-        counts = torch.tensor([len(r) for r in rows])
         device = features[0].device
-        starts = counts.cumsum(0) - counts
-        return FeatureTable(torch.cat(rows), sizes.to(device), starts.to(device), strides)
+        sizes = constant([f.shape[-2:] for f in features], device)
+        starts = constant([*accumulate((len(r) for r in rows), initial=0)][:-1], device)
+        return FeatureTable(torch.cat(rows), sizes, starts, strides)
 
     def for_pooling(self) -> FeatureTable:
         """Return the table with rows that are cast once to what is summed in, and not at every pooling."""
@@ -171,7 +172,7 @@ def roi_align(
         nothing = table.rows[:0].sum() + boxes.sum() + (0 if shifts is None else shifts.sum())
         empty = table.rows.new_zeros((0, bins, bins, channels)) + nothing
         return empty.to(table.dtype or empty.dtype).permute(0, 3, 1, 2)
-    strides = boxes.new_tensor(table.strides)[levels]
+    strides = constant(table.strides, boxes.device, boxes.dtype)[levels]
     scaled = boxes / strides[:, None] - (0.5 if aligned else 0.0)
     if not aligned:
         scaled = torch.cat((scaled[:, :2], torch.maximum(scaled[:, 2:], scaled[:, :2] + 1)), dim=1)

@@ -26,6 +26,24 @@ def test_box_loss_by_hand():
     assert box_loss(deltas, targets, torch.tensor([0, 5]), 5, 0.0).item() == 2.0
 
 
+def test_background_has_no_box_loss_and_no_gradient():
+    torch.manual_seed(0)
+    deltas = torch.randn(6, 12, requires_grad=True)
+    targets, labels = torch.randn(6, 4), torch.tensor([0, 3, 2, 3, 1, 2])
+    foreground = torch.nonzero(labels < 3)[:, 0]
+    plain = deltas.view(6, 3, 4)[foreground, labels[foreground]]
+    for beta in (0.0, 0.5):
+        expected = (
+            torch.nn.functional.smooth_l1_loss(plain, targets[foreground], beta=beta, reduction="sum") / 6
+        )
+        loss = box_loss(deltas, targets, labels, 3, beta)
+        torch.testing.assert_close(loss, expected)
+        grads = (torch.autograd.grad(value, deltas, retain_graph=True)[0] for value in (loss, expected))
+        torch.testing.assert_close(*grads)
+    nowhere = torch.where((labels < 3)[:, None], targets, torch.nan)  # boxes of no size have no deltas
+    assert torch.equal(box_loss(deltas, nowhere, labels, 3, 0.5), loss)
+
+
 def test_box_loss_takes_the_deltas_of_the_true_class():
     deltas = torch.zeros(1, 12)
     deltas[0, 8:] = 1.0  # class 2 of 3

@@ -146,7 +146,7 @@ def test_costs_of_the_necks():
 @pytest.mark.parametrize("norm", ["none", "gn"])
 def test_a_training_step_changes_every_neck_parameter(name: str, norm: str):
     torch.manual_seed(0)
-    overrides = [f"model.neck.name={name}", f"model.neck.norm={norm}", "model.rpn.anchors_per_image=256"]
+    overrides = [f"model.neck.name={name}", f"model.neck.norm={norm}", "model.rpn.anchors_per_image=2048"]
     detector = build_detector(resolve(config_file=TINY, overrides=overrides).model, num_classes=3)
     image = torch.randint(0, 255, (3, 64, 64), dtype=torch.uint8)
     masks = torch.zeros(2, 64, 64, dtype=torch.bool)

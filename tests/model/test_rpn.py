@@ -1,9 +1,13 @@
 import pytest
 import torch
+import torch.nn.functional as F
 
+import dprd_cli.model.rpn as rpn_module
+from dprd_cli.model.anchors import Anchors
+from dprd_cli.model.matching import label_anchors
 from dprd_cli.model.neck import FPN
-from dprd_cli.model.rpn import RPN, Anchors
-from dprd_cli.ops.boxes import box_area
+from dprd_cli.model.rpn import RPN
+from dprd_cli.ops.boxes import encode_deltas
 from dprd_cli.ops.roi_align import FeatureTable
 from dprd_cli.structures.detections import Target
 
@@ -31,17 +35,6 @@ def make_features(channels: int = 8) -> list[torch.Tensor]:
     return [torch.randn(2, channels, 128 // s, 160 // s, generator=generator) for s in (4, 8, 16, 32, 64)]
 
 
-def test_anchors_by_hand():
-    anchors = Anchors(SIZES, (0.5, 1.0, 2.0), FPN.strides)
-    first = anchors.at(0, 2, 3).view(2, 3, 3, 4)
-    # 32^2 at ratio 1 around the origin; the next cell is 4 px to the right, the next row 4 px down
-    assert first[0, 0, 1].tolist() == [-16, -16, 16, 16]
-    assert first[0, 1, 1].tolist() == [-12, -16, 20, 16]
-    assert first[1, 0, 1].tolist() == [-16, -12, 16, 20]
-    assert first[0, 0, 0, 2] - first[0, 0, 0, 0] > first[0, 0, 0, 3] - first[0, 0, 0, 1]  # ratio 0.5 is wide
-    torch.testing.assert_close(box_area(first), torch.full((2, 3, 3), 1024.0))
-
-
 def test_proposals_are_sorted_inside_and_within_limits():
     rpn = make_rpn()
     sizes = [(128, 160), (100, 120)]
@@ -53,6 +46,70 @@ def test_proposals_are_sorted_inside_and_within_limits():
         assert proposals.boxes.min() >= 0
         assert proposals.boxes[:, 2].max() <= width
         assert proposals.boxes[:, 3].max() <= height
+
+
+@pytest.mark.parametrize("at_once", [1, 10**6])
+def test_proposals_of_a_batch_are_those_of_each_image_alone(monkeypatch, at_once):
+    monkeypatch.setattr(rpn_module, "_AT_ONCE", at_once)
+    rpn = make_rpn()
+    rpn.min_size = 20.0
+    features, sizes = make_features(), [(128, 160), (100, 120)]
+    together = rpn(features, sizes, None).proposals
+    for number, size in enumerate(sizes):
+        alone = rpn([feature[number : number + 1] for feature in features], [size], None).proposals[0]
+        torch.testing.assert_close(together[number].boxes, alone.boxes)
+        torch.testing.assert_close(together[number].logits, alone.logits)
+        assert (alone.boxes[:, 2:] - alone.boxes[:, :2] >= 20).all()
+
+
+def test_what_is_not_finite_is_not_proposed():
+    rpn = make_rpn()
+    logits, deltas = rpn.predict(make_features())[1:]
+    anchors = rpn.anchors.on(make_features())
+    table = FeatureTable.build(make_features(), FPN.strides)
+    for delta in deltas:
+        delta.data[1, ::2] = torch.nan
+    first, second = rpn.propose(logits, deltas, anchors, table, [(128, 160)] * 2, training=True)
+    assert first.boxes.isfinite().all()
+    assert second.boxes.isfinite().all()
+    assert 0 < len(second.boxes) <= len(first.boxes)
+    for delta in deltas:
+        delta.data.fill_(torch.nan)
+    assert [
+        len(p.boxes) for p in rpn.propose(logits, deltas, anchors, table, [(128, 160)] * 2, training=True)
+    ] == [0, 0]
+
+
+@pytest.mark.parametrize("by_sampled", [False, True])
+def test_losses_are_those_of_the_anchors_that_are_drawn(by_sampled):
+    """All that may be drawn is: 4 of 4 positives and every negative, image after image."""
+    rpn = make_rpn()
+    rpn.anchors_per_image, rpn.positive_fraction, rpn.loss_by_sampled = 10**5, 0.5, by_sampled
+    rpn.smooth_l1_beta = 0.1
+    features, size = make_features(), (128, 160)
+    boxes = [
+        torch.tensor([[10.0, 10, 60, 80], [90, 20, 150, 110]]),
+        torch.zeros(0, 4),
+        torch.tensor([[3.0, 3, 40, 40]]),
+    ]
+    features = [torch.cat((feature, feature[:1] * 2)) for feature in features]
+    targets = [Target(box, torch.zeros(len(box), dtype=torch.int64), size) for box in boxes]
+    _, logits, deltas = rpn.predict(features)
+    anchors = rpn.anchors.on(features)
+    losses = rpn.losses(logits, deltas, anchors, targets)
+    every, wanted_cls, wanted_reg, drawn = torch.cat(anchors), 0.0, 0.0, 0
+    for logit, delta, box in zip(torch.cat(logits, 1), torch.cat(deltas, 1), boxes, strict=True):
+        labels, index = label_anchors(every, box, 0.7, 0.3)
+        seen, positive = labels >= 0, labels == 1
+        drawn += int(seen.sum())
+        wanted_cls += F.binary_cross_entropy_with_logits(logit[seen], positive[seen].float(), reduction="sum")
+        if positive.any():
+            target = encode_deltas(every[positive], box[index[positive]], (1.0, 1.0, 1.0, 1.0))
+            wanted_reg += F.smooth_l1_loss(delta[positive], target, beta=0.1, reduction="sum")
+    number = drawn if by_sampled else 3 * 10**5
+    torch.testing.assert_close(losses["loss_rpn_cls"], wanted_cls / number)
+    torch.testing.assert_close(losses["loss_rpn_reg"], wanted_reg / number)
+    assert wanted_reg > 0
 
 
 def test_source_of_a_proposal_is_the_cell_and_anchor_it_came_from():
@@ -70,37 +127,6 @@ def test_source_of_a_proposal_is_the_cell_and_anchor_it_came_from():
         torch.testing.assert_close(found, proposals.boxes)
         level0 = proposals.anchor_index[:, 0] < 2 * 32 * 40
         assert ((proposals.anchor_index[level0, 0] >= 32 * 40) == bool(image)).all()
-
-
-def test_an_anchor_is_located_at_itself():
-    anchors = Anchors(SIZES, (0.5, 1.0, 2.0), FPN.strides)
-    table = FeatureTable.build(make_features(), FPN.strides)
-    boxes = anchors.at(1, 16, 20).view(16, 20, 3, 4)[5, 7]  # row 5, column 7 of P3
-    anchor_index = anchors.locate(boxes, torch.tensor([1, 1, 1]), table)
-    row = 2 * 32 * 40 + (1 * 16 + 5) * 20 + 7
-    assert anchor_index.tolist() == [[row, 0], [row, 1], [row, 2]]
-
-
-@pytest.mark.parametrize(("lookup_cell", "reached"), [("nearest", 1.0), ("floor", 0.25)])
-def test_a_box_is_located_where_the_best_anchor_stands(lookup_cell, reached):
-    anchors = Anchors(SIZES, (0.5, 1.0, 2.0), FPN.strides, lookup_cell=lookup_cell)
-    table = FeatureTable.build(make_features(), FPN.strides)
-    place = anchors.at(1, 16, 20).view(16, 20, 3, 4)[5, 7]
-    # a third of a stride away from row 5, column 7 of P3, in the four diagonal directions
-    shifts = torch.tensor([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]) * FPN.strides[1] / 3
-    rows = anchors.locate(place[1] + shifts.repeat(1, 2), torch.zeros(4, dtype=torch.int64), table)[:, 0]
-    row = 2 * 32 * 40 + 5 * 20 + 7
-    assert (rows == row).float().mean() == reached
-
-
-def test_boxes_at_the_border_and_beyond_are_located_inside():
-    anchors = Anchors(SIZES, (0.5, 1.0, 2.0), FPN.strides)
-    table = FeatureTable.build(make_features(), FPN.strides)
-    boxes = torch.tensor([[0.0, 0, 1e-4, 1e-4], [159, 127, 160, 128], [0, 0, 5000, 5000]])
-    anchor_index = anchors.locate(boxes, torch.zeros(3, dtype=torch.int64), table)
-    assert (anchor_index[:, 0] >= 0).all()
-    assert (anchor_index[:, 0] < len(table.rows)).all()
-    assert anchor_index[1, 0].item() == 32 * 40 - 1  # the last cell of image 0 on P2
 
 
 def test_losses_and_their_zeros():

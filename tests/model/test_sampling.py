@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from dprd_cli.model.matching import Objects
 from dprd_cli.model.rois import LabeledRoIs, RoIFeatures, RoIs
 from dprd_cli.model.rpn import Proposals
 from dprd_cli.model.sampling import RoISampler
@@ -15,6 +16,7 @@ TARGETS = [
     Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), (64, 64)),
     Target(OBJECT + 20, torch.tensor([4]), (64, 64)),
 ]
+OBJECTS = Objects.of(TARGETS)
 
 
 def sampler(**settings):
@@ -38,7 +40,7 @@ def test_objects_join_the_proposals_and_what_hardly_overlaps_is_not_drawn():
     torch.manual_seed(0)
     # IoU with the first object: 360/400 (an object), 10 x 12 / 520 (background), 0 (never drawn)
     each = proposals([10.0, 10, 30, 28], [20.0, 10, 40, 22], [0.0, 50, 5, 60])
-    labeled = sampler().sample([each, each, each], TARGETS, 0.5, FEATURES)
+    labeled = sampler().sample([each, each, each], OBJECTS, 0.5, FEATURES)
     values = (labeled.rois.image_index, labeled.labels, labeled.gt_index)
     rows = list(zip(*(value.tolist() for value in values), strict=True))
     assert rows.count((0, 2, 0)) == 2  # the proposal and the object itself
@@ -51,7 +53,7 @@ def test_objects_join_the_proposals_and_what_hardly_overlaps_is_not_drawn():
 def test_no_more_objects_than_their_share():
     torch.manual_seed(0)
     many = proposals(*[[10.0, 10, 30, 28 + k / 100] for k in range(9)])
-    labeled = sampler(rois_per_image=4).sample([many], TARGETS[:1], 0.5, FEATURES)
+    labeled = sampler(rois_per_image=4).sample([many], Objects.of(TARGETS[:1]), 0.5, FEATURES)
     assert labeled.labels.tolist() == [2, 2]  # half of four; there is no background
 
 
@@ -62,8 +64,8 @@ def test_a_higher_threshold_makes_background():
         torch.zeros((3, 2), dtype=torch.int64),
     )
     # IoU 0.9, 0.6 and 1
-    assert sampler().relabel(rois, TARGETS, 0.5).labels.tolist() == [2, 2, 4]
-    labeled = sampler().relabel(rois, TARGETS, 0.7)
+    assert sampler().relabel(rois, OBJECTS, 0.5).labels.tolist() == [2, 2, 4]
+    labeled = sampler().relabel(rois, OBJECTS, 0.7)
     assert labeled.labels.tolist() == [2, K, 4]
     assert labeled.gt_index.tolist() == [0, 0, 1]
     assert labeled.rois is rois
@@ -85,9 +87,10 @@ def test_boxes_to_reach():
 
 def test_masks_are_trained_where_objects_carry_one():
     labeled = labeled_rois()
-    index = sampler().masked(labeled, TARGETS)
+    index, counts = sampler().masked(labeled, OBJECTS)
     assert index.tolist() == [0]  # not the background, nor an object without a mask
-    wanted = sampler().mask_targets(labeled.select(index), TARGETS, 4)
+    assert counts == [1, 0, 0]
+    wanted = sampler().mask_targets(labeled.select(index), OBJECTS, counts, 4)
     assert wanted.labels.tolist() == [2]
     assert wanted.masks[0].tolist() == [[True] * 4, [True] * 4, [False] * 4, [False] * 4]
     assert wanted.areas.tolist() == [200]  # 10 x 20
@@ -98,8 +101,8 @@ def test_masks_are_trained_where_objects_carry_one():
 def test_at_most_so_many_masks_an_image(limit, count):
     rois = RoIs(OBJECT.repeat(6, 1), torch.zeros(6, dtype=torch.int64), torch.zeros(6, 2))
     labeled = LabeledRoIs(rois, torch.full((6,), 2), torch.zeros(6, dtype=torch.int64))
-    index = sampler(mask_rois_per_image=limit).masked(labeled, TARGETS[:1])
-    assert len(index) == count
+    index, counts = sampler(mask_rois_per_image=limit).masked(labeled, Objects.of(TARGETS[:1]))
+    assert counts == [len(index)] == [count]
     assert (index.diff() > 0).all()
 
 
@@ -108,4 +111,30 @@ def test_images_without_objects_may_have_no_background():
     each = proposals([10.0, 10, 30, 28])
     for bg_iou_low, drawn in ((0.1, 0), (0.0, 1)):  # below IoU 0 there is nothing
         strict = sampler(bg_from_empty=False, bg_iou_low=bg_iou_low)
-        assert len(strict.sample([each], TARGETS[1:2], 0.5, FEATURES).labels) == drawn
+        assert len(strict.sample([each], Objects.of(TARGETS[1:2]), 0.5, FEATURES).labels) == drawn
+
+
+def test_masks_of_images_of_many_sizes_are_their_own():
+    upper, lower = (torch.zeros(2, *size, dtype=torch.bool) for size in ((20, 40), (40, 30)))
+    upper[0, :10], upper[1, :, :20] = True, True
+    lower[1, 30:] = True
+    boxes = torch.tensor([[0.0, 0, 20, 20], [20, 0, 40, 20]])
+    labels = torch.tensor([0, 1])
+    targets = [
+        Target(boxes, labels, (20, 40), upper),
+        Target(boxes[:0], labels[:0], (20, 20)),
+        Target(boxes + 10, labels, (40, 30), lower),
+    ]
+    objects = Objects.of(targets)
+    rois = RoIs(
+        torch.tensor([[0.0, 0, 20, 20], [10, 0, 30, 20], [10, 20, 30, 40]]),
+        torch.tensor([0, 0, 2]),
+        torch.zeros((3, 2), dtype=torch.int64),
+    )
+    labeled = LabeledRoIs(rois, torch.tensor([0, 1, 1]), torch.tensor([0, 1, 3]))
+    index, counts = sampler().masked(labeled, objects)
+    assert (index.tolist(), counts) == ([0, 1, 2], [2, 0, 1])
+    wanted = sampler().mask_targets(labeled, objects, counts, 2)
+    yes, no = [True, True], [False, False]
+    assert wanted.masks.tolist() == [[yes, no], [[True, False]] * 2, [no, yes]]
+    assert wanted.areas.tolist() == [400, 400, 300]
