@@ -43,6 +43,7 @@ def _remove():
         for name in names:
             if hasattr(module, name):
                 delattr(module, name)
+    os.process_cpu_count = os.cpu_count  # as where there is no sched_getaffinity
     sys.addaudithook(_refuse)
 
 

@@ -34,7 +34,7 @@ class PlacesConfig(Section):
     looks_at: Literal["roi", "patch"] = "roi"
     width: Width = 64
     entropy: Rate = 0.3
-    entropy_until: Fraction = 0.5
+    entropy_until: Fraction = 0.25
     draw: Fraction = 0.1
     apart: Rate = 0.0
     weight: Rate = 1.0

@@ -8,7 +8,7 @@ import logging
 import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -173,8 +173,12 @@ class RayEngine:
             def __init__(self) -> None:
                 self.worker = make()
 
-            def __call__(self, row: dict[str, Any]) -> dict[str, int]:
-                return asdict(self.worker(pickle.loads(row["piece"])))
+            def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
+                try:
+                    outcome: PieceReport | UserError = self.worker(pickle.loads(row["piece"]))
+                except UserError as error:  # as Ray wraps what is raised, only its text would arrive
+                    outcome = error
+                return {"outcome": pickle.dumps(outcome)}
 
         context = ray.data.DataContext.get_current()
         logging.getLogger("ray.data").setLevel(logging.ERROR)
@@ -195,7 +199,10 @@ class RayEngine:
         )
         with _as_user_errors():
             for row in reports.iter_rows():
-                yield PieceReport(**{key: int(value) for key, value in row.items()})
+                outcome: PieceReport | UserError = pickle.loads(row["outcome"])
+                if isinstance(outcome, UserError):
+                    raise outcome
+                yield outcome
 
     def _share(self) -> tuple[int, int]:
         """Return how many actors there are to be, and how many GPUs each takes."""
@@ -208,7 +215,7 @@ class RayEngine:
 
 @contextlib.contextmanager
 def _as_user_errors() -> Iterator[None]:
-    """Turn what Ray raises into what the worker raised, or into a line.
+    """Turn what Ray raises into a line.
 
     Raises:
         UserError: Always, where Ray raises something.
@@ -218,13 +225,6 @@ def _as_user_errors() -> Iterator[None]:
     try:
         yield
     except ray.exceptions.RayError as error:
-        chain: BaseException | None = error
-        while chain is not None:
-            cause = getattr(chain, "cause", None)
-            for one in (chain, cause):
-                if isinstance(one, UserError):
-                    raise type(one)(str(one)) from error
-            chain = cause or chain.__cause__
         raise UserError(
             f"Ray: {one_line(error, 300)}; what was done is whole, the same line goes on"
         ) from error

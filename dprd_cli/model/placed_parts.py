@@ -148,7 +148,7 @@ class LatentParts(nn.Module):
         fine: bool = False,
         sigma: float = 0.5,
         entropy: float = 0.3,
-        entropy_until: float = 0.5,
+        entropy_until: float = 0.25,
         draw: float = 0.1,
         apart: float = 0.0,
         weight: float = 1.0,

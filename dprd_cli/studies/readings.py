@@ -44,12 +44,12 @@ def _signpost(level: str, title: str, settings: dict[str, Any]) -> Study:
         title,
         "",
         (
-            Variant("fixed", "fixed parts", "dprd", {**shared, "model.parts.mode": "fixed"}),
+            Variant("fixed", "fixed parts", "cascade-dprd", {**shared, "model.parts.mode": "fixed"}),
             *(
                 Variant(
                     mode,
                     label,
-                    "dprd",
+                    "cascade-dprd",
                     {**shared, "model.parts.mode": mode},
                     base="fixed",
                     changes=("model.parts.mode",),

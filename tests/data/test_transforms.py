@@ -51,7 +51,11 @@ def test_resize_scales_boxes_exactly_and_masks_with_them():
     np.testing.assert_array_equal(bigger.boxes, [[15, 8, 75, 48], [90, 20, 144, 40]])
     for box, mask in zip(bigger.boxes, bigger.masks, strict=True):
         np.testing.assert_array_equal(mask_box(mask), box)  # pixel-aligned rectangles stay exact
-        assert mask.sum() == (box[2] - box[0]) * (box[3] - box[1])
+        lost = (box[2] - box[0]) * (box[3] - box[1]) - mask.sum()
+        assert lost in {
+            0,
+            4,
+        }  # a corner is covered by 3/4 x 2/3: a half, which OpenCV's versions round in two ways
     assert bigger.image.shape == (60, 150, 3)
 
 

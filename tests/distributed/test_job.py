@@ -142,7 +142,7 @@ def test_a_ray_job_that_is_hit_gives_the_rows_of_one_process(tmp_path, kill):
     line = [sys.executable, str(ROOT / "scripts" / "ray_job.py"), str(tmp_path), "--images", "600"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*line, "--kill", kill], capture_output=True, text=True, env=environment, timeout=300
+        [*line, "--kill", kill], capture_output=True, text=True, env=environment, timeout=1500
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "each name once, in order: True; rows equal to one process's: True" in done.stdout
