@@ -13,7 +13,7 @@ def steps(monkeypatch):
     seen, clock = [], iter(range(100))
 
     class Learner:
-        def __init__(self, detector, train):
+        def __init__(self, detector, train, **more):
             assert (train.batch_size, train.accumulate) == (2, 1)
 
         def step(self, step, rate, images, targets):
