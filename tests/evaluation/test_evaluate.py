@@ -18,6 +18,7 @@ class Oracle(torch.nn.Module):
     device = torch.device("cpu")
     needs_targets = False
     place_shifts = None
+    precision = "fp32"
 
     def __init__(self, answers):
         super().__init__()

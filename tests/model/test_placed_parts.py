@@ -77,7 +77,7 @@ def test_the_loss_reaches_layer_and_scorer_or_is_nothing(preset, empty):
 
 def test_the_bonus_of_entropy_falls_with_the_steps():
     parts = make().roi_heads.parts
-    assert [parts.bonus(p) for p in (0.0, 0.25, 0.5, 1.0)] == [0.3, 0.15, 0.0, 0.0]
+    assert [parts.bonus(p) for p in (0.0, 0.125, 0.25, 1.0)] == [0.3, 0.15, 0.0, 0.0]
     detector = make().train()
     torch.nn.init.normal_(detector.part_layer.places.bias)
 

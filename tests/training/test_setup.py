@@ -40,6 +40,7 @@ def test_the_detector_is_of_the_data_and_its_weights_are_the_seeds(caplog):
 
 def saved_of(found, **changes):
     whole = {
+        "config": tiny().model_dump(mode="json"),
         "class_names": list(found.train_set.class_names),
         "category_ids": list(found.train_set.category_ids),
     }
