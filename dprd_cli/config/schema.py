@@ -214,8 +214,8 @@ class TrainConfig(Section):
         loggers: Where metrics go beside the CSV and JSONL files: `tensorboard`, `wandb`, where installed, and
             those of plugins.
         seed: Seed of weights, order and augmentation.
-        precision: `fp32`, or `bf16`: matrix products and convolutions in bfloat16; `auto` takes that on a
-            GPU that has it. A run keeps on a kind of device what it began with there.
+        precision: `fp32`, or `bf16`: matrix products and convolutions in bfloat16; `auto` takes that where
+            the device is faster in it. A run keeps on a kind of device what it began with there.
         device: `auto`, `cpu` or `cuda`.
         weights: A detector that training starts from, named as for `dprd train --weights`; empty for none.
     """

@@ -16,7 +16,7 @@ from dprd_cli.errors import UsageError, did_you_mean
 
 #: What `--precision` and `train.precision` take.
 PRECISIONS = ("auto", "fp32", "bf16")
-#: How many times as fast bfloat16 has to be on a CPU to be named: a network is more than convolutions.
+#: How many times as fast bfloat16 has to be on a CPU: a network is more than convolutions.
 WORTH = 1.5
 #: Name -> PyTorch's function that says whether the CPU has them, and Linux's word for them.
 _INSTRUCTIONS = {
@@ -65,7 +65,7 @@ class PrecisionChoice:
 def choose_precision(
     asked: str, device: torch.device, look: Callable[[], Bf16Support] | None = None
 ) -> PrecisionChoice:
-    """Decide a precision; `auto` takes bfloat16 on GPUs that have it, else float32.
+    """Decide a precision; `auto` takes what the device is faster in.
 
     Law: on a GPU the same at each call; on a CPU the same in one process, where it is measured once.
 
@@ -102,10 +102,8 @@ def _of_gpu(device: torch.device) -> PrecisionChoice:
 def _of_cpu(found: Bf16Support) -> PrecisionChoice:
     if found.ratio is None:
         return PrecisionChoice("fp32", "the CPU has no instructions for bfloat16", found)
-    # a checkpoint lost 1.2 AP in bfloat16 (docs/performance.md), so on a CPU it has to be asked for
     told = f"{found.instructions}: a 3x3 convolution in bfloat16 is {found.ratio:.1f} times as fast"
-    hint = "; --precision bf16 takes it, and may cost AP" if found.ratio >= WORTH else ""
-    return PrecisionChoice("fp32", told + hint, found)
+    return PrecisionChoice("bf16" if found.ratio >= WORTH else "fp32", told, found)
 
 
 @functools.cache

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dprd_cli.runtime import precision
-from dprd_cli.runtime.precision import Bf16Support, PrecisionChoice
+from dprd_cli.runtime.precision import Bf16Support
 from dprd_cli.training import setup
 from dprd_cli.training.loop import train
 from dprd_cli.training.setup import set_up
@@ -21,15 +21,10 @@ class StopError(Exception):
 
 @pytest.fixture
 def speed(monkeypatch):
-    """Let the CPU be so many times as fast in bfloat16 from now on, and `auto` take it, as on a GPU."""
-    usual = precision._of_cpu
-
-    def decided(found):
-        return PrecisionChoice("bf16", "pretended") if found.ratio >= precision.WORTH else usual(found)
+    """Let the CPU be so many times as fast in bfloat16 from now on."""
 
     def pretend(ratio):
         monkeypatch.setattr(precision, "cpu_support", lambda: Bf16Support("AMX", ratio))
-        monkeypatch.setattr(precision, "_of_cpu", decided)
 
     return pretend
 
