@@ -1,7 +1,7 @@
 """without_heads.py FROM TO.pt: copy a checkpoint without its RoI heads.
 
-What starts from it (`train.weights`) shares backbone, pyramid and RPN, and learns its heads from nothing: the start
-of docs/studies/moving-parts-photographs.toml, where heads with different parts are compared.
+What starts from it (`train.weights`) shares backbone, pyramid and RPN, and learns its heads from nothing:
+the start of docs/studies/moving-parts-photographs.toml, where heads with different parts are compared.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ KEPT = ("config", "class_names", "category_ids", "with_masks", "step")
 
 def main() -> None:
     """Copy the tensors and say how many."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     parser.add_argument("source", help="a run, a checkpoint, or the name of one that comes along")
     parser.add_argument("target", type=Path)
     asked = parser.parse_args()
