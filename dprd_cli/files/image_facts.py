@@ -9,11 +9,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from dprd_cli.files.images import exif_orientation, open_image, read_image
+from dprd_cli.files.images import exif_orientation, open_image, read_lightness
 from dprd_cli.ops.arrays import DEEP_GREY
-from dprd_cli.structures.sample import ImageArray
 
 #: What is special about an image -> what is done about it, for reports.
 TRAITS = {
@@ -41,7 +41,7 @@ class ImageInfo:
         traits: Which of `TRAITS` it has.
         look: 64 hexadecimal digits that are the same, but for a few bits, in images that look the same;
             empty where there is too little to see.
-        content: A digest of the pixels.
+        content: A digest of the pixels; of their lightness in a JPEG.
     """
 
     size: tuple[int, int]
@@ -51,14 +51,14 @@ class ImageInfo:
 
 
 def inspect_image(path: Path | str, max_pixels: int) -> ImageInfo:
-    """Decode an image and forget its pixels, without any warning.
+    """Decode an image to its last byte and forget its pixels, without any warning.
 
     Raises:
         ImageError: As `read_image`.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pixels = read_image(path, max_pixels)
+        pixels = read_lightness(path, max_pixels)
         with open_image(path) as image:
             bands = image.getbands()
             found = {
@@ -83,13 +83,13 @@ def _is_animated(image: Image.Image) -> bool:
         return False
 
 
-def look_of(pixels: ImageArray) -> str:
+def look_of(pixels: NDArray[np.uint8]) -> str:
     """Return which cells of a 16 x 16 grid have a lighter neighbour at the right, as hexadecimal digits.
 
     Args:
-        pixels: RGB. [H, W, 3]
+        pixels: RGB, [H, W, 3], or lightness, [H, W].
     """
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels
     cells = cv2.resize(grey, (_GRID + 1, _GRID), interpolation=cv2.INTER_AREA).astype(np.int16)
     if np.ptp(cells) < _FLAT:
         return ""

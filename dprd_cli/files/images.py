@@ -61,13 +61,37 @@ def read_image(path: Path | str, max_pixels: int) -> ImageArray:
     Raises:
         ImageError: If the file is missing, a folder, empty, not an image, truncated, or too large.
     """
-    path = Path(path)
+    return _read(Path(path), max_pixels, lightness=False)
+
+
+def read_lightness(path: Path | str, max_pixels: int) -> NDArray[np.uint8]:
+    """Read an image as `read_image` does, to its last byte too, but of a JPEG in colour the lightness alone.
+
+    A JPEG stores that apart, at its full size, so that it is the faster way to see that a file is whole.
+
+    Args:
+        path: The file.
+        max_pixels: Largest image (width x height) that is decoded.
+
+    Returns:
+        The lightness, [H, W], of a JPEG in colour, and RGB, [H, W, 3], of any other image.
+
+    Raises:
+        ImageError: As `read_image`.
+    """
+    return _read(Path(path), max_pixels, lightness=True)
+
+
+def _read(path: Path, max_pixels: int, *, lightness: bool) -> NDArray[np.uint8]:
+    """Read an image; see `read_lightness` and `read_image`."""
     try:
         with _open(path, max_pixels) as image:
             large = image.width * image.height > _LARGE
+            alone = lightness and image.mode == "RGB" and image.draft("L", None) is not None
             with _DECODING if large else contextlib.nullcontext():
                 image.load()
-                return _to_rgb(_upright(image), path)
+                upright = _upright(image)
+                return np.asarray(upright) if alone else _to_rgb(upright, path)
     except (ImageError, MemoryError):
         raise
     except Exception as error:  # Pillow's plugins raise nearly anything on broken files
@@ -219,6 +243,8 @@ def _check_kind(path: Path) -> None:
 
 def _upright(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation; data too broken to hold one says nothing."""
+    if _orientation(image) == 1:  # as nearly always; Pillow would make a copy
+        return image
     try:
         return ImageOps.exif_transpose(image)
     except _BROKEN_EXIF:

@@ -19,6 +19,7 @@ from dprd_cli.files.images import (
     encode_png,
     exif_orientation,
     read_image,
+    read_lightness,
     read_size,
     write_image,
 )
@@ -114,6 +115,41 @@ def test_exif_orientation_is_applied(tmp_path, orientation):
     image.save(tmp_path / "turned.png", exif=exif)
     np.testing.assert_array_equal(read_image(tmp_path / "turned.png", LIMIT), upright[orientation](noise()))
     assert exif_orientation(tmp_path / "turned.png") == orientation
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_the_lightness_of_a_jpeg_is_its_grey(tmp_path, orientation):
+    across, down = np.meshgrid(np.linspace(40, 200, 60), np.linspace(40, 200, 50))
+    image = Image.fromarray(np.stack([across, down, 240 - across], axis=2).astype(np.uint8))
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "a.jpg", exif=exif)
+    found = read_lightness(tmp_path / "a.jpg", LIMIT)
+    grey = Image.fromarray(read_image(tmp_path / "a.jpg", LIMIT)).convert("L")
+    assert found.shape == ((50, 60) if orientation == 1 else (60, 50))
+    assert np.abs(found.astype(int) - np.asarray(grey)).max() <= 2
+
+
+@pytest.mark.parametrize(("name", "mode"), [("a.png", "RGB"), ("b.jpg", "L"), ("c.jpg", "CMYK")])
+def test_any_other_image_is_read_as_ever(tmp_path, name, mode):
+    Image.fromarray(noise()).convert(mode).save(tmp_path / name)
+    found = read_lightness(tmp_path / name, LIMIT)
+    np.testing.assert_array_equal(found, read_image(tmp_path / name, LIMIT))
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_truncated_jpeg_is_refused_however_little_is_missing(tmp_path, progressive):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(noise(300, 400)).save(path, progressive=progressive)
+    content = path.read_bytes()
+    for missing in (3, 10, 100, 1000, len(content) // 2):
+        path.write_bytes(content[:-missing])
+        said = set()
+        for read in (read_image, read_lightness):
+            with pytest.raises(DataError, match="truncated or corrupt") as caught:
+                read(path, LIMIT)
+            said.add(str(caught.value))
+        assert len(said) == 1
 
 
 def test_orientation_of_what_has_none(tmp_path):
