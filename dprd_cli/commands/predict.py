@@ -196,7 +196,7 @@ def predict(
             metavar="N",
             min=0,
             max=64,
-            help="Threads that read ahead of the network.",
+            help="Threads that read ahead of the network; if any, one more draws and writes behind it.",
             rich_help_panel=MACHINE,
         ),
     ] = 2,

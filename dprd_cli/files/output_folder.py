@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class OutputFolder:
         self._before = WrittenFiles(path, command)
         self._written = WrittenFiles(path, command, rank)
         self._begun = rank > 0
+        self._claiming = threading.Lock()
 
     def begin(self) -> None:
         """Remove what the command wrote before; the first `claim` does it too."""
@@ -64,16 +66,19 @@ class OutputFolder:
     def claim(self, *names: str) -> Path:
         """Return the path of a file that is written next, after making its folder; it belongs to the command.
 
+        Several threads may ask.
+
         Args:
             names: Its path from the folder on.
 
         Raises:
             ResourceError: If the folder cannot be made, or not written into.
         """
-        self.begin()
-        path = self.path.joinpath(*names)
-        make_folder(path.parent)
-        self._written.add(path.relative_to(self.path).as_posix())
+        with self._claiming:
+            self.begin()
+            path = self.path.joinpath(*names)
+            make_folder(path.parent)
+            self._written.add(path.relative_to(self.path).as_posix())
         return path
 
     def close(self) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ from dprd_cli.errors import DataError, InterruptedRun, UsageError
 from dprd_cli.files.output_folder import OutputChoice, OutputFolder, output_folder
 from dprd_cli.inference.entry import DisplayStyle
 from dprd_cli.inference.outputs import output_names
+from dprd_cli.inference.prediction import Prediction
 from dprd_cli.inference.predictor import Predictor, ReadFailure, ReadOptions
 from dprd_cli.inference.sharding import merge_in_order, own_batches
 from dprd_cli.inference.sources import Source
 from dprd_cli.inference.tiling import Tiling
 from dprd_cli.inference.video import stated_frames
-from dprd_cli.inference.writer import PredictionRecord, PredictionWriter, output_stems
+from dprd_cli.inference.writer import ImageOutputs, PredictionRecord, PredictionWriter, output_stems
+from dprd_cli.runtime.ahead import ahead
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.progress import detail, progress, say
 from dprd_cli.runtime.signals import StopRequest
@@ -182,6 +185,7 @@ def _predict(
     failures: list[ReadFailure] = []
     best, started = -1.0, time.monotonic()
     own = own_batches(numbers, size, group.rank, group.size)
+    make = partial(_make_outputs, writer=writer, read=options.read)
     moving = any(source.is_moving for source in sources)
     total = _images_and_frames([sources[number] for number in numbers], options.read)
     with (
@@ -189,12 +193,9 @@ def _predict(
         writer,
         progress("detect", "images and frames" if moving else "images") as show,
         closing(predictor.predict_sources(sources, options.read, own)) as found,
+        closing(merge_in_order(found, numbers, size, group, lambda: stop.exit_code > 0, make=make)) as merged,
     ):
-        made = (
-            (number, item if isinstance(item, ReadFailure) else writer.make(number, item))
-            for number, item in found
-        )
-        for _, item in merge_in_order(made, numbers, size, group, lambda: stop.exit_code > 0):
+        for _, item in merged:
             if isinstance(item, ReadFailure):
                 say(f"skipped: {item.message}")
                 failures.append(item)
@@ -220,6 +221,20 @@ def _predict(
         failures=tuple(failures),
         exit_code=group.all_reduce_max(stop.exit_code),
     )
+
+
+def _make_outputs(
+    found: Iterable[tuple[int, Prediction | ReadFailure]], writer: PredictionWriter, read: ReadOptions
+) -> Iterator[tuple[int, ImageOutputs | ReadFailure]]:
+    """Draw and write the files of each image alone, behind the network where threads read ahead of it."""
+    tasks = (partial(_make_one, writer, number, item) for number, item in found)
+    return ahead(tasks, min(read.workers, 1), read.batch_size)  # one: a video's frames have an order
+
+
+def _make_one(
+    writer: PredictionWriter, number: int, item: Prediction | ReadFailure
+) -> tuple[int, ImageOutputs | ReadFailure]:
+    return number, item if isinstance(item, ReadFailure) else writer.make(number, item)
 
 
 def _images_and_frames(sources: Sequence[Source], read: ReadOptions) -> int:

@@ -72,7 +72,8 @@ class ReadOptions:
     Args:
         batch_size: Images that go through the network together. Padding to the largest of them changes
             detections in the last digits.
-        workers: Threads that read and resize ahead of the network; 0 reads when the image's turn comes.
+        workers: Threads that read and resize ahead of the network; 0 reads when the image's turn comes, and
+            draws and writes before the next one's, which else a thread does behind the network.
         frame_step: Take every so many frames of a video.
         max_frames: Stop after so many taken frames of each video; 0 takes all.
     """

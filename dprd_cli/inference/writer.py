@@ -139,6 +139,7 @@ class PredictionWriter:
         self.records: list[PredictionRecord] = []
         self.summary: list[str] = []
         self._videos: dict[Path, None] = {}
+        self._counts = dict.fromkeys(self._outputs, 0)
 
     def __enter__(self) -> PredictionWriter:
         return self
@@ -147,6 +148,8 @@ class PredictionWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         failed: ResourceError | None = None
+        for name, number in self._counts.items():
+            self._outputs[name].count = number
         outputs: dict[str, PerImageOutput | SharedOutput] = {
             **self._outputs,
             **(self._shared if self._open else {}),
@@ -173,7 +176,7 @@ class PredictionWriter:
         return made
 
     def make(self, number: int, prediction: Prediction) -> ImageOutputs:
-        """Write the files of one image or frame of a source alone.
+        """Write the files of one image or frame of a source alone; may be done in a thread of its own.
 
         Args:
             number: Number of the source.
@@ -194,7 +197,7 @@ class PredictionWriter:
         for kind, output in self._outputs.items():
             before = output.count
             output.add(entry)
-            counts[kind], output.count = output.count - before, before  # `write` counts, perhaps elsewhere
+            counts[kind] = output.count - before
         contents = {kind: output.content(entry) for kind, output in self._shared.items()}
         drawn, video = self._drawn(entry)
         record = self._record(entry, drawn) if self.keep else None
@@ -216,7 +219,7 @@ class PredictionWriter:
         for kind, content in made.contents.items():
             self._shared[kind].write(content)
         for kind, count_made in made.counts.items():
-            self._outputs[kind].count += count_made
+            self._counts[kind] += count_made
         self.done += 1
         if made.record is not None:
             self.records.append(made.record)

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -332,17 +333,27 @@ def test_a_video(images, weights, capsys):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_it_after_the_image_at_hand(images, weights, capsys, monkeypatch, number, code):
+@pytest.mark.parametrize(("workers", "done"), [("0", 1), ("2", 2)])  # one is drawn behind the network
+def test_a_signal_ends_it_after_the_images_at_hand(
+    images, weights, capsys, monkeypatch, number, code, workers, done
+):
     write = PredictionWriter.write
+    for name in "abc":
+        shutil.copy(images / "17.jpg", images / f"17{name}.jpg")
 
     def write_and_be_asked_to_stop(self, *arguments):
-        signal.raise_signal(number)
+        if not self.done:
+            signal.raise_signal(number)
         return write(self, *arguments)
 
     monkeypatch.setattr(PredictionWriter, "write", write_and_be_asked_to_stop)
-    assert run(["predict", "in", "--weights", weights, "--json", "--out", "out"]) == code
+    arguments = ["--weights", weights, "--json", "--out", "out", "--workers", workers]
+    assert run(["predict", "in", *arguments]) == code
     output, errors = capsys.readouterr()
     document = json.loads(output)
-    assert (document["interrupted"], [row["file"] for row in document["images"]]) == (True, ["in/17.jpg"])
-    assert [row["file_name"] for row in json.loads(Path("out/images.json").read_text())] == ["in/17.jpg"]
-    assert errors.splitlines()[-1] == "error: stopped; what was done is whole (1 image)"
+    names = ["in/17.jpg", "in/17a.jpg"][:done]
+    assert (document["interrupted"], [row["file"] for row in document["images"]]) == (True, names)
+    assert [row["file_name"] for row in json.loads(Path("out/images.json").read_text())] == names
+    assert sorted(f"in/{path.name}" for path in Path("out").glob("*.jpg")) == names
+    count = {1: "1 image", 2: "2 images"}[done]
+    assert errors.splitlines()[-1] == f"error: stopped; what was done is whole ({count})"

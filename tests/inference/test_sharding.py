@@ -1,8 +1,11 @@
 """Shares are whole batches, and what processes found comes together in order."""
 
+from functools import partial
+
 import pytest
 
 from dprd_cli.inference.sharding import merge_in_order, own_batches
+from dprd_cli.runtime.ahead import ahead
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 
 
@@ -44,7 +47,7 @@ def test_two_processes_give_all_images_in_order():
     numbers = range(64)
     shares = [found(own_batches(numbers, 2, index, 2)) for index in range(2)]
     group = Recorded([shares[1]])
-    merged = list(merge_in_order(iter(shares[0]), numbers, 2, group, lambda: False))
+    merged = list(merge_in_order(iter(shares[0]), numbers, 2, group, lambda: False, make=iter))
     assert merged == found(numbers)
     assert group.meetings == 2  # every 16 images of a process
 
@@ -52,7 +55,7 @@ def test_two_processes_give_all_images_in_order():
 def test_all_stop_together_after_a_meeting():
     numbers = range(64)
     shares = [found(own_batches(numbers, 2, index, 2)) for index in range(2)]
-    merged = list(merge_in_order(iter(shares[0]), numbers, 2, Recorded([shares[1]]), lambda: True))
+    merged = list(merge_in_order(iter(shares[0]), numbers, 2, Recorded([shares[1]]), lambda: True, make=iter))
     assert merged == found(range(32))
 
 
@@ -62,6 +65,19 @@ def test_a_single_process_stops_after_the_image_at_hand():
     def stopped():
         return len(seen) == 2
 
-    for item in merge_in_order(iter(found(range(5))), range(5), 1, SINGLE_PROCESS, stopped):
+    for item in merge_in_order(iter(found(range(5))), range(5), 1, SINGLE_PROCESS, stopped, make=iter):
         seen.append(item)
     assert seen == found(range(2))
+
+
+def test_what_was_taken_ahead_is_yielded_when_the_program_stops():
+    seen, taken = [], []
+
+    def make(items):
+        return ahead((partial(lambda item: taken.append(item) or item, item) for item in items), 1, 2)
+
+    items, numbers = iter(found(range(9))), range(9)
+    for item in merge_in_order(items, numbers, 1, SINGLE_PROCESS, lambda: len(seen) == 2, make=make):
+        seen.append(item)
+    assert seen == taken == found(range(len(seen)))
+    assert 2 <= len(seen) <= 5
