@@ -191,6 +191,11 @@ def build_pair(against: str, preset: str, inputs: BenchmarkImages) -> NetworkPai
     return NetworkPair((against, OURS), networks, (detector, detector), wide)
 
 
+def build_network(preset: str, inputs: BenchmarkImages) -> Network:
+    """Build a preset's network with the weights that it has in a pair, to look at `inputs`."""
+    return _our_network(_own(preset, inputs), inputs)
+
+
 def _own(preset: str, inputs: BenchmarkImages) -> Detector:
     flags = {"model.backbone.norm": "frozen_bn", "model.backbone.frozen_stages": 2}
     flags |= {"model.rpn.post_nms_test": inputs.proposals}

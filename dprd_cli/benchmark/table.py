@@ -12,6 +12,13 @@ from dprd_cli.benchmark.machine import Machine
 from dprd_cli.benchmark.measure import BenchmarkReport, BenchmarkRow, Timing
 from dprd_cli.benchmark.networks import BenchmarkImages
 from dprd_cli.benchmark.operations import evaluation, paste, roialign
+from dprd_cli.benchmark.profile import (
+    ProfileReport,
+    profile_inference,
+    profile_training,
+    side_of,
+    training_config,
+)
 from dprd_cli.benchmark.startup import startup
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.runtime.progress import Progress
@@ -35,6 +42,7 @@ class BenchmarkSettings:
         device: Where the networks run.
         compiled: Compile this project's backbone and neck.
         precision: `fp32` or `bf16`, of `inference` and `train`.
+        profiled: Tell where the preset's time goes, in place of comparing it.
     """
 
     against: str
@@ -47,6 +55,7 @@ class BenchmarkSettings:
     device: torch.device
     compiled: bool
     precision: str = "fp32"
+    profiled: bool = False
 
     def inputs(self, image_size: tuple[int, int], batch: int) -> BenchmarkImages:
         """Return the images, of this size and number unless others were asked for."""
@@ -76,6 +85,22 @@ def run(kind: str, settings: BenchmarkSettings, progress: Progress) -> Benchmark
         "startup": lambda: startup(settings.image_size or (480, 640), turns, progress),
     }
     return others[kind]()
+
+
+def profile(kind: str, settings: BenchmarkSettings, progress: Progress) -> ProfileReport:
+    """Tell where the time of a preset's inference or training goes.
+
+    Args:
+        kind: `inference` or `train`.
+        settings: What it runs on; `against` is not used.
+        progress: Called after every turn.
+    """
+    if kind == "inference":
+        inputs = settings.inputs((800, 1216), 1)
+        return profile_inference(inputs, settings.preset, settings.repetitions, progress)
+    side = side_of(settings.image_size)
+    config = training_config(settings.preset, side, settings.batch, settings.precision)
+    return profile_training(config, settings.repetitions, progress)
 
 
 def run_all(
@@ -117,6 +142,24 @@ def check(kind: str, settings: BenchmarkSettings) -> None:
         raise UsageError(f"--compile: {kind} has no network to compile; inference and train have")
     if kind not in ("inference", "train", "all") and settings.precision == "bf16":
         raise UsageError(f"--precision bf16: {kind} is measured in float32; inference and train in both")
+
+    if settings.profiled and kind not in ("inference", "train"):
+        raise UsageError(f"--profile: of inference and train, not of {kind}")
+    if settings.profiled and (settings.compiled or settings.device.type != "cpu"):
+        raise UsageError("--profile: operator by operator on a CPU; leave out --compile and --device")
+
+
+def profile_markdown(report: ProfileReport, machine: Machine) -> str:
+    """Return the table of a profile and the machine, ready to paste."""
+    settings = ", ".join(f"{key} {value}" for key, value in report.settings.items())
+    lines = [
+        f"{machine.date}, {machine.processor}, {machine.software}.",
+        "",
+        f"| {report.name}: {settings} | s | % | operators | GMAC/s |",
+        "|---|--:|--:|--:|--:|",
+        *(f"| {' | '.join(row)} |" for row in (*report.rows(), report.total())),
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def markdown(reports: Sequence[BenchmarkReport], missing: Sequence[str], machine: Machine) -> str:

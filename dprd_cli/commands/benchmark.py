@@ -12,6 +12,7 @@ from dprd_cli.commands._options import DEVICES, PRECISIONS, Json, parse_size, pr
 
 if TYPE_CHECKING:
     from dprd_cli.benchmark.measure import BenchmarkReport
+    from dprd_cli.benchmark.table import BenchmarkSettings
 
 
 def benchmark(
@@ -123,6 +124,15 @@ def benchmark(
             rich_help_panel=MACHINE,
         ),
     ] = "fp32",
+    profiled: Annotated[
+        bool,
+        typer.Option(
+            "--profile",
+            help="Of inference and train: where the processor time of --preset goes, by groups of operators; "
+            "of training on the built-in data, from its 11th step on.",
+            rich_help_panel=MEASURE,
+        ),
+    ] = False,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print Markdown tables.", rich_help_panel=OUTPUT)
     ] = False,
@@ -144,9 +154,12 @@ def benchmark(
         torch.set_num_threads(threads)
     decided = choose_precision(precision, place).name
     settings = table.BenchmarkSettings(
-        against, preset, size, batch_size, proposals, images, repetitions, place, compiled, decided
+        against, preset, size, batch_size, proposals, images, repetitions, place, compiled, decided, profiled
     )
     table.check(kind, settings)
+    if profiled:
+        _profile(kind, settings, as_json=json, as_markdown=markdown)
+        return
     missing: list[str] = []
     with progress(kind, "calls") as show:
         if kind == "all":
@@ -164,6 +177,25 @@ def benchmark(
         for report in reports:
             _print(report)
         typer.echo(f"{machine.date}, {machine.processor}, {machine.device}, {machine.software}")
+
+
+def _profile(kind: str, settings: BenchmarkSettings, *, as_json: bool, as_markdown: bool) -> None:
+    """Measure and print a profile."""
+    from dprd_cli.benchmark.machine import describe_machine
+    from dprd_cli.benchmark.table import profile, profile_markdown
+    from dprd_cli.commands._tables import print_rows
+
+    with progress(kind, "steps") as show:
+        report = profile(kind, settings, show)
+    machine = describe_machine(settings.device)
+    if as_json:
+        print_json({"machine": machine.to_json(), **report.to_json()})
+    elif as_markdown:
+        typer.echo(profile_markdown(report, machine), nl=False)
+    else:
+        columns = ("processor s", "%", "operators", "GMAC/s")
+        print_rows(report.name, columns, [*report.rows(), report.total()])
+        typer.echo(f"{machine.date}, {machine.processor}, {machine.software}")
 
 
 def _print(report: BenchmarkReport) -> None:
