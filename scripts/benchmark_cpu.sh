@@ -2,7 +2,7 @@
 # benchmark_cpu.sh OUTDIR: the CPU table of docs/performance.md. Writes one JSON file for each benchmark, log.txt, and
 # table.md with every row. Each benchmark has its own time limit, so that one that fails does not lose the others.
 # PYTHON names the interpreter (one that has Detectron2 measures that too), REPETITIONS the timed turns (5).
-# About 14 minutes on two quiet cores.
+# About 22 minutes on two quiet cores.
 set -u
 out=${1:?usage: benchmark_cpu.sh OUTDIR}
 : "${PYTHON:=python}" "${REPETITIONS:=5}"
@@ -29,6 +29,8 @@ for peer in torchvision detectron2 mask-rcnn; do
     measure "train-$peer" 240 train --against "$peer" --repetitions "$REPETITIONS"
 done
 measure eval 300 eval --repetitions 1
+measure check 300 check
+measure predict 900 predict
 
 "$PYTHON" - "$out" <<'END' | tee "$out/table.md"
 """Print the rows of every JSON file in a folder as one Markdown table."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +28,8 @@ class Timing:
             measured.
         macs: Multiply-accumulates of a call; None where they were not counted.
         share: Its multiply-accumulates a second over those of a plain convolution; None likewise.
-        processor: Processor seconds of each repetition, of this process alone: what other programs take away
-            from it does not count.
+        processor: Processor seconds of each repetition, of this process and of those that it began and that
+            have ended: what other programs take away from them does not count.
         work: What a call would ask of a GPU; None where that was not counted.
     """
 
@@ -45,6 +46,11 @@ class Timing:
         return statistics.median(self.seconds)
 
     @property
+    def processor_median(self) -> float | None:
+        """The median of the processor seconds; None where they were not counted."""
+        return statistics.median(self.processor) if self.processor else None
+
+    @property
     def rate(self) -> float | None:
         """Multiply-accumulates a second."""
         return None if self.macs is None else self.macs / self.median
@@ -55,7 +61,7 @@ class Timing:
             "gmac": None if self.macs is None else self.macs / 1e9,
             "gmac_per_s": None if self.rate is None else self.rate / 1e9,
             "share_of_convolution": self.share,
-            "processor_median_s": statistics.median(self.processor) if self.processor else None,
+            "processor_median_s": self.processor_median,
             "device": None if self.work is None else self.work.to_json(),
         }
         return {
@@ -167,10 +173,16 @@ def interleave(
 def _timed(run: Callable[[], object], device: torch.device) -> tuple[float, float]:
     """Return the seconds that a call takes on the clock, and of the processor."""
     _wait(device)
-    start = time.perf_counter(), time.process_time()
+    start = time.perf_counter(), _processor_seconds()
     run()
     _wait(device)
-    return time.perf_counter() - start[0], time.process_time() - start[1]
+    return time.perf_counter() - start[0], _processor_seconds() - start[1]
+
+
+def _processor_seconds() -> float:
+    """Return the processor seconds of this process and of its children that have ended."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
 
 
 def _wait(device: torch.device) -> None:

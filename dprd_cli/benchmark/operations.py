@@ -19,6 +19,7 @@ from dprd_cli.evaluation.coco import CocoArrays, accumulate
 from dprd_cli.ops.masks import encode_rle
 from dprd_cli.ops.roi_align import FeatureTable, assign_levels, roi_align
 from dprd_cli.runtime.progress import Progress
+from dprd_cli.structures.sample import CocoEntry, CocoTree
 
 _STRIDES = (4, 8, 16, 32)
 _BINS, _SAMPLES = 7, 2
@@ -144,7 +145,7 @@ def evaluation(
         progress: Called after every call.
         per_image: Objects and detections of an image, in the mean.
     """
-    truth, results = _generate(images, *per_image)
+    truth, results = generate(images, *per_image)
     image_ids = [image["id"] for image in truth["images"]]
     categories = tuple(category["id"] for category in truth["categories"])
     arrays: dict[tuple[str, Kind], CocoArrays] = {}
@@ -182,10 +183,22 @@ def _identical(a: CocoArrays, b: CocoArrays) -> bool:
     )
 
 
-def _generate(images: int, objects: float, detections: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return elliptic objects as polygons, and detections near them and elsewhere as run lengths."""
+def generate(
+    images: int, objects: float, detections: int, image_size: tuple[int, int] = (480, 640)
+) -> tuple[CocoTree, list[CocoEntry]]:
+    """Return elliptic objects as polygons, and detections near them and elsewhere as run lengths.
+
+    Args:
+        images: Number of images.
+        objects: Objects of an image, in the mean.
+        detections: Detections of an image.
+        image_size: (height, width)
+
+    Returns:
+        Annotations in COCO's form, without file names, and results.
+    """
     random = np.random.default_rng(0)
-    height, width, classes = 480, 640, 80
+    (height, width), classes = image_size, 80
     annotations: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     for image in range(1, images + 1):

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from dprd_cli.benchmark.data_check import data_check
 from dprd_cli.benchmark.detectors import inference, train
 from dprd_cli.benchmark.machine import Machine
 from dprd_cli.benchmark.measure import BenchmarkReport, BenchmarkRow, Timing
 from dprd_cli.benchmark.networks import BenchmarkImages
 from dprd_cli.benchmark.operations import evaluation, paste, roialign
+from dprd_cli.benchmark.prediction import prediction
 from dprd_cli.benchmark.profile import (
     ProfileReport,
     profile_inference,
@@ -23,8 +25,11 @@ from dprd_cli.benchmark.startup import startup
 from dprd_cli.errors import UsageError, UserError
 from dprd_cli.runtime.progress import Progress
 
-KINDS = ("inference", "train", "roialign", "eval", "paste", "startup")
-_TURNS_OF_EVALUATION = 3  # pycocotools needs a minute or more for each
+KINDS = ("inference", "train", "roialign", "eval", "paste", "startup", "predict", "check")
+_TURNS = 5
+_SLOW = {"eval": 3, "predict": 1, "check": 3}  # turns, of which each takes a minute or more
+_IMAGES = 5000
+_PHOTOGRAPH = (480, 640)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +42,14 @@ class BenchmarkSettings:
         image_size: (height, width), or None for the one that each benchmark has.
         batch: Images at a time, or None for each benchmark's own.
         proposals: RoIs of the box branch at test or of `roialign`, or None.
-        images: Images of the evaluation.
-        repetitions: Timed turns.
+        images: Images of `eval`, `predict` and `check`, or None for as many as the targets are for.
+        repetitions: Timed turns, or None for each benchmark's own number.
         device: Where the networks run.
         compiled: Compile this project's backbone and neck.
         precision: `fp32` or `bf16`, of `inference` and `train`.
         profiled: Tell where the preset's time goes, in place of comparing it.
+        weights: The detector of `predict`; `demo` by default.
+        folder: Images of one's own for `predict`, or a data set for `check`.
     """
 
     against: str
@@ -50,12 +57,14 @@ class BenchmarkSettings:
     image_size: tuple[int, int] | None
     batch: int | None
     proposals: int | None
-    images: int
-    repetitions: int
+    images: int | None
+    repetitions: int | None
     device: torch.device
     compiled: bool
     precision: str = "fp32"
     profiled: bool = False
+    weights: str = ""
+    folder: str = ""
 
     def inputs(self, image_size: tuple[int, int], batch: int) -> BenchmarkImages:
         """Return the images, of this size and number unless others were asked for."""
@@ -72,17 +81,29 @@ def run(kind: str, settings: BenchmarkSettings, progress: Progress) -> Benchmark
         settings: What it runs on.
         progress: Called after every call of a program.
     """
-    size, turns = settings.image_size or (800, 1216), settings.repetitions
+    size, turns = settings.image_size or (800, 1216), settings.repetitions or _SLOW.get(kind, _TURNS)
+    small, images, place = settings.image_size or _PHOTOGRAPH, settings.images or _IMAGES, settings.device
     detectors = {"inference": (inference, (800, 1216), 1), "train": (train, (512, 640), 2)}
     if kind in detectors:
         measure, image_size, batch = detectors[kind]
         inputs = settings.inputs(image_size, batch)
         return measure(inputs, settings.against, settings.preset, turns, progress, compiled=settings.compiled)
     others: dict[str, Callable[[], BenchmarkReport]] = {
-        "roialign": lambda: roialign(size, settings.proposals or 2048, turns, settings.device, progress),
-        "eval": lambda: evaluation(settings.images, turns, progress),
+        "roialign": lambda: roialign(size, settings.proposals or 2048, turns, place, progress),
+        "eval": lambda: evaluation(images, turns, progress),
         "paste": lambda: paste(size, 100, turns, progress),
-        "startup": lambda: startup(settings.image_size or (480, 640), turns, progress),
+        "startup": lambda: startup(small, turns, progress),
+        "predict": lambda: prediction(
+            settings.images,
+            small,
+            settings.batch or 1,
+            repetitions=turns,
+            device=place,
+            progress=progress,
+            weights=settings.weights,
+            folder=settings.folder,
+        ),
+        "check": lambda: data_check(images, small, turns, progress, folder=settings.folder),
     }
     return others[kind]()
 
@@ -97,10 +118,10 @@ def profile(kind: str, settings: BenchmarkSettings, progress: Progress) -> Profi
     """
     if kind == "inference":
         inputs = settings.inputs((800, 1216), 1)
-        return profile_inference(inputs, settings.preset, settings.repetitions, progress)
+        return profile_inference(inputs, settings.preset, settings.repetitions or _TURNS, progress)
     side = side_of(settings.image_size)
     config = training_config(settings.preset, side, settings.batch, settings.precision)
-    return profile_training(config, settings.repetitions, progress)
+    return profile_training(config, settings.repetitions or _TURNS, progress)
 
 
 def run_all(
@@ -122,8 +143,8 @@ def run_all(
         title = f"{kind} against {against}" if against else kind
         say(f"{title} ...")
         mine = replace(settings, against=against)
-        if kind == "eval":
-            mine = replace(mine, repetitions=min(mine.repetitions, _TURNS_OF_EVALUATION))
+        if mine.repetitions and kind in _SLOW:
+            mine = replace(mine, repetitions=min(mine.repetitions, _SLOW[kind]))
         try:
             reports.append(run(kind, mine, progress))
         except (UserError, RuntimeError, OSError) as error:
@@ -142,7 +163,10 @@ def check(kind: str, settings: BenchmarkSettings) -> None:
         raise UsageError(f"--compile: {kind} has no network to compile; inference and train have")
     if kind not in ("inference", "train", "all") and settings.precision == "bf16":
         raise UsageError(f"--precision bf16: {kind} is measured in float32; inference and train in both")
-
+    if settings.weights and kind != "predict":
+        raise UsageError("--weights: for predict alone")
+    if settings.folder and kind not in ("predict", "check"):
+        raise UsageError("--folder: for predict and check alone")
     if settings.profiled and kind not in ("inference", "train"):
         raise UsageError(f"--profile: of inference and train, not of {kind}")
     if settings.profiled and (settings.compiled or settings.device.type != "cpu"):
@@ -175,8 +199,8 @@ def markdown(reports: Sequence[BenchmarkReport], missing: Sequence[str], machine
         lines += [_line(row) for row in report.rows]
     lines += [
         "",
-        "| benchmark | program | median | range | turns | peak memory | GMAC/s |",
-        "|---|---|---|---|---|---|---|",
+        "| benchmark | program | median | range | turns | processor | peak memory | GMAC/s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for report in reports:
         lines += [_timing_line(report.name, name, timing) for name, timing in report.timings.items()]
@@ -191,7 +215,8 @@ def _timing_line(benchmark: str, program: str, timing: Timing) -> str:
     rate = "" if timing.rate is None else f"{timing.rate / 1e9:.0f}"
     spread = f"{min(timing.seconds):.3g}..{max(timing.seconds):.3g} s"
     turns = str(len(timing.seconds))
-    cells = (benchmark, program, f"{timing.median:.3g} s", spread, turns, memory, rate)
+    processor = "" if timing.processor_median is None else f"{timing.processor_median:.3g} s"
+    cells = (benchmark, program, f"{timing.median:.3g} s", spread, turns, processor, memory, rate)
     return f"| {' | '.join(cells)} |"
 
 

@@ -19,7 +19,8 @@ def benchmark(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="WHAT", help="inference, train, roialign, eval, paste, startup or all of these."
+            metavar="WHAT",
+            help="inference, train, roialign, eval, paste, startup, predict, check or all of these.",
         ),
     ],
     against: Annotated[
@@ -45,7 +46,7 @@ def benchmark(
         typer.Option(
             "--image-size",
             metavar="HxW",
-            help="Image size; by default 800x1216, for train 512x640, for startup 480x640.",
+            help="Image size; by default 800x1216, for train 512x640, for startup, predict, check 480x640.",
             rich_help_panel=MEASURE,
         ),
     ] = "",
@@ -70,21 +71,44 @@ def benchmark(
         ),
     ] = None,
     images: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--images", metavar="N", min=1, help="Generated images, for eval.", rich_help_panel=MEASURE
+            "--images",
+            metavar="N",
+            min=1,
+            help="Generated images, 5000 for eval and check, 1000 for predict, by default.",
+            rich_help_panel=MEASURE,
         ),
-    ] = 5000,
+    ] = None,
+    folder: Annotated[
+        str,
+        typer.Option(
+            "--folder",
+            metavar="DIR",
+            help="In their place: for predict your images, all or --images of them; for check a data set.",
+            rich_help_panel=MEASURE,
+        ),
+    ] = "",
+    weights: Annotated[
+        str,
+        typer.Option(
+            "--weights",
+            metavar="NAME",
+            help="For predict: the detector; demo by default.",
+            rich_help_panel=MEASURE,
+        ),
+    ] = "",
     repetitions: Annotated[
-        int,
+        int | None,
         typer.Option(
             "--repetitions",
             metavar="N",
             min=1,
-            help="Timed turns after one to warm up; medians are shown.",
+            help="Timed turns after one to warm up; medians are shown. By default 5, for eval and check 3, "
+            "for predict 1.",
             rich_help_panel=MEASURE,
         ),
-    ] = 5,
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(
@@ -154,7 +178,19 @@ def benchmark(
         torch.set_num_threads(threads)
     decided = choose_precision(precision, place).name
     settings = table.BenchmarkSettings(
-        against, preset, size, batch_size, proposals, images, repetitions, place, compiled, decided, profiled
+        against,
+        preset,
+        size,
+        batch_size,
+        proposals,
+        images,
+        repetitions,
+        place,
+        compiled,
+        decided,
+        profiled,
+        weights,
+        folder,
     )
     table.check(kind, settings)
     if profiled:
@@ -208,13 +244,14 @@ def _print(report: BenchmarkReport) -> None:
             f"{timing.median:.3g}",
             f"{min(timing.seconds):.3g}",
             f"{max(timing.seconds):.3g}",
+            "" if timing.processor_median is None else f"{timing.processor_median:.3g}",
             _cell(timing.memory, 1e6),
             _cell(timing.macs, 1e9),
             _cell(timing.rate, 1e9),
         )
         for name, timing in report.timings.items()
     ]
-    columns = ("median s", "min", "max", "peak MB", "GMAC", "GMAC/s")
+    columns = ("median s", "min", "max", "processor s", "peak MB", "GMAC", "GMAC/s")
     print_rows(report.name, columns, programs)
     asked: list[tuple[str, ...]] = [
         (name, str(work.launches), str(work.waits), f"{work.macs / 1e9:.1f}")

@@ -97,13 +97,14 @@ def _sides(tree: CocoTree, config: DataConfig) -> Floats:
         for image in tree["images"]
         if all(type(image.get(key)) is int and image[key] > 0 for key in ("height", "width"))
     }
-    rows = []
+    rows, scales = [], dict[tuple[int, int], float]()
     for ann in tree["annotations"]:
         size, box = sizes.get(str(ann.get("image_id"))), ann.get("bbox")
         sound = isinstance(box, list) and len(box) == 4 and are_numbers(box)
         if size is None or not sound or ann.get("iscrowd") or is_degenerate(box, size):
             continue
         x1, y1, x2, y2 = clip_box(box, size)
-        scale = min(config.test_min_size / min(size), config.max_size / max(size))
-        rows.append(((x2 - x1) * scale, (y2 - y1) * scale))
+        if size not in scales:
+            scales[size] = min(config.test_min_size / min(size), config.max_size / max(size))
+        rows.append(((x2 - x1) * scales[size], (y2 - y1) * scales[size]))
     return np.array(rows, dtype=np.float64).reshape(-1, 2)

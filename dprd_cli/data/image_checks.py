@@ -22,7 +22,7 @@ from dprd_cli.runtime.progress import Progress
 from dprd_cli.runtime.workers import WorkerPool
 
 _CHUNK = 16  # images a process is given at once
-_VERSION = 3  # of what is remembered: a later version may look closer
+_VERSION = 4  # of what is remembered: a later version may look closer
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class ImageCheck:
         kind: Kind of the error, or empty.
         error: One line that names the file, or empty.
         look: What it looks like; see `ImageInfo`.
-        content: A digest of its pixels; see `ImageInfo`.
+        content: A checksum of its pixels; see `ImageInfo`.
     """
 
     size: tuple[int, int] = (0, 0)

@@ -22,7 +22,7 @@ def warn_of_look_alikes(
         val: What is known of those for evaluation; files that are in both are told of elsewhere.
         problems: Gets the warnings.
     """
-    contents = {check.content: path for path, check in train.items() if check.look}
+    contents = {(check.look, check.content): path for path, check in train.items() if check.look}
     bands: dict[tuple[int, str], list[Path]] = {}
     for path, check in train.items():
         for key in _bands(check.look):
@@ -32,8 +32,8 @@ def warn_of_look_alikes(
     for path, check in val.items():
         if path in train or not check.look:
             continue
-        if check.content in contents:
-            same.append(f"{path.name} is {contents[check.content].name}")
+        if (check.look, check.content) in contents:
+            same.append(f"{path.name} is {contents[check.look, check.content].name}")
             continue
         others = (other for key in _bands(check.look) for other in bands.get(key, [])[:_MOST])
         found = next((other for other in others if _differing(check.look, train[other].look) < _BANDS), None)

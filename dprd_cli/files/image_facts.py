@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from dprd_cli.files.images import exif_orientation, open_image, read_lightness
+from dprd_cli.files.images import open_image, orientation_of, read_lightness
 from dprd_cli.ops.arrays import DEEP_GREY
 
 #: What is special about an image -> what is done about it, for reports.
@@ -29,6 +29,7 @@ TRAITS = {
 #: Those that are more than worth a note.
 ALARMING_TRAITS = frozenset(("12-bit",))
 _GRID = 16  # cells of the fingerprint's side
+_LEAST_SIDE = 8 * _GRID  # pixels of an image that is halved before its cells are averaged
 _FLAT = 8  # grey levels between the darkest and the lightest cell, below which nothing can be told
 
 
@@ -41,7 +42,8 @@ class ImageInfo:
         traits: Which of `TRAITS` it has.
         look: 64 hexadecimal digits that are the same, but for a few bits, in images that look the same;
             empty where there is too little to see.
-        content: A digest of the pixels; of their lightness in a JPEG.
+        content: A checksum of the pixels, of their lightness in a JPEG: images that look the same to the bit
+            have the same one if they are the same.
     """
 
     size: tuple[int, int]
@@ -67,11 +69,11 @@ def inspect_image(path: Path | str, max_pixels: int) -> ImageInfo:
                 "alpha": "A" in bands or "a" in bands or "transparency" in image.info,
                 "cmyk": image.mode == "CMYK",
                 "palette": image.mode in ("P", "PA"),
-                "turned": exif_orientation(path) > 1,
+                "turned": orientation_of(image) > 1,
                 "animated": _is_animated(image),
             }
     traits = tuple(name for name, there in found.items() if there)
-    content = hashlib.blake2b(np.ascontiguousarray(pixels).data, digest_size=16).hexdigest()
+    content = f"{zlib.crc32(np.ascontiguousarray(pixels).data):08x}"
     return ImageInfo(pixels.shape[:2], traits, look_of(pixels), content)
 
 
@@ -90,6 +92,12 @@ def look_of(pixels: NDArray[np.uint8]) -> str:
         pixels: RGB, [H, W, 3], or lightness, [H, W].
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY) if pixels.ndim == 3 else pixels
+    for _ in range(2):  # halving is so fast that it saves four fifths of the time
+        height, width = grey.shape
+        if height % 2 == width % 2 == 0 and min(height, width) >= _LEAST_SIDE:
+            grey = np.asarray(
+                cv2.resize(grey, (width // 2, height // 2), interpolation=cv2.INTER_AREA), np.uint8
+            )
     cells = cv2.resize(grey, (_GRID + 1, _GRID), interpolation=cv2.INTER_AREA).astype(np.int16)
     if np.ptp(cells) < _FLAT:
         return ""

@@ -137,7 +137,7 @@ def read_size(path: Path | str, max_pixels: int) -> tuple[int, int]:
     path = Path(path)
     try:
         with _open(path, max_pixels) as image:
-            turned = _orientation(image) in (5, 6, 7, 8)
+            turned = orientation_of(image) in (5, 6, 7, 8)
             return (image.width, image.height) if turned else (image.height, image.width)
     except (ImageError, MemoryError):
         raise
@@ -157,8 +157,8 @@ def size_fault(path: Path, found: tuple[int, ...], said_in: Path, said: tuple[in
     return f"{text} (width x height); correct the file, or restore the image that was annotated"
 
 
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation; data too broken to hold one says nothing."""
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation of an open image; data too broken to hold one says nothing."""
     try:
         return int(image.getexif().get(EXIF_ORIENTATION, 1))
     except _BROKEN_EXIF:
@@ -243,7 +243,7 @@ def _check_kind(path: Path) -> None:
 
 def _upright(image: Image.Image) -> Image.Image:
     """Apply the EXIF orientation; data too broken to hold one says nothing."""
-    if _orientation(image) == 1:  # as nearly always; Pillow would make a copy
+    if orientation_of(image) == 1:  # as nearly always; Pillow would make a copy
         return image
     try:
         return ImageOps.exif_transpose(image)

@@ -52,8 +52,8 @@ def test_a_different_number_is_a_different_answer(monkeypatch):
 
 
 def test_generated_objects_and_detections_are_valid_and_the_same_each_time():
-    truth, results = operations._generate(4, 5, 10)
-    assert (truth, results) == operations._generate(4, 5, 10)
+    truth, results = operations.generate(4, 5, 10)
+    assert (truth, results) == operations.generate(4, 5, 10)
     assert {row["image_id"] for row in results} <= {image["id"] for image in truth["images"]}
     ids = [annotation["id"] for annotation in truth["annotations"]]
     assert ids == list(range(1, len(ids) + 1))

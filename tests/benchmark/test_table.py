@@ -24,7 +24,10 @@ def report(name="paste"):
         BenchmarkRow("a", "b", 2.5, 4.0, at_least=True),
         BenchmarkRow("c", "d", 0.2, 0.5, at_least=False, unit="s"),
     ]
-    timings = {"theirs": Timing((2.0, 4.0, 3.0), None), "ours": Timing((1.0,), 5_000_000, macs=7e9)}
+    timings = {
+        "theirs": Timing((2.0, 4.0, 3.0), None, processor=(1.0, 2.0, 7.0)),
+        "ours": Timing((1.0,), 5_000_000, macs=7e9),
+    }
     return BenchmarkReport(name, {}, timings, rows, True, "equal")
 
 
@@ -50,6 +53,46 @@ def test_each_benchmark_gets_its_own_settings(monkeypatch, kind, expected):
     assert run(kind, SETTINGS, silent) == expected
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        (replace(SETTINGS, images=None, repetitions=None), (None, (480, 640), 1, 1, "", "")),
+        (
+            replace(SETTINGS, images=9, image_size=(64, 96), batch=2, weights="voc", folder="in"),
+            (9, (64, 96), 2, 7, "voc", "in"),
+        ),
+    ],
+)
+def test_prediction_gets_its_own_settings(monkeypatch, settings, expected):
+    def given(images, size, batch, *, repetitions, device, progress, weights, folder):
+        assert (device, progress) == (torch.device("cpu"), silent)
+        return images, size, batch, repetitions, weights, folder
+
+    monkeypatch.setattr(table, "prediction", given)
+    assert run("predict", settings, silent) == expected
+
+
+def test_the_check_gets_its_own_settings(monkeypatch):
+    monkeypatch.setattr(table, "data_check", lambda *given, folder: (*given, folder))
+    assert run("check", replace(SETTINGS, images=None, folder="in"), silent) == (
+        (5000, (480, 640), 7, silent, "in")
+    )
+    assert run("check", replace(SETTINGS, repetitions=None), silent)[2] == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("check", {"weights": "voc"}, "--weights: for predict alone"),
+        ("eval", {"folder": "in"}, "--folder: for predict and check alone"),
+        ("all", {"folder": "in"}, "--folder: for predict and check alone"),
+    ],
+)
+def test_options_of_commands_are_for_them_alone(kind, options, message):
+    with pytest.raises(UsageError, match=message):
+        check(kind, replace(SETTINGS, **options))
+
+
 def test_all_runs_every_benchmark_against_every_peer(monkeypatch):
     asked, said = [], []
 
@@ -66,7 +109,8 @@ def test_all_runs_every_benchmark_against_every_peer(monkeypatch):
     assert [against for kind, against, _ in asked if kind == "train"] == peers
     assert [turns for kind, _, turns in asked if kind == "eval"] == [3]  # pycocotools is slow
     assert missing == [f"{kind} against detectron2: not installed" for kind in ("inference", "train")]
-    assert len(reports) == 8
+    assert len(reports) == 10
+    assert [turns for kind, _, turns in asked if kind in ("predict", "check")] == [1, 3]
     assert f"not measured: {missing[0]}" in said
 
 
@@ -88,10 +132,10 @@ def test_the_markdown_by_hand():
         "| a | b | 2.50x | >= 4.00x | missed |",
         "| c | d | 0.20 s | <= 0.50 s | met |",
         "",
-        "| benchmark | program | median | range | turns | peak memory | GMAC/s |",
-        "|---|---|---|---|---|---|---|",
-        "| paste | theirs | 3 s | 2..4 s | 3 |  |  |",
-        "| paste | ours | 1 s | 1..1 s | 1 | 5 MB | 7 |",
+        "| benchmark | program | median | range | turns | processor | peak memory | GMAC/s |",
+        "|---|---|---|---|---|---|---|---|",
+        "| paste | theirs | 3 s | 2..4 s | 3 | 2 s |  |  |",
+        "| paste | ours | 1 s | 1..1 s | 1 |  | 5 MB | 7 |",
         "",
         "Answers:",
         "",

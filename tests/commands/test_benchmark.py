@@ -1,8 +1,11 @@
+import contextlib
 import importlib.util
+import io
 import json
 
 import pytest
 import torch
+from PIL import Image
 
 from dprd_cli import cli
 
@@ -109,6 +112,47 @@ def test_pasting(capsys):
     assert "mean IoU" in content["answers"]
 
 
+@pytest.fixture
+def as_here(monkeypatch):
+    """Run what would be a process of its own here: a start takes seconds."""
+    from dprd_cli.benchmark import data_check, prediction
+
+    def run_here(command, **variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output):
+            assert cli.run(command) == 0
+        return output.getvalue()
+
+    monkeypatch.setattr(prediction, "run_dprd", run_here)
+    monkeypatch.setattr(data_check, "run_dprd", run_here)
+
+
+def test_predict_over_its_network(capsys, as_here, tmp_path):
+    content = report(capsys, "predict", "--images", "3", "--batch-size", "2")
+    check(content, ["the network alone", "dprd predict"])
+    assert content["same_answers"] is True
+    assert content["settings"] == {
+        "images": 3, "kind": "generated images of 64x96", "weights": "demo", "batch": 2,
+    }  # fmt: skip
+    assert content["rows"][0]["target"] == 1.15
+    Image.new("RGB", (70, 60), "red").save(tmp_path / "a.png")
+    content = report(capsys, "predict", "--folder", str(tmp_path))
+    assert (content["settings"]["images"], content["settings"]["kind"]) == (1, "photographs of one's own")
+    (tmp_path / "a.png").write_text("broken")
+    assert cli.run(["benchmark", "predict", "--folder", str(tmp_path)]) == 3
+    assert "a.png: not an image that is read here" in capsys.readouterr().err
+
+
+def test_check_over_decoding(capsys, as_here):
+    content = report(capsys, "check", "--images", "10")
+    check(content, ["reading and decoding alone", "dprd data check"])
+    assert content["same_answers"] is True
+    assert content["answers"] == "10 of 10 images decoded; generated images of 64x96"
+    assert content["rows"][0]["target"] == 1.2
+
+
 def test_tables_and_markdown_name_every_row(capsys):
     assert cli.run(["benchmark", "paste", *TINY]) == 0
     out = capsys.readouterr().out
@@ -135,7 +179,7 @@ def test_all_goes_on_after_what_cannot_run(capsys, monkeypatch):
     assert cli.run(["benchmark", "all", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert [found["benchmark"] for found in content["reports"]] == ["paste"]
-    assert len(content["missing"]) == 9
+    assert len(content["missing"]) == 11
     assert content["missing"][0] == "inference against torchvision: no inference here"
 
 

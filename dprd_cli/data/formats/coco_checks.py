@@ -250,16 +250,11 @@ class _AnnotationChecker:
         if fault:
             self.problems.add("segmentation", f"annotation {ident}: {fault}", ident)
         if box is not None and not crowd:
-            sound = are_numbers([ann.get("area")])
-            self.objects.add(
-                {
-                    **ann,
-                    "segmentation": None if fault else segmentation,
-                    "area": ann["area"] if sound else None,
-                },
-                size,
-                ident,
-            )
+            if fault:
+                ann = {**ann, "segmentation": None}
+            if not are_numbers([ann.get("area")]):
+                ann = {**ann, "area": None}
+            self.objects.add(ann, size, ident)
 
     def summarise(self) -> None:
         """Turn the counts into lines."""

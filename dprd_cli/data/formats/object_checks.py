@@ -98,9 +98,8 @@ class ObjectCounts:
     def __init__(self, report: CheckReport, title: str = "", slack: float = 0.0) -> None:
         self.report, self.title, self.slack = report, title, slack
         self.kinds: dict[str, list[Any]] = {kind: [] for kind in _KINDS}
-        self.number = self.shares = self.parts = self.outside = self.corners = self.proofs = (
-            self.along_rows
-        ) = 0
+        self.number = self.shares = self.outside = self.corners = self.proofs = self.along_rows = 0
+        self.parts = False  # whether a box has a fraction of a pixel
         self._seen: set[tuple[Any, ...]] = set()
 
     def add(self, ann: CocoEntry, size: Size, who: Any) -> None:
@@ -111,7 +110,7 @@ class ObjectCounts:
             return
         self.number += 1
         self.shares += min(box) >= 0 and max(box[2:]) > 0 and max(box) <= 1 < min(size)
-        self.parts += any(value != int(value) for value in box)
+        self.parts = self.parts or any(value != int(value) for value in box)
         self.corners += box[2] > box[0] and box[3] > box[1] and not _reaches_out(_of_corners(box), size, 1)
         self.outside += _reaches_out(box, size, max(self.slack, _FAR_OUT * max(size)))
         if is_degenerate(box, size):
@@ -212,5 +211,8 @@ def clip_box(box: list[float], size: Size) -> tuple[float, float, float, float]:
 
 def is_degenerate(box: list[float], size: Size) -> bool:
     """Whether [x, y, w, h] in pixels is thinner than `MIN_BOX_SIDE` inside an image of (height, width)."""
-    x1, y1, x2, y2 = clip_box(box, size)
+    x1, y1, w, h = box
+    x2, y2 = x1 + w, y1 + h
+    if x1 < 0 or y1 < 0 or x2 > size[1] or y2 > size[0]:
+        x1, y1, x2, y2 = clip_box(box, size)
     return x2 - x1 < MIN_BOX_SIDE or y2 - y1 < MIN_BOX_SIDE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import mul
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -67,12 +68,7 @@ def mask_area(segmentation: Any) -> float:
     total = 0.0
     for ring in segmentation or []:
         xs, ys = ring[0::2], ring[1::2]
-        total += abs(
-            sum(
-                x * v - u * y
-                for x, y, u, v in zip(xs, ys, [*xs[1:], *xs[:1]], [*ys[1:], *ys[:1]], strict=True)
-            )
-        )
+        total += abs(sum(map(mul, xs, ys[1:] + ys[:1])) - sum(map(mul, ys, xs[1:] + xs[:1])))
     return total / 2
 
 
@@ -124,7 +120,7 @@ def segmentation_fault(segmentation: Any, size: tuple[int, int], *, reach: bool 
     if not isinstance(segmentation, list):
         return f"segmentation is a {type(segmentation).__name__}, expected a list of polygons or an RLE"
     for ring in segmentation:
-        if isinstance(ring, list) and any(isinstance(one, (list, dict)) for one in ring):
+        if isinstance(ring, list) and not {list, dict}.isdisjoint(map(type, ring)):
             return "a polygon holds lists (points), expected flat numbers [x1, y1, x2, y2, ...]"
         if not isinstance(ring, list):
             return "segmentation must be a list of polygons [[x1, y1, x2, y2, ...], ...]"
