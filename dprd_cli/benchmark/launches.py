@@ -244,7 +244,9 @@ def _place() -> str:
 def count_training_pass(
     detector: Detector, images: Sequence[Tensor], targets: Sequence[Target]
 ) -> DeviceWork:
-    """Count what one training pass, forward and backward, would ask of a GPU; the network is not changed.
+    """Count what a training pass but the first, forward and backward, would ask of a GPU.
+
+    The network is not changed.
 
     The optimizer's part (one wait and, fused, a few launches) is left out. An operation of several kernels
     counts once.
@@ -255,10 +257,14 @@ def count_training_pass(
         targets: Objects of each image.
     """
     network = copy.deepcopy(detector).to(_CPU).train()
-    with torch.random.fork_rng(devices=[]), CountedDevice() as device:
-        there = [_Elsewhere(image.to(_CPU)) for image in images]
-        losses = _moved(network)(there, [_target(target.to(_CPU)) for target in targets]).losses
-        _backward(torch.stack(list(losses.values())).sum())
+    with torch.random.fork_rng(devices=[]):
+        with CountedDevice(), torch.no_grad():  # what is made once is made
+            there = [_Elsewhere(image.to(_CPU)) for image in images]
+            objects = [_target(target.to(_CPU)) for target in targets]
+            _moved(network)(there, objects)
+        with CountedDevice() as device:
+            losses = network(there, objects).losses
+            _backward(torch.stack(list(losses.values())).sum())
     return device.work
 
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from dprd_cli.evaluation.metric import DetectionRecord
 from dprd_cli.evaluation.places import PlaceChoices, PlaceStatistics
 from dprd_cli.model.parts import decompose
-from dprd_cli.ops.boxes import paired_iou, to_centers
+from dprd_cli.ops.boxes import encode_deltas, paired_iou
 from dprd_cli.structures.detections import Detections
 from dprd_cli.structures.part_names import PART_NAMES, WHOLE
 
@@ -42,17 +42,7 @@ def part_offsets(part_boxes: Tensor, boxes: Tensor) -> Tensor:
 
     Source: Eq. 2, inverted.
     """
-    x, y, width, height = to_centers(decompose(boxes, part_boxes.shape[1]))
-    moved_x, moved_y, moved_w, moved_h = to_centers(part_boxes)
-    return torch.stack(
-        (
-            (moved_x - x) / width,
-            (moved_y - y) / height,
-            torch.log(moved_w / width),
-            torch.log(moved_h / height),
-        ),
-        dim=-1,
-    )
+    return encode_deltas(decompose(boxes, part_boxes.shape[1]), part_boxes, (1.0, 1.0, 1.0, 1.0))
 
 
 @dataclass(frozen=True, slots=True)

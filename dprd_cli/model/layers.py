@@ -205,9 +205,8 @@ class FoldedConv2d(nn.Module):
 
     def fold(self) -> tuple[Tensor, Tensor]:
         """Return the scaled weights, as large as `weight`, and the bias [C]."""
-        (norm,) = self.norm
-        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        return self.weight * scale[:, None, None, None], norm.bias - norm.running_mean * scale
+        scale, bias = self.norm[0].factors()
+        return self.weight * scale[:, None, None, None], bias
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve and normalise. [N, C, H, W]."""
@@ -243,6 +242,27 @@ class FoldedNorm(FrozenBatchNorm2d):  # type: ignore[misc]
         super().__init__(len(norm.weight), norm.eps)
         for name, buffer in norm.named_buffers():
             setattr(self, name, buffer)
+
+        self._kept: tuple[list[tuple[Tensor, int]], tuple[Tensor, Tensor]] | None = None
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return the factor and the bias of each channel, [C] each; they are made once for given numbers.
+
+        A backbone has dozens of them, of five operations each: a small step on a GPU waits for every one.
+        """
+        if torch.is_inference_mode_enabled() or torch.compiler.is_compiling():
+            return self._factors()  # what is made there is of no use elsewhere
+        numbers = (self.weight, self.bias, self.running_mean, self.running_var)
+        if self._kept is None or not all(
+            now is then and now._version == version  # noqa: SLF001
+            for now, (then, version) in zip(numbers, self._kept[0], strict=True)
+        ):
+            self._kept = [(value, value._version) for value in numbers], self._factors()  # noqa: SLF001
+        return self._kept[1]
+
+    def _factors(self) -> tuple[Tensor, Tensor]:
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        return scale, self.bias - self.running_mean * scale
 
     def forward(self, x: Tensor) -> Tensor:
         """Return `x` [N, C, H, W] as it is."""

@@ -2,7 +2,8 @@
 
 `Stage` takes the terms of one stage's branches and parts, `RoIHeads` those of all stages; the total is their
 sum.
-Every function returns a scalar that stays connected to the graph, zero where it has nothing to compare.
+Every function returns a scalar that stays connected to the graph, or one for each feature of the same RoIs,
+and zero where there is nothing to compare.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import roi_align
+
+from dprd_cli.ops.boxes import box_area
 
 
 class LossOutput(NamedTuple):
@@ -62,17 +65,17 @@ def mask_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def mask_iou_loss(predicted: Tensor, targets: Tensor) -> Tensor:
-    """Half the squared error, averaged over the targets above 0, L_miou and L_miou^prt. [F], [F] -> scalar.
+    """Half the squared error, averaged over targets above 0, L_miou and L_miou^prt. 2 x [..., F] -> [...].
 
     Source: Mask Scoring R-CNN's code (zjhuang22/maskscoring_rcnn), which the paper follows.
     """
     counted = (targets > 0).to(predicted.dtype)
-    return 0.5 * ((predicted - targets) ** 2 * counted).sum() / counted.sum().clamp(min=1)
+    return 0.5 * ((predicted - targets) ** 2 * counted).sum(dim=-1) / counted.sum(dim=-1).clamp(min=1)
 
 
 def mean_mask_iou_loss(predicted: Tensor, targets: Tensor) -> Tensor:
-    """Mean squared error, another L_miou and L_miou^prt. [F], [F] -> scalar."""
-    return F.mse_loss(predicted, targets, reduction="sum") / max(len(targets), 1)
+    """Mean squared error, another L_miou and L_miou^prt. 2 x [..., F] -> [...]."""
+    return F.mse_loss(predicted, targets, reduction="none").sum(dim=-1) / max(targets.shape[-1], 1)
 
 
 #: `model.heads.mask_iou_loss` -> the loss.
@@ -110,21 +113,21 @@ def mask_iou_targets(logits: Tensor, targets: Tensor, gt_areas: Tensor, boxes: T
     """Return the IoU of predicted masks, binarised at 0.5, with the objects' whole masks.
 
     Args:
-        logits: Predicted masks. [F, M, M]
+        logits: Predicted masks. [..., F, M, M]
         targets: True masks inside the RoIs, bool or 0..1. [F, M, M]
         gt_areas: Area of each object's whole mask, square pixels (what lies outside the RoI counts). [F]
         boxes: RoIs. [F, 4]
 
     Returns:
-        0..1, no gradient. [F]
+        0..1, no gradient. [..., F]
 
     Source: Mask Scoring R-CNN, section 3.2.
     """
     predicted, targets = logits.detach() > 0, targets >= 0.5
-    intersection = (predicted & targets).flatten(1).sum(1)
+    intersection = (predicted & targets).sum(dim=(-2, -1))
     cells = targets[0].numel() if len(targets) else 1
-    roi_area = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).clamp(min=1e-6)
-    inside = targets.flatten(1).sum(1)
+    roi_area = box_area(boxes).clamp(min=1e-6)
+    inside = targets.sum(dim=(-2, -1))
     whole = torch.maximum(gt_areas * cells / roi_area, inside.to(boxes.dtype))
-    union = predicted.flatten(1).sum(1) + whole - intersection
+    union = predicted.sum(dim=(-2, -1)) + whole - intersection
     return intersection / union.clamp(min=1e-6)

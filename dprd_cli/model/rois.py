@@ -126,20 +126,12 @@ class RegionPooler(nn.Module):
         """Pool whole and part features in one call. Returns [R, C, S, S] and [R, P, C, S, S] (or None)."""
         if part_boxes is None:
             return self.pool_whole(rois, features, size), None
-        boxes, image_index = rois.boxes, rois.image_index
-        levels = self.levels(boxes)
-        count = part_boxes.shape[1]
+        num, count = rois.boxes.shape[0], part_boxes.shape[1]  # not len(): torch.export keeps it a symbol
         by_part = part_boxes.transpose(0, 1)  # [P, R, 4]: each part's features lie together in memory
+        boxes = torch.cat((rois.boxes, by_part.reshape(-1, 4)))
         own = self.part_level == "own"
-        part_levels = self.levels(by_part.detach()) if own else levels.expand(count, -1)
-        pooled = self.pool(
-            features,
-            torch.cat((boxes, by_part.reshape(-1, 4))),
-            image_index.repeat(count + 1),
-            torch.cat((levels, part_levels.reshape(-1))),
-            size,
-        )
-        num = boxes.shape[0]  # not len(): torch.export keeps it a symbol
+        levels = self.levels(boxes.detach()) if own else self.levels(rois.boxes).repeat(count + 1)
+        pooled = self.pool(features, boxes, rois.image_index.repeat(count + 1), levels, size)
         whole, parts = torch.split(pooled, [num, count * num])
         return whole, parts.view(count, num, *parts.shape[1:]).transpose(0, 1)
 

@@ -171,11 +171,11 @@ class RPN(nn.Module):
         """
         pre_nms, post_nms = (setting[0 if training else 1] for setting in (self.pre_nms, self.post_nms))
         num_anchors = self.anchors.base.shape[1]
-        scores, boxes, rows, kinds, counts = [], [], [], [], []
+        scores, moves, starts, rows, kinds, counts = [], [], [], [], [], []
         for level, (logit, delta, anchor) in enumerate(zip(logits, deltas, anchors, strict=True)):
             top, index = logit.topk(min(pre_nms, logit.shape[1]), dim=1)  # [N, k]
-            chosen = delta.gather(1, index[..., None].expand(-1, -1, 4))
-            boxes.append(apply_deltas(chosen, anchor[index]))
+            moves.append(delta.gather(1, index[..., None].expand(-1, -1, 4)))
+            starts.append(anchor[index])
             scores.append(top)
             cells = logit.shape[1] // num_anchors
             image = torch.arange(len(logit), device=logit.device)[:, None]
@@ -183,7 +183,8 @@ class RPN(nn.Module):
             kinds.append(index % num_anchors)
             counts.append(index.shape[1])
         anchor_index = torch.stack((torch.cat(rows, 1), torch.cat(kinds, 1)), dim=-1)
-        candidates = Proposals(torch.cat(boxes, 1), torch.cat(scores, 1), anchor_index)
+        boxes = apply_deltas(torch.cat(moves, 1), torch.cat(starts, 1))
+        candidates = Proposals(boxes, torch.cat(scores, 1), anchor_index)
         return self._suppress(candidates, numbered(counts, logits[0].device), image_sizes, post_nms)
 
     def _suppress(

@@ -94,20 +94,39 @@ class Stage(nn.Module):
             `loss_mask`, `loss_miou`, `loss_part_mask`, `loss_part_miou`, as far as there are any; scalars. []
         """
         fused: FusionOutput = self.fusion(whole, parts)
-        losses = self._mask_losses(fused.whole, targets, "")
+        features = {"": fused.whole}
         if self.part_losses and fused.parts is not None:
-            losses |= self._mask_losses(fused.parts, targets, "part_")
+            features["part_"] = fused.parts
+        logits, ious = self._mask_outputs([*features.values()], targets.labels)
+        losses = {f"loss_{k}mask": mask_loss(x, targets.masks) for k, x in zip(features, logits, strict=True)}
+        if ious is not None:
+            wanted = mask_iou_targets(logits, targets.masks, targets.areas, targets.boxes)
+            errors = self.mask_iou_loss(ious, wanted).unbind()
+            losses |= {f"loss_{k}miou": error for k, error in zip(features, errors, strict=True)}
         return losses
 
-    def _mask_losses(self, feature: Tensor, targets: MaskTargets, prefix: str) -> dict[str, Tensor]:
-        assert self.mask_head is not None
-        logits = self.mask_head(feature, targets.labels)
-        losses = {f"loss_{prefix}mask": mask_loss(logits, targets.masks)}
-        if self.mask_iou_head is not None:
-            predicted = self.mask_iou_head(feature, logits, targets.labels)
-            target = mask_iou_targets(logits, targets.masks, targets.areas, targets.boxes)
-            losses[f"loss_{prefix}miou"] = self.mask_iou_loss(predicted, target)
-        return losses
+    def _mask_outputs(self, features: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return mask logits [n, F, M, M] and mask IoUs [n, F], if any, of n features [F, C, S, S]."""
+        at_once = [torch.cat(features)] if self.takes_at_once(features[0]) else features
+        logits, ious = [], []
+        for feature in at_once:
+            kinds = labels.repeat(len(features) // len(at_once))
+            logits.append(self.mask_head(feature, kinds))  # type: ignore[misc]
+            if self.mask_iou_head is not None:
+                ious.append(self.mask_iou_head(feature, logits[-1], kinds))
+        shape = (len(features), len(labels))
+        masks = torch.cat(logits)
+        return masks.view(*shape, *masks.shape[1:]), torch.cat(ious).view(shape) if ious else None
+
+    def takes_at_once(self, feature: Tensor) -> bool:
+        """Whether the mask heads take several features [F, C, S, S] of the same RoIs in one call.
+
+        It is half the kernels, which small steps on a GPU wait for; on a CPU it would be a copy for nothing,
+        and BatchNorm's statistics would be those of both.
+        """
+        heads = (self.mask_head, self.mask_iou_head)
+        norms = [m for head in heads if head is not None for m in head.modules() if _looks_across(m)]
+        return feature.device.type != "cpu" and not norms
 
     def predict_masks(
         self, whole: Tensor, parts: Tensor | None, labels: Tensor
@@ -128,6 +147,11 @@ class Stage(nn.Module):
         if self.mask_iou_head is None:
             return logits.sigmoid(), None
         return logits.sigmoid(), self.mask_iou_head(feature, logits, labels).clamp(0, 1)
+
+
+def _looks_across(module: nn.Module) -> bool:
+    """Whether what a module makes of a RoI depends on the others."""
+    return isinstance(module, nn.BatchNorm2d)
 
 
 @torch.no_grad()

@@ -7,25 +7,28 @@ import math
 import torch
 from torch import Tensor
 
+from dprd_cli.ops.constants import constant
+
 #: Largest log-size change of a regressed box: exp never exceeds 1000/16 (Detectron2 and torchvision).
 MAX_LOG_SCALE = math.log(1000.0 / 16)
 
 
 def box_area(boxes: Tensor) -> Tensor:
     """Return the area of each box, in square pixels. [..., 4] -> [...]."""
-    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    size = boxes[..., 2:] - boxes[..., :2]
+    return size[..., 0] * size[..., 1]
 
 
-def to_centers(boxes: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return (x, y, w, h), centre and size, of each box. [..., 4] -> 4 x [...]."""
-    width, height = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
-    return boxes[..., 0] + 0.5 * width, boxes[..., 1] + 0.5 * height, width, height
+def to_centers(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the centre (x, y) and the size (w, h) of each box. [..., 4] -> 2 x [..., 2]."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    size = high - low
+    return torch.add(low, size, alpha=0.5), size
 
 
-def from_centers(x: Tensor, y: Tensor, width: Tensor, height: Tensor) -> Tensor:
-    """Return xyxy boxes from centres x [...], y [...] and sizes [...], [...]. 4 x [...] -> [..., 4]."""
-    half_w, half_h = 0.5 * width, 0.5 * height
-    return torch.stack((x - half_w, y - half_h, x + half_w, y + half_h), dim=-1)
+def from_centers(center: Tensor, size: Tensor) -> Tensor:
+    """Return xyxy boxes from centres (x, y) and sizes (w, h). [..., 2], [..., 2] -> [..., 4]."""
+    return torch.cat((torch.sub(center, size, alpha=0.5), torch.add(center, size, alpha=0.5)), dim=-1)
 
 
 def paired_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -65,18 +68,9 @@ def encode_deltas(boxes: Tensor, targets: Tensor, weights: tuple[float, float, f
 
     Source: Girshick et al. 2014, appendix C; weights as in Fast R-CNN.
     """
-    x, y, width, height = to_centers(boxes)
-    tx, ty, target_w, target_h = to_centers(targets)
-    wx, wy, ww, wh = weights
-    return torch.stack(
-        (
-            wx * (tx - x) / width,
-            wy * (ty - y) / height,
-            ww * torch.log(target_w / width),
-            wh * torch.log(target_h / height),
-        ),
-        dim=-1,
-    )
+    (center, size), (target_center, target_size) = to_centers(boxes), to_centers(targets)
+    deltas = torch.cat(((target_center - center) / size, torch.log(target_size / size)), dim=-1)
+    return deltas * constant(weights, boxes.device, boxes.dtype)
 
 
 def apply_deltas(
@@ -94,11 +88,7 @@ def apply_deltas(
 
     Source: Eq. 2 (with unit weights and part boxes); Girshick et al. 2014, appendix C.
     """
-    x, y, width, height = to_centers(boxes)
-    dx, dy, dw, dh = (delta / weight for delta, weight in zip(deltas.unbind(dim=-1), weights, strict=True))
-    return from_centers(
-        x + dx * width,
-        y + dy * height,
-        width * torch.exp(dw.clamp(max=MAX_LOG_SCALE)),
-        height * torch.exp(dh.clamp(max=MAX_LOG_SCALE)),
-    )
+    center, size = to_centers(boxes)
+    deltas = deltas / constant(weights, deltas.device, deltas.dtype)
+    shift, growth = deltas[..., :2], deltas[..., 2:]
+    return from_centers(center + shift * size, size * torch.exp(growth.clamp(max=MAX_LOG_SCALE)))

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from dprd_cli.ops.boxes import box_area
 from dprd_cli.ops.constants import constant
 from dprd_cli.ops.weighted_sum import bag_table, weighted_bags
 
@@ -68,36 +69,36 @@ def assign_levels(boxes: Tensor, num_levels: int, canonical_size: float = 224.0,
 
     Source: Lin et al. 2017, Eq. 1.
     """
-    areas = (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    areas = box_area(boxes)
     level = torch.floor(4 + torch.log2(areas.clamp(min=0).sqrt() / canonical_size + eps))
     return (level.clamp(2, num_levels + 1) - 2).long()
 
 
 def _axis_samples(start: Tensor, extent: Tensor, bins: int, samples: int) -> Tensor:
-    """Return the sampled positions along one axis, in cells. [R, S, samples].
+    """Return the sampled positions along one axis, or several, in cells. [..., S, samples].
 
     Args:
-        start: First edge of the RoI, in cells (half-pixel shift applied). [R]
-        extent: Length of the RoI, in cells. [R]
+        start: First edge of the RoI, in cells (half-pixel shift applied). [...]
+        extent: Length of the RoI, in cells. [...]
         bins: S.
         samples: Samples per bin.
     """
     steps = (torch.arange(bins * samples, device=start.device, dtype=start.dtype) + 0.5) / (bins * samples)
-    return (start[:, None] + steps * extent[:, None]).view(len(start), bins, samples)
+    return (start[..., None] + steps * extent[..., None]).view(*start.shape, bins, samples)
 
 
 def _axis_taps(position: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
-    """Return cells and weights along one axis: every sample is a blend of two neighbouring cells.
+    """Return cells and weights along an axis: every sample is a blend of two neighbouring cells.
 
     Args:
-        position: Samples along the axis, in cells. [R, S or 1, S or 1, samples]
-        limit: Number of cells of the map. [R]
+        position: Samples along the axis, in cells. [..., samples]
+        limit: Number of cells of the map, broadcast against the samples.
 
     Returns:
-        Cell indices (int64) and weights (differentiable in `position`), [R, S or 1, S or 1, 2*samples] each.
+        Cell indices (int64) and weights (differentiable in `position`), [..., 2*samples] each.
         A sample further than one cell outside the map weighs nothing, as in the reference kernels.
     """
-    last = (limit - 1).to(position.dtype)[:, None, None, None]
+    last = (limit - 1).to(position.dtype)
     inside = (position >= -1) & (position <= last + 1)
     position = torch.minimum(position.clamp(min=0), last)
     low = position.detach().floor()
@@ -107,6 +108,34 @@ def _axis_taps(position: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
     cells = torch.stack((low, high), dim=-1).long()
     weights = torch.stack((low_weight, high_weight), dim=-1)
     return cells.flatten(-2), weights.flatten(-2)
+
+
+def _both_axes(scaled: Tensor, size: Tensor, bins: int, samples: int) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Return what `_axis_taps` does of x [R, 1, S, 2*samples] and y [R, S, 1, 2*samples], in half the calls.
+
+    Each call costs a GPU's host the same, however small the tensors are.
+    """
+    position = _axis_samples(scaled[:, :2], scaled[:, 2:] - scaled[:, :2], bins, samples)  # [R, 2, S, s]
+    cells, weights = _axis_taps(position, size.flip(1)[..., None, None])
+    return (cells[:, :1], weights[:, :1]), (cells[:, 1, :, None], weights[:, 1, :, None])
+
+
+def _each_axis(
+    scaled: Tensor, size: Tensor, bins: int, samples: tuple[int, int], shifts: Tensor | None
+) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Return what `_both_axes` does, for counts of samples that differ and for shifted bins.
+
+    Rows of bins differ in y only and columns in x only, unless each bin is shifted on its own: with `shifts`
+    cells and weights are [R, S, S, 2*samples].
+    """
+    extent = scaled[:, 2:] - scaled[:, :2]
+    x = _axis_samples(scaled[:, 0], extent[:, 0], bins, samples[1])[:, None]  # [R, 1, S, sx]
+    y = _axis_samples(scaled[:, 1], extent[:, 1], bins, samples[0])[:, :, None]  # [R, S, 1, sy]
+    if shifts is not None:
+        moves = (shifts * extent[:, None, None])[..., None]  # [R, S, S, 2, 1]
+        x, y = x + moves[:, :, :, 0], y + moves[:, :, :, 1]  # [R, S, S, s]
+    height, width = size[..., None, None, None].unbind(1)
+    return _axis_taps(x, width), _axis_taps(y, height)
 
 
 def _bags(
@@ -119,15 +148,10 @@ def _bags(
     shifts: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     """Return rows and weights of every bin's bag, [R*S*S, 4*sy*sx] each; see `roi_align`."""
-    extent = scaled[:, 2:] - scaled[:, :2]
-    # Rows of bins differ in y only and columns in x only, unless each bin is shifted on its own
-    x = _axis_samples(scaled[:, 0], extent[:, 0], bins, samples[1])[:, None]  # [R, 1, S, sx]
-    y = _axis_samples(scaled[:, 1], extent[:, 1], bins, samples[0])[:, :, None]  # [R, S, 1, sy]
-    if shifts is not None:
-        moves = (shifts * extent[:, None, None])[..., None]  # [R, S, S, 2, 1]
-        x, y = x + moves[:, :, :, 0], y + moves[:, :, :, 1]  # [R, S, S, s]
-    x_cells, x_weights = _axis_taps(x, size[:, 1])
-    y_cells, y_weights = _axis_taps(y, size[:, 0])
+    if shifts is None and samples[0] == samples[1]:
+        (x_cells, x_weights), (y_cells, y_weights) = _both_axes(scaled, size, bins, samples[0])
+    else:
+        (x_cells, x_weights), (y_cells, y_weights) = _each_axis(scaled, size, bins, samples, shifts)
     y_rows = base[:, None, None, None] + y_cells * size[:, 1, None, None, None]
     rows = y_rows[..., :, None] + x_cells[..., None, :]  # [R, S, S, 2sy, 2sx]
     y_weights = y_weights / (samples[0] * samples[1])

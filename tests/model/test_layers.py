@@ -63,6 +63,21 @@ def test_numbers_of_a_folded_norm_can_be_loaded_and_converted():
     torch.testing.assert_close(module.to(torch.float64)(x), plain.to(torch.float64)(x))
 
 
+def test_factors_of_a_folded_norm_are_made_once_for_given_numbers():
+    module = pair()
+    fold_frozen_norms(module)
+    norm = module[1]
+    with torch.inference_mode():
+        norm.factors()  # a gradient could not go through what is made there
+    first = norm.factors()
+    assert not first[0].is_inference()
+    assert norm.factors() is first
+    norm.load_state_dict({name: 2 * value for name, value in norm.state_dict().items()})
+    loaded = norm.factors()
+    torch.testing.assert_close(loaded[0], first[0] * 2**0.5)
+    assert norm.double().factors()[0].dtype == torch.float64
+
+
 def test_sharing_replaces_a_child_and_copies_nothing_else():
     module = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
     module.register_buffer("mean", torch.zeros(2))

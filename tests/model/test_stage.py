@@ -1,3 +1,4 @@
+import pytest
 import torch
 import torch.nn.functional as F
 
@@ -64,3 +65,25 @@ def test_who_wins_the_last_max():
     assert comb_parts_win(FusionOutput(None, whole)) is None
     assert comb_parts_win(FusionOutput(parts, whole)) is None  # an average has no winner
     assert comb_parts_win(FusionOutput(parts[:0], whole[:0], parts[:0])) is None
+
+
+@pytest.mark.parametrize("loss", ["half", "mean"])
+def test_masks_of_both_features_at_once_are_those_of_one_after_the_other(monkeypatch, loss):
+    stage = stage_of("cascade-dprd-small", f'model.heads.mask_iou_loss="{loss}"')
+    given, trained = features(10), [*stage.parameters()]
+
+    def run():
+        losses = stage.mask_losses(*given, mask_targets())
+        return losses, torch.autograd.grad(sum(losses.values()), trained, allow_unused=True)
+
+    plain = run()
+    monkeypatch.setattr(stage, "takes_at_once", lambda feature: True)
+    torch.testing.assert_close(run(), plain)
+
+
+def test_on_a_cpu_and_with_batch_statistics_features_go_one_after_the_other():
+    here, there = torch.rand(3, 64, 10, 10), torch.rand(3, 64, 10, 10, device="meta")
+    stage = stage_of("cascade-dprd-small")
+    assert not stage.takes_at_once(here)
+    assert stage.takes_at_once(there)
+    assert not stage_of("cascade-dprd-small", 'model.heads.norm="bn"').takes_at_once(there)

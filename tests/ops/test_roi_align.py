@@ -2,7 +2,7 @@ import pytest
 import torch
 import torchvision
 
-from dprd_cli.ops.roi_align import FeatureTable, assign_levels, roi_align
+from dprd_cli.ops.roi_align import FeatureTable, _both_axes, _each_axis, assign_levels, roi_align
 
 STRIDES = (4, 8)
 
@@ -58,6 +58,15 @@ def test_gradcheck_in_features_and_boxes(sampling_ratio: int, aligned: bool):
         return roi_align(table, rois, image_index, levels, 3, sampling_ratio=sampling_ratio, aligned=aligned)
 
     assert torch.autograd.gradcheck(pool, (*features, boxes))
+
+
+def test_both_axes_in_one_are_each_on_its_own():
+    _, boxes, _, _ = make_case()
+    size = torch.tensor([20, 30]).expand(len(boxes), 2)
+    together, apart = _both_axes(boxes, size, 7, 2), _each_axis(boxes, size, 7, (2, 2), None)
+    for (cells, weights), (others, other_weights) in zip(together, apart, strict=True):
+        assert torch.equal(cells, others)
+        assert torch.equal(weights, other_weights)
 
 
 def test_usual_roi_align_has_no_box_gradient_and_ours_has():
