@@ -66,7 +66,7 @@ def prediction(
             files = write_photographs(work / "images", images or 1000, image_size)
         names = work / "names.txt"
         names.write_text("\n".join(map(str, files)), encoding="utf-8")
-        predictor = Predictor(load_model(weights, str(device)))
+        predictor = Predictor(load_model(weights, str(device)).with_precision("fp32"))
         inputs = [_read(predictor, path) for path in files]
         found: list[Prediction] = []
 
@@ -74,7 +74,7 @@ def prediction(
             found[:] = predictor.predict_inputs(inputs, batch)
 
         command = ["predict", "--list", str(names), "--weights", weights, "--device", str(device)]
-        command += ["--batch-size", str(batch), "--out", f"{place}/out", "--overwrite"]
+        command += ["--precision", "fp32", "--batch-size", str(batch), "--out", f"{place}/out", "--overwrite"]
         list(predictor.predict_inputs(inputs[:batch], batch))  # what is done once
         runs: dict[str, Callable[[], object]] = {_NETWORK: network, _PREDICT: lambda: run_dprd(command)}
         timings = interleave(runs, repetitions, torch.device("cpu"), progress, warm_up=False)
