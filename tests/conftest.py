@@ -1,5 +1,6 @@
 """For all tests: a tiny VOC folder, a detector without a network, a tiny checkpoint, a cache folder."""
 
+import os
 import signal
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +22,8 @@ from paths import TINY
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, usual)
+# programs that tests start decide for themselves: where bfloat16 is emulated it is not faster
+os.environ.setdefault("ONEDNN_MAX_CPU_ISA", "AVX512_CORE")
 WIDTH, HEIGHT = 64, 48
 XML = """<annotation>
   <folder>VOC</folder><filename>{name}.jpg</filename>
