@@ -22,6 +22,7 @@ def _decay_of_all(tree: Mapping[str, Any]) -> Any:
 OLD_VALUES: dict[str, Any] = {
     "model.parts.lookup_cell": "floor",
     "model.parts.mask_lookup": False,
+    "model.parts.places.told": False,
     "model.fusion.concat_relu": True,
     "model.heads.mask_iou_loss": "mean",
     "model.heads.mask_iou_grad": False,

@@ -25,6 +25,7 @@ class PlacesConfig(Section):
         draw: Share of the parts in training whose place is drawn from the layer's probabilities.
         apart: Weight of what the parts of a RoI pay that all move by the same step (docs/placed-parts.md).
         weight: Factor of the place loss.
+        told: Tell the assembly where each part is, by scale and shift of its feature's channels.
         offsets: Move parts by Eq. 2 within their places too; `sigma` then holds against the place.
     """
 
@@ -38,6 +39,7 @@ class PlacesConfig(Section):
     draw: Fraction = 0.1
     apart: Rate = 0.0
     weight: Rate = 1.0
+    told: bool = True
     offsets: bool = False
 
 

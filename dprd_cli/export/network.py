@@ -65,6 +65,7 @@ class ExportPooler(RegionPooler):
             pooler.canonical_size,
             aligned=pooler.aligned,
             level_eps=pooler.level_eps,
+            positions=pooler.positions,
         )
 
     def pool(

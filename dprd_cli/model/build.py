@@ -20,6 +20,7 @@ from dprd_cli.model.neck import FPN, NeckOptions
 from dprd_cli.model.parts import DeformableParts, FixedParts, PartSource
 from dprd_cli.model.placed_parts import LatentParts
 from dprd_cli.model.places import place_offsets
+from dprd_cli.model.positions import PartPositions
 from dprd_cli.model.roi_heads import RoIHeads
 from dprd_cli.model.rois import DeformablePooler, RegionPooler
 from dprd_cli.model.rpn import RPN
@@ -196,7 +197,13 @@ def _build_fusion(config: ModelConfig, *, uses_parts: bool) -> nn.Module:
     return made
 
 
-def _build_pooler(config: ModelConfig) -> RegionPooler:
+def _build_positions(config: ModelConfig) -> PartPositions | None:
+    places = config.parts.places
+    told = config.parts.mode == "placed" and places.told
+    return PartPositions(config.neck.channels, places.width) if told else None
+
+
+def _build_pooler(config: ModelConfig, positions: PartPositions | None = None) -> RegionPooler:
     heads, conventions = config.heads, CONVENTIONS[config.conventions]
     return RegionPooler(
         FPN.strides[:4],
@@ -205,6 +212,7 @@ def _build_pooler(config: ModelConfig) -> RegionPooler:
         heads.canonical_size,
         aligned=conventions.aligned,
         level_eps=conventions.level_eps,
+        positions=positions,
     )
 
 
@@ -263,7 +271,7 @@ def _build_roi_heads(config: ModelConfig, num_classes: int, *, with_masks: bool)
         raise ValueError("expected a settled config (config.settle), but mask_grad_scale is on 'auto'")
     if num_stages > 1 and not cascade.class_agnostic_box:
         raise UsageError("model.cascade.class_agnostic_box=false needs a single stage")
-    pooler = _build_pooler(config)
+    pooler = _build_pooler(config, _build_positions(config))
     return RoIHeads(
         [_build_stage(config, i, pooler, num_classes, with_masks=with_masks) for i in range(num_stages)],
         _build_parts(config, num_classes),

@@ -24,7 +24,10 @@ def _modules(detector: Detector) -> dict[str, list[nn.Module]]:
         "backbone": [detector.backbone],
         "neck": [detector.neck],
         "rpn": [detector.rpn],
-        "dpr": [*([] if detector.part_layer is None else [detector.part_layer]), *_bin_layers(heads)],
+        "dpr": [
+            *(module for module in (detector.part_layer, heads.positions) if module is not None),
+            *_bin_layers(heads),
+        ],
     }
     for name in _MODULES[4:]:
         found[name] = [module for stage in heads.cascade if (module := getattr(stage, name)) is not None]
@@ -43,8 +46,8 @@ class ParameterCount:
     Args:
         total: All of them.
         trainable: Those that training changes.
-        modules: Parameters by module: backbone, neck, rpn, dpr (the part box transformation layer, or those
-            that shift bins), fusion, box_head, mask_head and mask_iou_head.
+        modules: Parameters by module: backbone, neck, rpn, dpr (what moves parts and tells where they
+            are, or what shifts bins), fusion, box_head, mask_head and mask_iou_head.
     """
 
     total: int
@@ -154,6 +157,9 @@ def _count_heads(
         macs["roi_align"] += decomposed * side * side * 4 * samples * samples * channels
     if heads.parts is not None and heads.parts.layer is not None:
         macs["dpr"] = decomposed * sum(_weights_of(layer) for layer in heads.parts.layer.modules())
+    if heads.positions is not None:
+        told = sum(_weights_of(layer) for layer in heads.positions.modules())
+        macs["dpr"] += decomposed * num_parts * told
 
 
 def _weights_of(layer: nn.Module) -> int:

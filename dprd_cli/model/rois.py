@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dprd_cli.model.layers import FullLinear
+from dprd_cli.model.positions import PartPositions
 from dprd_cli.ops.roi_align import FeatureTable, assign_levels, roi_align
 from dprd_cli.structures.detections import Target
 
@@ -103,6 +104,7 @@ class RegionPooler(nn.Module):
         canonical_size: Side of a box that is pooled from P4, pixels.
         aligned: See `roi_align`.
         level_eps: See `assign_levels`.
+        positions: Tells part features where they are from, or None; registered with the heads.
     """
 
     def __init__(
@@ -114,11 +116,18 @@ class RegionPooler(nn.Module):
         *,
         aligned: bool = True,
         level_eps: float = 1e-8,
+        positions: PartPositions | None = None,
     ) -> None:
         super().__init__()
+        self._positions = (positions,)  # in a tuple, so that it is not registered here: many share a pooler
         self.canonical_size = canonical_size
         self.aligned, self.level_eps = aligned, level_eps
         self.strides, self.sampling_ratio, self.part_level = strides, sampling_ratio, part_level
+
+    @property
+    def positions(self) -> PartPositions | None:
+        """What tells part features where they are from."""
+        return self._positions[0]
 
     def forward(
         self, rois: RoIs, part_boxes: Tensor | None, features: RoIFeatures, size: int
@@ -133,7 +142,10 @@ class RegionPooler(nn.Module):
         levels = self.levels(boxes.detach()) if own else self.levels(rois.boxes).repeat(count + 1)
         pooled = self.pool(features, boxes, rois.image_index.repeat(count + 1), levels, size)
         whole, parts = torch.split(pooled, [num, count * num])
-        return whole, parts.view(count, num, *parts.shape[1:]).transpose(0, 1)
+        parts = parts.view(count, num, *parts.shape[1:])
+        if self.positions is not None:
+            parts = self.positions(boxes, by_part, parts)
+        return whole, parts.transpose(0, 1)
 
     def pool_whole(
         self, rois: RoIs, features: RoIFeatures, size: int, shifts: Tensor | None = None

@@ -27,6 +27,8 @@ def build(preset="cascade-dprd", *more, with_masks=True, spread=0.3):
     for stage in detector.roi_heads.cascade:  # otherwise all scores are alike
         torch.nn.init.normal_(stage.box_head.classes.weight, std=spread)
     move_parts(detector, "weight")
+    if detector.roi_heads.positions is not None:
+        torch.nn.init.normal_(detector.roi_heads.positions.changes.weight, std=0.1)
     return detector
 
 
