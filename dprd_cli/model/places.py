@@ -17,8 +17,8 @@ from dprd_cli.model.parts import UNIT_PARTS, decompose, move_parts
 from dprd_cli.model.rois import RoIFeatures, RoIs
 from dprd_cli.ops.boxes import clip_boxes
 
-#: The reference part is left only for a place whose logit is this much higher (4.5 times as likely).
-PREFERENCE = 1.5
+#: The reference part is left only for a place whose logit is this much higher (1.6 times as likely).
+PREFERENCE = 0.5
 #: Least side of a place that the image's edge cuts, pixels.
 LEAST_SIDE = 2.0
 #: How far boxes are shifted to see whether their parts stay at the same places, in sizes of the box.
