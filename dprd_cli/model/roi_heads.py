@@ -67,10 +67,9 @@ class RoIHeads(nn.Module):
         smooth_l1_beta: float,
     ) -> None:
         super().__init__()
-        self.stages = nn.ModuleList(stages)
-        self.parts = parts
-        self.pooler, self.sampler, self.selector = pooler, sampler, selector
-        self.positions = pooler.positions
+        self.stages, self.parts = nn.ModuleList(stages), parts
+        self.pooler, self.positions = pooler, pooler.positions
+        self.sampler, self.selector = sampler, selector
         self.num_classes, self.box_pool, self.mask_pool = num_classes, box_pool, mask_pool
         self.refeed, self.mask_lookup, self.average_masks = refeed, mask_lookup, average_masks
         self.feature_grad_scale, self.mask_grad_scale = feature_grad_scale, mask_grad_scale

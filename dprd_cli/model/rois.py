@@ -144,7 +144,7 @@ class RegionPooler(nn.Module):
         whole, parts = torch.split(pooled, [num, count * num])
         parts = parts.view(count, num, *parts.shape[1:])
         if self.positions is not None:
-            parts = self.positions(boxes, by_part, parts)
+            parts = self.positions(rois.boxes, by_part, parts)
         return whole, parts.transpose(0, 1)
 
     def pool_whole(
