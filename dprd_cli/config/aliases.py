@@ -61,18 +61,22 @@ def fill_old_values(tree: Mapping[str, Any]) -> dict[str, Any]:
     meaning what it meant. One that is written by hand has a few keys, and the defaults of now for the rest.
     """
     filled = rename_keys(tree)
-    if all(_holder(filled, key) for key in _WHOLE):
+    if all(_has(filled, key) for key in _WHOLE):
         for key, value in OLD_VALUES.items():
-            holder = _holder(filled, key, itself=False)
-            if holder is not None:
-                holder.setdefault(key.rpartition(".")[2], value(filled) if callable(value) else value)
+            *sections, name = key.split(".")
+            holder: Any = filled
+            for section in sections:
+                holder = holder.setdefault(section, {}) if isinstance(holder, dict) else None
+            if isinstance(holder, dict):
+                holder.setdefault(name, value(filled) if callable(value) else value)
     return filled
 
 
-def _holder(tree: dict[str, Any], key: str, *, itself: bool = True) -> dict[str, Any] | None:
-    """Return the section that a key is in (if `itself`), or would be in; None where there is none."""
-    *sections, name = key.split(".")
+def _has(tree: Mapping[str, Any], key: str) -> bool:
+    """Return whether a nested dict has a dotted key."""
     holder: Any = tree
-    for section in sections:
-        holder = holder.get(section) if isinstance(holder, dict) else None
-    return holder if isinstance(holder, dict) and (name in holder or not itself) else None
+    for name in key.split("."):
+        if not isinstance(holder, Mapping) or name not in holder:
+            return False
+        holder = holder[name]
+    return True

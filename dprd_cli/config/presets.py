@@ -28,7 +28,9 @@ _NO_PARTS: ConfigTree = {
     "heads": {"mask_iou": False},
     "sampling": {"bg_iou_low": 0.0},
 }
-_PLACED: ConfigTree = {"parts": {"mode": "placed"}}
+# Where features are pretrained the place loss must not outweigh the others; where they are not it has to make
+# them (docs/placed-parts.md).
+_PLACED: ConfigTree = {"parts": {"mode": "placed", "places": {"weight": 0.25}}}
 # Detectron2 trains its cascades on more proposals.
 _CASCADE: ConfigTree = {"rpn": {"post_nms_train": 2000}}
 # Narrow enough that two CPU cores train it from scratch in minutes; every module is the paper's.
@@ -54,6 +56,7 @@ _SMALL: ConfigTree = {
         "norm": "gn",
     },
     "sampling": {"rois_per_image": 16},
+    "parts": {"places": {"weight": 1.0}},
 }
 # For a few hundred photographs on a CPU: images of 320 pixels, hours and not days. The levels are those of
 # images twice as large, because masks need the detail.

@@ -44,6 +44,8 @@ def test_features_are_as_they_are_at_first_and_then_depend_on_where_they_are_fro
     shift = positions(boxes, parts, torch.zeros_like(feature))
     scale = positions(boxes, parts, torch.ones_like(feature)) - shift
     assert torch.allclose(told, feature * scale + shift, atol=1e-6)  # a channel as a whole
+    with torch.inference_mode():  # in place
+        assert torch.equal(positions(boxes, parts, feature.clone()), told)
 
 
 def test_all_branches_of_a_network_share_one_and_train_it():
@@ -75,7 +77,7 @@ def test_it_can_be_left_out_and_older_networks_have_none():
     assert not fill_old_values(
         {
             "preset": "",
-            "model": {"parts": {"sigma": 0.5, "places": {"grid": 3}}, "cascade": {"ious": [0.5]}},
+            "model": {"parts": {"sigma": 0.5}, "cascade": {"ious": [0.5]}},
             "data": {"flip": 0.5},
             "train": {"momentum": 0.9},
         }
