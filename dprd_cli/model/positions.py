@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dprd_cli.model.layers import FullLinear
+from dprd_cli.ops.boxes import to_centers
 
 
 class PartPositions(nn.Module):
@@ -57,7 +58,6 @@ def relative_boxes(boxes: Tensor, part_boxes: Tensor) -> Tensor:
     Returns:
         [P, R, 4]
     """
-    size = (boxes[:, 2:] - boxes[:, :2]).clamp(min=1)
-    middle = (part_boxes[..., :2] + part_boxes[..., 2:] - boxes[:, :2] - boxes[:, 2:]) / 2
-    part_size = (part_boxes[..., 2:] - part_boxes[..., :2]).clamp(min=1)
-    return torch.cat((middle / size, (part_size / size).log()), dim=-1)
+    (center, size), (part_center, part_size) = to_centers(boxes), to_centers(part_boxes)
+    size, part_size = size.clamp(min=1), part_size.clamp(min=1)  # padding has none
+    return torch.cat(((part_center - center) / size, (part_size / size).log()), dim=-1)
