@@ -9,10 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dprd_cli.weights.checkpoint import read_checkpoint, save_checkpoint
+from dprd_cli.weights.checkpoint import CheckpointData, read_checkpoint, save_checkpoint
 from dprd_cli.weights.find import find_checkpoint
-
-KEPT = ("config", "class_names", "category_ids", "with_masks", "step")
 
 
 def main() -> None:
@@ -26,7 +24,15 @@ def main() -> None:
         parser.error(f"{asked.target}: is there already")
     content = read_checkpoint(find_checkpoint(asked.source))
     model = {name: tensor for name, tensor in content["model"].items() if not name.startswith("roi_heads.")}
-    save_checkpoint(asked.target, {**{key: content[key] for key in KEPT}, "model": model})  # type: ignore[literal-required]
+    trunk: CheckpointData = {
+        "config": content["config"],
+        "class_names": content["class_names"],
+        "category_ids": content["category_ids"],
+        "with_masks": content["with_masks"],
+        "step": content["step"],
+        "model": model,
+    }
+    save_checkpoint(asked.target, trunk)
     print(f"{asked.target}: {len(model)} of {len(content['model'])} tensors")
 
 

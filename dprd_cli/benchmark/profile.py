@@ -179,7 +179,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _phase(self) -> str:
         """Return where in a step the calling operator is: what follows the gradient is the optimiser's."""
-        if torch._C._current_graph_task_id() != -1:  # noqa: SLF001
+        if torch._C._current_graph_task_id() != -1:  # noqa: SLF001 (no public function tells)
             self.differentiated = True
             return "backward"
         return _OPTIMISER if self.differentiated else "forward"
@@ -331,6 +331,3 @@ def side_of(image_size: tuple[int, int] | None) -> int | None:
             f"are square, such as {height}x{height}"
         )
     return None if image_size is None else image_size[0]
-
-
-__all__ = ["ProfileReport", "measure", "profile_inference", "profile_training", "training_config"]

@@ -178,19 +178,19 @@ def benchmark(
         torch.set_num_threads(threads)
     decided = choose_precision(precision, place).name
     settings = table.BenchmarkSettings(
-        against,
-        preset,
-        size,
-        batch_size,
-        proposals,
-        images,
-        repetitions,
-        place,
-        compiled,
-        decided,
-        profiled,
-        weights,
-        folder,
+        against=against,
+        preset=preset,
+        image_size=size,
+        batch=batch_size,
+        proposals=proposals,
+        images=images,
+        repetitions=repetitions,
+        device=place,
+        compiled=compiled,
+        precision=decided,
+        profiled=profiled,
+        weights=weights,
+        folder=folder,
     )
     table.check(kind, settings)
     if profiled:

@@ -107,11 +107,12 @@ class Stage(nn.Module):
 
     def _mask_outputs(self, features: list[Tensor], labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return mask logits [n, F, M, M] and mask IoUs [n, F], if any, of n features [F, C, S, S]."""
+        assert self.mask_head is not None
         at_once = [torch.cat(features)] if self.takes_at_once(features[0]) else features
         logits, ious = [], []
         for feature in at_once:
             kinds = labels.repeat(len(features) // len(at_once))
-            logits.append(self.mask_head(feature, kinds))  # type: ignore[misc]
+            logits.append(self.mask_head(feature, kinds))
             if self.mask_iou_head is not None:
                 ious.append(self.mask_iou_head(feature, logits[-1], kinds))
         shape = (len(features), len(labels))
@@ -124,9 +125,9 @@ class Stage(nn.Module):
         It is half the kernels, which small steps on a GPU wait for; on a CPU it would be a copy for nothing,
         and BatchNorm's statistics would be those of both.
         """
-        heads = (self.mask_head, self.mask_iou_head)
-        norms = [m for head in heads if head is not None for m in head.modules() if _looks_across(m)]
-        return feature.device.type != "cpu" and not norms
+        heads = [head for head in (self.mask_head, self.mask_iou_head) if head is not None]
+        joined = any(isinstance(module, nn.BatchNorm2d) for head in heads for module in head.modules())
+        return feature.device.type != "cpu" and not joined
 
     def predict_masks(
         self, whole: Tensor, parts: Tensor | None, labels: Tensor
@@ -147,11 +148,6 @@ class Stage(nn.Module):
         if self.mask_iou_head is None:
             return logits.sigmoid(), None
         return logits.sigmoid(), self.mask_iou_head(feature, logits, labels).clamp(0, 1)
-
-
-def _looks_across(module: nn.Module) -> bool:
-    """Whether what a module makes of a RoI depends on the others."""
-    return isinstance(module, nn.BatchNorm2d)
 
 
 @torch.no_grad()
