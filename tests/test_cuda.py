@@ -6,6 +6,7 @@ import torch
 from dprd_cli.config.presets import resolve
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.inference import for_inference
+from dprd_cli.ops.masks import encode_rle
 from dprd_cli.ops.roi_align import FeatureTable, roi_align
 from dprd_cli.runtime.precision import autocast
 from dprd_cli.structures.detections import Target
@@ -65,3 +66,13 @@ def test_roi_align_has_the_cpu_s_values_and_gradients(deterministic):
         torch.use_deterministic_algorithms(False)
     for ours, theirs in zip(*answers, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+def test_masks_are_pasted_and_encoded_as_on_the_cpu():
+    torch.manual_seed(2)
+    masks = (torch.rand(20, 28, 28) > 0.5).float() * 0.8 + 0.1
+    boxes = torch.rand(20, 4) * 60
+    boxes[:, 2:] += boxes[:, :2] + 4
+    ours = encode_rle(masks, boxes, (96, 128))
+    there = encode_rle(masks.to(CUDA), boxes.to(CUDA), (96, 128))
+    assert sum(a != b for a, b in zip(ours, there, strict=True)) <= 1  # rounding at the threshold

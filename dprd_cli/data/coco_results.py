@@ -11,7 +11,11 @@ Kind = Literal["bbox", "segm"]
 
 
 def to_coco_results(
-    detections: Detections, image_id: int, category_ids: tuple[int, ...], kind: Kind = "bbox"
+    detections: Detections,
+    image_id: int,
+    category_ids: tuple[int, ...],
+    kind: Kind = "bbox",
+    segmentations: list[dict[str, Any]] | None = None,
 ) -> list[dict[str, Any]]:
     """Turn detections into COCO's results format, JSON-serialisable.
 
@@ -20,6 +24,7 @@ def to_coco_results(
         image_id: Id of the image in the annotation file.
         category_ids: Original category id of each class index. [K]
         kind: `bbox` gives boxes (xywh) with class scores, `segm` gives RLE masks with mask scores.
+        segmentations: `encode_rle`'s answer, where it is known already.
 
     Returns:
         One dict per detection; none for `segm` where the detector gives no masks.
@@ -29,7 +34,9 @@ def to_coco_results(
     scores = detections.scores
     if kind == "segm":
         assert detections.masks is not None
-        values: list[Any] = encode_rle(detections.masks, detections.boxes, detections.image_size)
+        if segmentations is None:
+            segmentations = encode_rle(detections.masks, detections.boxes, detections.image_size)
+        values: list[Any] = segmentations
         scores = scores if detections.mask_scores is None else detections.mask_scores
     else:
         boxes = detections.boxes.double()

@@ -235,9 +235,12 @@ class CocoEvaluator:
         """
         self.add_rows(image_id, self.rows(image_id, detections))
 
-    def rows(self, image_id: int, detections: Detections) -> dict[Kind, list[dict[str, Any]]]:
-        """Return what `add_rows` takes: COCO results of one image."""
-        return {kind: to_coco_results(detections, image_id, self.category_ids, kind) for kind in self.kinds}
+    def rows(
+        self, image_id: int, detections: Detections, segmentations: list[dict[str, Any]] | None = None
+    ) -> dict[Kind, list[dict[str, Any]]]:
+        """Return what `add_rows` takes: COCO results of one image; see `to_coco_results`."""
+        ids = self.category_ids
+        return {kind: to_coco_results(detections, image_id, ids, kind, segmentations) for kind in self.kinds}
 
     def add_rows(self, image_id: int, rows: Mapping[Kind, list[dict[str, Any]]]) -> None:
         """Do what `add` does, with one image's results, perhaps of another process."""

@@ -23,6 +23,7 @@ from dprd_cli.evaluation.threshold import ScoreThresholds, score_thresholds
 from dprd_cli.evaluation.voc import VocMetrics, voc_metrics
 from dprd_cli.inference.tiling import Tiling, detect_tiles
 from dprd_cli.inference.tta import detect_views
+from dprd_cli.ops.masks import encode_rle
 from dprd_cli.runtime.precision import autocast
 from dprd_cli.runtime.process_group import SINGLE_PROCESS, ProcessGroup
 from dprd_cli.runtime.progress import Progress, stage
@@ -205,10 +206,18 @@ def detect_split(
         number = start + group.rank * size
         for target, sample, (one, boxes) in zip(*batch[1:], found, strict=True):
             frame = (sample.image.shape[0], sample.image.shape[1])
-            yield DetectionRecord(number, sample, target, one.to("cpu").resize(frame), boxes)
+            runs = _encoded(one.resize(frame)) if options.masks else None
+            yield DetectionRecord(number, sample, target, one.to("cpu").resize(frame), boxes, runs)
             number += 1
         if options.progress is not None:
             options.progress(min(start + size * group.size, total), total)
+
+
+def _encoded(found: Detections) -> list[dict[str, Any]] | None:
+    """Return run lengths of masks on a GPU, made there; on a CPU None: who wants them encodes."""
+    if found.masks is None or found.masks.device.type == "cpu":
+        return None
+    return encode_rle(found.masks, found.boxes, found.image_size)
 
 
 def _detect_batch(
@@ -253,7 +262,7 @@ def _contribution(
 ) -> _ImageContribution:
     image_id, found = record.sample.image_id, record.detections
     with_parts = None if parts_from is None else replace(found, masks=None)[found.scores >= parts_from]
-    rows = coco.rows(image_id, found)
+    rows = coco.rows(image_id, found, record.segmentations)
     return _ImageContribution(record.number, image_id, rows, metrics.of(record), with_parts)
 
 

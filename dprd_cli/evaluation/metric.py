@@ -22,6 +22,7 @@ class DetectionRecord(NamedTuple):
         target: Its objects in the frame of the test image.
         detections: On the CPU, in the frame of `sample`.
         proposals: In the frame of `target`, best first; None in multi-scale testing and tiles. [R, 4]
+        segmentations: COCO's run lengths of the masks, where they were pasted on the detector's device.
     """
 
     number: int
@@ -29,6 +30,7 @@ class DetectionRecord(NamedTuple):
     target: Target
     detections: Detections
     proposals: Tensor | None
+    segmentations: list[dict[str, Any]] | None = None
 
 
 class Metric(Protocol):

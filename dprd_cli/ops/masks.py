@@ -1,7 +1,7 @@
 """Masks between their three forms: probabilities inside a box, bool images, and COCO's run lengths.
 
-A full-size mask is large (100 of them on a 1333x800 image are 100 MB), so nothing here makes more than
-one at a time unless `paste_masks` is asked for it.
+A full-size mask is large (100 of them on a 1333x800 image are 100 MB), so on a CPU nothing here makes more
+than one at a time unless `paste_masks` is asked for it. On a GPU they are pasted there (`ops.mask_batches`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from torch import Tensor
+
+from dprd_cli.ops.mask_batches import paste_at_once, run_edges
 
 
 def _interpolation(low: float, high: float, cells: int, start: int, stop: int) -> Tensor:
@@ -77,6 +79,8 @@ def paste_masks(
     Returns:
         One mask per box. [D, H, W]
     """
+    if masks.device.type != "cpu":
+        return np.asarray(paste_at_once(masks, boxes, image_size, threshold).cpu().numpy())
     pasted = np.zeros((len(masks), *image_size), dtype=bool)
     for canvas, mask, box in zip(pasted, masks, boxes, strict=True):
         crop, x, y = paste_crop(mask, box, image_size, threshold)
@@ -100,18 +104,20 @@ def encode_rle(
     Returns:
         COCO's compressed RLE per box, JSON-serialisable: `{"size": [H, W], "counts": str}`.
     """
-    masks, boxes = masks.detach().cpu(), boxes.detach().cpu()
-    counts = [
-        _run_lengths(*paste_crop(mask, box, image_size, threshold), image_size)
-        for mask, box in zip(masks, boxes, strict=True)
-    ]
+    masks, boxes = masks.detach(), boxes.detach()
+    if masks.device.type != "cpu":
+        edges = run_edges(masks, boxes, image_size, threshold)
+    else:
+        crops = (paste_crop(*one, image_size, threshold) for one in zip(masks, boxes.cpu(), strict=True))
+        edges = [_crop_edges(*crop, image_size) for crop in crops]
     size = [int(side) for side in image_size]
+    counts = [_run_lengths(one, size[0] * size[1]) for one in edges]
     encoded = coco_mask.frPyObjects([{"size": size, "counts": c} for c in counts], *size) if counts else []
     return [{"size": size, "counts": rle["counts"].decode("ascii")} for rle in encoded]
 
 
-def _run_lengths(crop: NDArray[np.bool_], x: int, y: int, image_size: tuple[int, int]) -> list[int]:
-    """Return the lengths of the runs of 0 and 1, in turns, of an image that is 0 outside a crop.
+def _crop_edges(crop: NDArray[np.bool_], x: int, y: int, image_size: tuple[int, int]) -> NDArray[np.int64]:
+    """Return where the runs of 1 start and end, in turns, of an image that is 0 outside a crop.
 
     Args:
         crop: [h, w]
@@ -119,18 +125,22 @@ def _run_lengths(crop: NDArray[np.bool_], x: int, y: int, image_size: tuple[int,
         y: Top of the crop.
         image_size: (height, width) of the image; runs go down its columns.
     """
-    height, width = image_size
+    height = image_size[0]
     rows, columns = crop.shape
     framed = np.zeros((columns, rows + 2), dtype=bool)
     framed[:, 1:-1] = crop.T
-    found = np.flatnonzero(framed[:, 1:] != framed[:, :-1])  # where a run starts or ends, in turns
-    edges = found + found // (rows + 1) * (height - rows - 1) + x * height + y
+    found = np.flatnonzero(framed[:, 1:] != framed[:, :-1])
+    edges: NDArray[np.int64] = found + found // (rows + 1) * (height - rows - 1) + x * height + y
     # a run that reaches the bottom goes on at the top of the next column
     if rows == height:
         joined = np.flatnonzero(edges[1:] == edges[:-1])
         edges = np.delete(edges, np.concatenate((joined, joined + 1)))
-    marks = np.concatenate(([0], edges, [height * width]))
-    lengths: list[int] = (marks[1:] - marks[:-1]).tolist()
+    return edges
+
+
+def _run_lengths(edges: NDArray[np.int64], pixels: int) -> list[int]:
+    """Return the lengths of the runs of 0 and 1, in turns, of `pixels` pixels."""
+    lengths: list[int] = np.diff(edges, prepend=0, append=pixels).tolist()
     return lengths[:-1] if len(lengths) > 1 and lengths[-1] == 0 else lengths
 
 

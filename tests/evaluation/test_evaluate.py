@@ -6,23 +6,25 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from dprd_cli.benchmark.launches import CountedDevice
 from dprd_cli.config.presets import resolve
+from dprd_cli.data import coco_results
 from dprd_cli.data.build import build_dataset
 from dprd_cli.evaluation.evaluate import EvaluationOptions, evaluate
 from dprd_cli.structures.detections import Detections
 
 
 class Oracle(torch.nn.Module):
-    """Gives, for image after image, the boxes it was told."""
+    """Gives, for image after image, the boxes it was told, with full masks where they are asked for."""
 
     device = torch.device("cpu")
     needs_targets = False
     place_shifts = None
     precision = "fp32"
 
-    def __init__(self, answers):
+    def __init__(self, answers, found_on="cpu"):
         super().__init__()
-        self.answers = list(answers)
+        self.answers, self.found_on = list(answers), found_on
 
     def detect(self, images, *, masks, targets, evidence_from):
         assert targets is None
@@ -33,7 +35,8 @@ class Oracle(torch.nn.Module):
             boxes = torch.tensor([box for *_, box in rows], dtype=torch.float32).reshape(-1, 4)
             scores = torch.tensor([score for _, score, _ in rows])
             labels = torch.tensor([label for label, *_ in rows], dtype=torch.int64)
-            found.append(Detections(boxes, scores, labels, size))
+            full = torch.ones(len(boxes), 28, 28) if masks else None
+            found.append(Detections(boxes, scores, labels, size, masks=full).to(self.found_on))
         return SimpleNamespace(detections=found, proposals=[one.boxes for one in found])
 
 
@@ -116,3 +119,15 @@ def test_diagnostics_are_in_the_metrics_and_in_the_json_under_the_same_names():
     assert evaluation.diagnostics == {"recall50": 0.0, "recall70": 0.0}  # and no parts
     assert evaluation.diagnostics.items() <= evaluation.metrics.items()
     assert evaluation.diagnostics.items() <= evaluation.to_json().items()
+
+
+def test_masks_of_a_device_are_encoded_there_and_measured_the_same(monkeypatch):
+    val, config = three_images()
+    answers = [[(0, 0.9, [10, 8, 40, 50])], [], [(1, 0.8, [5, 5, 60, 30]), (0, 0.7, [0, 0, 20, 20])]]
+    here = evaluate(Oracle(answers), val, config)
+    assert len(here.evaluator.results["segm"]) == 3
+    monkeypatch.setattr(coco_results, "encode_rle", lambda *_: pytest.fail("encoded again on the host"))
+    with CountedDevice() as counted:
+        there = evaluate(Oracle(answers, counted.device), val, config)
+    assert there.evaluator.results == here.evaluator.results
+    assert there.coco == here.coco
