@@ -79,13 +79,18 @@ def paste_masks(
     Returns:
         One mask per box. [D, H, W]
     """
+    return np.asarray(paste_there(masks, boxes, image_size, threshold).cpu().numpy())
+
+
+def paste_there(masks: Tensor, boxes: Tensor, image_size: tuple[int, int], threshold: float = 0.5) -> Tensor:
+    """Do what `paste_masks` does, and leave the masks on the device they are on."""
     if masks.device.type != "cpu":
-        return np.asarray(paste_at_once(masks, boxes, image_size, threshold).cpu().numpy())
+        return paste_at_once(masks, boxes, image_size, threshold)
     pasted = np.zeros((len(masks), *image_size), dtype=bool)
     for canvas, mask, box in zip(pasted, masks, boxes, strict=True):
         crop, x, y = paste_crop(mask, box, image_size, threshold)
         canvas[y : y + crop.shape[0], x : x + crop.shape[1]] = crop
-    return pasted
+    return torch.from_numpy(pasted)
 
 
 def encode_rle(
