@@ -22,6 +22,8 @@ class PlacesConfig(Section):
         width: Hidden units of the layer, and of the scorer that teaches it.
         entropy: Bonus for places that are still undecided, at the first step.
         entropy_until: Share of the steps after which it is gone; until then it falls linearly.
+        move: Put the parts at the places. If not, the loss alone is there, and parts stay as with `fixed`: a
+            control, which tells what moving is worth.
         draw: Share of the parts in training whose place is drawn from the layer's probabilities.
         apart: Weight of what the parts of a RoI pay that all move by the same step (docs/placed-parts.md).
         weight: Factor of the place loss.
@@ -36,6 +38,7 @@ class PlacesConfig(Section):
     width: Width = 64
     entropy: Rate = 0.3
     entropy_until: Fraction = 0.25
+    move: bool = True
     draw: Fraction = 0.1
     apart: Rate = 0.0
     weight: Rate = 1.0

@@ -59,6 +59,7 @@ def _latent_parts(config: ModelConfig, num_classes: int) -> PartSource:
         width=places.width,
         fine=places.offsets,
         sigma=parts.sigma,
+        moves=places.move,
         entropy=places.entropy,
         entropy_until=places.entropy_until,
         draw=places.draw,

@@ -118,6 +118,7 @@ class LatentParts(nn.Module):
         width: Hidden units of the layer and of the scorer.
         fine: Move parts by Eq. 2 within their places.
         sigma: Least IoU of a part with its place, where they move within it; see `undo_far_moves`.
+        moves: Put the parts at their places; else they stay at their references, and the loss alone is there.
         entropy: Bonus of the places' entropy at the first step.
         entropy_until: Share of the training after which there is none.
         draw: Share of the parts in training whose place is drawn.
@@ -147,6 +148,7 @@ class LatentParts(nn.Module):
         width: int = 64,
         fine: bool = False,
         sigma: float = 0.5,
+        moves: bool = True,
         entropy: float = 0.3,
         entropy_until: float = 0.25,
         draw: float = 0.1,
@@ -156,7 +158,7 @@ class LatentParts(nn.Module):
     ) -> None:
         super().__init__()
         self.count, self.pooler, self.looks_at = count, pooler, looks_at
-        self.num_classes, self.sigma = num_classes, sigma
+        self.num_classes, self.sigma, self.moves = num_classes, sigma, moves
         self.entropy, self.entropy_until, self.draw, self.weight = entropy, entropy_until, draw, weight
         self.apart = apart
         self.feature_grad_scale = feature_grad_scale
@@ -200,6 +202,8 @@ class LatentParts(nn.Module):
         """Return where the parts of RoIs are; `draw` as for `choose_places`."""
         logits, fine = self.layer(scale_gradient(self._look(rois, features), self.feature_grad_scale))
         candidates = candidate_parts(rois.boxes, self.place_offsets, features.sizes_of(rois))
+        if not self.moves:
+            return Placement(logits, candidates, torch.zeros_like(logits[..., 0], dtype=torch.int64), None)
         return Placement(logits, candidates, choose_places(logits, draw), fine)
 
     def _look(self, rois: RoIs, features: RoIFeatures) -> Tensor:

@@ -22,13 +22,13 @@ _ROW, _NUMBERS, _STRIP = 1.75, 2.6, 6.7  # inches
 
 
 def part_rows(summary: StudySummary) -> Figure:
-    """Draw a row for each variant with a run: its metrics as bars, seeds as dots, its first seed's images.
+    """Draw a row for each trained variant: its metrics as bars, seeds as dots, its first seed's images.
 
     Args:
         summary: With at least one run; the images of runs without any stay blank.
     """
     study, trained = summary.study, {run.variant for run in summary.runs}
-    variants = [variant for variant in study.variants if variant.key in trained]
+    variants = [one for one in study.variants if one.key in trained and one.part_offsets == "learned"]
     figure = Figure(figsize=(_NUMBERS + _STRIP, _ROW * len(variants) + 0.4), dpi=150, layout="constrained")
     axes: NDArray[Any] = figure.subplots(len(variants), 2, squeeze=False, width_ratios=(_NUMBERS, _STRIP))
     for variant, (numbers, images) in zip(variants, axes, strict=True):

@@ -60,6 +60,22 @@ def _signpost(level: str, title: str, settings: dict[str, Any]) -> Study:
                     ("oracle", "parts at the tag, by the ground truth"),
                 )
             ),
+            Variant(
+                "put_back",
+                "placed parts, put back at test",
+                "cascade-dprd",
+                {**shared, "model.parts.mode": "placed"},
+                base="placed",
+                part_offsets="reference",
+            ),
+            Variant(
+                "loss_alone",
+                "parts that stay, with the place loss",
+                "cascade-dprd",
+                {**shared, "model.parts.mode": "placed", "model.parts.places.move": False},
+                base="placed",
+                changes=("model.parts.places.move",),
+            ),
         ),
         columns=("bbox_AP", "bbox_AP50", "located_accuracy", "cue_held"),
         plot="parts",

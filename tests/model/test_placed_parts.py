@@ -56,6 +56,22 @@ def test_parts_go_where_the_layer_puts_them_and_move_within():
     assert torch.equal(undone.boxes, parts.boxes)
 
 
+def test_the_loss_alone_moves_no_part_and_is_the_same():
+    losses = []
+    for move in ("true", "false"):
+        detector = make(
+            "dprd-placed-small", f"model.parts.places.move={move}", "model.parts.places.draw=1"
+        ).train()
+        torch.nn.init.normal_(detector.part_layer.places.weight, std=0.3)
+        parts, reference = parts_of(detector.eval())
+        assert torch.equal(parts.boxes, reference) == (move == "false")
+        torch.manual_seed(0)
+        out = detector.train()(*make_batch(), 0.5)
+        losses.append(out.losses["loss_place_stage1"].item())
+        assert (out.diagnostics["place_moved"] == 0) == (move == "false")
+    assert losses[0] == losses[1] > 0
+
+
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("empty", [False, True])
 def test_the_loss_reaches_layer_and_scorer_or_is_nothing(preset, empty):
