@@ -206,18 +206,18 @@ def detect_split(
         number = start + group.rank * size
         for target, sample, (one, boxes) in zip(*batch[1:], found, strict=True):
             frame = (sample.image.shape[0], sample.image.shape[1])
-            runs = _encoded(one.resize(frame)) if options.masks else None
+            runs = _encoded(one, frame) if options.masks else None
             yield DetectionRecord(number, sample, target, one.to("cpu").resize(frame), boxes, runs)
             number += 1
         if options.progress is not None:
             options.progress(min(start + size * group.size, total), total)
 
 
-def _encoded(found: Detections) -> list[dict[str, Any]] | None:
+def _encoded(found: Detections, frame: tuple[int, int]) -> list[dict[str, Any]] | None:
     """Return run lengths of masks on a GPU, made there; on a CPU None: who wants them encodes."""
     if found.masks is None or found.masks.device.type == "cpu":
         return None
-    return encode_rle(found.masks, found.boxes, found.image_size)
+    return encode_rle(found.masks, found.resize(frame).boxes, frame)
 
 
 def _detect_batch(
