@@ -261,7 +261,7 @@ def _rate(case: _Case) -> Choice:
         rate = base * math.sqrt(batch / 4)
         classes = "1 class" if case.data.classes == 1 else f"{case.data.classes} classes"
         why = f"{base:g} for 4 images of {classes}, for {batch}"
-        rest = {"train.weight_decay": 0.05, "train.part_lr_mult": 0.1, "train.clip_norm": 5.0}
+        rest = {"train.weight_decay": 0.05, "train.part_lr_mult": 0.02, "train.clip_norm": 5.0}
     rate = float(f"{rate:.3g}")
     values = {"train.lr": rate, "train.optimizer": optimizer, "train.decay": "cosine", **rest}
     return Choice(values, f"learning rate {rate:g} with {optimizer}, cosine decay", why, "--lr")

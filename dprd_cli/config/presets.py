@@ -127,7 +127,7 @@ _PHOTOS: ConfigTree = {
         "warmup_steps": 50,
         "decay": "cosine",
         "clip_norm": 5.0,
-        "part_lr_mult": 0.1,
+        "part_lr_mult": 0.02,
         "eval_every": 200,
         "save_every": 50,
         "log_every": 10,
