@@ -44,10 +44,14 @@ def run_edges(
 
     The host waits for the device once for each batch of masks.
 
-    Args: As `paste_at_once`'s.
+    Args:
+        masks: Probabilities inside each box. [D, M, M]
+        boxes: As `paste_at_once` has them. [D, 4]
+        image_size: (height, width) of the image.
+        threshold: Pixels at or above this probability, more than 0, belong to the object.
 
     Returns:
-        Rising positions in 0..H*W-1 per mask; the first starts a run of 1.
+        Rising positions in 0..H*W-1 per mask; the first starts a run of 1. D x [n]
     """
     edges = []
     for part in _transposed(masks, boxes, image_size, threshold):

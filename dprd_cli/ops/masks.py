@@ -83,7 +83,17 @@ def paste_masks(
 
 
 def paste_there(masks: Tensor, boxes: Tensor, image_size: tuple[int, int], threshold: float = 0.5) -> Tensor:
-    """Do what `paste_masks` does, and leave the masks on the device they are on."""
+    """Do what `paste_masks` does, and leave the masks on the device they are on.
+
+    Args:
+        masks: Probabilities inside each box. [D, M, M]
+        boxes: xyxy, pixels of the image. [D, 4]
+        image_size: (height, width) of the image.
+        threshold: Pixels at or above this probability belong to the object.
+
+    Returns:
+        bool. [D, H, W]
+    """
     if masks.device.type != "cpu":
         return paste_at_once(masks, boxes, image_size, threshold)
     pasted = np.zeros((len(masks), *image_size), dtype=bool)
