@@ -10,7 +10,6 @@ numbers flatters. Where the first is as low as the others there is nothing to wi
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Annotated
 
 import torch
@@ -19,7 +18,6 @@ from torch import Tensor
 
 from dprd_cli.data.build import build_dataset
 from dprd_cli.data.loading import iterate_eval
-from dprd_cli.errors import UsageError
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.placed_parts import SCORER_POOL, LatentParts
 from dprd_cli.model.places import choose_places
@@ -62,13 +60,13 @@ def main(weights: str, limit: Annotated[int, typer.Option(help="Images; 0 takes 
     model = load_model(weights)
     detector = model.detector.eval()
     if not isinstance(detector.roi_heads.parts, LatentParts):
-        raise UsageError(f"{weights}: its parts are not placed ones")
+        raise SystemExit(f"error: {weights}: its parts are not placed; train with --preset dprd-placed")
     batches = iterate_eval(build_dataset(model.config.data, "val"), model.config.data, 1, limit)
     found = [
-        likelihoods(detector, batch.images[0], batch.targets[0])
-        for batch in islice(batches, limit or None)
-        if len(batch.targets[0])
+        likelihoods(detector, batch.images[0], batch.targets[0]) for batch in batches if len(batch.targets[0])
     ]
+    if not found:
+        raise SystemExit(f"error: {model.config.data.path}: no object in the first {limit} held-out images")
     score, places = (torch.cat(values) for values in zip(*found, strict=True))
     chosen = choose_places(places)
     same = score.mean(dim=0).max(dim=-1).values  # one place per part, the best for all objects

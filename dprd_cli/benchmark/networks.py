@@ -22,7 +22,7 @@ from dprd_cli.errors import UsageError
 from dprd_cli.model.build import build_detector
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.inference import for_inference
-from dprd_cli.ops.masks import paste_there
+from dprd_cli.ops.masks import paste_masks
 from dprd_cli.runtime.precision import autocast
 from dprd_cli.structures.detections import Detections, Target
 from dprd_cli.weights.foreign import describe_file
@@ -230,7 +230,7 @@ def _our_network(detector: Detector, inputs: BenchmarkImages) -> Network:
 
     def detect() -> list[tuple[Detections, Tensor]]:
         detections = ready.detect(images).detections
-        return [(d, paste_there(d.masks, d.boxes, d.image_size)) for d in detections if d.masks is not None]
+        return [(d, paste_masks(d.masks, d.boxes, d.image_size)) for d in detections if d.masks is not None]
 
     def read(results: list[tuple[Detections, Tensor]]) -> list[NetworkDetections]:
         return [NetworkDetections(d.boxes, d.scores, d.labels, masks.cpu().numpy()) for d, masks in results]

@@ -106,7 +106,10 @@ def _detect(
     with progress("detect") as update:
         how = EvaluationOptions(limit=options.limit, tta=options.tta, tiling=options.tiling, progress=update)
         found = detect_split(model.detector, dataset, model.config, how, group)
-        rows = [(one.number, submission.rows(one.sample.image_id, one.detections)) for one in found]
+        rows = [
+            (one.number, submission.rows(one.sample.image_id, one.detections, one.segmentations))
+            for one in found
+        ]
     images = sorted((one for part in group.gather(rows) for one in part), key=lambda one: one[0])
     for _, image in images:
         submission.add_rows(image)

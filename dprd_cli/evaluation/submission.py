@@ -68,16 +68,22 @@ class Submission:
         """
         self.add_rows(self.rows(image_id, detections))
 
-    def rows(self, image_id: int, detections: Detections) -> tuple[dict[Kind, list[dict[str, Any]]], int]:
-        """Return what `add_rows` takes: one image's results, and how many detections were left out."""
+    def rows(
+        self, image_id: int, detections: Detections, segmentations: list[dict[str, Any]] | None = None
+    ) -> tuple[dict[Kind, list[dict[str, Any]]], int]:
+        """Return what `add_rows` takes: one image's results, and how many detections were left out.
+
+        See `to_coco_results`.
+        """
         boxes = rounded_boxes(detections)
         thin = (boxes[:, 2:] <= 0).any(axis=1)  # false for what is not a number: the check will name it
         ids = np.array(self.category_ids)[detections.labels.cpu().numpy()]
         index = np.flatnonzero(~thin & (ids >= 0))[:MOST]
         kept = detections[index.tolist()]
+        runs = None if segmentations is None else [segmentations[number] for number in index]
         found: dict[Kind, list[dict[str, Any]]] = {}
         for kind in self.results:
-            rows = to_coco_results(kept, image_id, self.category_ids, kind)
+            rows = to_coco_results(kept, image_id, self.category_ids, kind, runs)
             if kind == "bbox":
                 for row, box in zip(rows, boxes[index].tolist(), strict=True):
                     row["bbox"] = box

@@ -79,7 +79,9 @@ class Prediction(ImageDetections):
     def masks(self) -> NDArray[np.bool_] | None:
         """Masks of the whole image, or None where the detector has none; made on first use. [D, H, W]."""
         found = self.detections
-        return None if found.masks is None else paste_masks(found.masks, found.boxes, found.image_size)
+        if found.masks is None:
+            return None
+        return np.asarray(paste_masks(found.masks, found.boxes, found.image_size).numpy())
 
     def _select(self, rows: NDArray[np.bool_] | slice) -> Prediction:
         index = rows if isinstance(rows, slice) else torch.from_numpy(rows)

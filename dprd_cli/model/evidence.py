@@ -107,7 +107,7 @@ def place_evidence(
     Returns:
         None where parts do not choose among places.
     """
-    if not isinstance(heads.parts, ChoosesPlaces):
+    if not isinstance(heads.parts, ChoosesPlaces) or heads.parts.place_shifts is None:
         return None
     anchors = [torch.zeros_like(one[:, :2], dtype=torch.int64) for one in boxes]  # places need none
     told = heads.parts.place_evidence(RoIs.of_images([*boxes], anchors), features)

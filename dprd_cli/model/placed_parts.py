@@ -182,8 +182,10 @@ class LatentParts(nn.Module):
         return [parameter for module in modules for parameter in module.parameters()]
 
     @property
-    def place_shifts(self) -> Tensor:
-        """(x, y, scale) of each place; see `ChoosesPlaces`. [Q, 3]."""
+    def place_shifts(self) -> Tensor | None:
+        """(x, y, scale) of each place, None where parts stay; see `ChoosesPlaces`. [Q, 3]."""
+        if not self.moves:
+            return None
         x0, y0, x1, y1 = UNIT_PARTS[self.count][0]
         offsets = self.place_offsets[0]
         return torch.cat((offsets[:, :2] * offsets.new_tensor([x1 - x0, y1 - y0]), offsets[:, 2:3].exp()), 1)

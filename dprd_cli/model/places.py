@@ -149,8 +149,8 @@ class ChoosesPlaces(Protocol):
     """Parts that are at one of a few places, and can tell how sure that is."""
 
     @property
-    def place_shifts(self) -> Tensor:
-        """(x, y, scale) of each place: its shift in sizes of the box, and its size. [Q, 3]."""
+    def place_shifts(self) -> Tensor | None:
+        """(x, y, scale) of each place: shift in sizes of the box, and size; None if parts stay. [Q, 3]."""
         ...
 
     def place_evidence(self, rois: RoIs, features: RoIFeatures) -> PlaceEvidence:

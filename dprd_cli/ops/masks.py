@@ -65,10 +65,8 @@ def paste_crop(
     return (values >= threshold).numpy(), x0, y0
 
 
-def paste_masks(
-    masks: Tensor, boxes: Tensor, image_size: tuple[int, int], threshold: float = 0.5
-) -> NDArray[np.bool_]:
-    """Paste masks into full-size images; call it with a few at a time.
+def paste_masks(masks: Tensor, boxes: Tensor, image_size: tuple[int, int], threshold: float = 0.5) -> Tensor:
+    """Paste masks into full-size images, on the device they are on; call it with a few at a time.
 
     Args:
         masks: Probabilities inside each box. [D, M, M]
@@ -77,22 +75,7 @@ def paste_masks(
         threshold: Pixels at or above this probability belong to the object.
 
     Returns:
-        One mask per box. [D, H, W]
-    """
-    return np.asarray(paste_there(masks, boxes, image_size, threshold).cpu().numpy())
-
-
-def paste_there(masks: Tensor, boxes: Tensor, image_size: tuple[int, int], threshold: float = 0.5) -> Tensor:
-    """Do what `paste_masks` does, and leave the masks on the device they are on.
-
-    Args:
-        masks: Probabilities inside each box. [D, M, M]
-        boxes: xyxy, pixels of the image. [D, 4]
-        image_size: (height, width) of the image.
-        threshold: Pixels at or above this probability belong to the object.
-
-    Returns:
-        bool. [D, H, W]
+        One mask per box, bool. [D, H, W]
     """
     if masks.device.type != "cpu":
         return paste_at_once(masks, boxes, image_size, threshold)

@@ -44,7 +44,7 @@ def test_masks_have_the_class_scores_where_there_are_no_scores_of_their_own():
 
 def test_masks_are_those_that_are_pasted():
     found = detections([[10, 20, 30, 60], [5.5, 2.5, 9, 99]], [0.75, 0.5], [1, 0])
-    pasted = paste_masks(found.masks, found.boxes, (100, 100))
+    pasted = paste_masks(found.masks, found.boxes, (100, 100)).numpy()
     for row, mask in zip(to_coco_results(found, 1, (3, 7), "segm"), pasted, strict=True):
         np.testing.assert_array_equal(rle_masks.decode(row["segmentation"]).astype(bool), mask)
 

@@ -46,7 +46,7 @@ def test_the_snippet_of_the_documentation_runs(exported, tmp_path, monkeypatch, 
     np.testing.assert_allclose(names["found"]["scores"][0, :2], found.scores[:2], atol=0.02)
     box, mask = names["boxes"][0].astype(np.float32), names["found"]["masks"][0, 0]
     shape = image.shape[:2]
-    expected = paste_masks(torch.from_numpy(mask)[None], torch.from_numpy(box)[None], shape)[0]
+    expected = paste_masks(torch.from_numpy(mask)[None], torch.from_numpy(box)[None], shape).numpy()[0]
     assert (names["full_mask"](mask, box) != expected).mean() < 0.01
 
 

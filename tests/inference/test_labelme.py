@@ -60,7 +60,7 @@ def test_a_document():
     for shape, box, mask in zip(
         document["shapes"],
         item.detections.boxes,
-        paste_masks(item.detections.masks, item.detections.boxes, (80, 100)),
+        paste_masks(item.detections.masks, item.detections.boxes, (80, 100)).numpy(),
         strict=True,
     ):
         assert shape["shape_type"] == "polygon"

@@ -88,7 +88,7 @@ def test_a_tile_sees_what_it_would_see_alone_at_its_place(preset):
     low = united.boxes[:, None, :2] >= windows[:, :2]
     high = united.boxes[:, None, 2:] <= windows[:, 2:]
     assert not (low & high).all(dim=2).any()  # none would fit into a tile
-    masks = paste_masks(found.masks, found.boxes, found.image_size)
+    masks = paste_masks(found.masks, found.boxes, found.image_size).numpy()
     for mask, (x1, y1, x2, y2) in zip(masks, found.boxes.tolist(), strict=True):
         ys, xs = np.nonzero(mask)
         if len(xs):

@@ -70,6 +70,8 @@ def test_the_loss_alone_moves_no_part_and_is_the_same():
         losses.append(out.losses["loss_place_stage1"].item())
         assert (out.diagnostics["place_moved"] == 0) == (move == "false")
     assert losses[0] == losses[1] > 0
+    assert detector.place_shifts is None  # so nothing is told of places that no part is at
+    assert detector.eval().detect(make_batch()[0], evidence_from=0.0).detections[0].part_places is None
 
 
 @pytest.mark.parametrize("preset", PRESETS)

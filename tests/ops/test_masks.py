@@ -27,7 +27,7 @@ def random_objects(num=40, size=28, seed=0):
 def test_pasting_equals_detectron2_sampling_over_the_whole_image(threshold):
     image_size = (75, 110)
     masks, boxes = random_objects()
-    pasted = paste_masks(masks, boxes, image_size, threshold)
+    pasted = paste_masks(masks, boxes, image_size, threshold).numpy()
     for got, mask, box in zip(pasted, masks, boxes, strict=True):
         values = detectron2_values(mask, box, image_size).numpy()
         clear = np.abs(values - threshold) > 1e-4  # the same up to rounding
@@ -37,7 +37,7 @@ def test_pasting_equals_detectron2_sampling_over_the_whole_image(threshold):
 
 def test_full_mask_fills_exactly_the_pixels_whose_centres_are_inside():
     # all ones falls to 0.5 at the border: the centres 10.5..19.5 lie inside 10..20, 5.5..8.5 inside 5..9
-    pasted = paste_masks(torch.ones(1, 5, 5), torch.tensor([[10.0, 5.0, 20.0, 9.0]]), (30, 40))[0]
+    pasted = paste_masks(torch.ones(1, 5, 5), torch.tensor([[10.0, 5.0, 20.0, 9.0]]), (30, 40)).numpy()[0]
     expected = np.zeros((30, 40), dtype=bool)
     expected[5:9, 10:20] = True
     assert np.array_equal(pasted, expected)
@@ -45,7 +45,7 @@ def test_full_mask_fills_exactly_the_pixels_whose_centres_are_inside():
 
 def test_threshold_is_inclusive():
     mask, box = torch.full((1, 4, 4), 0.5), torch.tensor([[0.0, 0.0, 4.0, 4.0]])
-    assert paste_masks(mask, box, (4, 4), 0.5).all()
+    assert paste_masks(mask, box, (4, 4), 0.5).numpy().all()
 
 
 def test_work_happens_inside_the_box_only():
@@ -67,14 +67,14 @@ def test_work_happens_inside_the_box_only():
 )
 def test_boxes_that_are_empty_outside_or_not_finite_give_empty_masks(box):
     box = torch.tensor([box])
-    assert not paste_masks(torch.ones(1, 28, 28), box, (20, 30)).any()
+    assert not paste_masks(torch.ones(1, 28, 28), box, (20, 30)).numpy().any()
     assert rle_to_mask(encode_rle(torch.ones(1, 28, 28), box, (20, 30))[0]).shape == (20, 30)
 
 
 def test_encoding_equals_pasting():
     masks, boxes = random_objects(seed=1)
     encoded = encode_rle(masks, boxes, (75, 110))
-    pasted = paste_masks(masks, boxes, (75, 110))
+    pasted = paste_masks(masks, boxes, (75, 110)).numpy()
     assert all(np.array_equal(rle_to_mask(rle), mask) for rle, mask in zip(encoded, pasted, strict=True))
     assert encoded[0]["size"] == [75, 110]
     assert isinstance(encoded[0]["counts"], str)
@@ -90,7 +90,7 @@ def test_run_lengths_are_in_fortran_order():
 
 def test_no_objects():
     empty = torch.zeros(0, 28, 28), torch.zeros(0, 4)
-    assert paste_masks(*empty, (20, 30)).shape == (0, 20, 30)
+    assert paste_masks(*empty, (20, 30)).numpy().shape == (0, 20, 30)
     assert encode_rle(*empty, (20, 30)) == []
 
 
@@ -102,7 +102,7 @@ def test_run_lengths_are_those_of_the_full_size_masks():
     )
     masks = torch.cat((masks, torch.ones(3, 28, 28), torch.zeros(1, 28, 28)))
     boxes = torch.cat((boxes, whole, boxes[:1]))
-    pasted = paste_masks(masks, boxes, image_size)
+    pasted = paste_masks(masks, boxes, image_size).numpy()
     assert pasted[40].all()  # from the first pixel to the last
     assert pasted[41].all(axis=0).sum() > 40  # columns that go on in the next
     assert pasted[42, -1, -1]
