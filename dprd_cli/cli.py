@@ -46,6 +46,7 @@ from dprd_cli.version import __version__
 
 #: Commands that the processes of a job can do together.
 _SHARED = ("train", "eval", "predict")
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of <malloc.h>
 EXIT_PIPE = 141  # as a shell shows a program that SIGPIPE ended
 _MEMORY_ADVICE = (
     "use a smaller --batch-size, a smaller --backbone, or smaller images (--set data.test_min_size=...)"
@@ -124,6 +125,24 @@ def share_cores() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+
+def keep_memory() -> None:
+    """Let this process keep the memory that tensors leave, for the next ones, where the C library is GNU's.
+
+    By default it hands what is large back to the system and asks for it again, some thousand times an image, a
+    page at a time (docs/performance.md). What the environment says of it already stands.
+    """
+    if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUN")) for name in os.environ):
+        return
+    import ctypes
+
+    try:
+        set_option = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # another C library
+        return
+    set_option(_MMAP_MAX, 0)
+    set_option(_TRIM_THRESHOLD, -1)
 
 
 def run(arguments: Sequence[str | os.PathLike[str]] | None = None) -> int:
@@ -230,6 +249,7 @@ def main() -> None:
     open_standard_streams()
     escape_what_cannot_be_shown()
     share_cores()
+    keep_memory()
     code = run()
     try:
         sys.stdout.flush()

@@ -40,7 +40,7 @@ class Pyramid(FeatureTable):
     @classmethod
     def of(cls, maps: list[Tensor], strides: tuple[int, ...]) -> Pyramid:
         """Lay out maps L x [N, C, H, W]; see `FeatureTable.build`."""
-        rows = [m.permute(0, 2, 3, 1).reshape(-1, m.shape[1]) for m in maps]
+        rows = [m.permute(0, 2, 3, 1).flatten(0, 2) for m in maps]
         sizes = [torch.stack([_scalar(side, m) for side in m.shape[-2:]]) for m in maps]
         counts = torch.stack([_scalar(r.shape[0], r) for r in rows])
         table = cls(torch.cat(rows), torch.stack(sizes), counts.cumsum(0) - counts, strides)

@@ -173,7 +173,7 @@ def _build_rpn(config: ModelConfig) -> RPN:
         num_convs=settings.convs,
         min_size=conventions.min_proposal,
         loss_by_sampled=conventions.rpn_loss_by_sampled,
-        part_source=config.parts.source,
+        part_source=config.parts.source if config.parts.mode in PARTS else "none",
     )
 
 

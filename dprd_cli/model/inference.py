@@ -9,6 +9,7 @@ from torch import nn
 
 from dprd_cli.model.detector import Detector
 from dprd_cli.model.layers import FullLinear, merge_folded_norms
+from dprd_cli.model.post_ops import use_post_ops
 
 _CAST = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
@@ -17,7 +18,8 @@ _CAST = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 def for_inference(detector: Detector, precision: str) -> Detector:
     """Return a network that detects as this one does, and is not trained; both share what stays as it is.
 
-    Frozen BatchNorm is folded into the convolutions before it for good. In bfloat16 the weights of
+    Frozen BatchNorm is folded into the convolutions before it for good, and convolutions do the sums and
+    ReLUs behind them (`post_ops.py`). In bfloat16 the weights of
     convolutions and fully connected layers are cast here, once, not at every call; what places parts and
     `FullLinear` layers, which give coordinates and scores, stay in float32.
 
@@ -30,6 +32,7 @@ def for_inference(detector: Detector, precision: str) -> Detector:
     kept = (*detector.parameters(), *detector.buffers())
     twin = copy.deepcopy(detector, {id(one): one for one in kept})
     merge_folded_norms(twin)
+    use_post_ops(twin)
     if precision == "bf16":
         exact = set() if twin.part_layer is None else set(twin.part_layer.modules())
         for module in twin.modules():

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dprd_cli.model.layers import NORMS, Conv2d, conv_block, kaiming_init, xavier_init
+from dprd_cli.ops.upsampling import add_upsampled
 
 
 class NeckOptions(NamedTuple):
@@ -55,7 +56,7 @@ class FPN(nn.Module):
         laterals = [lateral(f) for lateral, f in zip(self.lateral, features, strict=True)]
         merged = [laterals[-1]]
         for lateral in reversed(laterals[:-1]):
-            merged.append(_upsample(merged[-1], lateral).add_(lateral))
+            merged.append(add_upsampled(lateral, merged[-1]))
         outputs = [output(m) for output, m in zip(self.output, reversed(merged), strict=True)]
         return [*outputs, _subsample(outputs[-1])]
 

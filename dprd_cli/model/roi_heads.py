@@ -243,8 +243,8 @@ class RoIHeads(nn.Module):
         return self.feed_again(rois._replace(boxes=boxes), features)
 
     def feed_again(self, rois: RoIs, features: RoIFeatures) -> RoIs:
-        """Return RoIs at the anchors that their boxes have now, by `refeed`."""
-        if self.refeed == "carry":
+        """Return RoIs at the anchors that their boxes have now, by `refeed`; without parts nothing asks."""
+        if self.refeed == "carry" or self.parts is None:
             return rois
         return rois._replace(anchor_index=features.find_anchors(rois.boxes, rois.image_index))
 

@@ -72,7 +72,7 @@ class RPN(nn.Module):
         num_convs: 3x3 convolutions before the objectness and box layers.
         min_size: Least side of a proposal, pixels; empty ones always go.
         loss_by_sampled: Divide the losses by the number of anchors drawn, not by `anchors_per_image`.
-        part_source: `hidden` or `pyramid`, see `read_by_parts`.
+        part_source: `hidden`, `pyramid` or `none`, see `read_by_parts`.
     """
 
     def __init__(
@@ -127,18 +127,20 @@ class RPN(nn.Module):
         return RPNOutput(proposals, table, losses)
 
     def read_by_parts(self, features: list[Tensor], hidden: list[Tensor]) -> list[Tensor]:
-        """Return what part offsets are told from: the pyramid, or the hidden features of it, of one shape.
+        """Return what part offsets are told from: the pyramid, the hidden features of it, or maps of nothing.
 
         Args:
             features: P2..P6. L x [N, C, H, W]
             hidden: What `predict` makes of them. L x [N, C, H, W]
 
         Returns:
-            L x [N, C, H, W]
+            L x [N, C, H, W], or L x [N, 0, H, W] where no parts read them
 
         Source: the hidden features by the text (a layer beside objectness and box deltas), the pyramid by the
         author's figure.
         """
+        if self.part_source == "none":
+            return [one[:, :0] for one in hidden]
         return features if self.part_source == "pyramid" else hidden
 
     def predict(self, features: list[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:

@@ -29,6 +29,8 @@ class _Max(torch.autograd.Function):
 
 def strongest(a: Tensor, b: Tensor) -> Tensor:
     """Return the elementwise maximum, the "max unit" of Eq. 1. [...], [...] -> [...]."""
+    if not torch.is_grad_enabled():
+        return torch.maximum(a, b)
     result: Tensor = _Max.apply(a, b)
     return result
 

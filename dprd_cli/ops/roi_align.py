@@ -43,7 +43,7 @@ class FeatureTable(NamedTuple):
     @staticmethod
     def build(features: list[Tensor], strides: tuple[int, ...]) -> FeatureTable:
         """Lay out pyramid features [N, C, H, W] (free of copies but one if they are channels-last)."""
-        rows = [f.permute(0, 2, 3, 1).reshape(-1, f.shape[1]) for f in features]
+        rows = [f.permute(0, 2, 3, 1).flatten(0, 2) for f in features]
         device = features[0].device
         sizes = constant([f.shape[-2:] for f in features], device)
         starts = constant([*accumulate((len(r) for r in rows), initial=0)][:-1], device)
@@ -205,10 +205,10 @@ def roi_align(
     if sampling_ratio > 0:
         samples = (sampling_ratio, sampling_ratio)
         rows, weights = _bags(scaled, base, size, bins, samples, shifts=shifts)
-        pooled = weighted_bags(table.rows, rows, weights)
+        pooled = weighted_bags(table.rows, rows, weights, dtype=table.dtype)
     else:
         pooled = _adaptive(table, scaled, base, size, bins, shifts=shifts)
-    pooled = pooled.to(table.dtype or pooled.dtype)
+        pooled = pooled.to(table.dtype or pooled.dtype)
     return pooled.view(len(boxes), bins, bins, channels).permute(0, 3, 1, 2)
 
 

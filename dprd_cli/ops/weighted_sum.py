@@ -14,6 +14,9 @@ from torch.autograd.function import once_differentiable
 from dprd_cli.ops.precision import full_precision
 
 
+_AT_ONCE = 8192  # bags, where their sums are cast
+
+
 @functools.cache
 def _has_triton() -> bool:
     return importlib.util.find_spec("triton") is not None
@@ -70,7 +73,13 @@ def _bag_of_each_tap(rows: Tensor, offsets: Tensor | None) -> tuple[Tensor, Tens
     return offsets, torch.repeat_interleave(torch.arange(len(offsets), device=rows.device), widths)
 
 
-def weighted_bags(table: Tensor, rows: Tensor, weights: Tensor, offsets: Tensor | None = None) -> Tensor:
+def weighted_bags(
+    table: Tensor,
+    rows: Tensor,
+    weights: Tensor,
+    offsets: Tensor | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
     """Return sum_t weights[b, t] * table[rows[b, t]] of each bag b.
 
     On CUDA, bags of one width go through a kernel of our own (`weighted_sum_triton.py`), except where
@@ -84,27 +93,31 @@ def weighted_bags(table: Tensor, rows: Tensor, weights: Tensor, offsets: Tensor 
         rows: int64. [B, T], or [sum of widths] with `offsets`
         weights: As `rows`. [B, T], or [sum of widths]
         offsets: Start of each bag, for bags of different widths, int64. [B]
+        dtype: Of the result; by default the table's.
 
     Returns:
-        In the table's dtype, summed in float32 or wider. [B, C]
+        Summed in float32 or wider. [B, C]
     """
+    dtype = dtype or table.dtype
     if offsets is None and _has_kernel(table):
         from dprd_cli.ops.weighted_sum_triton import Bags
 
         pooled: Tensor = Bags.apply(table, rows, weights)
-        return pooled
+        return pooled.to(dtype)
     wide = full_precision(table)
     weights = weights.to(wide.dtype)
-    sums: Tensor
-    if (
-        wide.device.type == "cpu"
-        and torch.is_grad_enabled()
-        and (wide.requires_grad or weights.requires_grad)
-    ):
-        sums = _Bags.apply(wide, rows, weights, offsets)
-    else:
-        sums = F.embedding_bag(rows, wide, offsets, mode="sum", per_sample_weights=weights)
-    return sums.to(table.dtype)
+    graded = torch.is_grad_enabled() and (wide.requires_grad or weights.requires_grad)
+    if graded and wide.device.type == "cpu":
+        sums: Tensor = _Bags.apply(wide, rows, weights, offsets)
+        return sums.to(dtype)
+    if graded or dtype == wide.dtype or offsets is not None or wide.device.type != "cpu":
+        return F.embedding_bag(rows, wide, offsets, mode="sum", per_sample_weights=weights).to(dtype)
+    # what is to be narrow is made so while it is in the cache
+    narrow = wide.new_empty((len(rows), wide.shape[1]), dtype=dtype)
+    pieces = (values.split(_AT_ONCE) for values in (narrow, rows, weights))
+    for sums, those, theirs in zip(*pieces, strict=True):
+        sums.copy_(F.embedding_bag(those, wide, mode="sum", per_sample_weights=theirs))
+    return narrow
 
 
 __all__ = ["bag_table", "weighted_bags"]
