@@ -14,7 +14,16 @@ from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from dprd_cli.ops.convolution import conv2d
+from dprd_cli.ops.normalisation import group_norm as normalise_groups
 from dprd_cli.ops.precision import full_linear
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation that goes by `ops.normalisation.group_norm`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise. [N, C, H, W]."""
+        return normalise_groups(x, self.num_groups, self.weight, self.bias, self.eps)
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
@@ -25,7 +34,7 @@ def group_norm(channels: int) -> nn.GroupNorm:
     groups = math.gcd(32, channels)
     while groups > 1 and channels < 8 * groups:
         groups //= 2
-    return nn.GroupNorm(groups, channels)
+    return GroupNorm(groups, channels)
 
 
 _Module = TypeVar("_Module", bound=nn.Module)
