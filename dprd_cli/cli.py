@@ -128,10 +128,10 @@ def share_cores() -> None:
 
 
 def keep_memory() -> None:
-    """Let this process keep the memory that tensors leave, for the next ones, where the C library is GNU's.
+    """Let this process keep the memory that tensors leave for the next ones, where the C library is GNU's.
 
-    By default it hands what is large back to the system and asks for it again, some thousand times an image, a
-    page at a time (docs/performance.md). What the environment says of it already stands.
+    By default it hands what is large back to the system and asks for it again, page by page, at every image
+    (docs/performance.md). What the environment says of it already stands.
     """
     if sys.platform != "linux" or any(name.startswith(("MALLOC_", "GLIBC_TUN")) for name in os.environ):
         return

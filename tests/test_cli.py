@@ -1,5 +1,6 @@
 import errno
 import os
+import platform
 import pwd
 import subprocess
 import sys
@@ -210,3 +211,26 @@ def test_what_the_output_s_encoding_lacks_is_escaped():
         environment = {**os.environ, "PYTHONIOENCODING": encoding}
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True)
         assert done.stdout.strip() == shown
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+@pytest.mark.parametrize(("given", "kept"), [({}, True), ({"MALLOC_ARENA_MAX": "4"}, False)])
+def test_memory_that_tensors_leave_is_kept_unless_the_environment_says_otherwise(given, kept):
+    """A tensor of 200 MB asks the system for no page where one of 256 MB has been."""
+    program = (
+        "import resource\n"
+        "from dprd_cli.cli import keep_memory\n"
+        "keep_memory()\n"
+        "import torch\n"
+        "def faults(megabytes):\n"
+        "    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
+        "    torch.ones(megabytes << 18)\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before\n"
+        "faults(256)\n"
+        "print(faults(200))\n"
+    )
+    said = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=said | given, capture_output=True, check=True, text=True
+    )
+    assert (int(done.stdout) < 1000) is kept

@@ -35,7 +35,8 @@ REST = "the rest: Python, autograd, NumPy"
 _OPTIMISER = "clipping, optimiser"
 _ELEMENTWISE = "sums, products of elements, copies, activations"
 _VIEWS = "views"
-_PRODUCTS = ("convolution", "mm", "addmm", "bmm", "baddbmm", "convolution_backward")
+_ACTIVATED = "_convolution_pointwise"  # of `ops.convolution.activated_conv2d`
+_PRODUCTS = ("convolution", _ACTIVATED, "mm", "addmm", "bmm", "baddbmm", "convolution_backward")
 _WEIGHTS_GRADIENT = ("_embedding_bag_per_sample_weights_backward",)
 #: Group -> patterns of the operators in it; the first that fits.
 _GROUPS: Mapping[str, tuple[str, ...]] = {
@@ -154,7 +155,11 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
         group = _group(name, self._phase())
         self.seconds[group] += seconds
         self.calls[group] += 1
-        if (formula := flop_registry.get(func.overloadpacket)) is not None:
+        if name == _ACTIVATED:
+            # of (x, weight, bias), or (x, what is added, weight)
+            weight = next(one for one in reversed(args[:3]) if one is not None and one.ndim == 4)
+            self.macs[group] += found.numel() * weight[0].numel()
+        elif (formula := flop_registry.get(func.overloadpacket)) is not None:
             self.macs[group] += formula(*args, **kwargs, out_val=found) // 2
         return found
 

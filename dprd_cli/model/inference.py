@@ -23,7 +23,7 @@ def for_inference(detector: Detector, precision: str) -> Detector:
     convolutions and fully connected layers are cast here, once, not at every call; what places parts and
     `FullLinear` layers, which give coordinates and scores, stay in float32.
 
-    Law: in float32 it gives the same numbers, to the bit.
+    Law: in float32 it gives the same numbers, to rounding.
 
     Args:
         detector: On its device.

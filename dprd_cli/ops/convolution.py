@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,11 +11,12 @@ from torch import Tensor
 
 _ONE = (1, 1)
 _NONE = (0, 0)
+_USUAL: dict[str, Any] = {"stride": _ONE, "padding": _NONE, "dilation": _ONE, "groups": 1}
 _MANY = 16  # images from which PyTorch gives 1x1 convolutions to oneDNN on one thread too
 #: Name -> the function in place, and oneDNN's name and numbers of it.
-_ACTIVATIONS = {
+_ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], str, list[float]]] = {
     "none": (lambda x: x, "none", []),
-    "relu": (F.relu_, "relu", []),
+    "relu": (lambda x: F.relu(x, inplace=True), "relu", []),
     "relu6": (lambda x: F.relu6(x, inplace=True), "hardtanh", [0.0, 6.0]),
 }
 
@@ -58,6 +60,10 @@ def _kept_to_itself(x: Tensor) -> bool:
     on_one = x.device.type == "cpu" and x.dtype == torch.float32 and torch.get_num_threads() == 1
     if torch.compiler.is_compiling() or not on_one or x.numel() == 0 or len(x) >= _MANY:
         return False
+    return _is_channels_last(x)
+
+
+def _is_channels_last(x: Tensor) -> bool:
     return x.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -72,7 +78,8 @@ def activated_conv2d(
     """Convolve, add another map, and activate: without gradient on a CPU in one pass over the result.
 
     What oneDNN calls post-ops: PyTorch's compiler uses them, plain calls do not. In bfloat16 the sum is
-    rounded once, not twice.
+    rounded once, not twice. Sums are left to PyTorch in grouped convolutions, before a ReLU6, and where `x`
+    is not channels-last.
 
     Args:
         x: [N, C, H, W]
@@ -85,22 +92,26 @@ def activated_conv2d(
     Returns:
         [N, D, h, w]
     """
-    function, name, numbers = _ACTIVATIONS[activation]
-    if not _has_post_ops(x):
+    function, post_op, numbers = _ACTIVATIONS[activation]
+    how = {**_USUAL, **settings}
+    out: Tensor
+    summed = added is None or (how["groups"] == 1 and activation != "relu6" and _is_channels_last(x))
+    if not summed or not _has_post_ops(x):
         out = conv2d(x, weight, bias, **settings)
-        return function(out if added is None else out + added)
-    order = ("padding", "stride", "dilation", "groups")
-    usual = {"padding": _NONE, "stride": _ONE, "dilation": _ONE, "groups": 1}
-    how = [({**usual, **settings})[key] for key in order]
-    call = torch.ops.mkldnn._convolution_pointwise  # noqa: SLF001 (what the compiler calls; nothing public does)
-    x = x.to(weight.dtype)
+        out = function(out if added is None else out + added)
+        return out
+    x, steps = x.to(weight.dtype), [how[name] for name in ("padding", "stride", "dilation", "groups")]
+    # what PyTorch's compiler calls; nothing public does
+    call: Any = torch.ops.mkldnn._convolution_pointwise  # noqa: SLF001
     if added is None:
-        return call(x, weight, bias, *how, name, numbers, "")
-    unary = None if name == "none" else name
-    return call.binary(x, added, weight, bias, *how, "add", None, unary, numbers, "")
+        out = call(x, weight, bias, *steps, post_op, numbers, "")
+    else:
+        unary = None if post_op == "none" else post_op
+        out = call.binary(x, added, weight, bias, *steps, "add", None, unary, numbers, "")
+    return out
 
 
 def _has_post_ops(x: Tensor) -> bool:
     if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling() or x.numel() == 0:
         return False
-    return torch.backends.mkldnn.enabled and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    return torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # noqa: SLF001

@@ -14,23 +14,24 @@ class _WideGroupNorm(torch.autograd.Function):
     """Group normalisation in float32 of a narrower map, of which the gradient needs no more than that map."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, groups: int, eps: float) -> Tensor:
-        images, channels, height, width = x.shape
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, how: tuple[int, float]) -> Tensor:
+        (images, channels, height, width), (groups, eps) = x.shape, how
         ctx.sizes = (images, channels, height * width, groups)
-        out, mean, rstd = torch.native_group_norm(x.float(), weight, bias, *ctx.sizes, eps)
+        out, mean, rstd = torch.ops.aten.native_group_norm(x.float(), weight, bias, *ctx.sizes, eps)
         ctx.save_for_backward(x, weight, mean, rstd)
-        return out.to(x.dtype)
+        narrow: Tensor = out.to(x.dtype)
+        return narrow
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         x, weight, mean, rstd = ctx.saved_tensors
-        last = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
-        wide = (grads[0].float().contiguous(memory_format=last), x.float())
+        wide = x.float()
+        grad = torch.empty_like(wide).copy_(grads[0])  # it has to lie as `x` does
         needed = list(ctx.needs_input_grad[:3])
-        of_gradient = torch.ops.aten.native_group_norm_backward
-        to_x, to_weight, to_bias = of_gradient(*wide, mean, rstd, weight, *ctx.sizes, needed)
-        return None if to_x is None else to_x.to(x.dtype), to_weight, to_bias, None, None
+        gradients = torch.ops.aten.native_group_norm_backward
+        to_x, to_weight, to_bias = gradients(grad, wide, mean, rstd, weight, *ctx.sizes, needed)
+        return None if to_x is None else to_x.to(x.dtype), to_weight, to_bias, None
 
 
 def group_norm(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -52,5 +53,5 @@ def group_norm(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float)
     narrow = x.dtype == torch.bfloat16 and x.device.type == "cpu" and x.numel() > 0
     if not narrow or torch.compiler.is_compiling():
         return F.group_norm(x, groups, weight, bias, eps)
-    out: Tensor = _WideGroupNorm.apply(x, weight, bias, groups, eps)
+    out: Tensor = _WideGroupNorm.apply(x, weight, bias, (groups, eps))
     return out

@@ -8,13 +8,13 @@ from torch import Tensor
 
 
 def add_upsampled(fine: Tensor, coarse: Tensor) -> Tensor:
-    """Return a map plus another at its size, by nearest neighbours; without gradient `fine` may be overwritten.
+    """Return a map plus another at its size, by nearest neighbours.
 
-    Without gradient a channels-last map takes up each coarse cell as it lies (one of 256 x 200 x 304 on a Xeon
-    core: 34 ms, so 9); the gradient of that would be a sum that takes three times as long as the upsampling's.
+    Without gradient a channels-last map takes up each coarse cell as it lies, in place (one of 256 x 200 x
+    304 on a Xeon core: 34 ms, so 9); the gradient of that would take three times as long as the upsampling's.
 
     Args:
-        fine: [N, C, H, W]
+        fine: Overwritten where there is no gradient. [N, C, H, W]
         coarse: [N, C, h, w]
 
     Returns:

@@ -13,7 +13,6 @@ from torch.autograd.function import once_differentiable
 
 from dprd_cli.ops.precision import full_precision
 
-
 _AT_ONCE = 8192  # bags, where their sums are cast
 
 
@@ -93,7 +92,7 @@ def weighted_bags(
         rows: int64. [B, T], or [sum of widths] with `offsets`
         weights: As `rows`. [B, T], or [sum of widths]
         offsets: Start of each bag, for bags of different widths, int64. [B]
-        dtype: Of the result; by default the table's.
+        dtype: Type of the result; by default the table's.
 
     Returns:
         Summed in float32 or wider. [B, C]
@@ -114,7 +113,7 @@ def weighted_bags(
         return F.embedding_bag(rows, wide, offsets, mode="sum", per_sample_weights=weights).to(dtype)
     # what is to be narrow is made so while it is in the cache
     narrow = wide.new_empty((len(rows), wide.shape[1]), dtype=dtype)
-    pieces = (values.split(_AT_ONCE) for values in (narrow, rows, weights))
+    pieces = (torch.split(values, _AT_ONCE) for values in (narrow, rows, weights))
     for sums, those, theirs in zip(*pieces, strict=True):
         sums.copy_(F.embedding_bag(those, wide, mode="sum", per_sample_weights=theirs))
     return narrow

@@ -3,8 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from dprd_cli.ops.convolution import conv2d
+from dprd_cli.ops.convolution import activated_conv2d, conv2d
 
 
 @pytest.fixture
@@ -33,3 +34,65 @@ def test_values_and_gradients_are_the_plain_convolution_s(layout, images, kernel
     first, second = (torch.autograd.grad(y, (x, weight, bias), towards) for y in (ours, plain))
     for a, b in zip(first, second, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-4)
+
+
+def plainly(x, weight, bias, activation, added, **settings):
+    out = F.conv2d(x, weight, bias, **settings)
+    out = out if added is None else out + added
+    return {"none": out, "relu": out.relu(), "relu6": F.relu6(out)}[activation]
+
+
+class Calls(TorchDispatchMode):
+    """Notes the names of the operators that are called."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.names.append(func.overloadpacket.__name__)
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("groups", [1, 8])
+@pytest.mark.parametrize(("kernel", "stride"), [(1, 1), (3, 2), (3, 1)])
+@pytest.mark.parametrize("activation", ["none", "relu", "relu6"])
+@pytest.mark.parametrize("adds", [False, True])
+@pytest.mark.parametrize("biased", [False, True])
+def test_sums_and_activations_are_the_plain_ones(
+    dtype, layout, groups, kernel, stride, activation, adds, biased
+):
+    """In bfloat16 to one rounding: a sum is rounded once, not twice."""
+    torch.manual_seed(0)
+    x = 3 * torch.randn(2, 16, 9, 6).to(dtype).contiguous(memory_format=layout)
+    weight = torch.randn(24, 16 // groups, kernel, kernel).to(dtype).contiguous(memory_format=layout)
+    bias = torch.randn(24).to(dtype) if biased else None
+    settings = {"stride": (stride,) * 2, "padding": (kernel // 2,) * 2, "groups": groups}
+    with torch.no_grad():
+        added = torch.randn_like(F.conv2d(x, weight, bias, **settings)) if adds else None
+        kept = None if added is None else added.clone()
+        with Calls() as calls:
+            ours = activated_conv2d(x, weight, bias, activation, added, **settings)
+        expected = plainly(x, weight, bias, activation, added, **settings)
+    if adds and (groups > 1 or activation == "relu6" or layout != torch.channels_last):
+        assert "_convolution_pointwise" not in calls.names
+    else:
+        assert calls.names == ["_convolution_pointwise"]  # nothing before or behind it
+    assert ours.dtype == dtype
+    assert ours.is_contiguous(memory_format=layout)
+    assert added is None or torch.equal(added, kept)
+    near = (1e-5, 1e-4) if dtype == torch.float32 else (2**-7, 0.07)
+    torch.testing.assert_close(ours, expected, rtol=near[0], atol=near[1])
+
+
+def test_with_gradient_and_without_images_it_is_the_plain_convolution():
+    x, weight = torch.randn(2, 4, 5, 5), torch.randn(4, 4, 1, 1, requires_grad=True)
+    with Calls() as calls:
+        activated_conv2d(x, weight, None, "relu", x).sum().backward()
+    assert "_convolution_pointwise" not in calls.names
+    expected = torch.autograd.grad(plainly(x, weight, None, "relu", x).sum(), weight)[0]
+    torch.testing.assert_close(weight.grad, expected)
+    with torch.no_grad():
+        assert activated_conv2d(x[:0], weight, None, "relu").shape == (0, 4, 5, 5)

@@ -60,3 +60,14 @@ def test_gradients_are_those_of_the_plain_operator(widths):
     weights.requires_grad_(requires_grad=False)  # as of RoIs, whose boxes have no gradient
     weighted_bags(table, rows, weights, offsets).sum().backward()
     assert table.grad is not None
+
+
+@pytest.mark.parametrize("graded", [False, True])
+def test_sums_that_are_cast_at_once_are_those_that_are_cast_later(graded):
+    """More bags than are cast at a time, and not a multiple of that."""
+    generator = torch.Generator().manual_seed(0)
+    table = torch.randn(9, 3, generator=generator, requires_grad=graded)
+    rows = torch.randint(0, 9, (20_000, 4), generator=generator)
+    weights = torch.rand((20_000, 4), generator=generator)
+    sums = weighted_bags(table, rows, weights, dtype=torch.bfloat16)
+    assert torch.equal(sums, weighted_bags(table, rows, weights).bfloat16())
