@@ -38,7 +38,8 @@ def startup(image_size: tuple[int, int], repetitions: int, progress: Progress) -
         predictor = Predictor(load_model("demo", "cpu"))
         image = read_image(path, predictor.config.data.max_pixels)
         dprd = (sys.executable, "-m", "dprd_cli")
-        command = ("predict", str(path), "--weights", "demo", "--device", "cpu", "--out", f"{folder}/out")
+        out = ("--out", f"{folder}/out", "--overwrite")
+        command = ("predict", str(path), "--weights", "demo", "--device", "cpu", *out)
         runs: dict[str, Callable[[], object]] = {
             _HELP: _process(*dprd, "--help"),
             _IMPORTS: _process(sys.executable, "-c", "import torch, torchvision"),
