@@ -57,9 +57,13 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
+class ConvBlock(nn.Sequential):
+    """Layers that nobody looks between."""
+
+
 def conv_block(
     in_channels: int, out_channels: int, kernel: int = 3, *, stride: int = 1, norm: str = "none"
-) -> nn.Sequential:
+) -> ConvBlock:
     """Return convolution (Kaiming fan-out), normalisation unless `norm` is `none`, and ReLU."""
     conv = nn.Conv2d(
         in_channels, out_channels, kernel, stride=stride, padding=kernel // 2, bias=norm == "none"
@@ -68,7 +72,7 @@ def conv_block(
     layers: list[nn.Module] = [conv]
     if norm != "none":
         layers.append(NORMS[norm](out_channels))
-    return nn.Sequential(*layers, nn.ReLU(inplace=True))
+    return ConvBlock(*layers, nn.ReLU(inplace=True))
 
 
 def kaiming_init(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:

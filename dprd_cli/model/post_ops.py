@@ -5,11 +5,14 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 from torchvision.models.resnet import BasicBlock, Bottleneck
+from torchvision.ops import Conv2dNormActivation
 
 from dprd_cli.model.backbone import Backbone
-from dprd_cli.model.layers import Conv2d, ReLU6
+from dprd_cli.model.layers import Conv2d, ConvBlock, ReLU6
 from dprd_cli.ops.convolution import activated_conv2d
 
+#: Sequences that are run as a whole.
+_BLOCKS = (ConvBlock, Conv2dNormActivation)
 _ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.ReLU6: "relu6", ReLU6: "relu6"}
 
 
@@ -100,22 +103,29 @@ class MobileNetBlock(nn.Module):
 def use_post_ops(module: nn.Module) -> None:
     """Let convolutions do the sums and ReLUs behind them; names of tensors stay.
 
+    In modules of which it is known how they run their layers: a plugin may look between its own.
+
     Args:
         module: It is changed; its BatchNorms are merged already.
     """
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            if not any(isinstance(one, nn.BatchNorm2d | nn.GroupNorm) for one in child.modules()):
-                if type(child) in (BasicBlock, Bottleneck):
-                    setattr(parent, name, ResNetBlock(child))
-                elif type(child) is InvertedResidual and child.use_res_connect:
-                    setattr(parent, name, MobileNetBlock(child))
+            if type(child) in (BasicBlock, Bottleneck) and _is_merged(child):
+                setattr(parent, name, ResNetBlock(child))
+            elif type(child) is InvertedResidual and child.use_res_connect and _is_merged(child.conv):
+                setattr(parent, name, MobileNetBlock(child))
     for parent in list(module.modules()):
-        if isinstance(parent, Backbone):
+        if type(parent) is Backbone:
             for stage in parent.stages:
                 _join(parent.body, stage)
-        elif type(parent).forward is nn.Sequential.forward:
+        elif type(parent) in _BLOCKS:
             _join(parent, [name for name, _ in parent.named_children()])
+
+
+def _is_merged(block: nn.Module) -> bool:
+    """Whether nothing but convolutions and ReLUs is left in a block."""
+    kept = (nn.Conv2d, nn.ReLU, nn.Identity)
+    return all(isinstance(child, (*kept, nn.Sequential)) for child in block.children())
 
 
 def _join(holder: nn.Module, names: list[str]) -> None:

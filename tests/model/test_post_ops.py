@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dprd_cli.model.backbone import BackboneOptions
-from dprd_cli.model.layers import merge_folded_norms
+from dprd_cli.model.layers import ConvBlock, merge_folded_norms
 from dprd_cli.model.post_ops import ActivatedConv2d, use_post_ops
 from dprd_cli.model.torchvision_backbones import build_torchvision
 
@@ -90,7 +90,7 @@ def test_a_gradient_goes_the_plain_way():
 
 
 def test_what_is_not_followed_by_an_activation_stays():
-    made = nn.Sequential(
+    made = ConvBlock(
         nn.Conv2d(3, 4, 1),
         nn.Conv2d(4, 4, 3, padding="same"),
         nn.ReLU(),
@@ -104,13 +104,17 @@ def test_what_is_not_followed_by_an_activation_stays():
     assert [type(module) for module in made] == kinds
 
 
-def test_a_sequence_that_runs_in_another_order_stays():
-    class Backwards(nn.Sequential):
-        def forward(self, x):
-            for module in reversed(self):
-                x = module(x)
-            return x
+class Backwards(ConvBlock):
+    """A plugin's sequence, which it runs in another order."""
 
-    made = Backwards(nn.Conv2d(3, 3, 1), nn.ReLU())
+    def forward(self, x):
+        for module in reversed(self):
+            x = module(x)
+        return x
+
+
+@pytest.mark.parametrize("kind", [Backwards, nn.Sequential])
+def test_layers_that_a_plugin_may_look_between_stay(kind):
+    made = nn.ModuleList([kind(nn.Conv2d(3, 3, 1), nn.ReLU())])
     use_post_ops(made)
-    assert not any(isinstance(module, ActivatedConv2d) for module in made)
+    assert not any(isinstance(module, ActivatedConv2d) for module in made.modules())
