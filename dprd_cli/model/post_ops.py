@@ -112,7 +112,11 @@ def use_post_ops(module: nn.Module) -> None:
         for name, child in list(parent.named_children()):
             if type(child) in (BasicBlock, Bottleneck) and _is_merged(child):
                 setattr(parent, name, ResNetBlock(child))
-            elif type(child) is InvertedResidual and child.use_res_connect and _is_merged(child.conv):
+            elif (
+                type(child) is InvertedResidual
+                and child.use_res_connect
+                and _is_merged(child.get_submodule("conv"))
+            ):
                 setattr(parent, name, MobileNetBlock(child))
     for parent in list(module.modules()):
         if type(parent) is Backbone:
