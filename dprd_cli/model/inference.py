@@ -19,9 +19,9 @@ def for_inference(detector: Detector, precision: str) -> Detector:
     """Return a network that detects as this one does, and is not trained; both share what stays as it is.
 
     Frozen BatchNorm is folded into the convolutions before it for good, and convolutions do the sums and
-    ReLUs behind them (`post_ops.py`). In bfloat16 the weights of
-    convolutions and fully connected layers are cast here, once, not at every call; what places parts and
-    `FullLinear` layers, which give coordinates and scores, stay in float32.
+    ReLUs behind them (`post_ops.py`). In bfloat16 the weights of convolutions and fully connected layers are
+    cast here, once, not at every call; what places parts and `FullLinear` layers, which give coordinates and
+    scores, stay in float32.
 
     Law: in float32 it gives the same numbers, to rounding.
 

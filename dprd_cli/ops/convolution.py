@@ -114,4 +114,5 @@ def activated_conv2d(
 def _has_post_ops(x: Tensor) -> bool:
     if x.device.type != "cpu" or torch.is_grad_enabled() or torch.compiler.is_compiling() or x.numel() == 0:
         return False
-    return torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_convolution_pointwise")  # noqa: SLF001
+    there: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return there and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
