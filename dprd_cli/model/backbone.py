@@ -7,6 +7,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
 
+from dprd_cli.model.layers import Conv2d
+
 
 class BackboneOptions(NamedTuple):
     """What a backbone is made from.
@@ -60,6 +62,7 @@ class Backbone(nn.Module):
         self.norms = norms
         self.is_nhwc = is_nhwc
         self.left_out = left_out
+        replace_depthwise(body)
         for stage in stages[:frozen_stages]:
             for name_of_module in stage:
                 freeze(body.get_submodule(name_of_module))
@@ -101,3 +104,10 @@ def freeze(module: nn.Module) -> None:
     for part in module.modules():
         if isinstance(part, StochasticDepth):
             part.p = 0.0
+
+
+def replace_depthwise(module: nn.Module) -> None:
+    """Let PyTorch's depthwise convolutions go by `ops.convolution.conv2d`; names of tensors stay."""
+    for part in module.modules():
+        if type(part) is nn.Conv2d and part.groups == part.in_channels > 1 and part.padding_mode == "zeros":
+            part.__class__ = Conv2d  # which differs in how it is called alone

@@ -8,10 +8,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from dprd_cli.ops.precision import autocast_dtype
 
 _ONE = (1, 1)
 _NONE = (0, 0)
 _USUAL: dict[str, Any] = {"stride": _ONE, "padding": _NONE, "dilation": _ONE, "groups": 1}
+_FAST = 3  # size of the largest depthwise kernel of which oneDNN has a fast gradient in bfloat16
 _MANY = 16  # images from which PyTorch gives 1x1 convolutions to oneDNN on one thread too
 #: Name -> the function in place, and oneDNN's name and numbers of it.
 _ACTIVATIONS: dict[str, tuple[Callable[[Tensor], Tensor], str, list[float]]] = {
@@ -31,10 +35,11 @@ def conv2d(
     dilation: tuple[int, ...] = _ONE,
     groups: int = 1,
 ) -> Tensor:
-    """Convolve as PyTorch does, but give 1x1 convolutions to oneDNN on one thread too.
+    """Convolve as PyTorch does, where that is fast on a CPU, and else by another way to the same numbers.
 
-    PyTorch keeps those of less than 16 images to itself there, copying channels-last maps to and fro. Of
-    channels-last maps each row can count as an image, without a copy.
+    On one thread PyTorch keeps 1x1 convolutions of less than 16 images to itself, copying channels-last maps
+    to and fro; of those each row can count as an image, without a copy, and oneDNN takes them. Depthwise
+    ones in bfloat16 have their gradient computed in float32 (`_WideGradient`).
 
     Args:
         x: [N, C, H, W]
@@ -48,12 +53,54 @@ def conv2d(
     Returns:
         [N, D, h, w]
     """
+    if groups > 1 and not isinstance(padding, str) and _has_slow_gradient(x, weight, stride, groups):
+        depthwise: Tensor = _WideGradient.apply(x, weight, bias, stride, padding, dilation, groups)
+        return depthwise
     if (stride, padding, groups, tuple(weight.shape[2:])) != (_ONE, _NONE, 1, _ONE) or not _kept_to_itself(x):
         return F.conv2d(x, weight, bias, stride, padding, dilation, groups)
     images, channels, height, width = x.shape
     rows = x.permute(0, 2, 3, 1).view(images * height, 1, width, channels).permute(0, 3, 1, 2)
     out = F.conv2d(rows, weight, bias).permute(0, 2, 3, 1)
     return out.reshape(images, height, width, len(weight)).permute(0, 3, 1, 2)
+
+
+def _has_slow_gradient(x: Tensor, weight: Tensor, stride: tuple[int, ...], groups: int) -> bool:
+    """Whether it is a convolution for `_WideGradient`."""
+    graded = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    if x.device.type != "cpu" or not graded or torch.compiler.is_compiling():
+        return False
+    depthwise = groups == x.shape[1] == len(weight) and (max(stride) > 1 or max(weight.shape[2:]) > _FAST)
+    return depthwise and autocast_dtype(x) == torch.bfloat16 and x.numel() > 0
+
+
+class _WideGradient(torch.autograd.Function):
+    """A convolution in bfloat16 whose gradient is computed in float32.
+
+    oneDNN has no kernel for the gradient of depthwise convolutions in bfloat16 that skip pixels, nor for that
+    of the weights of larger ones than 3x3: it takes 4 to 80 times as long as in float32 (one core of an AMD
+    EPYC: 4 maps of 144 x 88 x 144 by 3x3 at stride 2, 31 against 2 ms).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, *steps: tuple[int, ...] | int
+    ) -> Tensor:
+        x = x.to(torch.bfloat16)
+        ctx.save_for_backward(x, weight, bias)
+        ctx.steps = steps
+        own: Any = [value if value is None else value.to(torch.bfloat16) for value in (weight, bias)]
+        return F.conv2d(x, *own, *steps)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias = ctx.saved_tensors
+        stride, padding, dilation, groups = ctx.steps
+        values = [value.float() for value in (grads[0], x, weight)]
+        sizes = None if bias is None else list(bias.shape)
+        how = (sizes, stride, padding, dilation, False, _NONE, groups, list(ctx.needs_input_grad[:3]))
+        gradients = torch.ops.aten.convolution_backward(*values, *how)
+        return (*gradients, None, None, None, None)
 
 
 def _kept_to_itself(x: Tensor) -> bool:

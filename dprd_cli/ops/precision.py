@@ -12,6 +12,14 @@ def full_precision(x: Tensor) -> Tensor:
     return x.float() if x.dtype in {torch.float16, torch.bfloat16} else x
 
 
+def autocast_dtype(x: Tensor) -> torch.dtype:
+    """Return the type that a convolution of `x` computes in: under autocast that one's, else its own."""
+    kind = x.device.type
+    if x.is_floating_point() and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    return x.dtype
+
+
 def full_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return x W^T + b in float32, under autocast too: for coordinates, scores and logits of few classes.
 

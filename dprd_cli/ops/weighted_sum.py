@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from dprd_cli.ops.precision import full_precision
 
 _AT_ONCE = 8192  # bags, where their sums are cast
+_SUMS = 4  # of a table's gradient, at most: each is as large as the table
 
 
 @functools.cache
@@ -27,21 +29,111 @@ def _has_kernel(table: Tensor) -> bool:
 
 
 def bag_table(table: Tensor) -> Tensor:
-    """Return a table [N, C] as `weighted_bags` sums it: cast here once, it is not cast at every call."""
-    return table if _has_kernel(table) else full_precision(table)
+    """Return a table [N, C] as `weighted_bags` sums it: cast here once, it is not cast at every call.
+
+    On a CPU the gradients of all calls are added up in one place (`_TableGradient`).
+    """
+    if _has_kernel(table):
+        return table
+    wide = full_precision(table)
+    if not _is_graded(wide) or wide.device.type != "cpu":
+        return wide
+    shared: Tensor = _Shared.apply(wide)
+    return shared
+
+
+def _is_graded(*values: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(value.requires_grad for value in values)
+
+
+class _TableGradient:
+    """Sum of the gradients that a table [N, C] gets from several calls, in one backward pass.
+
+    A table has millions of numbers: that each call fills one of its own with zeros, to be added to the
+    others', takes as long as the taps do. A few threads have a sum each, which are added up at the end.
+
+    Args:
+        table: Whose gradient it is.
+    """
+
+    def __init__(self, table: Tensor) -> None:
+        self._table = table
+        self._sums: list[Tensor] = []
+        self._task = -1
+
+    def add(self, taps: Tensor, bags: Tensor, weights: Tensor, grad: Tensor) -> None:
+        """Add weights[t] * grad[bags[t]] to row taps[t], for each tap t.
+
+        Args:
+            taps: int64. [T]
+            bags: int64, ascending. [T]
+            weights: [T]
+            grad: Gradient of each bag. [B, C]
+        """
+        if (task := _backward_pass()) != self._task:  # what is left is of a pass that did not want it
+            self._sums, self._task = [], task
+        if not self._sums:
+            count = min(torch.get_num_threads(), _SUMS)
+            self._sums = [torch.zeros_like(self._table) for _ in range(count)]
+        places = torch.stack((taps, bags)).tensor_split(len(self._sums), dim=1)
+        jobs = list(zip(self._sums, places, weights.tensor_split(len(self._sums)), strict=True))
+        with ThreadPoolExecutor(len(jobs)) as threads:
+            others = [threads.submit(_add_taps, *job, grad) for job in jobs[1:]]
+            _add_taps(*jobs[0], grad)
+            for other in others:
+                other.result()
+
+    def total(self) -> Tensor | None:
+        """Return the sum [N, C], once, or None where nothing was added in this pass."""
+        sums, self._sums = self._sums if self._task == _backward_pass() else [], []
+        for other in sums[1:]:
+            sums[0].add_(other)
+        return sums[0] if sums else None
+
+
+def _backward_pass() -> int:
+    """Return the number of the backward pass that is running."""
+    return torch._C._current_graph_task_id()  # noqa: SLF001 (no public function tells)
+
+
+def _add_taps(total: Tensor, places: Tensor, weights: Tensor, grad: Tensor) -> None:
+    """Add taps to `total`, one after the other; see `_TableGradient.add`. PyTorch does it on one thread."""
+    size = (len(total), len(grad))
+    with torch.no_grad():
+        total.addmm_(torch.sparse_coo_tensor(places, weights, size, check_invariants=False), grad)
+
+
+class _Shared(torch.autograd.Function):
+    """A table whose gradient `_Bags` adds up where it finds it, at this node."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor) -> Tensor:
+        ctx.set_materialize_grads(False)
+        ctx.table_gradient = _TableGradient(table.detach())
+        return table.view_as(table)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor | None) -> Tensor | None:
+        gradient: _TableGradient = ctx.table_gradient
+        total, (other,) = gradient.total(), grads
+        if total is None or other is None:
+            return other if total is None else total
+        return total.add_(other)
 
 
 class _Bags(torch.autograd.Function):
-    """`embedding_bag` whose gradient of the table is one product of a sparse matrix, for the CPU.
+    """`embedding_bag` whose gradient of the table is the product of a sparse matrix, for the CPU.
 
     PyTorch's own sorts the rows first, which takes half of its time. The product adds tap after tap, in the
-    order they lie, so its sums are the same at each call (62,720 bags of 16 rows of 96 numbers, one core: 130
-    against 54 ms).
+    order they lie, so its sums are the same at each call with as many threads (62,720 bags of 16 rows of 96
+    numbers, one core: 130 against 54 ms).
     """
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, rows: Tensor, weights: Tensor, offsets: Tensor | None) -> Tensor:
         ctx.save_for_backward(table, rows, weights, offsets)
+        ctx.table_gradient = getattr(table.grad_fn, "table_gradient", None)
         return F.embedding_bag(rows, table, offsets, mode="sum", per_sample_weights=weights)
 
     @staticmethod
@@ -53,10 +145,9 @@ class _Bags(torch.autograd.Function):
         to_table: Tensor | None = None
         to_weights: Tensor | None = None
         if ctx.needs_input_grad[0]:
-            size = (len(table), len(grad))
-            places = torch.stack((taps, bags))
-            spread = torch.sparse_coo_tensor(places, weights.reshape(-1), size, check_invariants=False)
-            to_table = torch.sparse.mm(spread, grad)
+            own = ctx.table_gradient or _TableGradient(table)
+            own.add(taps, bags, weights.reshape(-1), grad)
+            to_table = None if ctx.table_gradient else own.total()
         if ctx.needs_input_grad[2]:
             products = torch.ops.aten._embedding_bag_per_sample_weights_backward  # noqa: SLF001
             to_weights = products(grad, table, taps, starts, bags, 0).view_as(weights)
@@ -105,7 +196,7 @@ def weighted_bags(
         return pooled.to(dtype)
     wide = full_precision(table)
     weights = weights.to(wide.dtype)
-    graded = torch.is_grad_enabled() and (wide.requires_grad or weights.requires_grad)
+    graded = _is_graded(wide, weights)
     if graded and wide.device.type == "cpu":
         sums: Tensor = _Bags.apply(wide, rows, weights, offsets)
         return sums.to(dtype)

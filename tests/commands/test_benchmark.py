@@ -60,6 +60,7 @@ def test_in_bfloat16_torchvision_is_timed_in_both(capsys):
     content = report(capsys, "inference", "--proposals", "50", "--precision", "bf16")
     check(content, ["3x3 convolution", "torchvision in float32", "torchvision", "dprd-cli"])
     assert content["same_answers"] is None
+    assert content["answers"].startswith("answers are compared in float32")
     rows = {row["against"]: row["target"] for row in content["rows"]}
     assert list(rows.items())[:2] == [("torchvision", 2), ("torchvision in float32", 8)]
     times = {name: program["median_s"] for name, program in content["programs"].items()}

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from dprd_cli.model.backbone import Backbone, freeze
+from dprd_cli.model.backbone import Backbone, freeze, replace_depthwise
+from dprd_cli.model.layers import Conv2d
 from networks import make_backbone
 
 
@@ -47,3 +48,15 @@ def test_how_deep_a_parameter_lies(name, parameter, depth):
     backbone = make_backbone(name, norm="bn")
     assert parameter in dict(backbone.named_parameters())
     assert backbone.depth_of(parameter) == depth
+
+
+def test_depthwise_convolutions_alone_are_replaced():
+    depthwise, other = nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 4, 3, groups=2)
+    odd = nn.Conv2d(4, 4, 3, groups=4, padding=1, padding_mode="circular")
+    body = nn.Sequential(depthwise, nn.Sequential(other, odd))
+    weights, x = dict(body.named_parameters()), torch.randn(1, 4, 9, 9)
+    before = body(x)
+    replace_depthwise(body)
+    assert [type(one) for one in (depthwise, other, odd)] == [Conv2d, nn.Conv2d, nn.Conv2d]
+    assert all(one is weights[name] for name, one in body.named_parameters())
+    assert torch.equal(body(x), before)

@@ -36,6 +36,45 @@ def test_values_and_gradients_are_the_plain_convolution_s(layout, images, kernel
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("narrow_input", [False, True])
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (5, 1), (5, 2), (7, 1)])
+def test_depthwise_gradients_in_bfloat16_are_those_in_float32_rounded(kernel, stride, biased, narrow_input):
+    torch.manual_seed(0)
+    x = torch.randn(2, 6, 9, 11).bfloat16().to(memory_format=torch.channels_last)
+    leaves = [x if narrow_input else x.float(), torch.randn(6, 1, kernel, kernel).bfloat16().float()]
+    leaves += [torch.randn(6)] if biased else []
+    for leaf in leaves:
+        leaf.requires_grad_()
+    steps = {"stride": (stride, stride), "padding": (kernel // 2, kernel // 2), "groups": 6}
+    bias = leaves[2] if biased else None
+    with torch.autocast("cpu", torch.bfloat16):
+        ours = conv2d(leaves[0], leaves[1], bias, **steps)
+        plain = F.conv2d(leaves[0], leaves[1], bias, **steps)
+    assert ours.dtype == torch.bfloat16
+    assert torch.equal(ours, plain)
+    wide = F.conv2d(leaves[0].float(), leaves[1], bias, **steps)
+    towards = torch.randn(ours.shape).bfloat16()
+    with Calls() as calls:
+        first = torch.autograd.grad(ours, leaves, towards)
+    assert calls.names.count("convolution_backward") == 1
+    for leaf, got, expected in zip(
+        leaves, first, torch.autograd.grad(wide, leaves, towards.float()), strict=True
+    ):
+        assert got.dtype == leaf.dtype
+        torch.testing.assert_close(got, expected.to(leaf.dtype))
+
+
+def test_other_convolutions_and_other_types_keep_the_plain_gradient():
+    torch.manual_seed(0)
+    x, usual = torch.randn(2, 6, 9, 11, requires_grad=True), {"padding": (1, 1)}
+    for groups, stride, narrow in ((6, 1, True), (2, 2, True), (6, 2, False)):
+        weight = torch.randn(6, 6 // groups, 3, 3)
+        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+            out = conv2d(x, weight, None, stride=(stride, stride), groups=groups, **usual)
+        assert out.grad_fn.name() == "ConvolutionBackward0"
+
+
 def plainly(x, weight, bias, activation, added, **settings):
     out = F.conv2d(x, weight, bias, **settings)
     out = out if added is None else out + added

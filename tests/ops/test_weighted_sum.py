@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dprd_cli.ops.weighted_sum import weighted_bags
+from dprd_cli.ops.weighted_sum import bag_table, weighted_bags
 
 
 def test_a_bag_is_the_weighted_sum_of_its_rows():
@@ -71,3 +71,52 @@ def test_sums_that_are_cast_at_once_are_those_that_are_cast_later(graded):
     weights = torch.rand((20_000, 4), generator=generator)
     sums = weighted_bags(table, rows, weights, dtype=torch.bfloat16)
     assert torch.equal(sums, weighted_bags(table, rows, weights).bfloat16())
+
+
+@pytest.fixture(params=[1, 3])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("threads")
+def test_a_table_s_gradient_is_the_sum_of_its_calls():
+    generator = torch.Generator().manual_seed(0)
+    table = torch.randn(50, 6, generator=generator, requires_grad=True)
+    weights = torch.rand(40, 4, generator=generator, requires_grad=True)
+    rows = torch.randint(0, 50, (40, 4), generator=generator)
+    uneven = torch.tensor([0, 3, 3, 50])  # starts of bags of different widths
+
+    def loss(held, bags):
+        sums = (bags(held, rows, weights), bags(held, rows.flatten(), weights.flatten(), uneven))
+        return (sums[0] ** 2).sum() + (sums[1] ** 3).sum() + (held**2).sum()  # not by bags alone
+
+    def plain_bags(held, rows, weights, offsets=None):
+        return F.embedding_bag(rows, held, offsets, mode="sum", per_sample_weights=weights)
+
+    expected = torch.autograd.grad(loss(table, plain_bags), (table, weights))
+    ours = loss(bag_table(table), weighted_bags)
+    for _ in range(2):  # the sum is of one pass, not of all
+        found = torch.autograd.grad(ours, (table, weights), retain_graph=True)
+        for got, right in zip(found, expected, strict=True):
+            torch.testing.assert_close(got, right, rtol=1e-5, atol=1e-4)
+
+
+def test_a_pass_that_does_not_ask_for_the_table_s_gradient_leaves_nothing_to_the_next():
+    table = torch.ones(3, 2, requires_grad=True)
+    weights = torch.ones(2, 2, requires_grad=True)
+    shared = bag_table(table)
+    sums = weighted_bags(shared, torch.tensor([[0, 1], [1, 1]]), weights)
+    (to_weights,) = torch.autograd.grad(sums.sum(), weights, retain_graph=True)
+    assert to_weights.tolist() == [[2, 2], [2, 2]]
+    sums.sum().backward()
+    assert table.grad.tolist() == [[1, 1], [3, 3], [0, 0]]
+
+
+def test_where_no_gradient_is_wanted_a_table_is_no_other():
+    table = torch.ones(3, 2)
+    assert bag_table(table) is table
+    with torch.no_grad():
+        assert bag_table(table.requires_grad_()) is table
