@@ -6,10 +6,11 @@ import datetime
 import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
+
+from dprd_cli.ops.processor import processor_fields
 
 _PACKAGES = ("torch", "torchvision", "detectron2", "numpy", "pycocotools", "faster-coco-eval")
 
@@ -55,7 +56,7 @@ def describe_machine(device: torch.device) -> Machine:
     """
     return Machine(
         date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
-        processor=_processor(),
+        processor=processor_fields().get("model name", ""),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         threads=torch.get_num_threads(),
         system=f"{platform.system()} {platform.machine()}",
@@ -69,11 +70,3 @@ def _version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")

@@ -6,13 +6,13 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 
 from dprd_cli.errors import UsageError, did_you_mean
+from dprd_cli.ops.processor import processor_fields
 
 #: What `--precision` and `train.precision` take.
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -128,12 +128,8 @@ def bf16_instructions() -> str:
 
 
 def _flags() -> set[str]:
-    """Return what Linux says of the first processor; nothing elsewhere."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        return set()
-    return set(next((line for line in lines if line.startswith("flags")), "").split())
+    """Return what Linux says that the processor can do; nothing elsewhere."""
+    return set(processor_fields().get("flags", "").split())
 
 
 @torch.inference_mode()
