@@ -27,7 +27,9 @@ _FASTER = {
 }
 #: The same in bfloat16, on a CPU with AMX, against a program in bfloat16 by its own autocast, and in float32.
 _FASTER_IN_BF16 = {"inference": (2.0, 8.0), "train": (1.5, 5.5)}
-_ROUNDED = "answers are compared in float32: with random weights each program's rounding to bfloat16 makes other ones"
+_ROUNDED = (
+    "answers are compared in float32: with random weights, each program's rounding to bfloat16 makes others"
+)
 _SHARE_OF_CONVOLUTION = {"fp32": 80, "bf16": 55}  # per cent
 #: How much longer placed parts may take than the same preset without them.
 _PLACED = {"inference": 1.05, "train": 1.25}

@@ -31,9 +31,8 @@ def has_slow_products() -> bool:
     to, has (two cores of an AMD EPYC, 13 GMAC: 128 against 60 ms).
     """
     fields = processor_fields()
-    return torch.backends.mkl.is_available() and "AMD" in fields.get(
-        "vendor_id", fields.get("model name", "")
-    )
+    by_mkl: bool = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+    return by_mkl and "AMD" in fields.get("vendor_id", fields.get("model name", ""))
 
 
 __all__ = ["has_slow_products", "processor_fields"]

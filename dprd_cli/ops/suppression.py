@@ -8,13 +8,17 @@ import torch
 from torch import Tensor
 from torchvision.ops import batched_nms, nms
 
+from dprd_cli.ops.threads import at_once
+
+_MANY = 1000  # boxes from which each group is suppressed alone, as torchvision does too
+
 
 def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, num_groups: int, iou: float) -> Tensor:
     """Suppress boxes that overlap a better one of their group by more than `iou`.
 
-    On a CPU group after group, which costs least there. Elsewhere all in one call, for which the host waits
-    once: each group's boxes are moved to a place of their own, side by side and one above the other, so that
-    coordinates stay small.
+    On a CPU each group alone, several at once, which costs least there. Elsewhere all in one call, for which
+    the host waits once: each group's boxes are moved to a place of their own, side by side and one above the
+    other, so that coordinates stay small.
 
     Args:
         boxes: Not negative. [B, 4]
@@ -26,11 +30,21 @@ def suppress(boxes: Tensor, scores: Tensor, groups: Tensor, num_groups: int, iou
     Returns:
         Rows that stay, the best first, int64. [<= B]
     """
-    if boxes.device.type == "cpu" or len(boxes) == 0:
-        keep: Tensor = batched_nms(boxes, scores, groups, iou)
-    else:
+    keep: Tensor
+    if boxes.device.type != "cpu" and len(boxes):
         keep = nms(apart(boxes, groups, num_groups), scores, iou)
+    elif len(boxes) < _MANY:
+        keep = batched_nms(boxes, scores, groups, iou)
+    else:
+        rows = [of_group for number in range(num_groups) if len(of_group := _where(groups == number))]
+        of_groups = at_once(nms, ((boxes[of_group], scores[of_group], iou) for of_group in rows))
+        keep = torch.cat([of_group[kept] for of_group, kept in zip(rows, of_groups, strict=True)])
+        keep = keep[scores[keep].argsort(descending=True, stable=True)]
     return keep
+
+
+def _where(mask: Tensor) -> Tensor:
+    return torch.nonzero(mask)[:, 0]
 
 
 def apart(boxes: Tensor, groups: Tensor, num_groups: int) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from dprd_cli.ops.precision import full_precision
+from dprd_cli.ops.threads import at_once
 
 _AT_ONCE = 8192  # bags, where their sums are cast
 _SUMS = 4  # of a table's gradient, at most: each is as large as the table
@@ -76,12 +76,9 @@ class _TableGradient:
             count = min(torch.get_num_threads(), _SUMS)
             self._sums = [torch.zeros_like(self._table) for _ in range(count)]
         places = torch.stack((taps, bags)).tensor_split(len(self._sums), dim=1)
-        jobs = list(zip(self._sums, places, weights.tensor_split(len(self._sums)), strict=True))
-        with ThreadPoolExecutor(len(jobs)) as threads:
-            others = [threads.submit(_add_taps, *job, grad) for job in jobs[1:]]
-            _add_taps(*jobs[0], grad)
-            for other in others:
-                other.result()
+        of_sums = weights.tensor_split(len(self._sums))
+        jobs = [(*values, grad) for values in zip(self._sums, places, of_sums, strict=True)]
+        at_once(_add_taps, jobs)
 
     def total(self) -> Tensor | None:
         """Return the sum [N, C], once, or None where nothing was added in this pass."""
@@ -99,8 +96,7 @@ def _backward_pass() -> int:
 def _add_taps(total: Tensor, places: Tensor, weights: Tensor, grad: Tensor) -> None:
     """Add taps to `total`, one after the other; see `_TableGradient.add`. PyTorch does it on one thread."""
     size = (len(total), len(grad))
-    with torch.no_grad():
-        total.addmm_(torch.sparse_coo_tensor(places, weights, size, check_invariants=False), grad)
+    total.addmm_(torch.sparse_coo_tensor(places, weights, size, check_invariants=False), grad)
 
 
 class _Shared(torch.autograd.Function):

@@ -5,12 +5,13 @@ from torchvision.ops import batched_nms, nms
 from dprd_cli.ops.suppression import apart, suppress
 
 
-def crowd(groups):
+def crowd(groups, boxes=600):
     generator = torch.Generator().manual_seed(0)
-    corner = torch.rand(600, 2, generator=generator) * 300
-    boxes = torch.cat((corner, corner + 20 + 60 * torch.rand(600, 2, generator=generator)), dim=1)
-    scores = torch.rand(600, generator=generator)
-    return boxes, scores, torch.randint(groups, (600,), generator=generator)
+    corner = torch.rand(boxes, 2, generator=generator) * 300
+    sides = 20 + 60 * torch.rand(boxes, 2, generator=generator)
+    scores = torch.rand(boxes, generator=generator)
+    group = torch.randint(groups, (boxes,), generator=generator)
+    return torch.cat((corner, corner + sides), dim=1), scores, group
 
 
 @pytest.mark.parametrize("groups", [1, 2, 7, 20])
@@ -28,6 +29,22 @@ def test_all_in_one_call_is_group_after_group(groups):
     assert torch.equal(nms(apart(boxes, group, groups), scores, 0.5), expected)
     assert torch.equal(suppress(boxes, scores, group, groups, 0.5), expected)
     assert torch.equal(suppress(boxes, scores, group, groups, 0.5), batched_nms(boxes, scores, group, 0.5))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_several_groups_at_once_are_group_after_group(threads):
+    boxes, scores, group = crowd(7, 2000)
+    scores[100:200] = 0.5  # ties
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        kept = suppress(boxes, scores, group, 9, 0.5)  # of two groups there are none
+    finally:
+        torch.set_num_threads(before)
+    expected = batched_nms(boxes, scores, group, 0.5)
+    assert len(expected) < 2000
+    assert torch.equal(kept.sort().values, expected.sort().values)
+    assert torch.equal(scores[kept], scores[expected])
 
 
 def test_groups_lie_side_by_side_and_one_above_the_other():

@@ -1,0 +1,35 @@
+"""Calls on several threads."""
+
+import threading
+
+import pytest
+import torch
+
+from dprd_cli.ops.threads import at_once
+
+
+@pytest.fixture(params=[1, 2, 4])
+def threads(request):
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+def test_results_are_in_order_and_without_gradient(threads):
+    weight = torch.ones(3, requires_grad=True)
+    results = at_once(lambda number, factor: number * factor * weight, [(1, 2.0), (3, 4.0), (5, 6.0)])
+    assert [result.tolist() for result in results] == [[2] * 3, [12] * 3, [30] * 3]
+    assert not any(result.requires_grad for result in results)
+    assert at_once(lambda: None, []) == []
+
+
+def test_no_more_at_once_than_an_operator_may_have_threads(threads):
+    met = threading.Barrier(threads)  # as many have to be there for any to go on
+    used = at_once(lambda: (met.wait(20), threading.get_ident())[1], [()] * threads)
+    assert len(set(used)) == threads
+
+
+def test_what_a_call_raises_is_raised(threads):
+    with pytest.raises(ZeroDivisionError):
+        at_once(lambda number: 1 / number, [(1,), (0,)])
