@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torchvision import ops
 
 from dprd_cli.model.detector import Detector
-from dprd_cli.model.layers import merge_folded_norms
+from dprd_cli.model.folded_norms import merge_folded_norms
 from dprd_cli.model.rois import RegionPooler, RoIFeatures, RoIs
 from dprd_cli.model.selection import StageOutputs
 from dprd_cli.ops.boxes import apply_deltas, clip_boxes

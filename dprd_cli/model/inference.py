@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 from dprd_cli.model.detector import Detector
-from dprd_cli.model.layers import FullLinear, merge_folded_norms
+from dprd_cli.model.folded_norms import merge_folded_norms
+from dprd_cli.model.layers import FullConv2d, FullLinear
 from dprd_cli.model.post_ops import use_post_ops
 
 _CAST = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
+_WIDE = (FullLinear, FullConv2d)
 
 
 @torch.no_grad()
@@ -20,8 +22,8 @@ def for_inference(detector: Detector, precision: str) -> Detector:
 
     Frozen BatchNorm is folded into the convolutions before it for good, and convolutions do the sums and
     ReLUs behind them (`post_ops.py`). In bfloat16 the weights of convolutions and fully connected layers are
-    cast here, once, not at every call; what places parts and `FullLinear` layers, which give coordinates and
-    scores, stay in float32.
+    cast here, once, not at every call; what places parts, `FullLinear` layers, which give coordinates and
+    scores, and `FullConv2d` (`folded_norms.py`) stay in float32.
 
     Law: in float32 it gives the same numbers, to rounding.
 
@@ -36,7 +38,7 @@ def for_inference(detector: Detector, precision: str) -> Detector:
     if precision == "bf16":
         exact = set() if twin.part_layer is None else set(twin.part_layer.modules())
         for module in twin.modules():
-            if isinstance(module, _CAST) and not isinstance(module, FullLinear) and module not in exact:
+            if isinstance(module, _CAST) and not isinstance(module, _WIDE) and module not in exact:
                 for name, weight in module.named_parameters(recurse=False):
                     setattr(module, name, nn.Parameter(weight.to(torch.bfloat16), requires_grad=False))
     return twin

@@ -8,7 +8,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.ops import Conv2dNormActivation
 
 from dprd_cli.model.backbone import Backbone
-from dprd_cli.model.layers import Conv2d, ConvBlock, ReLU6
+from dprd_cli.model.layers import Conv2d, ConvBlock, FullConv2d, ReLU6
 from dprd_cli.ops.convolution import activated_conv2d
 
 #: Sequences that are run as a whole.
@@ -127,9 +127,11 @@ def use_post_ops(module: nn.Module) -> None:
 
 
 def _is_merged(block: nn.Module) -> bool:
-    """Whether nothing but convolutions and ReLUs is left in a block."""
+    """Whether nothing but convolutions and ReLUs is left in a block, all of one precision."""
     kept = (nn.Conv2d, nn.ReLU, nn.Identity)
-    return all(isinstance(child, (*kept, nn.Sequential)) for child in block.children())
+    children = list(block.children())
+    wide = any(isinstance(child, FullConv2d) for child in children)
+    return not wide and all(isinstance(child, (*kept, nn.Sequential)) for child in children)
 
 
 def _join(holder: nn.Module, names: list[str]) -> None:

@@ -15,7 +15,8 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from dprd_cli.config.backbone_names import BACKBONES, CLASSICS
 from dprd_cli.model.backbone import Backbone, BackboneOptions
-from dprd_cli.model.layers import NORMS, fold_frozen_norms, replace_batch_norms, replace_relu6
+from dprd_cli.model.folded_norms import fold_frozen_norms, replace_batch_norms
+from dprd_cli.model.layers import NORMS, replace_relu6
 
 #: Name -> (torchvision constructor, channels of C2..C5); r10 has one block a stage.
 _RESNETS = {

@@ -154,7 +154,7 @@ def activated_conv2d(
         out = call(x, weight, bias, *steps, post_op, numbers, "")
     else:
         unary = None if post_op == "none" else post_op
-        out = call.binary(x, added, weight, bias, *steps, "add", None, unary, numbers, "")
+        out = call.binary(x, added.to(weight.dtype), weight, bias, *steps, "add", None, unary, numbers, "")
     return out
 
 

@@ -25,7 +25,7 @@ def map_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     Returns:
         [R, D]
     """
-    if x.device.type == "cpu" and len(x) != 0:
+    if x.device.type == "cpu" and x.shape[0] != 0:
         is_slow = autocast_dtype(x) == torch.float32 and has_slow_products()
         if is_slow or not torch.is_grad_enabled():
             return F.conv2d(x, weight, bias).flatten(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,6 +22,13 @@ def autocast_dtype(x: Tensor) -> torch.dtype:
     return x.dtype
 
 
+def without_autocast(x: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which operations on `x` are in the type of what they are given."""
+    kind = x.device.type
+    is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if is_on else nullcontext()
+
+
 def full_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Return x W^T + b in float32, under autocast too: for coordinates, scores and logits of few classes.
 
@@ -31,8 +40,5 @@ def full_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     Returns:
         [..., D]
     """
-    x, kind = full_precision(x), x.device.type
-    if kind not in ("cpu", "cuda") or not torch.is_autocast_enabled(kind):
-        return F.linear(x, weight, bias)
-    with torch.autocast(kind, enabled=False):
-        return F.linear(x, weight, bias)
+    with without_autocast(x):
+        return F.linear(full_precision(x), weight, bias)

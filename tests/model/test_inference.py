@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from dprd_cli.model.build import build_detector
+from dprd_cli.model.folded_norms import FoldedConv2d
 from dprd_cli.model.inference import for_inference
-from dprd_cli.model.layers import FoldedConv2d, FullLinear
+from dprd_cli.model.layers import FullLinear
 from dprd_cli.ops.roi_align import FeatureTable
 from dprd_cli.runtime.precision import autocast
 from networks import make_batch, move_parts, small_config

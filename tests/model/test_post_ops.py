@@ -9,7 +9,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dprd_cli.model.backbone import BackboneOptions
-from dprd_cli.model.layers import ConvBlock, merge_folded_norms
+from dprd_cli.model.folded_norms import merge_folded_norms
+from dprd_cli.model.layers import ConvBlock
 from dprd_cli.model.post_ops import ActivatedConv2d, use_post_ops
 from dprd_cli.model.torchvision_backbones import build_torchvision
 
