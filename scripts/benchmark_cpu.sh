@@ -2,7 +2,7 @@
 # benchmark_cpu.sh OUTDIR: the CPU table of docs/performance.md. Writes one JSON file for each benchmark, log.txt, and
 # table.md with every row. Each benchmark has its own time limit, so that one that fails does not lose the others.
 # PYTHON names the interpreter (one that has Detectron2 measures that too), REPETITIONS the timed turns (5).
-# About 22 minutes on two quiet cores.
+# About 30 minutes on two quiet cores.
 set -u
 out=${1:?usage: benchmark_cpu.sh OUTDIR}
 : "${PYTHON:=python}" "${REPETITIONS:=5}"
@@ -27,6 +27,12 @@ measure startup 180 startup --repetitions "$REPETITIONS"
 for peer in torchvision detectron2 mask-rcnn; do
     measure "inference-$peer" 180 inference --against "$peer" --repetitions "$REPETITIONS"
     measure "train-$peer" 240 train --against "$peer" --repetitions "$REPETITIONS"
+done
+bf16="--precision bf16 --repetitions $REPETITIONS"  # each also against float32
+# shellcheck disable=SC2086
+for what in inference train; do
+    measure "$what-bf16" 240 "$what" $bf16
+    measure "$what-cascade-bf16" 400 "$what" --against mask-rcnn --preset cascade-dprd $bf16
 done
 measure eval 300 eval --repetitions 1
 measure check 300 check

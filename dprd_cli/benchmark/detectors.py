@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,6 +28,9 @@ _FASTER = {
 }
 #: The same in bfloat16, on a CPU with AMX, against a program in bfloat16 by its own autocast, and in float32.
 _FASTER_IN_BF16 = {"inference": (2.0, 8.0), "train": (1.5, 5.5)}
+#: The same of a preset against itself in float32.
+_OWN_IN_BF16 = {"inference": 4.0, "train": 2.5}
+_SMALL_IN_BF16 = 1.6
 _ROUNDED = (
     "answers are compared in float32: with random weights, each program's rounding to bfloat16 makes others"
 )
@@ -151,13 +155,9 @@ def _work(pair: NetworkPair, inputs: BenchmarkImages) -> dict[str, DeviceWork]:
 
 
 def _programs(pair: NetworkPair) -> dict[str, Network]:
-    """Return what is timed by name: both networks, and the other program in float32 where they are not."""
+    """Return what is timed by name: both networks, and one in float32 where they are not."""
     programs = dict(zip(pair.names, pair.networks, strict=True))
-    return programs if pair.wide is None else {_wide(pair): pair.wide, **programs}
-
-
-def _wide(pair: NetworkPair) -> str:
-    return f"{pair.names[0]} in float32"
+    return programs if pair.wide is None else {pair.name_of_wide: pair.wide, **programs}
 
 
 def _inferring(network: Network) -> Callable[[], object]:
@@ -235,17 +235,23 @@ def _rows(
     height, width = inputs.image_size
     what = "inference" if kind == "inference" else "training step"
     size = f"{inputs.batch} of {height}x{width}"
-    if pair.wide is not None:
+    faster = partial(BenchmarkRow, at_least=True)
+    if pair.wide is not None and not pair.both_ours:
         return [
-            BenchmarkRow(f"Mask R-CNN R50-FPN {what} in bfloat16, {size}", peer, value, target, at_least=True)
-            for peer, target in zip((first, _wide(pair)), _FASTER_IN_BF16[kind], strict=True)
+            faster(f"Mask R-CNN R50-FPN {what} in bfloat16, {size}", peer, value, target)
+            for peer, target in zip((first, pair.name_of_wide), _FASTER_IN_BF16[kind], strict=True)
             for value in [timings[peer].median / timings[second].median]
         ]
     if first in _FASTER[kind]:
         target = _FASTER[kind][first]
-        return [BenchmarkRow(f"Mask R-CNN R50-FPN {what}, {size}", first, ratio, target, at_least=True)]
+        return [faster(f"Mask R-CNN R50-FPN {what}, {size}", first, ratio, target)]
     target = _PLACED[kind] if _adds_places(pair) else 1.45
-    return [BenchmarkRow(f"{second} {what}, {size}, time over", first, 1 / ratio, target, at_least=False)]
+    rows = [BenchmarkRow(f"{second} {what}, {size}, time over", first, 1 / ratio, target, at_least=False)]
+    if pair.wide is not None:
+        of_wide = timings[pair.name_of_wide].median / timings[second].median
+        target = _SMALL_IN_BF16 if second.endswith("-small") else _OWN_IN_BF16[kind]
+        rows.append(faster(f"{second} {what} in bfloat16, {size}", pair.name_of_wide, of_wide, target))
+    return rows
 
 
 def _adds_places(pair: NetworkPair) -> bool:

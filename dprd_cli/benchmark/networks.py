@@ -102,7 +102,7 @@ class NetworkPair(NamedTuple):
         names: What they are called.
         networks: In the precision asked for.
         detectors: In float32.
-        wide: Where that is bfloat16, the other program in float32, as it is mostly run; None with presets.
+        wide: Where that is bfloat16, in float32 the other program, as it is mostly run, or the second preset.
     """
 
     names: tuple[str, str]
@@ -114,6 +114,11 @@ class NetworkPair(NamedTuple):
     def both_ours(self) -> bool:
         """Whether two presets are compared: with other weights, and so other answers."""
         return self.names[0] in PRESETS
+
+    @property
+    def name_of_wide(self) -> str:
+        """What `wide` is called."""
+        return f"{self.names[self.both_ours]} in float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +174,15 @@ def build_pair(against: str, preset: str, inputs: BenchmarkImages) -> NetworkPai
         UsageError: If the peer is unknown or not installed.
     """
     pick("program to compare with", against, dict.fromkeys((*PEERS, *PRESETS)))
+    narrow = inputs.precision == "bf16"
     if against in ("mask-rcnn", *PRESETS):
         suffix = next((s for s in ("-small", "-medium") if preset.endswith(s)), "")
         base = f"mask-rcnn{suffix}" if against == "mask-rcnn" else against
         names = (base, pick("preset", preset, PRESETS))
         first, second = (_own(name, inputs) for name in names)
-        return NetworkPair(
-            names, (_our_network(first, inputs), _our_network(second, inputs)), (first, second)
-        )
+        own = _our_network(first, inputs), _our_network(second, inputs)
+        in_float32 = _our_network(second, replace(inputs, precision="fp32")) if narrow else None
+        return NetworkPair(names, own, (first, second), in_float32)
     module, state = (_torchvision if against == "torchvision" else _detectron2)(inputs)
     file = Path(f"{against}.pth")
     overrides: dict[str, Any] = {"rpn": {"post_nms_test": inputs.proposals}}
@@ -187,8 +193,7 @@ def build_pair(against: str, preset: str, inputs: BenchmarkImages) -> NetworkPai
     detector.to(inputs.device).to(memory_format=torch.channels_last)
     theirs = (_torchvision_network if against == "torchvision" else _detectron2_network)(module, inputs)
     networks = theirs.under(inputs), _our_network(detector, inputs)
-    wide = theirs if inputs.precision == "bf16" else None
-    return NetworkPair((against, OURS), networks, (detector, detector), wide)
+    return NetworkPair((against, OURS), networks, (detector, detector), theirs if narrow else None)
 
 
 def build_network(preset: str, inputs: BenchmarkImages) -> Network:

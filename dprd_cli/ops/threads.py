@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 Result = TypeVar("Result")
 
@@ -14,7 +15,8 @@ Result = TypeVar("Result")
 def at_once(function: Callable[..., Result], jobs: Iterable[tuple[object, ...]]) -> list[Result]:
     """Call a function with each job's arguments, on as many threads as an operator may have.
 
-    Calls are without gradient. On one thread, one after the other.
+    Calls are without gradient. On one thread, and where operators are watched (`benchmark/profile.py`), which
+    only sees this thread's, one after the other.
 
     Args:
         function: Most of its time has to be spent in operators, which let other threads run.
@@ -30,7 +32,7 @@ def at_once(function: Callable[..., Result], jobs: Iterable[tuple[object, ...]])
     def call(arguments: tuple[object, ...]) -> Result:
         return function(*arguments)
 
-    if threads < 2:
+    if threads < 2 or is_in_torch_dispatch_mode():
         return [call(arguments) for arguments in calls]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(call, calls))

@@ -46,8 +46,14 @@ def test_inference_of_dprd_over_mask_rcnn(capsys):
 def test_in_bfloat16_both_networks_are(capsys):
     options = ["--against", "mask-rcnn", "--preset", "dprd-small", "--proposals", "10", "--precision", "bf16"]
     content = report(capsys, "inference", *options)
-    check(content, ["3x3 convolution", "mask-rcnn-small", "dprd-small"])
+    check(content, ["3x3 convolution", "dprd-small in float32", "mask-rcnn-small", "dprd-small"])
     assert content["settings"]["precision"] == "bf16"
+    over, faster = content["rows"]
+    assert (over["against"], faster["against"]) == ("mask-rcnn-small", "dprd-small in float32")
+    times = {name: program["median_s"] for name, program in content["programs"].items()}
+    assert over["value"] == pytest.approx(times["dprd-small"] / times["mask-rcnn-small"])
+    assert faster["value"] == pytest.approx(times["dprd-small in float32"] / times["dprd-small"])
+    assert (faster["target"], faster["at_least"]) == (1.6, True)
 
 
 def test_what_is_measured_in_float32_only_says_so(capsys):

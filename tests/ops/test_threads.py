@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dprd_cli.ops.threads import at_once
 
@@ -28,6 +29,19 @@ def test_no_more_at_once_than_an_operator_may_have_threads(threads):
     met = threading.Barrier(threads)  # as many have to be there for any to go on
     used = at_once(lambda: (met.wait(20), threading.get_ident())[1], [()] * threads)
     assert len(set(used)) == threads
+
+
+def test_where_operators_are_watched_all_are_seen(threads):
+    class Seen(TorchDispatchMode):
+        names = ()
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            self.names += (func.overloadpacket.__name__,)
+            return func(*args, **kwargs or {})
+
+    with Seen() as seen:
+        at_once(torch.sin, [(torch.ones(2),)] * threads)
+    assert seen.names.count("sin") == threads
 
 
 def test_what_a_call_raises_is_raised(threads):
