@@ -78,7 +78,7 @@ def inference(
     runs |= {name: _inferring(network) for name, network in programs.items()}
     timings = interleave(runs, repetitions, inputs.device, progress)
     macs = _macs(pair, inputs, (theirs, ours))
-    counted = {name: macs.get(name, macs[pair.names[0]]) for name in programs}
+    counted = {name: macs.get(name, macs[pair.names[pair.both_ours]]) for name in programs}
     timings = _throughput(timings, {_CONVOLUTION: convolution.macs, **counted})
     rows = _rows("inference", pair, timings, inputs)
     if pair.both_ours:

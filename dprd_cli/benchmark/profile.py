@@ -42,7 +42,7 @@ _WEIGHTS_GRADIENT = ("_embedding_bag_per_sample_weights_backward",)
 _GROUPS: Mapping[str, tuple[str, ...]] = {
     "gradient of the pooled features' weights": _WEIGHTS_GRADIENT,
     "convolutions and matrix products": _PRODUCTS,
-    "pooled features": ("_embedding_bag*", "*sparse_*"),
+    "pooled features": ("_embedding_bag*", "*sparse_*", "addmm_"),
     "normalisation": ("*_norm", "*_norm_backward", "*batch_norm*"),
     "choosing and sorting": (
         "topk",

@@ -54,6 +54,8 @@ def test_in_bfloat16_both_networks_are(capsys):
     assert over["value"] == pytest.approx(times["dprd-small"] / times["mask-rcnn-small"])
     assert faster["value"] == pytest.approx(times["dprd-small in float32"] / times["dprd-small"])
     assert (faster["target"], faster["at_least"]) == (1.6, True)
+    macs = {name: program["gmac"] for name, program in content["programs"].items()}
+    assert macs["dprd-small in float32"] == macs["dprd-small"] > macs["mask-rcnn-small"]
 
 
 def test_what_is_measured_in_float32_only_says_so(capsys):
