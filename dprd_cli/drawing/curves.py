@@ -54,7 +54,7 @@ def plot_training(rows: Sequence[Row], folder: Path) -> list[Path]:
     """
     makers = {
         "loss.png": (_losses, "losses of the training"),
-        "ap.png": (_accuracy, "held-out images"),
+        "ap.png": (_accuracy, "evaluation"),
         "parts.png": (_parts, "what the parts do"),
     }
     written = []
