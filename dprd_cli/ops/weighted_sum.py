@@ -15,7 +15,7 @@ from dprd_cli.ops.precision import full_precision
 from dprd_cli.ops.threads import at_once
 
 _AT_ONCE = 8192  # bags, where their sums are cast
-_SUMS = 4  # of a table's gradient, at most: each is as large as the table
+_SUMS = 2  # of a table's gradient, at most: each is as large as the table, as much as a call of its own has
 
 
 @functools.cache
@@ -50,7 +50,7 @@ class _TableGradient:
     """Sum of the gradients that a table [N, C] gets from several calls, in one backward pass.
 
     A table has millions of numbers: that each call fills one of its own with zeros, to be added to the
-    others', takes as long as the taps do. A few threads have a sum each, which are added up at the end.
+    others', takes as long as the taps do. Two threads, where there are, have a sum each, which are added up at the end.
 
     Args:
         table: Whose gradient it is.
