@@ -50,7 +50,8 @@ class _TableGradient:
     """Sum of the gradients that a table [N, C] gets from several calls, in one backward pass.
 
     A table has millions of numbers: that each call fills one of its own with zeros, to be added to the
-    others', takes as long as the taps do. Two threads, where there are, have a sum each, which are added up at the end.
+    others', takes as long as the taps do. Two threads, where there are, have a sum each; both are added up at
+    the end.
 
     Args:
         table: Whose gradient it is.
