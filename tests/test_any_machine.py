@@ -6,13 +6,15 @@ import shutil
 import subprocess
 import sys
 
+from dprd_cli.ops import linear
 from dprd_cli.training.loop import train
 from package_source import SOURCES
 from paths import ROOT, TESTS, TINY, visible
 from training_runs import losses, same_state, tiny
 
 
-def test_train_resume_predict_and_report_need_no_posix(tmp_path):
+def test_train_resume_predict_and_report_need_no_posix(tmp_path, monkeypatch):
+    monkeypatch.setattr(linear, "has_slow_products", lambda: False)  # without /proc nothing tells the maker
     here, run, stopped, out = (tmp_path / name for name in ("here", "run", "stopped", "predictions"))
     here.mkdir()
     train(tiny(), here)

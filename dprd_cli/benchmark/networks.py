@@ -181,14 +181,13 @@ def build_pair(against: str, preset: str, inputs: BenchmarkImages) -> NetworkPai
         names = (base, pick("preset", preset, PRESETS))
         first, second = (_own(name, inputs) for name in names)
         own = _our_network(first, inputs), _our_network(second, inputs)
-        in_float32 = _our_network(second, replace(inputs, precision="fp32")) if narrow else None
-        return NetworkPair(names, own, (first, second), in_float32)
+        wide = _our_network(second, replace(inputs, precision="fp32")) if narrow else None
+        return NetworkPair(names, own, (first, second), wide)
     module, state = (_torchvision if against == "torchvision" else _detectron2)(inputs)
     file = Path(f"{against}.pth")
     overrides: dict[str, Any] = {"rpn": {"post_nms_test": inputs.proposals}}
     if against == "detectron2":
-        overrides["backbone"] = {"stride_in_1x1": True}
-        overrides["pixel_std"] = [1.0, 1.0, 1.0]
+        overrides |= {"backbone": {"stride_in_1x1": True}, "pixel_std": [1.0, 1.0, 1.0]}
     detector = build_published(describe_file(file, state), state, file, overrides).detector
     detector.to(inputs.device).to(memory_format=torch.channels_last)
     theirs = (_torchvision_network if against == "torchvision" else _detectron2_network)(module, inputs)

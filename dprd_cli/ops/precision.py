@@ -15,7 +15,7 @@ def full_precision(x: Tensor) -> Tensor:
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype:
-    """Return the type that a convolution of `x` computes in: under autocast that one's, else its own."""
+    """Return the type that a convolution of `x` [...] computes in: autocast's where that is on, else its own."""
     kind = x.device.type
     if x.is_floating_point() and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
@@ -23,7 +23,7 @@ def autocast_dtype(x: Tensor) -> torch.dtype:
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager[object]:
-    """Return a context in which operations on `x` are in the type of what they are given."""
+    """Return a context in which operations on `x` [...] are in the type of what they are given."""
     kind = x.device.type
     is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if is_on else nullcontext()
