@@ -15,7 +15,7 @@ def full_precision(x: Tensor) -> Tensor:
 
 
 def autocast_dtype(x: Tensor) -> torch.dtype:
-    """Return the type that a convolution of `x` [...] computes in: autocast's where it is on, else its own."""
+    """Return the type in which a convolution of `x` [...] computes: autocast's where it is on, or its own."""
     kind = x.device.type
     if x.is_floating_point() and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
