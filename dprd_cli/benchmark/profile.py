@@ -24,6 +24,7 @@ from dprd_cli.config.presets import PRESETS, pick, resolve
 from dprd_cli.config.schema import Config
 from dprd_cli.data.loading import TrainLoader
 from dprd_cli.errors import UsageError
+from dprd_cli.ops.gradients import backward_pass
 from dprd_cli.runtime.progress import Progress
 from dprd_cli.training.learner import Learner
 from dprd_cli.training.optimizer import learning_rate
@@ -184,7 +185,7 @@ class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _phase(self) -> str:
         """Return where in a step the calling operator is: what follows the gradient is the optimiser's."""
-        if torch._C._current_graph_task_id() != -1:  # noqa: SLF001 (no public function tells)
+        if backward_pass() != -1:
             self.differentiated = True
             return "backward"
         return _OPTIMISER if self.differentiated else "forward"

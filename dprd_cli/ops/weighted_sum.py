@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from dprd_cli.ops.gradients import backward_pass
 from dprd_cli.ops.precision import full_precision
 from dprd_cli.ops.threads import at_once
 
@@ -71,7 +72,7 @@ class _TableGradient:
             weights: [T]
             grad: Gradient of each bag. [B, C]
         """
-        if (task := _backward_pass()) != self._task:  # what is left is of a pass that did not want it
+        if (task := backward_pass()) != self._task:  # what is left is of a pass that did not want it
             self._sums, self._task = [], task
         if not self._sums:
             count = min(torch.get_num_threads(), _SUMS)
@@ -83,15 +84,10 @@ class _TableGradient:
 
     def total(self) -> Tensor | None:
         """Return the sum [N, C], once, or None where nothing was added in this pass."""
-        sums, self._sums = self._sums if self._task == _backward_pass() else [], []
+        sums, self._sums = self._sums if self._task == backward_pass() else [], []
         for other in sums[1:]:
             sums[0].add_(other)
         return sums[0] if sums else None
-
-
-def _backward_pass() -> int:
-    """Return the number of the backward pass that is running."""
-    return torch._C._current_graph_task_id()  # noqa: SLF001 (no public function tells)
 
 
 def _add_taps(total: Tensor, places: Tensor, weights: Tensor, grad: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 import torch
 
-from dprd_cli.ops.gradients import each_part
+from dprd_cli.ops.gradients import backward_pass, each_part
 
 
 def test_the_gradient_of_parts_lies_as_they_are_pooled():
@@ -14,3 +14,14 @@ def test_the_gradient_of_parts_lies_as_they_are_pooled():
     (got,) = torch.autograd.grad(total, pooled)
     assert torch.equal(got, torch.stack([towards, 2 * towards, 3 * towards, 0 * towards], dim=1))
     assert got.stride() == pooled.stride()
+
+
+def test_backward_passes_are_told_apart():
+    seen = []
+    x = torch.ones(2, requires_grad=True)
+    x.register_hook(lambda grad: seen.append(backward_pass()))
+    for _ in range(2):
+        (x * 2).sum().backward()
+    assert len(set(seen)) == 2
+    assert backward_pass() == -1
+    assert -1 not in seen
