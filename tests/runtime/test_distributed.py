@@ -165,13 +165,12 @@ def test_a_rank_that_is_killed_ends_the_others(server, tmp_path):
 
 
 def test_a_rank_that_hangs_ends_the_others(server, tmp_path, monkeypatch):
-    monkeypatch.setenv("DPRD_RANK_TIMEOUT", "1")
+    monkeypatch.setenv("DPRD_RANK_TIMEOUT", "6")
     own = Server(tmp_path)
-    codes, lines = own.live(
-        2, *START, "--out", str(tmp_path / "r"), faults=[(1, "step", 2, int(signal.SIGSTOP))], kill=6
-    )
+    stop = [(1, "step", 2, int(signal.SIGSTOP))]
+    codes, lines = own.live(2, *START, "--out", str(tmp_path / "r"), faults=stop)
     own.process.stdin.close()
-    assert codes == [1, -9]  # the stopped one is killed by the test, when its time is over
+    assert codes == [1, -9]  # the stopped one is killed by the test, when the other has ended
     assert lines[0][-1] == LOST.format(0)
 
 

@@ -6,7 +6,7 @@ Importing torch takes seconds; here it is done once. Each line on stdin is a JSO
     stderr    file for what it prints
     faults    list of {"at": kind, "number": n, "signal": s}: the signal that the n-th event of a kind sends;
               0 is a full disk there
-    kill      seconds after which it is killed
+    kill      seconds after which it is killed; of several processes a stopped one is when the others ended
     max_file  largest file that it can write, in bytes (the write that crosses it fails, as on a full disk)
     ranks     in how many processes it runs, as torchrun would start them; the answer then has a list of
               codes, and each writes a file for stderr of its own, with its number appended. A fault with a
@@ -217,6 +217,27 @@ def live(order):
     return code
 
 
+def end_all(pids, kill):
+    """Wait until all children end, and return their statuses; kill a stopped one when the others have ended.
+
+    And any after so many seconds.
+    """
+    statuses, stopped = {}, set()
+    deadline = time.monotonic() + kill
+    while living := set(pids) - statuses.keys():
+        if stopped >= living or time.monotonic() > deadline:
+            for pid in living:
+                os.kill(pid, signal.SIGKILL)
+        for pid in living:
+            found, status = os.waitpid(pid, os.WNOHANG | os.WUNTRACED)
+            if found and os.WIFSTOPPED(status):
+                stopped.add(pid)
+            elif found:
+                statuses[pid] = status
+        time.sleep(0.002)
+    return [statuses[pid] for pid in pids]
+
+
 def end(pid, kill):
     """Wait until a child ends, and return its status; kill it after so many seconds, if there are any."""
     if kill:
@@ -248,7 +269,7 @@ def live_in_ranks(order):
             finally:
                 os._exit(code)
         pids.append(pid)
-    return [os.waitstatus_to_exitcode(end(pid, order["kill"])) for pid in pids]
+    return [os.waitstatus_to_exitcode(status) for status in end_all(pids, order["kill"])]
 
 
 def serve():
