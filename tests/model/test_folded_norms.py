@@ -11,6 +11,7 @@ from dprd_cli.model.folded_norms import (
     FoldedConv2d,
     FoldedNorm,
     fold_frozen_norms,
+    fold_pairs,
     merge_folded_norms,
     replace_batch_norms,
 )
@@ -41,6 +42,33 @@ def test_folding_and_merging_keep_names_and_values(groups):
     assert [type(layer) for layer in merged] == [Conv2d, nn.Identity, nn.ReLU]
     torch.testing.assert_close(merged(x), plain(x))
     assert not any(p.requires_grad for p in merged.parameters())
+
+
+class Activated(FrozenBatchNorm2d):
+    """As timm's."""
+
+    def __init__(self, channels):
+        super().__init__(channels)
+        self.drop, self.act = nn.Identity(), nn.PReLU(channels)
+
+    def forward(self, x):
+        return self.act(self.drop(super().forward(x)))
+
+
+def test_what_a_norm_does_behind_its_numbers_stays():
+    torch.manual_seed(0)
+    plain = nn.ModuleDict({"norm": Activated(8), "conv": nn.Conv2d(4, 8, 1, bias=False)})
+    plain["norm"].act.weight.data.uniform_()
+    plain["norm"].running_mean.normal_()
+    folded = copy.deepcopy(plain)
+    fold_pairs(folded, [("conv", "norm")])
+    assert list(folded.state_dict()) == list(plain.state_dict())
+    merged = copy.deepcopy(folded)
+    merge_folded_norms(merged)
+    x = torch.randn(2, 4, 5, 5)
+    expected = plain["norm"](plain["conv"](x))
+    for network in (folded, merged):
+        torch.testing.assert_close(network["norm"](network["conv"](x)), expected)
 
 
 def test_folding_draws_no_random_numbers_and_keeps_the_weights():

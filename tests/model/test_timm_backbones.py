@@ -5,6 +5,7 @@ from safetensors.torch import save_file
 from dprd_cli.config.presets import resolve
 from dprd_cli.errors import UsageError
 from dprd_cli.model.build import build_detector
+from dprd_cli.model.folded_norms import FoldedConv2d, is_frozen_norm
 from dprd_cli.model.timm_backbones import SimplePyramid, timm_config
 from dprd_cli.weights.backbone_weights import load_backbone_weights
 from networks import make_backbone
@@ -48,6 +49,29 @@ def test_features_and_weights_are_timms(name, norm, tmp_path):
         (width, 64 // stride, 96 // stride)
         for width, stride in zip(backbone.channels, (4, 8, 16, 32), strict=True)
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "folded", "norms"), [("mobilenetv3_small_050", 34, 34), ("ghostnet_050", 62, 63)]
+)
+def test_convolutions_do_the_work_of_frozen_norms_that_alone_read_them(name, folded, norms):
+    """GhostNet's first feature is its stem's convolution, before the norm."""
+    torch.manual_seed(0)
+    plain = timm.layers.freeze_batch_norm_2d(timm.create_model(name, features_only=True)).eval()
+    for key, value in plain.state_dict().items():
+        if key.endswith(("running_mean", "bias")):
+            value.normal_(0, 0.1)
+        elif key.endswith("running_var"):
+            value.uniform_(0.5, 1.5)
+    backbone = make_backbone(f"timm:{name}").eval()
+    assert list(backbone.body.state_dict()) == list(plain.state_dict())
+    backbone.body.load_state_dict(plain.state_dict())
+    convs = [module for module in backbone.modules() if isinstance(module, FoldedConv2d)]
+    assert (len(convs), sum(is_frozen_norm(module) for module in plain.modules())) == (folded, norms)
+    image = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        for ours, theirs in zip(backbone.body(image), plain(image), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5 * theirs.abs().max().item())
 
 
 def test_stages_are_frozen_from_the_stem_on():
