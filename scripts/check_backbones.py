@@ -30,13 +30,15 @@ from dprd_cli.weights.checkpoint import read_checkpoint
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = ("convnext_tiny", "swin_v2_t", "timm:resnet18.a1_in1k")
 IMAGES = [str(ROOT / "assets" / "images" / f"val_00000{number}.png") for number in range(3)]
-#: A rate that does not depend on how many steps there are to be, and sides that no stage divides evenly.
+#: A rate that does not depend on how many steps there are to be, sides that no stage divides evenly, and the
+#: precision of exported files.
 SETTINGS = (
     "train.decay=multistep",
     "train.milestones=[]",
     "data.synthetic_size=96",
     "data.train_min_sizes=[96]",
     "data.test_min_size=96",
+    "train.precision=fp32",
 )
 #: How near a detection of the file must be: pixels, score. As `dprd export --check` asks.
 PIXELS, SCORE = 0.5, 0.01
