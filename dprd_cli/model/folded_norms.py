@@ -78,11 +78,11 @@ class FoldedNorm(FrozenBatchNorm2d):  # type: ignore[misc]
     """Frozen BatchNorm whose work `FoldedConv2d` does; it holds the numbers.
 
     Args:
-        norm: Has the numbers, which are shared, and what else it does behind them: an activation, in timm's.
+        norm: It, or timm's, which is alike and has an activation behind its numbers; these are shared.
     """
 
-    def __init__(self, norm: nn.Module) -> None:
-        super().__init__(len(norm.weight), norm.eps)  # type: ignore[arg-type]
+    def __init__(self, norm: FrozenBatchNorm2d) -> None:
+        super().__init__(len(norm.weight), norm.eps)
         for name, buffer in norm.named_buffers(recurse=False):
             setattr(self, name, buffer)
         for name, step in norm.named_children():

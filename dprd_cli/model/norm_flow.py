@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 
-def lone_pairs(
+def foldable_pairs(
     network: nn.Module, image_size: tuple[int, int], is_norm: Callable[[nn.Module], bool]
 ) -> list[tuple[str, str]]:
     """Return the names of each bare convolution and the norm that alone reads its output.
@@ -23,7 +23,8 @@ def lone_pairs(
     looked at; no number is drawn or computed.
 
     Args:
-        network: Takes images [1, 3, H, W]; it is not changed. One that needs values to run has no pairs.
+        network: Takes images [1, 3, H, W]; it is not changed. One that does not run without values has no
+            pairs.
         image_size: (height, width) that it takes.
         is_norm: Whether a module is such a norm.
     """
@@ -37,7 +38,7 @@ def lone_pairs(
     try:
         with torch.no_grad(), flow:
             features = twin(torch.empty((1, 3, *image_size), device="meta"))
-    except (RuntimeError, TypeError, ValueError):  # it looks at values, or knows no such device
+    except Exception:  # whatever a model that looks at values raises
         return []
     flow.read_by_others(features)
     return flow.pairs()

@@ -12,7 +12,7 @@ from dprd_cli.config.backbone_names import TIMM
 from dprd_cli.errors import UsageError, UserError, did_you_mean
 from dprd_cli.model.backbone import Backbone, BackboneOptions, freeze
 from dprd_cli.model.folded_norms import fold_pairs, is_frozen_norm
-from dprd_cli.model.norm_flow import lone_pairs
+from dprd_cli.model.norm_flow import foldable_pairs
 
 #: What lets a model take images of any size; tried one after the other.
 _ANY_SIZE: tuple[dict[str, Any], ...] = ({"strict_img_size": False}, {"dynamic_img_size": True}, {})
@@ -104,7 +104,7 @@ def build_timm(options: BackboneOptions) -> Backbone:
     body = _create(name)
     if options.norm == "frozen_bn":
         body = timm.layers.freeze_batch_norm_2d(body)
-        fold_pairs(body, lone_pairs(body, timm_config(name)["input_size"][1:], is_frozen_norm))
+        fold_pairs(body, foldable_pairs(body, timm_config(name)["input_size"][1:], is_frozen_norm))
     strides, channels = body.feature_info.reduction(), body.feature_info.channels()
     is_nhwc = getattr(getattr(body, "output_fmt", None), "value", "NCHW") == "NHWC"
     frozen = options.frozen_stages

@@ -68,7 +68,7 @@ def choose_precision(
 ) -> PrecisionChoice:
     """Decide a precision; `auto` takes what the device is faster in.
 
-    Law: the same at each call and in each process of a machine, whatever else runs there.
+    Law: in one process the same at each call; what else runs on the machine does not change it.
 
     Args:
         asked: `auto`, `fp32` or `bf16`.

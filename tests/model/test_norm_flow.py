@@ -8,7 +8,7 @@ from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
 from dprd_cli.model.folded_norms import is_frozen_norm
-from dprd_cli.model.norm_flow import lone_pairs
+from dprd_cli.model.norm_flow import foldable_pairs
 
 
 class Block(nn.Module):
@@ -25,7 +25,7 @@ class Block(nn.Module):
 
 
 def pairs(network, size=(8, 8)):
-    return lone_pairs(network, size, is_frozen_norm)
+    return foldable_pairs(network, size, is_frozen_norm)
 
 
 @pytest.mark.parametrize(

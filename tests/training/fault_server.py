@@ -220,10 +220,10 @@ def live(order):
 def end_all(pids, kill):
     """Wait until all children end, and return their statuses; kill a stopped one when the others have ended.
 
-    And any after so many seconds.
+    And any after so many seconds, if there are any.
     """
     statuses, stopped = {}, set()
-    deadline = time.monotonic() + kill
+    deadline = time.monotonic() + (kill or float("inf"))
     while living := set(pids) - statuses.keys():
         if stopped >= living or time.monotonic() > deadline:
             for pid in living:
@@ -236,19 +236,6 @@ def end_all(pids, kill):
                 statuses[pid] = status
         time.sleep(0.002)
     return [statuses[pid] for pid in pids]
-
-
-def end(pid, kill):
-    """Wait until a child ends, and return its status; kill it after so many seconds, if there are any."""
-    if kill:
-        deadline = time.monotonic() + kill
-        while time.monotonic() < deadline:
-            ended, status = os.waitpid(pid, os.WNOHANG)
-            if ended:
-                return status
-            time.sleep(0.002)
-        os.kill(pid, signal.SIGKILL)
-    return os.waitpid(pid, 0)[1]
 
 
 def live_in_ranks(order):
@@ -290,7 +277,8 @@ def serve():
                 code = live(order)
             finally:
                 os._exit(code)
-        print(json.dumps({"code": os.waitstatus_to_exitcode(end(pid, order["kill"]))}), flush=True)
+        (status,) = end_all([pid], order["kill"])
+        print(json.dumps({"code": os.waitstatus_to_exitcode(status)}), flush=True)
 
 
 if __name__ == "__main__":
